@@ -1,0 +1,54 @@
+/* Errors are values.
+ *
+ * Every function that can fail takes a `struct hl_error *` as its last argument and returns 0, or -1 after it has filled
+ * the error. The message is built where the facts are known and says what was wrong, where (file, tensor, offset), and
+ * what to do about it. Callers on the way up may put their own context in front with hl_error_prefix().
+ */
+#ifndef HOTLAYER_ERROR_H
+#define HOTLAYER_ERROR_H
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What a caller may need to tell apart; the numbers of the first two are the exit status of the commands. */
+enum hl_error_kind {
+    HL_ERROR_FAILED = 1,  /* the work could not be done */
+    HL_ERROR_USAGE = 2,   /* the command line was wrong */
+    HL_ERROR_REQUEST = 3, /* a request asked for what cannot be given (HTTP 400) */
+    HL_ERROR_BUSY = 4,    /* no room at present (HTTP 503) */
+};
+
+struct hl_error {
+    enum hl_error_kind kind;
+    char message[1024]; /* one line, no trailing newline */
+};
+
+__attribute__((format(printf, 3, 4))) static inline int hl_fail_as(struct hl_error *err, enum hl_error_kind kind,
+                                                                   const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    err->kind = kind;
+    vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+    return -1;
+}
+
+#define hl_fail(err, ...) hl_fail_as((err), HL_ERROR_FAILED, __VA_ARGS__)
+
+/* Puts "context: " in front of the message and returns -1. */
+__attribute__((format(printf, 2, 3))) static inline int hl_error_prefix(struct hl_error *err, const char *format, ...)
+{
+    char text[sizeof err->message];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    size_t used = strlen(text);
+    snprintf(text + used, sizeof text - used, ": %s", err->message);
+    memcpy(err->message, text, sizeof text);
+    return -1;
+}
+
+#endif
