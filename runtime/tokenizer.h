@@ -32,7 +32,7 @@ uint32_t hl_tokenizer_find(const struct hl_tokenizer *tokenizer, const char *tex
 
 #define HL_ENCODE_BOS 1u     /* add what the model's own post-processor adds: bos, eos, both or nothing */
 #define HL_ENCODE_SPECIAL 2u /* special tokens in the text are special; otherwise they are ordinary text */
-#define HL_ENCODE_MAX_BYTES ((size_t)256 << 20)
+#define HL_ENCODE_MAX_BYTES ((size_t)16 << 20)
 
 /* Any bytes are legal; those that are not UTF-8 become U+FFFD, one for each byte. *ids is the caller's to free(), and
  * NULL when *n_ids is 0. Time is O(n log n) whatever the text. Fails when the text is larger than HL_ENCODE_MAX_BYTES,
