@@ -13,7 +13,7 @@
 
 #define MAX_DEPTH 4     /* of indexes in indexes */
 #define MAX_BLOBS 4096u /* that one verification follows */
-#define MAX_LAYERS 1024u
+#define MAX_LAYERS 1024
 #define READ_BYTES ((size_t)1 << 20)
 
 enum kind { KIND_UNKNOWN, KIND_INDEX, KIND_MANIFEST, KIND_CONFIG, KIND_TAR, KIND_COMPRESSED };
