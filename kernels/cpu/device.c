@@ -1,0 +1,366 @@
+/* The CPU as a device: weights in place, a team of threads that walk through the program together.
+ *
+ *   step:  every thread:  for each operation:  its share of it | barrier
+ *
+ * A linear operation has two parts: the activations are brought into the form that the tiles multiply with, by tokens, and
+ * after a barrier the strips of the matrix are shared. Buffers and the cache are allocated once, untouched until used.
+ */
+#include "kernels/device.h"
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/team.h"
+#include <stdlib.h>
+#include <sys/mman.h>
+
+struct matrix {
+    float *data;
+    size_t stride; /* floats from row to row */
+};
+
+struct hl_device {
+    struct hl_device_config config;
+    const struct hl_kernels *kernels;
+    struct hl_team *team;
+    struct matrix *buffers; /* [n_buffers] */
+    float *memory;          /* theirs */
+    size_t memory_bytes;
+    uint8_t *linear_scratch;
+    float *attend_scratch; /* one part per thread */
+    size_t attend_floats;
+    uint8_t *kv;
+    uint64_t kv_bytes;
+    uint64_t *kv_offset; /* [n_kvs] in a page */
+    const struct hl_step *step;
+    char description[64];
+};
+
+const struct hl_kernels *const *hl_kernels_available(void)
+{
+#if defined(__x86_64__)
+    static const struct hl_kernels *const all[] = {&hl_kernels_avx512, &hl_kernels_avx2, &hl_kernels_scalar, NULL};
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
+        __builtin_cpu_supports("avx512bf16"))
+        return all;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        return all + 1;
+    return all + 2;
+#else
+    static const struct hl_kernels *const all[] = {&hl_kernels_scalar, NULL};
+    return all;
+#endif
+}
+
+static uint64_t kv_half_bytes(const struct hl_kv *kv, enum hl_kv_type type)
+{
+    return (uint64_t)kv->heads * kv->head_dim * HL_KV_PAGE_TOKENS * (type == HL_KV_F32 ? 4 : 2);
+}
+
+uint64_t hl_kv_page_bytes(const struct hl_program_view *program, enum hl_kv_type type)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < program->head->n_kvs; i++)
+        bytes += 2 * kv_half_bytes(&program->kvs[i], type);
+    return hl_round_up(bytes, 64);
+}
+
+/* Zeroed, page-aligned, and no memory until it is touched. */
+static void *map_anonymous(uint64_t bytes)
+{
+    void *memory = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static const struct hl_kernels *choose_kernels(const char *name, struct hl_error *err)
+{
+    const struct hl_kernels *const *available = hl_kernels_available();
+    if (!name)
+        return available[0];
+    for (size_t i = 0; available[i]; i++)
+        if (strcmp(available[i]->name, name) == 0)
+            return available[i];
+    hl_fail(err, "kernels '%s' are unknown, or this processor cannot run them; its best are '%s'", name,
+            available[0]->name);
+    return NULL;
+}
+
+/* Rows start on cache lines. */
+static size_t row_floats(uint32_t cols)
+{
+    return (size_t)hl_round_up(cols, 16);
+}
+
+static int open_buffers(struct hl_device *device, struct hl_error *err)
+{
+    const struct hl_program_view *program = &device->config.program;
+    uint32_t rows[2] = {device->config.max_tokens, device->config.max_outputs};
+    device->buffers = calloc(program->head->n_buffers, sizeof *device->buffers);
+    if (!device->buffers)
+        return hl_fail(err, "out of memory");
+    size_t floats = 0;
+    for (uint32_t i = 0; i < program->head->n_buffers; i++) {
+        device->buffers[i].stride = row_floats(program->buffers[i].cols);
+        floats += device->buffers[i].stride * rows[program->buffers[i].domain];
+    }
+    device->memory_bytes = floats * sizeof(float);
+    device->memory = map_anonymous(device->memory_bytes);
+    if (!device->memory)
+        return hl_fail(err, "out of memory for buffers of %zu bytes", device->memory_bytes);
+    float *next = device->memory;
+    for (uint32_t i = 0; i < program->head->n_buffers; i++) {
+        device->buffers[i].data = next;
+        next += device->buffers[i].stride * rows[program->buffers[i].domain];
+    }
+    return 0;
+}
+
+static int open_scratch(struct hl_device *device, struct hl_error *err)
+{
+    const struct hl_program_view *program = &device->config.program;
+    uint32_t widest = 0;
+    for (uint32_t i = 0; i < program->head->n_ops; i++) {
+        const struct hl_op *op = &program->ops[i];
+        if (op->kind == HL_OP_LINEAR && program->tensors[op->linear.weight].cols > widest)
+            widest = program->tensors[op->linear.weight].cols;
+        if (op->kind == HL_OP_ATTEND) {
+            const struct hl_kv *kv = &program->kvs[op->attend.kv];
+            size_t floats = hl_attend_scratch_floats(op->attend.heads, kv->heads, kv->head_dim);
+            if (floats > device->attend_floats)
+                device->attend_floats = (size_t)hl_round_up(floats, 16);
+        }
+    }
+    uint32_t rows = device->config.max_tokens > device->config.max_outputs ? device->config.max_tokens
+                                                                           : device->config.max_outputs;
+    size_t linear = (size_t)hl_round_up(hl_linear_scratch_bytes(rows, widest), 64);
+    size_t attend = device->attend_floats * hl_team_size(device->team) * sizeof(float);
+    device->linear_scratch = aligned_alloc(64, linear ? linear : 64);
+    device->attend_scratch = aligned_alloc(64, attend ? attend : 64);
+    if (!device->linear_scratch || !device->attend_scratch)
+        return hl_fail(err, "out of memory for scratch of %zu bytes", linear + attend);
+    return 0;
+}
+
+static int open_kv(struct hl_device *device, struct hl_error *err)
+{
+    const struct hl_program_view *program = &device->config.program;
+    uint64_t page = hl_kv_page_bytes(program, device->config.kv_type), offset = 0;
+    device->kv_offset = calloc((size_t)program->head->n_kvs + 1, sizeof *device->kv_offset);
+    if (!device->kv_offset)
+        return hl_fail(err, "out of memory");
+    for (uint32_t i = 0; i < program->head->n_kvs; i++) {
+        device->kv_offset[i] = offset;
+        offset += 2 * kv_half_bytes(&program->kvs[i], device->config.kv_type);
+    }
+    if (!hl_mul(page, device->config.kv_pages, &device->kv_bytes))
+        return hl_fail(err, "a key/value cache of %u pages of %llu bytes is too large", device->config.kv_pages,
+                       (unsigned long long)page);
+    device->kv = map_anonymous(device->kv_bytes);
+    if (!device->kv)
+        return hl_fail(err, "out of memory for a key/value cache of %llu MiB; choose a smaller --ctx or --parallel",
+                       (unsigned long long)(device->kv_bytes >> 20));
+    return 0;
+}
+
+static void cpu_close(struct hl_device *device)
+{
+    if (!device)
+        return;
+    hl_team_close(device->team);
+    if (device->memory)
+        munmap(device->memory, device->memory_bytes ? device->memory_bytes : 1);
+    if (device->kv)
+        munmap(device->kv, device->kv_bytes ? device->kv_bytes : 1);
+    free(device->buffers);
+    free(device->linear_scratch);
+    free(device->attend_scratch);
+    free(device->kv_offset);
+    free(device);
+}
+
+static int cpu_open(const struct hl_device_config *config, struct hl_device **out, struct hl_error *err)
+{
+    struct hl_device *device = calloc(1, sizeof *device);
+    if (!device)
+        return hl_fail(err, "out of memory");
+    device->config = *config;
+    device->kernels = choose_kernels(config->kernels, err);
+    if (!device->kernels || hl_team_open(config->threads, &device->team, err) < 0 || open_buffers(device, err) < 0 ||
+        open_scratch(device, err) < 0 || open_kv(device, err) < 0) {
+        cpu_close(device);
+        return -1;
+    }
+    snprintf(device->description, sizeof device->description, "cpu: %s, %u thread%s", device->kernels->name,
+             hl_team_size(device->team), hl_team_size(device->team) == 1 ? "" : "s");
+    *out = device;
+    return 0;
+}
+
+static float *at(const struct hl_device *device, struct hl_span span)
+{
+    return device->buffers[span.buffer].data + span.column;
+}
+
+static size_t stride(const struct hl_device *device, struct hl_span span)
+{
+    return device->buffers[span.buffer].stride;
+}
+
+static uint32_t rows_in(const struct hl_device *device, struct hl_span span)
+{
+    bool tokens = device->config.program.buffers[span.buffer].domain == HL_DOMAIN_TOKENS;
+    return tokens ? device->step->n_tokens : device->step->n_outputs;
+}
+
+static const uint8_t *tensor_data(const struct hl_device *device, uint32_t tensor)
+{
+    return device->config.weights + device->config.program.tensors[tensor].offset;
+}
+
+static const float *vector(const struct hl_device *device, uint32_t tensor)
+{
+    return (const float *)(const void *)tensor_data(device, tensor);
+}
+
+static struct hl_kv_store kv_store(const struct hl_device *device, uint32_t kv)
+{
+    return (struct hl_kv_store){
+        .base = device->kv,
+        .page_bytes = hl_kv_page_bytes(&device->config.program, device->config.kv_type),
+        .offset = device->kv_offset[kv],
+        .type = device->config.kv_type,
+        .heads = device->config.program.kvs[kv].heads,
+        .head_dim = device->config.program.kvs[kv].head_dim,
+    };
+}
+
+static void run_linear(struct hl_device *device, const struct hl_op *op, struct hl_share share)
+{
+    const struct hl_tensor *weight = &device->config.program.tensors[op->linear.weight];
+    struct hl_linear linear = {
+        .type = weight->type,
+        .rows = weight->rows,
+        .cols = weight->cols,
+        .weight = tensor_data(device, op->linear.weight),
+        .bias = op->linear.bias == HL_NONE ? NULL : vector(device, op->linear.bias),
+        .n = rows_in(device, op->linear.in),
+        .in = at(device, op->linear.in),
+        .in_stride = stride(device, op->linear.in),
+        .out = at(device, op->linear.out),
+        .out_stride = stride(device, op->linear.out),
+        .scratch = device->linear_scratch,
+    };
+    device->kernels->prepare[weight->type](&linear, share);
+    hl_team_barrier(device->team);
+    device->kernels->linear[weight->type](&linear, share);
+}
+
+static void run_attend(struct hl_device *device, const struct hl_op *op, struct hl_share share)
+{
+    struct hl_kv_store store = kv_store(device, op->attend.kv);
+    struct hl_attend attend = {
+        .store = &store,
+        .step = device->step,
+        .q = at(device, op->attend.q),
+        .q_stride = stride(device, op->attend.q),
+        .out = at(device, op->attend.out),
+        .out_stride = stride(device, op->attend.out),
+        .heads = op->attend.heads,
+        .window = op->attend.window,
+        .scale = op->attend.scale,
+        .softcap = op->attend.softcap,
+        .scratch = device->attend_scratch + share.index * device->attend_floats,
+    };
+    hl_cpu_attend(device->kernels, &attend, share);
+}
+
+static void run_kv_write(struct hl_device *device, const struct hl_op *op, struct hl_share share)
+{
+    struct hl_kv_store store = kv_store(device, op->kv_write.kv);
+    hl_cpu_kv_write(device->kernels, &store, device->step, at(device, op->kv_write.k), at(device, op->kv_write.v),
+                    stride(device, op->kv_write.k), stride(device, op->kv_write.v), share);
+}
+
+static void run_op(struct hl_device *device, const struct hl_op *op, struct hl_share share)
+{
+    const struct hl_step *step = device->step;
+    const struct hl_tensor *tensors = device->config.program.tensors;
+    switch ((enum hl_op_kind)op->kind) {
+    case HL_OP_ANGLES:
+        hl_cpu_angles(at(device, op->angles.out), stride(device, op->angles.out), vector(device, op->angles.frequencies),
+                      tensors[op->angles.frequencies].cols, step->positions, step->n_tokens, share);
+        break;
+    case HL_OP_GATHER:
+        hl_cpu_gather(at(device, op->gather.out), stride(device, op->gather.out), &tensors[op->gather.table],
+                      tensor_data(device, op->gather.table), op->gather.scale, step->tokens, step->n_tokens, share);
+        break;
+    case HL_OP_NORM:
+        hl_cpu_norm(device->kernels, at(device, op->norm.out), stride(device, op->norm.out), at(device, op->norm.in),
+                    stride(device, op->norm.in), vector(device, op->norm.weight), op->norm.groups, op->norm.cols,
+                    op->norm.eps, rows_in(device, op->norm.in), share);
+        break;
+    case HL_OP_LINEAR:
+        run_linear(device, op, share);
+        break;
+    case HL_OP_ROPE:
+        hl_cpu_rope(at(device, op->rope.x), stride(device, op->rope.x), at(device, op->rope.angles),
+                    stride(device, op->rope.angles), op->rope.heads, op->rope.head_dim, op->rope.rotated, step->n_tokens,
+                    share);
+        break;
+    case HL_OP_KV_WRITE:
+        run_kv_write(device, op, share);
+        break;
+    case HL_OP_ATTEND:
+        run_attend(device, op, share);
+        break;
+    case HL_OP_GATE:
+        hl_cpu_gate(at(device, op->gate.out), stride(device, op->gate.out), at(device, op->gate.gate),
+                    stride(device, op->gate.gate), at(device, op->gate.up), stride(device, op->gate.up), op->gate.cols,
+                    op->gate.activation, rows_in(device, op->gate.out), share);
+        break;
+    case HL_OP_ADD:
+        hl_cpu_add(at(device, op->add.out), stride(device, op->add.out), at(device, op->add.in),
+                   stride(device, op->add.in), op->add.cols, rows_in(device, op->add.out), share);
+        break;
+    case HL_OP_PICK:
+        hl_cpu_pick(at(device, op->pick.out), stride(device, op->pick.out), at(device, op->pick.in),
+                    stride(device, op->pick.in), op->pick.cols, step->outputs, step->n_outputs, share);
+        break;
+    case HL_OP_SOFTCAP:
+        hl_cpu_softcap(at(device, op->softcap.x), stride(device, op->softcap.x), op->softcap.cols, op->softcap.cap,
+                       rows_in(device, op->softcap.x), share);
+        break;
+    case HL_OP_COUNT:
+        break;
+    }
+}
+
+static void run_program(void *context, struct hl_team *team, struct hl_share share)
+{
+    struct hl_device *device = context;
+    const struct hl_program_view *program = &device->config.program;
+    for (uint32_t i = 0; i < program->head->n_ops; i++) {
+        run_op(device, &program->ops[i], share);
+        hl_team_barrier(team);
+    }
+}
+
+static int cpu_step(struct hl_device *device, const struct hl_step *step, struct hl_logits *logits, struct hl_error *err)
+{
+    if (step->n_tokens > device->config.max_tokens || step->n_outputs > device->config.max_outputs)
+        return hl_fail(err, "a step of %u tokens and %u outputs is larger than the device was opened for", step->n_tokens,
+                       step->n_outputs);
+    device->step = step;
+    hl_team_run(device->team, run_program, device);
+    const struct matrix *result = &device->buffers[device->config.program.head->logits];
+    *logits = (struct hl_logits){result->data, result->stride};
+    return 0;
+}
+
+static const char *cpu_describe(const struct hl_device *device)
+{
+    return device->description;
+}
+
+const struct hl_device_interface hl_cpu_device = {
+    .name = "cpu", .open = cpu_open, .step = cpu_step, .describe = cpu_describe, .close = cpu_close};

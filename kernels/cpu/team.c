@@ -1,0 +1,149 @@
+/* Threads that stay ready between steps.
+ *
+ * Inside a step the threads meet at a barrier some ten times per block of the model, so a barrier has to cost well under
+ * a microsecond: arrivals are counted in one atomic, and a waiter spins on the barrier's generation. A waiter that has
+ * spun for long (the other thread lost its core, or there is no work) sleeps on a futex until the generation changes.
+ * The start and the end of a run are barriers like the others.
+ */
+#include "kernels/cpu/team.h"
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SPINS 4000 /* some ten microseconds */
+
+struct member {
+    struct hl_team *team;
+    uint32_t index;
+    pthread_t thread;
+};
+
+struct hl_team {
+    _Atomic uint32_t generation; /* of the barrier; also the futex word */
+    _Atomic uint32_t arrived;
+    _Atomic uint32_t sleepers;
+    _Atomic int stop;
+    uint32_t size, spins;
+    void (*work)(void *context, struct hl_team *team, struct hl_share share);
+    void *context;
+    struct member member[]; /* size - 1 */
+};
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void wait_for_change(struct hl_team *team, uint32_t generation)
+{
+    for (uint32_t i = 0; i < team->spins; i++) {
+        if (atomic_load_explicit(&team->generation, memory_order_acquire) != generation)
+            return;
+        relax();
+    }
+    atomic_fetch_add(&team->sleepers, 1);
+    while (atomic_load(&team->generation) == generation)
+        syscall(SYS_futex, &team->generation, FUTEX_WAIT_PRIVATE, generation, NULL, NULL, 0);
+    atomic_fetch_sub(&team->sleepers, 1);
+}
+
+void hl_team_barrier(struct hl_team *team)
+{
+    if (team->size == 1)
+        return;
+    uint32_t generation = atomic_load(&team->generation);
+    if (atomic_fetch_add(&team->arrived, 1) + 1 < team->size) {
+        wait_for_change(team, generation);
+        return;
+    }
+    atomic_store(&team->arrived, 0);
+    atomic_store(&team->generation, generation + 1);
+    if (atomic_load(&team->sleepers))
+        syscall(SYS_futex, &team->generation, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void *member_main(void *argument)
+{
+    struct member *member = argument;
+    struct hl_team *team = member->team;
+    for (;;) {
+        hl_team_barrier(team); /* a run begins */
+        if (atomic_load(&team->stop))
+            return NULL;
+        team->work(team->context, team, (struct hl_share){member->index, team->size});
+        hl_team_barrier(team); /* and ends */
+    }
+}
+
+static uint32_t available_cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return (uint32_t)CPU_COUNT(&set);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 0 ? (uint32_t)cores : 1;
+}
+
+int hl_team_open(uint32_t threads, struct hl_team **out, struct hl_error *err)
+{
+    uint32_t cores = available_cores(), size = threads ? threads : cores;
+    if (size > 1024)
+        return hl_fail(err, "%u threads are too many: at most 1024", size);
+    struct hl_team *team = calloc(1, sizeof *team + (size - 1) * sizeof team->member[0]);
+    if (!team)
+        return hl_fail(err, "out of memory for %u threads", size);
+    team->size = size;
+    team->spins = size <= cores ? SPINS : 1; /* more threads than cores: spinning keeps the others from running */
+    for (uint32_t i = 0; i + 1 < size; i++) {
+        team->member[i].team = team;
+        team->member[i].index = i + 1;
+    }
+    for (uint32_t i = 0; i + 1 < size; i++) {
+        int code = pthread_create(&team->member[i].thread, NULL, member_main, &team->member[i]);
+        if (code) {
+            /* Those that run already wait for the missing ones: stand in for them, and end. */
+            atomic_store(&team->stop, 1);
+            atomic_fetch_add(&team->arrived, size - 1 - i);
+            hl_team_barrier(team);
+            for (uint32_t k = 0; k < i; k++)
+                pthread_join(team->member[k].thread, NULL);
+            free(team);
+            return hl_fail(err, "cannot start thread %u of %u: %s", i + 2, size, strerror(code));
+        }
+    }
+    *out = team;
+    return 0;
+}
+
+void hl_team_close(struct hl_team *team)
+{
+    if (!team)
+        return;
+    atomic_store(&team->stop, 1);
+    hl_team_barrier(team);
+    for (uint32_t i = 0; i + 1 < team->size; i++)
+        pthread_join(team->member[i].thread, NULL);
+    free(team);
+}
+
+uint32_t hl_team_size(const struct hl_team *team)
+{
+    return team->size;
+}
+
+void hl_team_run(struct hl_team *team, void (*work)(void *context, struct hl_team *team, struct hl_share share),
+                 void *context)
+{
+    team->work = work;
+    team->context = context;
+    hl_team_barrier(team);
+    work(context, team, (struct hl_share){0, team->size});
+    hl_team_barrier(team);
+}
