@@ -20,6 +20,7 @@
 #define HL_DIGEST_BYTES (7 + HL_DIGEST_HEX + 1) /* "sha256:", the digits and a NUL */
 #define HL_TAG_BYTES 129
 #define HL_MODEL_NAME_MAX 64
+#define HL_LAST_CREATED 8589934591 /* the last second that a tar header can hold: the year 2242 */
 
 /* Is it "sha256:" and 64 lowercase hexadecimal digits, and nothing else? Only such a text may become a path. */
 bool hl_digest_valid(const char *text);

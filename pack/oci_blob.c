@@ -9,8 +9,9 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#define FLUSH_BYTES (32ull << 20) /* start writing to the disk this often, so that the final fsync finds little to do  \
-                                   */
+#define FLUSH_BYTES                                                                                                    \
+    (32ull << 20) /* start writing to the disk this often, so that the final fsync finds little to do                  \
+                   */
 
 static int random_name(char name[32], struct hl_error *err)
 {

@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <time.h>
 
-#define LAST_CREATED 8589934591 /* the last second that a tar header can hold: the year 2242 */
 #define WHAT_BYTES 96
 
 struct planned_layer {
@@ -59,9 +58,9 @@ static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struc
                        spec->name, HL_MODEL_NAME_MAX);
     if (!hl_tag_valid(plan->tag, strlen(plan->tag)))
         return hl_fail(err, "'%s' is not a tag", plan->tag);
-    if (spec->created < -1 || spec->created > LAST_CREATED)
+    if (spec->created < -1 || spec->created > HL_LAST_CREATED)
         return hl_fail(err, "the date %lld is not between 0 and %lld seconds since 1970", (long long)spec->created,
-                       (long long)LAST_CREATED);
+                       (long long)HL_LAST_CREATED);
     time_t seconds = (time_t)spec->created;
     struct tm utc;
     if (spec->created >= 0 &&
