@@ -37,9 +37,9 @@ VARIANTS = {
 
 
 def random_tensors(rng, v):
-    """Names as in Hugging Face's Llama, float32. As in a trained model, attention scores and logits spread by one or two,
-    and a block changes the residual stream by less than the stream is, so that the rounding of one block is not amplified
-    by the next and a limit on the error means something."""
+    """Names as in Hugging Face's Llama, float32. As in a trained model, attention scores and logits spread by one or
+    two, and a block changes the residual stream by less than the stream is, so that the next block does not amplify
+    the rounding of the last and a limit on the error means something."""
     tensors = {}
 
     def matrix(name, rows, cols, gain=1.0):
