@@ -40,14 +40,15 @@ __attribute__((format(printf, 3, 4))) static inline int hl_fail_as(struct hl_err
 /* Puts "context: " in front of the message and returns -1. */
 __attribute__((format(printf, 2, 3))) static inline int hl_error_prefix(struct hl_error *err, const char *format, ...)
 {
-    char text[sizeof err->message];
+    char text[2 * sizeof err->message]; /* room for both; what is kept is cut to one */
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text, sizeof err->message, format, args);
     va_end(args);
-    size_t used = strlen(text);
-    snprintf(text + used, sizeof text - used, ": %s", err->message);
-    memcpy(err->message, text, sizeof text);
+    strcat(text, ": ");
+    strncat(text, err->message, sizeof err->message - 3);
+    text[sizeof err->message - 1] = 0;
+    memcpy(err->message, text, sizeof err->message);
     return -1;
 }
 

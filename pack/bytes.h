@@ -1,0 +1,18 @@
+/* Bytes in memory: a view of someone else's, or a growing buffer of one's own. */
+#ifndef HL_PACK_BYTES_H
+#define HL_PACK_BYTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct hl_view {
+    const uint8_t *data; /* NULL: not there */
+    size_t size;
+};
+
+struct hl_bytes {
+    uint8_t *data; /* the owner frees it with free() */
+    size_t size;
+};
+
+#endif

@@ -1,0 +1,29 @@
+/* A model's own tokenizer files -> the tokenizer section (hotlayer/tokenizer.h).
+ *
+ * Understood: `tokenizer.model`, a SentencePiece BPE model (unigram models are refused); otherwise `tokenizer.json`
+ * with a BPE model, byte-level (GPT-2, Llama 3, Qwen 2) or SentencePiece-like with byte fallback (Llama 2, Gemma).
+ * `tokenizer_config.json`, when present, says which tokens begin and end a text and which tokens were added; older
+ * models with a `tokenizer.model` keep the latter in `added_tokens.json`. Whatever would change results and is not
+ * understood is refused, with the file and the field in the message.
+ */
+#ifndef HL_PACK_TOKENIZER_H
+#define HL_PACK_TOKENIZER_H
+
+#include "hotlayer/error.h"
+#include "pack/bytes.h"
+#include <stdint.h>
+
+/* `vocabulary` is the number of embedding rows: more tokens than rows is an error, fewer is fine. The same files give
+ * the same bytes. out->data is the caller's to free(). */
+int hl_tokenizer_build(const char *folder, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err);
+
+/* The same from files in memory; `model` and `json` are tokenizer.model and tokenizer.json, `config` is
+ * tokenizer_config.json, `added` is added_tokens.json. */
+struct hl_tokenizer_files {
+    struct hl_view model, json, config, added;
+};
+
+int hl_tokenizer_build_from(const struct hl_tokenizer_files *files, uint32_t vocabulary, struct hl_bytes *out,
+                            struct hl_error *err);
+
+#endif

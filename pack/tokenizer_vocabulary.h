@@ -1,0 +1,83 @@
+/* A vocabulary while it is being read: what the readers of tokenizer.model, tokenizer.json and tokenizer_config.json
+ * fill in and hl_vocabulary_write() turns into the section. */
+#ifndef HL_PACK_TOKENIZER_VOCABULARY_H
+#define HL_PACK_TOKENIZER_VOCABULARY_H
+
+#include "hotlayer/tokenizer.h"
+#include "pack/tokenizer.h"
+#include <stdbool.h>
+
+#define HL_SPACE_MARK "\xE2\x96\x81" /* U+2581, SentencePiece's space */
+
+/* texts[id] -> id, as it will be stored. */
+struct hl_text_map {
+    struct hl_string_slot *slots;
+    uint32_t n_slots;
+    uint32_t longest_probe;
+};
+
+struct hl_vocabulary_token {
+    size_t offset; /* in `text` */
+    uint32_t bytes;
+    enum hl_token_kind kind;
+    bool in_text; /* ordinary text may become this token */
+    float score;  /* when merging by text: the higher merges first */
+};
+
+struct hl_vocabulary {
+    const char *file; /* for messages */
+    uint32_t limit;   /* ids are below the number of embedding rows */
+    uint32_t flags;   /* enum hl_tokenizer_flag */
+    uint32_t bos, eos, unk;
+    bool by_pairs;
+    struct hl_bytes text;
+    size_t room_text;
+    struct hl_vocabulary_token *tokens;
+    uint32_t n_tokens, room_tokens;
+    struct hl_pair_slot *merges;
+    uint32_t n_merges;
+    struct hl_added *added; /* offsets in `text` */
+    uint32_t n_added, room_added;
+    uint32_t bytes[256]; /* byte -> id, or HL_NONE */
+    struct hl_bytes pattern;
+};
+
+void hl_vocabulary_init(struct hl_vocabulary *v, const char *file, uint32_t limit);
+void hl_vocabulary_release(struct hl_vocabulary *v);
+
+/* The token `id`; fails when there is one already, or the id is not below the limit. A space stands for itself. */
+int hl_vocabulary_set(struct hl_vocabulary *v, uint32_t id, const void *text, size_t bytes, enum hl_token_kind kind,
+                      struct hl_error *err);
+
+/* Text that is cut out of the input as token `id`. An entry with this text is replaced. */
+int hl_vocabulary_add(struct hl_vocabulary *v, uint32_t id, const void *text, size_t bytes, unsigned flags,
+                      struct hl_error *err);
+
+/* The id of the added or control token with this text, or HL_NONE. */
+uint32_t hl_vocabulary_find(const struct hl_vocabulary *v, const char *text);
+
+/* What is said about token `id` beside the model's pieces: it has this text and is split out of the input. It may be
+ * new. */
+int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text, bool special, struct hl_error *err);
+
+int hl_vocabulary_read_spm(struct hl_vocabulary *v, struct hl_view model, struct hl_error *err);
+int hl_vocabulary_read_json(struct hl_vocabulary *v, struct hl_view json, struct hl_error *err);
+
+/* tokenizer_config.json and added_tokens.json, over what one of the above has read. */
+int hl_vocabulary_read_config(struct hl_vocabulary *v, const struct hl_tokenizer_files *files, struct hl_error *err);
+
+/* The section's bytes. */
+int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, struct hl_error *err);
+
+/* `text` with each U+2581 as a space, into `out` (as long); returns the length. */
+size_t hl_unmark_spaces(const void *text, size_t bytes, void *out);
+
+int hl_text_map_init(struct hl_text_map *map, uint32_t count, struct hl_error *err);
+void hl_text_map_release(struct hl_text_map *map);
+uint32_t hl_text_map_find(const struct hl_text_map *map, const struct hl_view *texts, const void *text, size_t bytes);
+int hl_text_map_insert(struct hl_text_map *map, const struct hl_view *texts, uint32_t id, struct hl_error *err);
+
+/* The byte that a piece like <0x0A> stands for, or -1. */
+int hl_byte_piece(struct hl_view text);
+
+#endif

@@ -1,0 +1,146 @@
+/* What happens to text before it is cut into words: made UTF-8, composed, its spaces put in the tokenizer's form. */
+#include "runtime/tokenizer_tables.h"
+#include <utf8proc.h>
+
+enum hl_utf8 hl_utf8_next(const uint8_t *text, size_t n, uint32_t *bytes)
+{
+    uint8_t lead = text[0];
+    *bytes = 1;
+    if (lead < 0x80)
+        return HL_UTF8_WHOLE;
+    if (lead < 0xC2 || lead > 0xF4)
+        return HL_UTF8_BROKEN;
+    uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;  /* no longer forms than needed */
+    uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF; /* no surrogates, nothing above U+10FFFF */
+    for (uint32_t length = hl_utf8_length(lead); *bytes < length; ++*bytes) {
+        if (*bytes == n)
+            return HL_UTF8_PARTIAL;
+        if (text[*bytes] < low || text[*bytes] > high)
+            return HL_UTF8_BROKEN;
+        low = 0x80;
+        high = 0xBF;
+    }
+    return HL_UTF8_WHOLE;
+}
+
+int hl_utf8_repair(const uint8_t *text, size_t n, uint8_t **out, size_t *n_out, struct hl_error *err)
+{
+    size_t broken = 0;
+    uint32_t bytes;
+    for (size_t at = 0; at < n; at += bytes)
+        if (hl_utf8_next(text + at, n - at, &bytes) != HL_UTF8_WHOLE)
+            broken += bytes;
+    if (!broken)
+        return 0;
+    uint8_t *copy = malloc(n + 2 * broken);
+    if (!copy)
+        return hl_fail(err, "tokenizer: out of memory");
+    size_t used = 0;
+    for (size_t at = 0; at < n; at += bytes) {
+        bool whole = hl_utf8_next(text + at, n - at, &bytes) == HL_UTF8_WHOLE;
+        if (whole)
+            memcpy(copy + used, text + at, bytes);
+        else
+            for (uint32_t i = 0; i < bytes; i++)
+                memcpy(copy + used + 3 * i, "\xEF\xBF\xBD", 3);
+        used += whole ? bytes : 3 * bytes;
+    }
+    *out = copy;
+    *n_out = used;
+    return 0;
+}
+
+static int normalize_spaces(const struct hl_tokenizer *t, const uint8_t *text, size_t n, bool at_start, uint8_t **out,
+                            size_t *n_out, struct hl_error *err)
+{
+    uint8_t *copy = malloc(n + 1);
+    if (!copy)
+        return hl_fail(err, "tokenizer: out of memory");
+    size_t used = 0;
+    if (t->flags & HL_TOKENIZER_DUMMY_PREFIX && (at_start || !(t->flags & HL_TOKENIZER_PREFIX_ONCE)))
+        copy[used++] = ' ';
+    for (size_t at = 0; at < n;) {
+        if (t->flags & HL_TOKENIZER_ESCAPE_SPACE && n - at >= 3 && !memcmp(text + at, "\xE2\x96\x81", 3)) {
+            copy[used++] = ' ';
+            at += 3;
+        } else {
+            copy[used++] = text[at++];
+        }
+    }
+    *out = copy;
+    *n_out = used;
+    return 0;
+}
+
+/* Canonical order [Unicode 15, D109]: each run of characters with a non-zero combining class, sorted by it, equal ones
+ * in place. By counting, since a text may consist of one such run. `spare` holds as many characters as `text`. */
+static void order_marks(utf8proc_int32_t *text, size_t n, utf8proc_int32_t *spare)
+{
+    for (size_t start = 0; start < n;) {
+        size_t count[257] = {0};
+        size_t end = start;
+        utf8proc_propval_t class;
+        while (end < n && (class = utf8proc_get_property(text[end])->combining_class) > 0) {
+            count[class + 1]++;
+            end++;
+        }
+        if (end - start > 1) {
+            for (size_t c = 1; c < 257; c++)
+                count[c] += count[c - 1];
+            for (size_t i = start; i < end; i++)
+                spare[count[utf8proc_get_property(text[i])->combining_class]++] = text[i];
+            memcpy(text + start, spare, (end - start) * sizeof *text);
+        }
+        start = end + (end == start);
+    }
+}
+
+/* NFC by utf8proc's steps but its own reordering, which takes quadratic time. */
+static int compose(const uint8_t *text, size_t n, uint8_t **out, size_t *n_out, struct hl_error *err)
+{
+    size_t room = 2 * n + 8;                                            /* at most 3 characters from 2 bytes (U+0390) */
+    HL_FREE utf8proc_int32_t *wide = malloc((room + 1) * sizeof *wide); /* + 1: utf8proc ends with a NUL */
+    HL_FREE utf8proc_int32_t *spare = malloc(room * sizeof *spare);
+    if (!wide || !spare)
+        return hl_fail(err, "tokenizer: out of memory");
+    size_t used = 0;
+    for (size_t at = 0; at < n;) {
+        utf8proc_int32_t character;
+        at += (size_t)utf8proc_iterate(text + at, (utf8proc_ssize_t)hl_utf8_length(text[at]), &character);
+        utf8proc_ssize_t more = utf8proc_decompose_char(character, wide + used, (utf8proc_ssize_t)(room - used),
+                                                        UTF8PROC_COMPOSE | UTF8PROC_STABLE, NULL);
+        if (more < 0 || (size_t)more > room - used)
+            return hl_fail(err, "tokenizer: utf8proc cannot decompose U+%04X", (unsigned)character);
+        used += (size_t)more;
+    }
+    order_marks(wide, used, spare);
+    utf8proc_ssize_t bytes = utf8proc_reencode(wide, (utf8proc_ssize_t)used, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    if (bytes < 0)
+        return hl_fail(err, "tokenizer: utf8proc: %s", utf8proc_errmsg(bytes));
+    uint8_t *copy = malloc((size_t)bytes + 1);
+    if (!copy)
+        return hl_fail(err, "tokenizer: out of memory");
+    memcpy(copy, wide, (size_t)bytes);
+    *out = copy;
+    *n_out = (size_t)bytes;
+    return 0;
+}
+
+/* Below U+0300 (CC 80) no character composes with or decomposes from another in NFC. */
+static bool may_change_in_nfc(const uint8_t *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (text[i] >= 0xCC)
+            return true;
+    return false;
+}
+
+int hl_tokenizer_normalize(const struct hl_tokenizer *t, const uint8_t *text, size_t n, bool at_start, uint8_t **out,
+                           size_t *n_out, struct hl_error *err)
+{
+    if (t->flags & (HL_TOKENIZER_ESCAPE_SPACE | HL_TOKENIZER_DUMMY_PREFIX))
+        return normalize_spaces(t, text, n, at_start, out, n_out, err);
+    if (t->flags & HL_TOKENIZER_NFC && may_change_in_nfc(text, n))
+        return compose(text, n, out, n_out, err);
+    return 0;
+}
