@@ -536,6 +536,62 @@ static void test_damaged_blobs(void)
     CHECK(!hl_oci_verify(at("image"), NULL, NULL, &verified, &err));
 }
 
+/* The longest name needs more than the tar header has room for. */
+static void test_long_name(void)
+{
+    char name[HL_MODEL_NAME_MAX + 2], first[HL_DIGEST_BYTES] = "";
+    struct hl_oci_image image;
+    struct hl_error err;
+    const char *const shards[] = {at("m.hot.001")};
+    struct hl_image_spec spec = {.name = name,
+                                 .head = at("m.hot"),
+                                 .shards = shards,
+                                 .n_shards = 1,
+                                 .runtime = "/proc/self/exe",
+                                 .directory = at("long"),
+                                 .created = -1};
+    memset(name, 'n', sizeof name);
+    name[HL_MODEL_NAME_MAX + 1] = 0;
+    CHECK(hl_image_write(&spec, &image, &err) && count_files(at("long")) == -1);
+    name[HL_MODEL_NAME_MAX] = 0;
+    for (int i = 0; i < 2; i++) {
+        CHECK(!hl_image_write(&spec, &image, &err) && (i == 0 || !strcmp(first, image.digest)));
+        memcpy(first, image.digest, sizeof first);
+        CHECK(image.n_layers == 3 && strstr(image.layer[1].what, name));
+        hl_oci_image_free(&image);
+    }
+}
+
+/* What a log sees; a terminal's bar is for eyes. */
+static void test_progress(void)
+{
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } sizes[] = {
+        {0, "0 B"},        {999, "999 B"},     {1000, "1.00 kB"},   {9994, "9.99 kB"},       {9996, "10.0 kB"},
+        {99960, "100 kB"}, {999499, "999 kB"}, {999500, "1.00 MB"}, {1ull << 31, "2.15 GB"}, {UINT64_MAX, "18.4 EB"}};
+    char text[24];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        CHECK(!strcmp(hl_format_bytes(sizes[i].bytes, text), sizes[i].text));
+    struct hl_progress progress = {.out = fopen(at("log"), "w")};
+    hl_progress_begin(&progress, "work", 4000);
+    for (int i = 0; i < 1000; i++)
+        hl_progress_add(&progress, 4);
+    hl_progress_end(&progress);
+    hl_progress_end(&progress);
+    hl_progress_begin(&progress, "more", 0);
+    hl_progress_clear(&progress);
+    fclose(progress.out);
+    HL_FREE char *log = read_file(at("log"));
+    CHECK(log && !strncmp(log, "work: 4.00 kB\nwork: done, 4.00 kB in 0.0 s, ", 44));
+    CHECK(log && strlen(log) > 5 && !strcmp(log + strlen(log) - 5, "more\n"));
+    hl_progress_begin(NULL, "nothing", 1);
+    hl_progress_add(NULL, 1);
+    hl_progress_end(NULL);
+    hl_progress_clear(NULL);
+}
+
 int main(void)
 {
     snprintf(scratch, sizeof scratch, "%s/oci-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
@@ -553,6 +609,8 @@ int main(void)
     test_foreign_documents();
     test_foreign_indexes();
     test_damaged_blobs();
+    test_long_name();
+    test_progress();
     char command[640];
     snprintf(command, sizeof command, "rm -rf '%s'", scratch);
     CHECK(system(command) == 0);
