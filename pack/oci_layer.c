@@ -2,10 +2,10 @@
  *
  *   ustar header (512) | the file, zeros up to 512 | header | ... | 1024 zeros
  *
- * Nothing of the building machine is in it: paths are sorted, owners are 0 without a name, times are the caller's, and the
- * archive is not padded to a tape's block. A path that is too long for the ustar header gets a pax header in front
- * ("restricted pax"). libarchive hands large writes through without a copy: a shard's bytes go from the read buffer to the
- * sink.
+ * Nothing of the building machine is in it: paths are sorted, owners are 0 without a name, times are the caller's, and
+ * the archive is not padded to a tape's block. A path that is too long for the ustar header gets a pax header in front
+ * ("restricted pax"). libarchive hands large writes through without a copy: a shard's bytes go from the read buffer to
+ * the sink.
  */
 #include "pack/oci_layer.h"
 #include "hotlayer/cleanup.h"

@@ -1,11 +1,13 @@
-/* Progress lines on stderr.
+/* Progress lines on stderr: on a terminal, 10 times a second,
  *
- *   writing layers  [=====>      ]  45%  1.21 GB of 2.68 GB  1.10 GB/s  2 s left       a terminal, 10 times a second
- * second weights 2 of 3: 45%, 1.21 GB of 2.68 GB, 1.10 GB/s                                         a log, every 5
- * seconds
+ *   writing layers  [=====>      ]  45%  1.21 GB of 2.68 GB  1.10 GB/s  2 s left
  *
- * Bytes come in pieces of about a megabyte, so the clock is read for each of them and nothing else is done until a line
- * is due.
+ * and in a log, every 5 seconds,
+ *
+ *   writing layers: 45%, 1.21 GB of 2.68 GB, 1.10 GB/s
+ *
+ * Bytes come in pieces of about a megabyte, so each may look at the clock, and nothing else is done until a line is
+ * due.
  */
 #include "pack/progress.h"
 #include <math.h>
