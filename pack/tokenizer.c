@@ -144,7 +144,7 @@ int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text
     if (bytes == n)
         memcpy(plain, text, n);
     const struct hl_added *entry = find_added(v, text, n);
-    if (token->kind == HL_TOKEN_UNKNOWN)
+    if (token->kind == HL_TOKEN_UNKNOWN || token->kind == HL_TOKEN_BYTE)
         return hl_vocabulary_add(v, id, text, n, flags, err);
     if (!(entry && entry->id == id) && !has_text(v, token->offset, token->bytes, plain, bytes))
         return hl_fail(err, "token %u is \"%s\" here but not in %s", id, text, v->file);

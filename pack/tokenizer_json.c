@@ -1,0 +1,453 @@
+/* Reads tokenizer.json: the Hugging Face tokenizers library's file, a pipeline spelled out part by part
+ * [https://huggingface.co/docs/tokenizers/components]. Two shapes of it are understood:
+ *
+ *                   byte-level (GPT-2, Llama 3, Qwen 2)       SentencePiece-like (Llama 2, Gemma)
+ *   normalizer      none, NFC                                 Prepend U+2581, Replace " " by U+2581
+ *   pre_tokenizer   Split by a regex, ByteLevel               none, or a Split that no longer finds spaces
+ *   model           BPE                                       BPE, byte_fallback
+ *   decoder         ByteLevel                                 Replace, ByteFallback, Fuse, Strip
+ *   post_processor  none, ByteLevel (offsets only), TemplateProcessing with at most one token on each side
+ *
+ * A byte-level vocabulary spells each byte as a printable character; that is undone here. Keys that only matter to
+ * training or to offsets are passed over by name; any other is refused. truncation and padding are about batches and
+ * are not read.
+ */
+#include "hotlayer/cleanup.h"
+#include "pack/tokenizer_json_util.h"
+#include "pack/tokenizer_vocabulary.h"
+
+#define REFUSE(...) hl_fail(err, "tokenizer.json: " __VA_ARGS__)
+
+/* What ByteLevel cuts by with use_regex: GPT-2's pattern. */
+static const char gpt2_pattern[] = "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+
+struct reader {
+    struct hl_vocabulary *v;
+    bool byte_level;          /* seen in pre_tokenizer */
+    bool strips;              /* the decoder takes a leading space away */
+    struct hl_view *spelling; /* by id, as the file writes the model's tokens */
+    uint32_t n_spelling;
+    struct hl_text_map ids; /* spelling -> id */
+};
+
+static const char *type_of(const cJSON *item)
+{
+    const char *type = hl_json_text(item, "type");
+    return type ? type : "?";
+}
+
+/* Are the object's keys all among `known` (separated and surrounded by spaces)? */
+static int check_keys(const cJSON *object, const char *where, const char *known, struct hl_error *err)
+{
+    for (const cJSON *item = object ? object->child : NULL; item; item = item->next) {
+        char key[64];
+        int n = snprintf(key, sizeof key, " %s ", item->string);
+        if (n >= (int)sizeof key || !strstr(known, key))
+            return REFUSE("%s: the key \"%s\" is not known", where, item->string);
+    }
+    return 0;
+}
+
+/* Calls `read` for a part, or for each part of a Sequence under `list`. */
+static int read_parts(struct reader *r, const cJSON *item, const char *where, const char *list,
+                      int (*read)(struct reader *, const cJSON *, struct hl_error *), struct hl_error *err)
+{
+    if (!item)
+        return 0;
+    if (!cJSON_IsObject(item))
+        return REFUSE("%s is not an object", where);
+    if (strcmp(type_of(item), "Sequence"))
+        return read(r, item, err);
+    const cJSON *parts = hl_json_get(item, list);
+    if (!cJSON_IsArray(parts) || check_keys(item, where, " type normalizers pretokenizers decoders processors ", err))
+        return REFUSE("%s: a Sequence without \"%s\", or with more", where, list);
+    for (const cJSON *part = parts->child; part; part = part->next)
+        if (read(r, part, err))
+            return -1;
+    return 0;
+}
+
+/* {"String": text} as the item's "pattern", replaced by `content`? */
+static bool replaces(const cJSON *item, const char *text, const char *content)
+{
+    return hl_json_is(hl_json_get(item, "pattern"), "String", text) && hl_json_is(item, "content", content);
+}
+
+static int read_normalizer(struct reader *r, const cJSON *item, struct hl_error *err)
+{
+    const char *type = type_of(item);
+    if (!strcmp(type, "NFC"))
+        r->v->flags |= HL_TOKENIZER_NFC;
+    else if (!strcmp(type, "Prepend") && hl_json_is(item, "prepend", HL_SPACE_MARK))
+        r->v->flags |= HL_TOKENIZER_DUMMY_PREFIX;
+    else if (!strcmp(type, "Replace") && replaces(item, " ", HL_SPACE_MARK))
+        r->v->flags |= HL_TOKENIZER_ESCAPE_SPACE;
+    else
+        return REFUSE("normalizer: %s, as it is configured, is not supported", type);
+    return check_keys(item, "normalizer", " type prepend pattern content ", err);
+}
+
+static int set_pattern(struct hl_vocabulary *v, const char *pattern, struct hl_error *err)
+{
+    size_t bytes = strlen(pattern);
+    if (v->pattern.size)
+        return REFUSE("pre_tokenizer: more than one pattern to split by is not supported");
+    if (!bytes || bytes > HL_PATTERN_MAX_BYTES)
+        return REFUSE("pre_tokenizer: a pattern of %zu bytes is not supported", bytes);
+    v->pattern.data = (uint8_t *)strdup(pattern);
+    v->pattern.size = bytes;
+    return v->pattern.data ? 0 : REFUSE("out of memory");
+}
+
+static int read_split(struct reader *r, const cJSON *item, struct hl_error *err)
+{
+    const cJSON *pattern = hl_json_get(item, "pattern");
+    const char *regex = hl_json_text(pattern, "Regex");
+    if (check_keys(item, "pre_tokenizer: Split", " type pattern behavior invert ", err))
+        return -1;
+    if (hl_json_is(pattern, "String", " ") && r->v->flags & HL_TOKENIZER_ESCAPE_SPACE)
+        return 0; /* the normalizer has left no spaces */
+    if (!regex || !hl_json_is(item, "behavior", "Isolated") || hl_json_true(item, "invert") || r->byte_level)
+        return REFUSE("pre_tokenizer: a Split other than by a Regex, Isolated, before ByteLevel, is not supported");
+    return set_pattern(r->v, regex, err);
+}
+
+static int read_pre_tokenizer(struct reader *r, const cJSON *item, struct hl_error *err)
+{
+    if (!strcmp(type_of(item), "Split"))
+        return read_split(r, item, err);
+    if (strcmp(type_of(item), "ByteLevel") || r->byte_level)
+        return REFUSE("pre_tokenizer: %s is not supported", type_of(item));
+    if (check_keys(item, "pre_tokenizer: ByteLevel", " type add_prefix_space trim_offsets use_regex ", err))
+        return -1;
+    if (hl_json_true(item, "add_prefix_space"))
+        return REFUSE("pre_tokenizer: ByteLevel: add_prefix_space is not supported");
+    r->byte_level = true;
+    const cJSON *use_regex = hl_json_get(item, "use_regex"); /* absent: older files, which mean true */
+    return cJSON_IsFalse(use_regex) ? 0 : set_pattern(r->v, gpt2_pattern, err);
+}
+
+static int read_decoder(struct reader *r, const cJSON *item, struct hl_error *err)
+{
+    const char *type = type_of(item);
+    if (!strcmp(type, "ByteLevel") && r->byte_level)
+        return 0;
+    bool known = !strcmp(type, "ByteFallback") || !strcmp(type, "Fuse") ||
+                 (!strcmp(type, "Replace") && replaces(item, HL_SPACE_MARK, " "));
+    if (!strcmp(type, "Strip")) {
+        const cJSON *start = hl_json_get(item, "start"), *stop = hl_json_get(item, "stop");
+        known = hl_json_is(item, "content", " ") && cJSON_IsNumber(start) && start->valueint == 1 &&
+                cJSON_IsNumber(stop) && stop->valueint == 0;
+        r->strips = true;
+    }
+    if (!known || r->byte_level)
+        return REFUSE("decoder: %s, as it is configured, is not supported", type);
+    return 0;
+}
+
+/* The pipeline decides which of the two shapes this is; what does not belong to it is refused. */
+static int read_pipeline(struct reader *r, const cJSON *root, struct hl_error *err)
+{
+    struct hl_vocabulary *v = r->v;
+    if (read_parts(r, hl_json_get(root, "normalizer"), "normalizer", "normalizers", read_normalizer, err) ||
+        read_parts(r, hl_json_get(root, "pre_tokenizer"), "pre_tokenizer", "pretokenizers", read_pre_tokenizer, err) ||
+        read_parts(r, hl_json_get(root, "decoder"), "decoder", "decoders", read_decoder, err))
+        return -1;
+    bool escapes = v->flags & HL_TOKENIZER_ESCAPE_SPACE, prefixes = v->flags & HL_TOKENIZER_DUMMY_PREFIX;
+    if (!hl_json_get(root, "decoder"))
+        return REFUSE("decoder: there is none; ByteLevel, or Replace and ByteFallback are supported");
+    if (r->byte_level && (escapes || prefixes))
+        return REFUSE("normalizer: Prepend and Replace before ByteLevel are not supported");
+    if (!r->byte_level && (!escapes || v->flags & HL_TOKENIZER_NFC || v->pattern.size))
+        return REFUSE("pre_tokenizer: neither ByteLevel, nor a normalizer alone that replaces spaces");
+    if (prefixes != r->strips)
+        return REFUSE("decoder: Strip is there without the normalizer's Prepend, or the other way round");
+    v->flags |= r->byte_level ? HL_TOKENIZER_BYTE_LEVEL : 0u;
+    return 0;
+}
+
+static int read_model(struct reader *r, const cJSON *model, struct hl_error *err)
+{
+    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
+    const cJSON *dropout = hl_json_get(model, "dropout");
+    if (!cJSON_IsObject(model) || (hl_json_get(model, "type") && !hl_json_is(model, "type", "BPE")))
+        return REFUSE("model.type is %s; only BPE is supported", type_of(model));
+    if (check_keys(model, "model",
+                   " type dropout unk_token continuing_subword_prefix end_of_word_suffix fuse_unk byte_fallback "
+                   "ignore_merges vocab merges ",
+                   err))
+        return -1;
+    if (dropout && !(cJSON_IsNumber(dropout) && dropout->valuedouble == 0))
+        return REFUSE("model.dropout is not supported");
+    for (int i = 0; i < 2; i++)
+        if (hl_json_get(model, affixes[i]) && !hl_json_is(model, affixes[i], ""))
+            return REFUSE("model.%s is not supported", affixes[i]);
+    r->v->flags |= (hl_json_true(model, "fuse_unk") ? HL_TOKENIZER_FUSE_UNK : 0u) |
+                   (hl_json_true(model, "ignore_merges") ? HL_TOKENIZER_WHOLE_WORDS : 0u) |
+                   (hl_json_true(model, "byte_fallback") && !r->byte_level ? HL_TOKENIZER_BYTE_FALLBACK : 0u);
+    return 0;
+}
+
+/* The byte that a byte-level vocabulary spells as this character, or -1: printable Latin-1 characters are themselves,
+ * the other 68 bytes follow in order from U+0100. */
+static int byte_of(uint32_t character)
+{
+    if ((character >= 0x21 && character <= 0x7E) || (character >= 0xA1 && character <= 0xFF && character != 0xAD))
+        return (int)character;
+    if (character < 0x100 || character > 0x143)
+        return -1;
+    uint32_t n = character - 0x100;
+    return (int)(n <= 0x20 ? n : n <= 0x42 ? n - 0x21 + 0x7F : 0xAD);
+}
+
+/* Into `out` (as long); false when some character spells no byte, then `out` is the text itself. */
+static bool unspell_bytes(struct hl_view text, uint8_t *out, size_t *n_out)
+{
+    size_t used = 0;
+    for (size_t at = 0; at < text.size; at++) {
+        uint32_t character = text.data[at];
+        if ((character & 0xE0) == 0xC0 && at + 1 < text.size)
+            character = (character & 0x1F) << 6 | (text.data[++at] & 0x3Fu);
+        else if (character >= 0x80)
+            character = 0;
+        int byte = byte_of(character);
+        if (byte < 0) {
+            memcpy(out, text.data, text.size);
+            *n_out = text.size;
+            return false;
+        }
+        out[used++] = (uint8_t)byte;
+    }
+    *n_out = used;
+    return true;
+}
+
+/* A token of the model as it decodes, and whether ordinary text may become it. */
+static int read_token(struct reader *r, uint32_t id, struct hl_view spelling, struct hl_error *err)
+{
+    struct hl_vocabulary *v = r->v;
+    HL_FREE uint8_t *text = malloc(spelling.size + 1);
+    if (!text)
+        return REFUSE("out of memory");
+    int byte = v->flags & HL_TOKENIZER_BYTE_FALLBACK ? hl_byte_piece(spelling) : -1;
+    if (byte >= 0) {
+        v->bytes[byte] = id;
+        text[0] = (uint8_t)byte;
+        return hl_vocabulary_set(v, id, text, 1, HL_TOKEN_BYTE, err);
+    }
+    size_t bytes;
+    bool in_text;
+    if (r->byte_level) {
+        in_text = unspell_bytes(spelling, text, &bytes);
+    } else {
+        in_text = !memchr(spelling.data, ' ', spelling.size);
+        bytes = hl_unmark_spaces(spelling.data, spelling.size, text);
+    }
+    if (hl_vocabulary_set(v, id, text, bytes, HL_TOKEN_NORMAL, err))
+        return -1;
+    v->tokens[id].in_text = in_text && bytes;
+    if (r->byte_level && in_text && bytes == 1)
+        v->bytes[text[0]] = id;
+    return 0;
+}
+
+static int read_vocabulary(struct reader *r, const cJSON *vocab, struct hl_error *err)
+{
+    struct hl_vocabulary *v = r->v;
+    uint32_t count = 0, id;
+    if (!cJSON_IsObject(vocab))
+        return REFUSE("model.vocab is not an object");
+    for (const cJSON *item = vocab->child; item; item = item->next, count++) {
+        if (!hl_json_id(item, &id))
+            return REFUSE("model.vocab: \"%s\" has no id", item->string);
+        struct hl_view spelling = {(const uint8_t *)item->string, strlen(item->string)};
+        if (read_token(r, id, spelling, err))
+            return -1;
+    }
+    r->n_spelling = v->n_tokens;
+    r->spelling = calloc(v->n_tokens + 1u, sizeof *r->spelling);
+    if (!r->spelling || hl_text_map_init(&r->ids, count, err))
+        return REFUSE("out of memory");
+    for (const cJSON *item = vocab->child; item; item = item->next) {
+        hl_json_id(item, &id);
+        r->spelling[id] = (struct hl_view){(const uint8_t *)item->string, strlen(item->string)};
+        if (hl_text_map_insert(&r->ids, r->spelling, id, err))
+            return hl_error_prefix(err, "tokenizer.json: model.vocab");
+    }
+    for (unsigned byte = 0; r->byte_level && byte < 256; byte++)
+        if (v->bytes[byte] == HL_NONE)
+            return REFUSE("model.vocab has no token for the byte 0x%02X", byte);
+    return 0;
+}
+
+static uint32_t find_spelling(const struct reader *r, const char *text, size_t bytes)
+{
+    return hl_text_map_find(&r->ids, r->spelling, text, bytes);
+}
+
+/* "left right" or ["left", "right"] */
+static int read_merge(struct reader *r, const cJSON *item, uint32_t rank, struct hl_error *err)
+{
+    const char *left = cJSON_GetStringValue(item), *right = left ? strchr(left, ' ') : NULL;
+    size_t n_left = right ? (size_t)(right++ - left) : 0;
+    if (cJSON_GetArraySize(item) == 2) {
+        left = cJSON_GetStringValue(item->child);
+        right = cJSON_GetStringValue(item->child->next);
+        n_left = left ? strlen(left) : 0;
+    }
+    if (!left || !right || (!cJSON_IsArray(item) && strchr(right, ' ')))
+        return REFUSE("model.merges: number %u is no pair", rank);
+    size_t n_right = strlen(right);
+    HL_FREE char *both = malloc(n_left + n_right + 1);
+    if (!both)
+        return REFUSE("out of memory");
+    memcpy(both, left, n_left);
+    memcpy(both + n_left, right, n_right);
+    struct hl_pair_slot merge = {find_spelling(r, left, n_left), find_spelling(r, right, n_right), rank,
+                                 find_spelling(r, both, n_left + n_right)};
+    if (merge.left == HL_NONE || merge.right == HL_NONE || merge.merged == HL_NONE)
+        return REFUSE("model.merges: number %u has parts that are not in model.vocab", rank);
+    if (r->v->tokens[merge.merged].kind != HL_TOKEN_CONTROL) /* text must not grow into a special token */
+        r->v->merges[r->v->n_merges++] = merge;
+    return 0;
+}
+
+static int read_merges(struct reader *r, const cJSON *merges, struct hl_error *err)
+{
+    if (!cJSON_IsArray(merges))
+        return REFUSE("model.merges is not an array");
+    r->v->merges = calloc((size_t)cJSON_GetArraySize(merges) + 1, sizeof *r->v->merges);
+    if (!r->v->merges)
+        return REFUSE("out of memory");
+    uint32_t rank = 0;
+    for (const cJSON *item = merges->child; item; item = item->next)
+        if (read_merge(r, item, rank++, err))
+            return -1;
+    return 0;
+}
+
+static bool is_ascii(const char *text)
+{
+    for (; *text; text++)
+        if (*text & 0x80)
+            return false;
+    return true;
+}
+
+/* Tokens that are "normalized" are looked for behind the normalizer, in a form that has been through it as well. */
+static int added_flags(const struct reader *r, const cJSON *item, const char *content, unsigned *flags,
+                       struct hl_error *err)
+{
+    bool normalized = hl_json_true(item, "normalized");
+    uint32_t normalizer = r->v->flags & (HL_TOKENIZER_NFC | HL_TOKENIZER_ESCAPE_SPACE | HL_TOKENIZER_DUMMY_PREFIX);
+    if (hl_json_true(item, "single_word") || hl_json_true(item, "lstrip") || hl_json_true(item, "rstrip"))
+        return REFUSE("added_tokens: %s: single_word, lstrip and rstrip are not supported", content);
+    if (normalized && (normalizer & HL_TOKENIZER_DUMMY_PREFIX || (normalizer && !is_ascii(content))))
+        return REFUSE("added_tokens: %s: normalized, with this normalizer, is not supported", content);
+    *flags = (normalized && normalizer ? 0u : HL_ADDED_RAW) | (hl_json_true(item, "special") ? HL_ADDED_SPECIAL : 0u);
+    return 0;
+}
+
+static int read_added(struct reader *r, const cJSON *item, struct hl_error *err)
+{
+    struct hl_vocabulary *v = r->v;
+    const char *content = hl_json_text(item, "content");
+    uint32_t id;
+    unsigned flags = 0;
+    if (!content || !*content || !hl_json_id(hl_json_get(item, "id"), &id))
+        return REFUSE("added_tokens: an entry without content or id");
+    if (check_keys(item, "added_tokens", " id content single_word lstrip rstrip normalized special ", err) ||
+        added_flags(r, item, content, &flags, err))
+        return -1;
+    size_t bytes = strlen(content);
+    uint32_t known = find_spelling(r, content, bytes);
+    bool is_new = id >= r->n_spelling || !r->spelling[id].data;
+    if (is_new ? known != HL_NONE : known != id)
+        return REFUSE("added_tokens: %s has the id %u, in model.vocab it is another token's", content, id);
+    if (is_new && read_token(r, id, (struct hl_view){(const uint8_t *)content, bytes}, err))
+        return -1;
+    struct hl_vocabulary_token *token = &v->tokens[id];
+    bool special = flags & HL_ADDED_SPECIAL;
+    token->kind = special ? HL_TOKEN_CONTROL : token->kind == HL_TOKEN_BYTE ? HL_TOKEN_BYTE : HL_TOKEN_USER;
+    token->in_text = token->in_text && !special && !is_new;
+    return hl_vocabulary_add(v, id, content, bytes, flags, err);
+}
+
+static int read_unknown(struct reader *r, const cJSON *model, struct hl_error *err)
+{
+    const char *text = hl_json_text(model, "unk_token");
+    if (!text)
+        return 0;
+    r->v->unk = find_spelling(r, text, strlen(text));
+    if (r->v->unk == HL_NONE)
+        return REFUSE("model.unk_token: %s is not in model.vocab", text);
+    if (r->v->tokens[r->v->unk].kind == HL_TOKEN_NORMAL) {
+        r->v->tokens[r->v->unk].kind = HL_TOKEN_UNKNOWN;
+        r->v->tokens[r->v->unk].in_text = false;
+    }
+    return 0;
+}
+
+/* {"SpecialToken": {"id": "<bos>"}}, whose ids "special_tokens" lists */
+static int read_template_token(const cJSON *processor, const cJSON *part, uint32_t *id, struct hl_error *err)
+{
+    const char *name = hl_json_text(hl_json_get(part, "SpecialToken"), "id");
+    const cJSON *token = name ? hl_json_get(hl_json_get(processor, "special_tokens"), name) : NULL;
+    const cJSON *ids = hl_json_get(token, "ids");
+    if (*id != HL_NONE || cJSON_GetArraySize(ids) != 1 || !hl_json_id(ids->child, id))
+        return REFUSE("post_processor: TemplateProcessing.single: more than one token on a side is not supported");
+    return 0;
+}
+
+static int read_processor(struct reader *r, const cJSON *item, struct hl_error *err)
+{
+    struct hl_vocabulary *v = r->v;
+    if (!strcmp(type_of(item), "ByteLevel")) /* about offsets */
+        return 0;
+    if (strcmp(type_of(item), "TemplateProcessing"))
+        return REFUSE("post_processor: %s is not supported", type_of(item));
+    const cJSON *single = hl_json_get(item, "single");
+    bool behind = false;
+    for (const cJSON *part = single ? single->child : NULL; part; part = part->next) {
+        bool sequence = hl_json_get(part, "Sequence");
+        if (sequence && behind)
+            return REFUSE("post_processor: TemplateProcessing.single: the text comes twice");
+        if (!sequence && read_template_token(item, part, behind ? &v->eos : &v->bos, err))
+            return -1;
+        behind = behind || sequence;
+    }
+    if (!behind)
+        return REFUSE("post_processor: TemplateProcessing.single: no text");
+    if ((v->bos != HL_NONE && v->bos >= v->n_tokens) || (v->eos != HL_NONE && v->eos >= v->n_tokens))
+        return REFUSE("post_processor: TemplateProcessing.special_tokens: an id that no token has");
+    v->flags |= (v->bos != HL_NONE ? HL_TOKENIZER_ADD_BOS : 0u) | (v->eos != HL_NONE ? HL_TOKENIZER_ADD_EOS : 0u);
+    return 0;
+}
+
+static void release_reader(struct reader *r)
+{
+    free(r->spelling);
+    hl_text_map_release(&r->ids);
+}
+
+int hl_vocabulary_read_json(struct hl_vocabulary *v, struct hl_view json, struct hl_error *err)
+{
+    HL_JSON cJSON *root = NULL;
+    __attribute__((cleanup(release_reader))) struct reader r = {.v = v};
+    v->by_pairs = true;
+    if (hl_json_parse(json, "tokenizer.json", &root, err) ||
+        check_keys(root, "the file",
+                   " version truncation padding added_tokens normalizer pre_tokenizer post_processor decoder model ",
+                   err))
+        return -1;
+    const cJSON *model = hl_json_get(root, "model"), *added = hl_json_get(root, "added_tokens");
+    if (read_pipeline(&r, root, err) || read_model(&r, model, err) ||
+        read_vocabulary(&r, hl_json_get(model, "vocab"), err))
+        return -1;
+    for (const cJSON *item = added ? added->child : NULL; item; item = item->next)
+        if (read_added(&r, item, err))
+            return -1;
+    if (read_unknown(&r, model, err) || read_merges(&r, hl_json_get(model, "merges"), err))
+        return -1;
+    return read_parts(&r, hl_json_get(root, "post_processor"), "post_processor", "processors", read_processor, err);
+}

@@ -1,0 +1,73 @@
+/* encode_lines FOLDER ROWS FLAGS < TEXTS: tokenizes texts with the tokenizer of a model's folder.
+ *
+ * A line of TEXTS is the hexadecimal bytes of one text. Each gives a line: its ids, a tab, and the hexadecimal bytes of
+ * these ids decoded one by one. ROWS is the number of embedding rows, FLAGS the HL_ENCODE_ flags as a number. */
+#include "hotlayer/cleanup.h"
+#include "pack/tokenizer.h"
+#include "runtime/tokenizer.h"
+#include <time.h>
+
+static void print_hex(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        printf("%02x", (unsigned char)text[i]);
+}
+
+static int encode_line(const struct hl_tokenizer *t, char *line, unsigned flags, struct hl_error *err)
+{
+    size_t n = strlen(line) / 2, n_ids = 0;
+    for (size_t i = 0; i < n; i++) {
+        char digits[3] = {line[2 * i], line[2 * i + 1], 0};
+        line[i] = (char)strtoul(digits, NULL, 16);
+    }
+    HL_FREE int32_t *ids = NULL;
+    if (hl_tokenizer_encode(t, line, n, flags, &ids, &n_ids, err))
+        return -1;
+    struct hl_decoder decoder;
+    char piece[HL_PIECE_MAX];
+    hl_decoder_init(&decoder, t, 0);
+    for (size_t i = 0; i < n_ids; i++)
+        printf("%s%d", i ? "," : "", ids[i]);
+    putchar('\t');
+    for (size_t i = 0; i < n_ids; i++)
+        print_hex(piece, hl_decoder_push(&decoder, ids[i], piece));
+    print_hex(piece, hl_decoder_flush(&decoder, piece));
+    putchar('\n');
+    return 0;
+}
+
+static double milliseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+int main(int argc, char **argv)
+{
+    struct hl_error err = {0};
+    struct hl_bytes section = {0};
+    struct hl_tokenizer *t = NULL;
+    if (argc != 4)
+        return fprintf(stderr, "encode_lines FOLDER ROWS FLAGS < TEXTS\n"), 2;
+    double start = milliseconds();
+    if (hl_tokenizer_build(argv[1], (uint32_t)strtoul(argv[2], NULL, 0), &section, &err))
+        return fprintf(stderr, "%s\n", err.message), 1;
+    double built = milliseconds();
+    if (hl_tokenizer_open(section.data, section.size, &t, &err))
+        return fprintf(stderr, "%s\n", err.message), 1;
+    double opened = milliseconds();
+    HL_FREE char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+    while ((n = getline(&line, &room, stdin)) >= 0) {
+        line[strcspn(line, "\n")] = 0;
+        if (encode_line(t, line, (unsigned)strtoul(argv[3], NULL, 0), &err))
+            return fprintf(stderr, "%s\n", err.message), 1;
+    }
+    fprintf(stderr, "%zu bytes; build %.1f ms, open %.3f ms, the rest %.1f ms\n", section.size, built - start,
+            opened - built, milliseconds() - opened);
+    hl_tokenizer_close(t);
+    free(section.data);
+    return 0;
+}
