@@ -3,7 +3,7 @@
  * A model that is nearly right is wrong: a field that this file does not know, in a group that changes the mathematics, is
  * an error and not a warning. */
 #include "pack/arch.h"
-#include "pack/files.h"
+#include "pack/json.h"
 
 /* As in the runtime's own checks (runtime/program.c). */
 #define MAX_SIZE (1u << 24)

@@ -3,7 +3,6 @@
 #include "hotlayer/cleanup.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -34,32 +33,4 @@ void hl_file_unmap(struct hl_view *view)
     if (view->data)
         munmap((void *)(uintptr_t)view->data, view->size);
     *view = (struct hl_view){NULL, 0};
-}
-
-int hl_json_parse(struct hl_view text, const char *what, cJSON **out, struct hl_error *err)
-{
-    if (text.size > HL_JSON_LIMIT)
-        return hl_fail(err, "%s: %zu bytes of JSON are more than the %u that are read", what, text.size, HL_JSON_LIMIT);
-    const char *end = NULL, *begin = (const char *)text.data;
-    cJSON *json = cJSON_ParseWithLengthOpts(begin, text.size, &end, 0);
-    if (!json)
-        return hl_fail(err, "%s: broken JSON near byte %td", what, end ? end - begin : 0);
-    for (; end < begin + text.size; end++)
-        if (!strchr(" \t\r\n", *end) || !*end) {
-            cJSON_Delete(json);
-            return hl_fail(err, "%s: broken JSON: something follows the document at byte %td", what, end - begin);
-        }
-    *out = json;
-    return 0;
-}
-
-bool hl_json_count(const cJSON *value, uint64_t most, uint64_t *out)
-{
-    if (!cJSON_IsNumber(value))
-        return false;
-    double number = value->valuedouble;
-    if (!(number >= 0 && number <= (double)most && number <= 9007199254740992.0) || number != floor(number))
-        return false;
-    *out = (uint64_t)number;
-    return true;
 }

@@ -2,6 +2,7 @@
 #include "pack/meta.h"
 #include "hotlayer/cleanup.h"
 #include "pack/files.h"
+#include "pack/json.h"
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>

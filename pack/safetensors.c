@@ -4,7 +4,7 @@
  *
  * Offsets count from the start of the data. Tensors may come in any order, must not overlap, and must cover the data. */
 #include "hotlayer/cleanup.h"
-#include "pack/files.h"
+#include "pack/json.h"
 #include "pack/source.h"
 
 #define HEADER_LIMIT 100000000u /* as the format's own readers */
@@ -138,8 +138,6 @@ static int read_tensors(struct hl_source *source, const struct hl_source_file *f
 {
     size_t n = 0, first = source->n_tensors;
     const cJSON *entry;
-    if (!cJSON_IsObject(json))
-        return hl_fail(err, "the header is no JSON object");
     cJSON_ArrayForEach(entry, json) n++;
     if (n > MAX_TENSORS)
         return hl_fail(err, "%zu tensors are more than any model has", n);

@@ -2,6 +2,7 @@
 #include "pack/source.h"
 #include "hotlayer/cleanup.h"
 #include "pack/files.h"
+#include "pack/json.h"
 #include <dirent.h>
 #include <errno.h>
 
@@ -28,8 +29,6 @@ static int read_json(const char *folder, const char *name, bool optional, cJSON 
         return 0;
     int result = hl_json_parse(text, name, out, err);
     hl_file_unmap(&text);
-    if (result == 0 && !cJSON_IsObject(*out))
-        result = hl_fail(err, "%s: the document is no JSON object", name);
     return result < 0 ? hl_error_prefix(err, "%s", folder) : 0;
 }
 
