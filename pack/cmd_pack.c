@@ -17,7 +17,7 @@ static const char help[] =
     "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
     "      --quant TYPE       keep (default): no loss; bf16; q8: 8 bits in blocks of 32\n"
     "      --name NAME        the model's name to its users (default: the folder's)\n"
-    "      --shard-size SIZE  about this much per shard, 2M to 2G (default 1G)\n"
+    "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
     "      --threads N        for the conversion (default: one per core)\n"
     "      --json             print the result as JSON\n"
     "  -h, --help\n"

@@ -236,7 +236,7 @@ static int emit_ffn(struct compiler *c, uint32_t block, const char *prefix)
     return 0;
 }
 
-/* theta^(-2i/d), as transformers computes it: in float32. */
+/* theta^(-2i/d), rounded where transformers on PyTorch rounds: the exponent and the power to float32. */
 static int emit_angles(struct compiler *c)
 {
     uint32_t half = c->arch->head_dim / 2;
@@ -248,7 +248,7 @@ static int emit_angles(struct compiler *c)
     if (!t->values)
         return hl_fail(c->err, "out of memory");
     for (uint32_t i = 0; i < half; i++)
-        t->values[i] = 1.0f / powf((float)c->arch->rope_theta, (float)(2 * i) / (float)c->arch->head_dim);
+        t->values[i] = 1.0f / (float)pow(c->arch->rope_theta, (double)((float)(2 * i) / (float)c->arch->head_dim));
     return set_shape(c, t, HL_TYPE_VECTOR, 1, half);
 }
 

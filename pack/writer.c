@@ -25,7 +25,8 @@
 
 struct placer {
     struct hl_header *header;
-    uint64_t limit;
+    uint64_t limit; /* of a shard */
+    uint64_t cut;   /* pieces of a tensor that is larger than a shard */
     struct hl_error *err;
 };
 
@@ -50,9 +51,9 @@ static int place_tensor(struct placer *p, struct hl_tensor *tensor)
     if ((!shard || (shard->bytes && shard->bytes + bytes > p->limit)) && !(shard = next_shard(p)))
         return -1;
     tensor->offset = shard->offset + shard->bytes;
-    while (bytes > p->limit - shard->bytes) {
-        bytes -= p->limit - shard->bytes;
-        shard->bytes = p->limit;
+    while (bytes > p->limit && bytes > p->cut) {
+        bytes -= p->cut;
+        shard->bytes = p->cut;
         if (!(shard = next_shard(p)))
             return -1;
     }
@@ -62,10 +63,11 @@ static int place_tensor(struct placer *p, struct hl_tensor *tensor)
 
 int hl_place(struct hl_plan *plan, uint64_t shard_bytes, struct hl_header *header, struct hl_error *err)
 {
-    struct placer p = {.header = header, .err = err};
-    p.limit = shard_bytes / HL_SHARD_ALIGN * HL_SHARD_ALIGN;
-    if (p.limit < HL_SHARD_ALIGN || p.limit > HL_SHARD_LIMIT)
-        return hl_fail_as(err, HL_ERROR_USAGE, "--shard-size must be 2 MiB to 2 GiB");
+    struct placer p = {.header = header, .limit = shard_bytes, .cut = HL_SHARD_ALIGN, .err = err};
+    if (shard_bytes < HL_PAGE_BYTES || shard_bytes > HL_SHARD_LIMIT)
+        return hl_fail_as(err, HL_ERROR_USAGE, "--shard-size must be 4 KiB to 2 GiB");
+    if (shard_bytes > HL_SHARD_ALIGN)
+        p.cut = shard_bytes / HL_SHARD_ALIGN * HL_SHARD_ALIGN;
     for (uint32_t i = 0; i < plan->n_tensors; i++)
         if (place_tensor(&p, &plan->tensors[i].tensor) < 0)
             return -1;
