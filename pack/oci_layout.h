@@ -10,8 +10,7 @@
 #define HL_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
 #define HL_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
 #define HL_OCI_REF_NAME "org.opencontainers.image.ref.name"
-#define HL_DOCUMENT_LIMIT ((size_t)4 << 20) /* what image-spec asks registries to take, and more than any image needs  \
-                                             */
+#define HL_DOCUMENT_LIMIT ((size_t)4 << 20) /* what registries must take, and more than any image needs */
 
 struct hl_oci_layout {
     const char *directory; /* as the caller wrote it, for messages */
