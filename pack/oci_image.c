@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <time.h>
 
-#define WHAT_BYTES 96
+#define WHAT_BYTES 160
 
 struct planned_layer {
     struct hl_layer layer;
@@ -42,7 +42,7 @@ static void plan_free(struct plan *plan)
 
 static bool name_valid(const char *name)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:";
     size_t length = strlen(name);
     return length && length <= HL_MODEL_NAME_MAX && strspn(name, allowed) == length && name[0] != '.';
 }
@@ -52,10 +52,11 @@ static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struc
     plan->spec = spec;
     plan->tag = spec->tag && *spec->tag ? spec->tag : "latest";
     if (!name_valid(spec->name))
-        return hl_fail(err,
-                       "'%s' cannot be a folder under /models: use 1 to %d letters, digits, '.', '_' or '-', no '.' "
-                       "in front",
-                       spec->name, HL_MODEL_NAME_MAX);
+        return hl_fail(
+            err,
+            "'%s' cannot be a folder under /models: use 1 to %d letters, digits, '.', '_', '-' or ':', no '.' "
+            "in front",
+            spec->name, HL_MODEL_NAME_MAX);
     if (!hl_tag_valid(plan->tag, strlen(plan->tag)))
         return hl_fail(err, "'%s' is not a tag", plan->tag);
     if (spec->created < -1 || spec->created > HL_LAST_CREATED)
