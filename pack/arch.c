@@ -1,7 +1,7 @@
 /* config.json of Llama-type models, as transformers' LlamaConfig defines it.
  *
- * A model that is nearly right is wrong: a field that this file does not know, in a group that changes the mathematics, is
- * an error and not a warning. */
+ * A model that is nearly right is wrong: a field that this file does not know, in a group that changes the mathematics,
+ * is an error and not a warning. */
 #include "pack/arch.h"
 #include "pack/json.h"
 
@@ -103,8 +103,8 @@ static int read_shape(const cJSON *config, struct hl_arch *a, struct hl_error *e
     const uint32_t head_dim = a->width / a->heads;
     const cJSON *explicit_dim = cJSON_GetObjectItemCaseSensitive(config, "head_dim");
     if ((!explicit_dim || cJSON_IsNull(explicit_dim)) && a->width % a->heads)
-        return hl_fail(err, "hidden_size %u is no multiple of num_attention_heads %u, and head_dim is not given", a->width,
-                       a->heads);
+        return hl_fail(err, "hidden_size %u is no multiple of num_attention_heads %u, and head_dim is not given",
+                       a->width, a->heads);
     if (count(config, "head_dim", 1, 4096, &head_dim, &a->head_dim, err) < 0)
         return -1;
     if (a->head_dim % 2)

@@ -22,7 +22,8 @@ void hl_list_op(const struct hl_program_view *program, const struct hl_op *op, c
 #define SPAN(s) (s).buffer, (s).column
     switch ((enum hl_op_kind)op->kind) {
     case HL_OP_ANGLES:
-        snprintf(out, n, "b%u[%u] = positions * %s", SPAN(op->angles.out), tensor_name(program, op->angles.frequencies));
+        snprintf(out, n, "b%u[%u] = positions * %s", SPAN(op->angles.out),
+                 tensor_name(program, op->angles.frequencies));
         break;
     case HL_OP_GATHER:
         snprintf(out, n, "b%u[%u] = %g * %s[tokens]", SPAN(op->gather.out), (double)op->gather.scale,
@@ -99,8 +100,8 @@ void hl_list_text(const struct hl_hot *hot, bool all, FILE *out)
     for (uint32_t i = 0; i < header->n_shards; i++)
         fprintf(out, "  shard %-8u offset %-10" PRIu64 " %-10s crc32c %08x\n", i + 1, header->shard[i].offset,
                 hl_format_bytes(header->shard[i].bytes, size), header->shard[i].crc32c);
-    fprintf(out, "\nprogram: %u operations, %u buffers, %u key/value caches, vocabulary %u, context %u\n", program->n_ops,
-            program->n_buffers, program->n_kvs, program->vocabulary, program->context);
+    fprintf(out, "\nprogram: %u operations, %u buffers, %u key/value caches, vocabulary %u, context %u\n",
+            program->n_ops, program->n_buffers, program->n_kvs, program->vocabulary, program->context);
     for (uint32_t i = 0; all && i < program->n_ops; i++) {
         char line[256];
         hl_list_op(&hot->program, &hot->program.ops[i], line, sizeof line);

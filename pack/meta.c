@@ -29,7 +29,8 @@ int hl_name_check(const char *name, struct hl_error *err)
         good = good && name_char(name[i]);
     if (!good)
         return hl_fail_as(err, HL_ERROR_USAGE,
-                          "'%.200s' is no name for a model: up to %d letters, digits, '.', '_', '-', ':'", name, NAME_MOST);
+                          "'%.200s' is no name for a model: up to %d letters, digits, '.', '_', '-', ':'", name,
+                          NAME_MOST);
     return 0;
 }
 

@@ -204,7 +204,8 @@ static void encode_share(void *context, struct hl_team *team, struct hl_share sh
     hl_share_range(share, chunk->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         uint8_t *to = chunk->out + i * hl_strip_bytes(chunk->tensor->tensor.type, chunk->tensor->tensor.cols);
-        if (hl_encode_strip(chunk->tensor, chunk->first + i, chunk->rows + share.index * chunk->row_floats, to, &err) == 0)
+        if (hl_encode_strip(chunk->tensor, chunk->first + i, chunk->rows + share.index * chunk->row_floats, to, &err) ==
+            0)
             continue;
         if (atomic_exchange(&chunk->failed, 1) == 0)
             *chunk->err = err;
@@ -245,8 +246,13 @@ static int write_tiles(struct stream *s, struct hl_team *team, const struct hl_p
     if (!out || !rows)
         return hl_fail(s->err, "out of memory");
     for (uint32_t first = 0; first < strips; first += at_once) {
-        struct chunk chunk = {.tensor = tensor, .first = first, .n = hl_min_u32(at_once, strips - first), .out = out,
-                              .rows = rows, .row_floats = row_floats, .err = s->err};
+        struct chunk chunk = {.tensor = tensor,
+                              .first = first,
+                              .n = hl_min_u32(at_once, strips - first),
+                              .out = out,
+                              .rows = rows,
+                              .row_floats = row_floats,
+                              .err = s->err};
         hl_team_run(team, encode_share, &chunk);
         if (chunk.failed || stream_bytes(s, out, chunk.n * strip_bytes) < 0)
             return -1;

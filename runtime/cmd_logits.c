@@ -13,8 +13,7 @@ static const char help[] =
     "\n"
     "      --tokens IDS     token numbers, separated by commas\n"
     "      --all            the logits behind every token\n"
-    "      --batch N        tokens per step (default 256); 1 decodes one by one\n" HL_COMMON_HELP
-    "  -h, --help\n"
+    "      --batch N        tokens per step (default 256); 1 decodes one by one\n" HL_COMMON_HELP "  -h, --help\n"
     "\n"
     "example:\n"
     "  hotlayerd logits --model llama.hot --tokens 128000,9906,1917\n";
@@ -73,7 +72,8 @@ static int parse_tokens(const char *text, int32_t **out, uint32_t *n, struct hl_
         char *end;
         errno = 0;
         long id = strtol(text, &end, 10);
-        if (!isdigit((unsigned char)*text) || (*end && *end != ',') || (*end == ',' && !end[1]) || errno || id > INT32_MAX)
+        if (!isdigit((unsigned char)*text) || (*end && *end != ',') || (*end == ',' && !end[1]) || errno ||
+            id > INT32_MAX)
             return hl_fail_as(err, HL_ERROR_USAGE, "--tokens must be numbers separated by commas");
         ids[(*n)++] = (int32_t)id;
         text = end;

@@ -71,7 +71,8 @@ static bool on_token(void *context, int32_t token)
     return more && !g->stopped;
 }
 
-static void on_finish(void *context, enum hl_finish reason, const struct hl_timings *timings, const struct hl_error *err)
+static void on_finish(void *context, enum hl_finish reason, const struct hl_timings *timings,
+                      const struct hl_error *err)
 {
     struct hl_generation *g = context;
     char piece[HL_PIECE_MAX];
@@ -95,8 +96,7 @@ int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *mod
     g->request = *generate;
     /* A prompt of nothing but the beginning makes the text start here: a dummy space in front is not the text's. */
     hl_decoder_init(&g->decoder, model->tokenizer,
-                    generate->n_prompt > 1 ||
-                            (uint32_t)generate->prompt[0] != hl_tokenizer_bos(model->tokenizer)
+                    generate->n_prompt > 1 || (uint32_t)generate->prompt[0] != hl_tokenizer_bos(model->tokenizer)
                         ? HL_DECODE_CONTINUE
                         : 0);
     struct hl_request request = {

@@ -1,7 +1,7 @@
 /* Programs are data from outside: here they are checked, once, so that devices may trust them.
  *
- * The rule is simple to state: every span lies inside its buffer, every tensor, buffer and cache index inside its table,
- * shapes fit each other, and an operation's output overlaps its input only where the operation works in place.
+ * The rule is simple to state: every span lies inside its buffer, every tensor, buffer and cache index inside its
+ * table, shapes fit each other, and an operation's output overlaps its input only where the operation works in place.
  */
 #include "runtime/hot.h"
 #include <inttypes.h>
@@ -16,10 +16,9 @@
 #define MAX_CONTEXT (1u << 24)
 
 static const char *const op_names[HL_OP_COUNT] = {
-    [HL_OP_ANGLES] = "angles",     [HL_OP_GATHER] = "gather",     [HL_OP_NORM] = "norm",
-    [HL_OP_LINEAR] = "linear",     [HL_OP_ROPE] = "rope",         [HL_OP_KV_WRITE] = "kv_write",
-    [HL_OP_ATTEND] = "attend",     [HL_OP_GATE] = "gate",         [HL_OP_ADD] = "add",
-    [HL_OP_PICK] = "pick",         [HL_OP_SOFTCAP] = "softcap",
+    [HL_OP_ANGLES] = "angles", [HL_OP_GATHER] = "gather",     [HL_OP_NORM] = "norm",       [HL_OP_LINEAR] = "linear",
+    [HL_OP_ROPE] = "rope",     [HL_OP_KV_WRITE] = "kv_write", [HL_OP_ATTEND] = "attend",   [HL_OP_GATE] = "gate",
+    [HL_OP_ADD] = "add",       [HL_OP_PICK] = "pick",         [HL_OP_SOFTCAP] = "softcap",
 };
 
 const char *hl_op_name(uint32_t kind)

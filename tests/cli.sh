@@ -113,11 +113,11 @@ cp "$work/out" "$work/from-folder"
 exits "generate" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 3
 same "generate is greedy by default" "$work/out" "$work/from-folder"
 silent "generate says nothing on stderr" err
-exits "generate --seed 1" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --seed 1
+exits "generate --seed 1" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --top-p 1 --seed 1
 cp "$work/out" "$work/seed-1"
-exits "generate --seed 1 again" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --seed 1
+exits "generate --seed 1 again" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --top-p 1 --seed 1
 same "a seed gives the same text" "$work/out" "$work/seed-1"
-exits "generate --seed 2" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --seed 2
+exits "generate --seed 2" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --top-p 1 --seed 2
 holds "another seed gives another text" [ "$(cat "$work/out")" != "$(cat "$work/seed-1")" ]
 exits "generate --json" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 3 --json
 says "generate --json" out '"finish":"length"'
