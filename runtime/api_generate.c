@@ -255,8 +255,8 @@ static int queue(struct hl_api_reply *reply, struct hl_error *err)
 
 static void reply_unknown_model(struct hl_exchange *exchange, const char *name)
 {
-    char message[512];
-    snprintf(message, sizeof message, "model '%s' not found", name);
+    char message[160];
+    snprintf(message, sizeof message, "model '%.128s' not found", name);
     hl_reply_error(exchange, 404, message);
 }
 
