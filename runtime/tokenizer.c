@@ -105,6 +105,7 @@ int hl_tokenizer_open(const void *section, size_t bytes, struct hl_tokenizer **o
         .added = (const void *)(base + h->added.offset),
         .first = (const void *)(base + h->first.offset),
         .bytes = (const void *)(base + h->bytes.offset),
+        .cuts = h->cuts,
     };
     if (h->pattern.count && compile_pattern(t, base + h->pattern.offset, h->pattern.count, err)) {
         hl_tokenizer_close(t);

@@ -244,11 +244,26 @@ static int next_word(struct run *run, const uint8_t *text, size_t n, size_t at, 
     return 0;
 }
 
-static int encode_words(struct run *run, const uint8_t *text, size_t n, struct hl_error *err)
+/* A cut never falls inside a character: a space is one byte. */
+static int encode_between_spaces(struct run *run, const uint8_t *text, size_t n, struct hl_error *err)
+{
+    size_t done = 0;
+    for (size_t at = 1; at < n; at++) {
+        uint8_t last = text[at - 1];
+        if (text[at] != ' ' || !(run->t->cuts[last / 8] >> last % 8 & 1))
+            continue;
+        if (encode_word(run, text + done, at - done, err))
+            return -1;
+        done = at;
+    }
+    return encode_word(run, text + done, n - done, err);
+}
+
+static int encode_by_pattern(struct run *run, const uint8_t *text, size_t n, struct hl_error *err)
 {
     size_t done = 0; /* text before it is encoded */
     size_t start = n, end = n;
-    for (size_t at = 0; run->t->words && at < n;) {
+    for (size_t at = 0; at < n;) {
         if (next_word(run, text, n, at, &start, &end, err))
             return -1;
         if (start == n)
@@ -288,7 +303,7 @@ static int encode_around(struct run *run, const uint8_t *text, size_t n, unsigne
 static int encode_normal(struct run *run, const uint8_t *text, size_t n, bool at_start, struct hl_error *err)
 {
     (void)at_start;
-    return encode_words(run, text, n, err);
+    return run->t->words ? encode_by_pattern(run, text, n, err) : encode_between_spaces(run, text, n, err);
 }
 
 static int encode_segment(struct run *run, const uint8_t *text, size_t n, bool at_start, struct hl_error *err)
