@@ -429,7 +429,9 @@ int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, str
 int hl_tokenizer_build_from(const struct hl_tokenizer_files *files, uint32_t vocabulary, struct hl_bytes *out,
                             struct hl_error *err)
 {
-    __attribute__((cleanup(hl_vocabulary_release))) struct hl_vocabulary v;
+    __attribute__((cleanup(hl_vocabulary_release))) struct hl_vocabulary v = {0};
+    if (!files->model.data && !files->json.data)
+        return hl_fail(err, "neither tokenizer.model nor tokenizer.json");
     hl_vocabulary_init(&v, files->model.data ? "tokenizer.model" : "tokenizer.json", vocabulary);
     int failed = files->model.data ? hl_vocabulary_read_spm(&v, files->model, err)
                                    : hl_vocabulary_read_json(&v, files->json, err);
@@ -480,8 +482,6 @@ int hl_tokenizer_build(const char *folder, uint32_t vocabulary, struct hl_bytes 
     int failed = 0;
     for (int i = 0; i < 4 && !failed; i++)
         failed = i == 1 && files[0].data ? 0 : read_file(folder, names[i], &files[i], err);
-    if (!failed && !files[0].data && !files[1].data)
-        failed = hl_fail(err, "%s: neither tokenizer.model nor tokenizer.json", folder);
     const struct hl_tokenizer_files views = {view_of(&files[0]), view_of(&files[1]), view_of(&files[2]),
                                              view_of(&files[3])};
     if (!failed && hl_tokenizer_build_from(&views, vocabulary, out, err))
