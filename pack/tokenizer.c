@@ -73,7 +73,7 @@ int hl_vocabulary_set(struct hl_vocabulary *v, uint32_t id, const void *text, si
         return -1;
     if (v->tokens[id].kind != HL_TOKEN_UNUSED)
         return hl_fail(err, "%s: two tokens have the id %u", v->file, id);
-    size_t offset;
+    size_t offset = 0;
     if (put_text(v, text, bytes, &offset, err))
         return -1;
     v->tokens[id] = (struct hl_vocabulary_token){.offset = offset, .bytes = (uint32_t)bytes, .kind = kind};
@@ -113,7 +113,7 @@ int hl_vocabulary_add(struct hl_vocabulary *v, uint32_t id, const void *text, si
         v->added = larger;
         v->room_added = room;
     }
-    size_t offset;
+    size_t offset = 0;
     if (put_text(v, text, bytes, &offset, err))
         return -1;
     v->added[v->n_added++] = (struct hl_added){(uint32_t)offset, id, (uint16_t)bytes, (uint16_t)flags};

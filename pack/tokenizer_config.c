@@ -3,66 +3,9 @@
  * templates, the class) are not read; nor is clean_up_tokenization_spaces, which is about prettier output.
  */
 #include "hotlayer/cleanup.h"
-#include "pack/tokenizer_json_util.h"
+#include "pack/json.h"
 #include "pack/tokenizer_vocabulary.h"
 #include <errno.h>
-
-/* In JSON text a NUL is written \u0000, behind an even number of other backslashes. */
-static bool has_nul(struct hl_view text)
-{
-    if (memchr(text.data, 0, text.size))
-        return true;
-    const uint8_t *at = text.data, *end = text.data + text.size;
-    while ((at = memmem(at, (size_t)(end - at), "\\u0000", 6))) {
-        size_t backslashes = 1;
-        while (backslashes <= (size_t)(at - text.data) && at[-(ptrdiff_t)backslashes] == '\\')
-            backslashes++;
-        if (backslashes % 2)
-            return true;
-        at += 6;
-    }
-    return false;
-}
-
-int hl_json_parse(struct hl_view text, const char *file, cJSON **out, struct hl_error *err)
-{
-    if (has_nul(text))
-        return hl_fail(err, "%s: contains a NUL character, which is not supported", file);
-    *out = cJSON_ParseWithLength((const char *)text.data, text.size);
-    if (!cJSON_IsObject(*out))
-        return hl_fail(err, "%s: not a JSON object, or cut short", file);
-    return 0;
-}
-
-const cJSON *hl_json_get(const cJSON *object, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNull(item) ? NULL : item;
-}
-
-const char *hl_json_text(const cJSON *object, const char *key)
-{
-    return cJSON_GetStringValue(hl_json_get(object, key));
-}
-
-bool hl_json_true(const cJSON *object, const char *key)
-{
-    return cJSON_IsTrue(hl_json_get(object, key));
-}
-
-bool hl_json_is(const cJSON *object, const char *key, const char *text)
-{
-    const char *value = hl_json_text(object, key);
-    return value && !strcmp(value, text);
-}
-
-bool hl_json_id(const cJSON *item, uint32_t *id)
-{
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble < INT32_MAX))
-        return false;
-    *id = (uint32_t)item->valuedouble;
-    return *id == item->valuedouble;
-}
 
 /* "added_tokens_decoder": {"7": {"content": "<pad>", "special": true, ...}, ...} */
 static int read_added(struct hl_vocabulary *v, const cJSON *added, struct hl_error *err)

@@ -13,7 +13,7 @@
  * are not read.
  */
 #include "hotlayer/cleanup.h"
-#include "pack/tokenizer_json_util.h"
+#include "pack/json.h"
 #include "pack/tokenizer_vocabulary.h"
 
 #define REFUSE(...) hl_fail(err, "tokenizer.json: " __VA_ARGS__)

@@ -1,7 +1,7 @@
 /* Programs are data from outside: here they are checked, once, so that devices may trust them.
  *
- * The rule is simple to state: every span lies inside its buffer, every tensor, buffer and cache index inside its table,
- * shapes fit each other, and an operation's output overlaps its input only where the operation works in place.
+ * The rule is simple to state: every span lies inside its buffer, every tensor, buffer and cache index inside its
+ * table, shapes fit each other, and an operation's output overlaps its input only where the operation works in place.
  */
 #include "runtime/hot.h"
 #include <inttypes.h>
@@ -16,10 +16,9 @@
 #define MAX_CONTEXT (1u << 24)
 
 static const char *const op_names[HL_OP_COUNT] = {
-    [HL_OP_ANGLES] = "angles",     [HL_OP_GATHER] = "gather",     [HL_OP_NORM] = "norm",
-    [HL_OP_LINEAR] = "linear",     [HL_OP_ROPE] = "rope",         [HL_OP_KV_WRITE] = "kv_write",
-    [HL_OP_ATTEND] = "attend",     [HL_OP_GATE] = "gate",         [HL_OP_ADD] = "add",
-    [HL_OP_PICK] = "pick",         [HL_OP_SOFTCAP] = "softcap",
+    [HL_OP_ANGLES] = "angles", [HL_OP_GATHER] = "gather",     [HL_OP_NORM] = "norm",       [HL_OP_LINEAR] = "linear",
+    [HL_OP_ROPE] = "rope",     [HL_OP_KV_WRITE] = "kv_write", [HL_OP_ATTEND] = "attend",   [HL_OP_GATE] = "gate",
+    [HL_OP_ADD] = "add",       [HL_OP_PICK] = "pick",         [HL_OP_SOFTCAP] = "softcap",
 };
 
 const char *hl_op_name(uint32_t kind)
@@ -53,8 +52,12 @@ int hl_program_open(const void *section, uint64_t bytes, const struct hl_tensor 
 static int check_tensor(const struct hl_tensor *tensor, uint32_t index, uint64_t weight_bytes, struct hl_error *err)
 {
     uint64_t bytes;
-    if (!memchr(tensor->name, 0, sizeof tensor->name))
+    const char *end = memchr(tensor->name, 0, sizeof tensor->name);
+    if (!end)
         return hl_fail(err, "tensor %u: name has no end", index);
+    for (const char *rest = end; rest < tensor->name + sizeof tensor->name; rest++)
+        if (*rest)
+            return hl_fail(err, "tensor %u (%s): name is not padded with zeros", index, tensor->name);
     if (tensor->type >= HL_TYPE_COUNT)
         return hl_fail(err, "tensor %u (%s): type %u is unknown", index, tensor->name, tensor->type);
     if (tensor->reserved)
@@ -337,9 +340,16 @@ int hl_program_check(const struct hl_program_view *program, uint64_t weight_byte
 {
     if (check_tables(program, err) < 0)
         return -1;
-    for (uint32_t i = 0; i < program->n_tensors; i++)
-        if (check_tensor(&program->tensors[i], i, weight_bytes, err) < 0)
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < program->n_tensors; i++) {
+        const struct hl_tensor *tensor = &program->tensors[i];
+        if (check_tensor(tensor, i, weight_bytes, err) < 0)
             return -1;
+        if (tensor->offset < end)
+            return hl_fail(err, "tensor %u (%s): offset %" PRIu64 " is not behind the tensor before", i, tensor->name,
+                           tensor->offset);
+        end = tensor->offset + tensor->bytes;
+    }
     for (uint32_t i = 0; i < program->head->n_ops; i++) {
         struct checker c = {.program = program, .op = &program->ops[i], .index = i, .err = err};
         if (check_op(&c) < 0)

@@ -8,8 +8,8 @@
  *
  * The weights form one address space that starts at 0. A tensor's offset counts in that space, so on any device its
  * address is base + offset. Shards cover the space in order; each starts on a multiple of 2 MiB, so that a device
- * allocation, a huge page and a shard begin together. Between the end of a shard and the start of the next lie fewer than
- * 2 MiB that no file holds and nothing refers to.
+ * allocation, a huge page and a shard begin together. Between the end of a shard and the start of the next lie fewer
+ * than 2 MiB that no file holds and nothing refers to.
  *
  * All numbers are little-endian. All reserved bytes are zero, and a reader refuses them otherwise.
  */

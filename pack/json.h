@@ -1,11 +1,13 @@
-/* Reading JSON strictly: cJSON with the checks that hostile or unfamiliar files need. */
-#ifndef HL_PACK_TOKENIZER_JSON_UTIL_H
-#define HL_PACK_TOKENIZER_JSON_UTIL_H
+/* Reading JSON from outside, strictly. */
+#ifndef HL_PACK_JSON_H
+#define HL_PACK_JSON_H
 
 #include "hotlayer/error.h"
 #include "pack/bytes.h"
 #include <cjson/cJSON.h>
 #include <stdbool.h>
+
+#define HL_JSON_LIMIT (64u << 20) /* no JSON document that we read is larger */
 
 static inline void hl_json_release(cJSON **json)
 {
@@ -14,9 +16,9 @@ static inline void hl_json_release(cJSON **json)
 
 #define HL_JSON __attribute__((cleanup(hl_json_release)))
 
-/* An object, or an error that names the file. Files with NUL characters are refused, since cJSON's strings end there.
- */
-int hl_json_parse(struct hl_view text, const char *file, cJSON **out, struct hl_error *err);
+/* Parses a whole document, which must be an object. `what` names it in the error. NUL characters are refused, since
+ * cJSON's strings end there. The caller frees the result with cJSON_Delete(). */
+int hl_json_parse(struct hl_view text, const char *what, cJSON **out, struct hl_error *err);
 
 /* The member, NULL when it is absent or null. */
 const cJSON *hl_json_get(const cJSON *object, const char *key);
@@ -29,6 +31,9 @@ bool hl_json_true(const cJSON *object, const char *key);
 
 /* The member is a string with this text. */
 bool hl_json_is(const cJSON *object, const char *key, const char *text);
+
+/* A whole number in [0, most]; false for anything else. */
+bool hl_json_count(const cJSON *value, uint64_t most, uint64_t *out);
 
 /* A number that is a token id. */
 bool hl_json_id(const cJSON *item, uint32_t *id);

@@ -1,0 +1,130 @@
+# hotlayer: `make` builds build/hotlayer and build/hotlayerd. `make help` lists the rest.
+
+CC ?= cc
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD ?= build
+SANITIZE ?=
+OPTIMIZE ?= -O3
+
+CFLAGS ?= -g
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
+# Determinism of results across compilers: no contraction of a * b + c beyond what the source asks for.
+override CFLAGS += -std=c11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) -ffp-contract=off -fPIE -fstack-protector-strong \
+                   -Iinclude -I. -MMD -MP -pthread
+override LDFLAGS += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed
+ifneq ($(SANITIZE),)
+override CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
+override LDFLAGS += -fsanitize=$(SANITIZE)
+endif
+
+# The runtime carries its few libraries inside, so that an image needs little more than libc; the packer does not mind.
+READER_LIBS := -l:libpcre2-8.a -l:libutf8proc.a -lcjson -lm
+RUNTIME_LIBS := -l:libevent_extra.a -l:libevent_core.a -l:libevent_pthreads.a $(READER_LIBS)
+PACK_LIBS := -larchive -lcrypto
+
+KERNELS := $(wildcard kernels/*.c kernels/cpu/*.c)
+ifneq ($(shell uname -m),x86_64)
+KERNELS := $(filter-out kernels/cpu/avx%,$(KERNELS))
+endif
+RUNTIME := $(filter-out runtime/main.c runtime/cmd_%,$(wildcard runtime/*.c))
+RUNTIME_MAIN := $(wildcard runtime/main.c runtime/cmd_*.c)
+PACK := $(filter-out pack/main.c pack/cmd_%,$(wildcard pack/*.c))
+PACK_MAIN := $(wildcard pack/main.c pack/cmd_*.c)
+UNIT := $(wildcard tests/unit/test_*.c)
+FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH := $(wildcard bench/*.c)
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+LIBRARY := $(call objects,$(KERNELS) $(RUNTIME) $(PACK))
+# What the packer takes of the runtime: the reader, so that `inspect` and `verify` see what the runtime will see.
+READER := $(call objects,$(wildcard runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c))
+
+all: $(BUILD)/hotlayer $(BUILD)/hotlayerd
+
+$(BUILD)/kernels/cpu/avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
+$(BUILD)/kernels/cpu/avx512.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl \
+                                                  -mavx512vnni -mavx512bf16
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC    $<'
+	@$(CC) $(CFLAGS) -c $< -o $@
+
+$(BUILD)/hotlayer: $(call objects,$(PACK_MAIN) $(PACK) $(KERNELS)) $(READER)
+	@echo '  LINK  $@'
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(READER_LIBS) $(PACK_LIBS) -o $@
+
+$(BUILD)/hotlayerd: $(call objects,$(RUNTIME_MAIN) $(RUNTIME) $(KERNELS))
+	@echo '  LINK  $@'
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) -o $@
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(LIBRARY)
+	@echo '  LINK  $@'
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIBRARY)
+	@echo '  LINK  $@'
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
+
+units: $(UNIT:%.c=$(BUILD)/%)
+
+# Unit tests and command-line tests with what is built; tests/run.sh adds the installation of packages and the containers.
+test: all units
+	sh tests/check.sh $(BUILD)
+
+asan:
+	$(MAKE) BUILD=build-asan SANITIZE=address,undefined OPTIMIZE=-O1 test
+
+tsan:
+	$(MAKE) BUILD=build-tsan SANITIZE=thread OPTIMIZE=-O1 test
+
+bench: all $(BENCH:%.c=$(BUILD)/%)
+	sh bench/coldstart $(BUILD)
+
+# Each fuzz target for FUZZ_SECONDS, one after another; tests/fuzz/README.md says how to look at a finding.
+FUZZ_SECONDS ?= 600
+fuzz:
+	$(MAKE) BUILD=build-fuzz CC=clang OPTIMIZE=-O1 SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
+	sh tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS)
+
+fuzz-targets: $(FUZZ:%.c=$(BUILD)/%)
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
+	@echo '  LINK  $@'
+	@$(CC) $(CFLAGS) $(filter-out -fsanitize=%,$(LDFLAGS)) -fsanitize=fuzzer,address,undefined $^ $(RUNTIME_LIBS) \
+	    $(PACK_LIBS) -o $@
+
+SOURCES := $(wildcard include/hotlayer/*.h kernels/*.h kernels/cpu/*.[ch] runtime/*.[ch] pack/*.[ch] tests/unit/*.[ch] \
+             tests/fuzz/*.[ch] tests/tokenizer/*.[ch] bench/*.[ch])
+
+format:
+	clang-format -i $(SOURCES)
+
+# kernels/cpu/avx*.c are left out of clang-tidy: it does not read the target flags from the rules above.
+lint:
+	clang-format --dry-run -Werror $(SOURCES)
+	clang-tidy --quiet $(filter-out kernels/cpu/avx%,$(filter %.c,$(SOURCES))) -- -std=c11 -D_GNU_SOURCE -Iinclude -I.
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=.cppcheck --enable=warning,portability \
+	    -D_GNU_SOURCE -Iinclude -I. kernels runtime pack
+
+install: all
+	install -D -m 0755 $(BUILD)/hotlayer $(DESTDIR)$(PREFIX)/bin/hotlayer
+	install -D -m 0755 $(BUILD)/hotlayerd $(DESTDIR)$(PREFIX)/bin/hotlayerd
+	for page in docs/man/*.1; do install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$$(basename "$$page")"; done
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz
+
+help:
+	@echo 'make              build/hotlayer and build/hotlayerd'
+	@echo 'make test         unit and command-line tests'
+	@echo 'make asan, tsan   the same under sanitizers'
+	@echo 'make fuzz         every fuzz target, FUZZ_SECONDS=600 each'
+	@echo 'make bench        start-up times of this build'
+	@echo 'make format, lint'
+	@echo 'make install      PREFIX=/usr/local DESTDIR='
+
+.PHONY: all units test asan tsan bench fuzz fuzz-targets format lint install clean help
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,198 @@
+/* hotlayer pack: a model's folder -> MODEL.hot. */
+#include "hotlayer/cleanup.h"
+#include "pack/commands.h"
+#include "pack/meta.h"
+#include "pack/tokenizer.h"
+#include "pack/writer.h"
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+
+static const char help[] = "usage: hotlayer pack FOLDER -o MODEL.hot [OPTIONS]\n"
+                           "\n"
+                           "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) into\n"
+                           "MODEL.hot and its shards MODEL.hot.001, MODEL.hot.002, ...\n"
+                           "\n"
+                           "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
+                           "      --quant TYPE       keep (default): no loss; bf16; q8: 8 bits in blocks of 32\n"
+                           "      --name NAME        the model's name to its users (default: the folder's)\n"
+                           "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
+                           "      --threads N        for the conversion (default: one per core)\n"
+                           "      --json             print the result as JSON\n"
+                           "  -h, --help\n"
+                           "\n"
+                           "examples:\n"
+                           "  hotlayer pack ./Llama-3.2-1B -o llama.hot\n"
+                           "  hotlayer pack ./Llama-3.2-1B -o llama.hot --quant q8 --name llama3.2\n";
+
+struct options {
+    const char *source, *output, *name;
+    enum hl_quant quant;
+    uint64_t shard_bytes;
+    uint32_t threads;
+    bool json, help;
+};
+
+/* "1G", "512M", "2MiB", "4096". */
+static int parse_size(const char *text, uint64_t *out, struct hl_error *err)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    static const char units[] = "KMGT";
+    const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    uint64_t factor = unit ? 1ull << (10 * (unit - units + 1)) : 1;
+    if (unit)
+        end++;
+    if (strcmp(end, "iB") == 0 || strcmp(end, "B") == 0)
+        end += strlen(end);
+    if (!isdigit((unsigned char)*text) || errno || *end || !hl_mul(number, factor, out))
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is no size; write it as 512M or 1G", text);
+    return 0;
+}
+
+static int parse_threads(const char *text, uint32_t *out, struct hl_error *err)
+{
+    char *end;
+    unsigned long number = strtoul(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end || number == 0 || number > 1024)
+        return hl_fail_as(err, HL_ERROR_USAGE, "--threads must be 1 to 1024, not '%s'", text);
+    *out = (uint32_t)number;
+    return 0;
+}
+
+static int parse_quant(const char *text, enum hl_quant *out, struct hl_error *err)
+{
+    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q8; quant++)
+        if (strcmp(text, hl_quant_name(quant)) == 0) {
+            *out = quant;
+            return 0;
+        }
+    return hl_fail_as(err, HL_ERROR_USAGE, "--quant must be keep, bf16 or q8, not '%s'", text);
+}
+
+static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
+{
+    static const struct option longs[] = {
+        {"output", required_argument, NULL, 'o'},  {"quant", required_argument, NULL, 'q'},
+        {"name", required_argument, NULL, 'n'},    {"shard-size", required_argument, NULL, 's'},
+        {"threads", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    int option, result = 0;
+    opterr = 0;
+    while (result == 0 && (option = getopt_long(argc, argv, "o:h", longs, NULL)) != -1)
+        switch (option) {
+        case 'o':
+            o->output = optarg;
+            break;
+        case 'q':
+            result = parse_quant(optarg, &o->quant, err);
+            break;
+        case 'n':
+            o->name = optarg;
+            result = hl_name_check(optarg, err);
+            break;
+        case 's':
+            result = parse_size(optarg, &o->shard_bytes, err);
+            break;
+        case 't':
+            result = parse_threads(optarg, &o->threads, err);
+            break;
+        case 'j':
+            o->json = true;
+            break;
+        case 'h':
+            o->help = true;
+            return 0;
+        default:
+            return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
+        }
+    if (result < 0)
+        return -1;
+    if (optind + 1 != argc)
+        return hl_fail_as(err, HL_ERROR_USAGE, "name one SOURCE, a model's folder");
+    if (!o->output)
+        return hl_fail_as(err, HL_ERROR_USAGE, "-o MODEL.hot is missing");
+    o->source = argv[optind];
+    return 0;
+}
+
+static int write_model(const struct options *o, const struct hl_source *source, const struct hl_arch *arch,
+                       struct hl_plan *plan, const char *name, struct hl_written *written, struct hl_error *err)
+{
+    HL_FREE char *meta = NULL;
+    HL_FREE uint8_t *tokenizer_data = NULL;
+    struct hl_bytes tokenizer = {NULL, 0};
+    struct hl_progress progress = {.out = stderr};
+    if (hl_meta_build(source, arch, plan, o->quant, name, &meta, err) < 0 ||
+        hl_tokenizer_build(o->source, arch->vocabulary, &tokenizer, err) < 0)
+        return -1;
+    tokenizer_data = tokenizer.data;
+    struct hl_write write = {
+        .path = o->output,
+        .plan = plan,
+        .meta = {(const uint8_t *)meta, strlen(meta)},
+        .tokenizer = {tokenizer.data, tokenizer.size},
+        .shard_bytes = o->shard_bytes,
+        .threads = o->threads,
+        .progress = &progress,
+    };
+    return hl_write_hot(&write, written, err);
+}
+
+static void print_result(const struct options *o, const char *name, const struct hl_written *written)
+{
+    char head[24], weights[24];
+    if (o->json) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "path", o->output);
+        cJSON_AddStringToObject(json, "name", name);
+        cJSON_AddNumberToObject(json, "head_bytes", (double)written->head_bytes);
+        cJSON_AddNumberToObject(json, "weight_bytes", (double)written->weight_bytes);
+        cJSON_AddNumberToObject(json, "shards", written->n_shards);
+        HL_FREE char *text = cJSON_PrintUnformatted(json);
+        printf("%s\n", text ? text : "{}");
+        cJSON_Delete(json);
+        return;
+    }
+    fprintf(stderr, "%s: head %s, weights %s in %u shard%s\n", name, hl_format_bytes(written->head_bytes, head),
+            hl_format_bytes(written->weight_bytes, weights), written->n_shards, written->n_shards == 1 ? "" : "s");
+    printf("%s\n", o->output);
+}
+
+static int run(const struct options *o, struct hl_error *err)
+{
+    struct hl_source *source = NULL;
+    struct hl_arch arch;
+    struct hl_plan *plan = NULL;
+    struct hl_written written;
+    HL_FREE char *own_name = NULL;
+    if (!o->name && hl_name_from_path(o->source, &own_name, err) < 0)
+        return -1;
+    const char *name = o->name ? o->name : own_name;
+    int result = hl_source_open(o->source, &source, err);
+    if (result == 0)
+        result = hl_arch_read(source->config, &arch, err);
+    if (result == 0)
+        result = hl_plan_build(source, &arch, o->quant, &plan, err);
+    if (result == 0)
+        result = write_model(o, source, &arch, plan, name, &written, err);
+    hl_plan_free(plan);
+    hl_source_close(source);
+    if (result == 0)
+        print_result(o, name, &written);
+    return result;
+}
+
+int hl_cmd_pack(int argc, char **argv)
+{
+    struct options o = {.quant = HL_QUANT_KEEP, .shard_bytes = 1ull << 30};
+    struct hl_error err;
+    if (parse(argc, argv, &o, &err) < 0)
+        return hl_report("pack", &err);
+    if (o.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    return run(&o, &err) < 0 ? hl_report("pack", &err) : 0;
+}

@@ -1,0 +1,82 @@
+/* cJSON with the checks that hostile or unfamiliar files need. */
+#include "pack/json.h"
+#include <math.h>
+
+/* In JSON text a NUL is written \u0000, behind an even number of other backslashes. */
+static bool has_nul(struct hl_view text)
+{
+    if (memchr(text.data, 0, text.size))
+        return true;
+    const uint8_t *at = text.data, *end = text.data + text.size;
+    while ((at = memmem(at, (size_t)(end - at), "\\u0000", 6))) {
+        size_t backslashes = 1;
+        while (backslashes <= (size_t)(at - text.data) && at[-(ptrdiff_t)backslashes] == '\\')
+            backslashes++;
+        if (backslashes % 2)
+            return true;
+        at += 6;
+    }
+    return false;
+}
+
+int hl_json_parse(struct hl_view text, const char *what, cJSON **out, struct hl_error *err)
+{
+    const char *begin = (const char *)text.data, *end = begin;
+    if (text.size > HL_JSON_LIMIT)
+        return hl_fail(err, "%s: %zu bytes of JSON are more than the %u that are read", what, text.size, HL_JSON_LIMIT);
+    if (has_nul(text))
+        return hl_fail(err, "%s: contains a NUL character, which is not supported", what);
+    HL_JSON cJSON *json = cJSON_ParseWithLengthOpts(begin, text.size, &end, 0);
+    if (!json)
+        return hl_fail(err, "%s: broken JSON near byte %td; was the file cut short?", what, end ? end - begin : 0);
+    while (end < begin + text.size && strchr(" \t\r\n", *end))
+        end++;
+    if (end < begin + text.size)
+        return hl_fail(err, "%s: broken JSON: something follows the document at byte %td", what, end - begin);
+    if (!cJSON_IsObject(json))
+        return hl_fail(err, "%s: the document is not a JSON object", what);
+    *out = json;
+    json = NULL;
+    return 0;
+}
+
+const cJSON *hl_json_get(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
+const char *hl_json_text(const cJSON *object, const char *key)
+{
+    return cJSON_GetStringValue(hl_json_get(object, key));
+}
+
+bool hl_json_true(const cJSON *object, const char *key)
+{
+    return cJSON_IsTrue(hl_json_get(object, key));
+}
+
+bool hl_json_is(const cJSON *object, const char *key, const char *text)
+{
+    const char *value = hl_json_text(object, key);
+    return value && !strcmp(value, text);
+}
+
+bool hl_json_count(const cJSON *value, uint64_t most, uint64_t *out)
+{
+    if (!cJSON_IsNumber(value))
+        return false;
+    double number = value->valuedouble;
+    if (!(number >= 0 && number <= (double)most && number <= 9007199254740992.0) || number != floor(number))
+        return false;
+    *out = (uint64_t)number;
+    return true;
+}
+
+bool hl_json_id(const cJSON *item, uint32_t *id)
+{
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble < INT32_MAX))
+        return false;
+    *id = (uint32_t)item->valuedouble;
+    return *id == item->valuedouble;
+}

@@ -1,0 +1,20 @@
+/* The meta section: what people and servers want to know of a model, as JSON. docs/format.md lists the keys. */
+#ifndef HL_PACK_META_H
+#define HL_PACK_META_H
+
+#include "hotlayer/error.h"
+#include "pack/plan.h"
+
+/* A name is also the folder /models/NAME of an image: letters, digits, '.', '_', '-', ':', not beginning with '.'. */
+int hl_name_check(const char *name, struct hl_error *err);
+
+/* The last component of a path, made into a name. The caller frees it. */
+int hl_name_from_path(const char *path, char **out, struct hl_error *err);
+
+/* The text, without a trailing NUL in its size; the caller frees it. */
+int hl_meta_build(const struct hl_source *source, const struct hl_arch *arch, const struct hl_plan *plan,
+                  enum hl_quant quant, const char *name, char **out, struct hl_error *err);
+
+const char *hl_quant_name(enum hl_quant quant);
+
+#endif

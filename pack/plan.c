@@ -1,0 +1,386 @@
+/* The compiler: a model becomes a list of operations over tensors, in the order in which it first touches its bytes.
+ *
+ * Matrices that multiply the same input are one matrix, their rows one after another: q, k and v; gate and up. The
+ * embedding comes last, for only some of its rows are read before the first block runs; a tied head is that same
+ * tensor, and needed last.
+ *
+ *   hidden -> normed -> qkv -> heads -> delta -> + hidden -> normed -> ffn -> delta -> + hidden ... picked -> logits
+ */
+#include "pack/plan.h"
+#include "hotlayer/cleanup.h"
+#include <math.h>
+
+enum buffer { HIDDEN, NORMED, QKV, HEADS, FFN, DELTA, ANGLES, PICKED, LOGITS, BUFFERS };
+
+#define OPS_PER_BLOCK 13u
+#define OPS_BESIDE 5u
+#define TENSORS_PER_BLOCK 10u
+#define TENSORS_BESIDE 4u
+
+/* What the compiler carries along. */
+struct compiler {
+    const struct hl_source *source;
+    const struct hl_arch *arch;
+    enum hl_quant quant;
+    struct hl_plan *plan;
+    struct hl_error *err;
+};
+
+static struct hl_span span(enum buffer buffer, uint32_t column)
+{
+    return (struct hl_span){.buffer = buffer, .column = column};
+}
+
+static struct hl_op *emit(struct compiler *c, enum hl_op_kind kind)
+{
+    struct hl_op *op = &c->plan->ops[c->plan->program.n_ops++];
+    op->kind = kind;
+    return op;
+}
+
+/* The type that a matrix of this source type is kept or converted to. */
+static enum hl_type matrix_type(enum hl_quant quant, enum hl_dtype dtype)
+{
+    if (quant == HL_QUANT_BF16)
+        return HL_TYPE_TILE_BF16;
+    if (quant == HL_QUANT_Q8)
+        return HL_TYPE_TILE_Q8;
+    if (dtype == HL_DTYPE_F16)
+        return HL_TYPE_TILE_F16;
+    return dtype == HL_DTYPE_BF16 ? HL_TYPE_TILE_BF16 : HL_TYPE_TILE_F32;
+}
+
+/* One source tensor of the shape that its role demands; vectors have rows 0. */
+static const struct hl_source_tensor *need(struct compiler *c, const char *name, uint32_t rows, uint32_t cols)
+{
+    const struct hl_source_tensor *tensor = hl_source_find(c->source, name);
+    if (!tensor) {
+        hl_fail(c->err, "%s: tensor %s is missing", c->source->n_files ? c->source->files[0].name : "model", name);
+        return NULL;
+    }
+    bool fits = rows ? tensor->n_dims == 2 && tensor->shape[0] == rows && tensor->shape[1] == cols
+                     : tensor->n_dims == 1 && tensor->shape[0] == cols;
+    if (fits)
+        return tensor;
+    if (rows)
+        hl_fail(c->err, "%s: tensor %s: shape must be [%u, %u] by config.json", tensor->file, name, rows, cols);
+    else
+        hl_fail(c->err, "%s: tensor %s: shape must be [%u] by config.json", tensor->file, name, cols);
+    return NULL;
+}
+
+__attribute__((format(printf, 2, 3))) static struct hl_plan_tensor *new_tensor(struct compiler *c, const char *format,
+                                                                               ...)
+{
+    struct hl_plan_tensor *tensor = &c->plan->tensors[c->plan->n_tensors++];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(tensor->tensor.name, sizeof tensor->tensor.name, format, args);
+    va_end(args);
+    return tensor;
+}
+
+static int set_shape(struct compiler *c, struct hl_plan_tensor *t, enum hl_type type, uint64_t rows, uint32_t cols)
+{
+    t->tensor.type = type;
+    t->tensor.rows = (uint32_t)rows;
+    t->tensor.cols = cols;
+    if (rows > UINT32_MAX || !hl_tensor_bytes(type, t->tensor.rows, cols, &t->tensor.bytes))
+        return hl_fail(c->err, "tensor %s: shape %llu x %u is too large", t->tensor.name, (unsigned long long)rows,
+                       cols);
+    return 0;
+}
+
+/* Source tensors of one role: their names below `prefix` and their rows (0 for vectors). */
+struct part {
+    const char *name;
+    uint32_t rows;
+};
+
+/* Fills a tensor from parts of `cols` columns; the type follows from theirs. */
+static int fill(struct compiler *c, struct hl_plan_tensor *t, const char *prefix, const struct part *parts, uint32_t n,
+                uint32_t cols, bool matrix)
+{
+    uint64_t rows = 0;
+    enum hl_type type = HL_TYPE_VECTOR;
+    for (uint32_t i = 0; i < n; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s%s", prefix, parts[i].name);
+        t->part[i] = matrix ? need(c, name, parts[i].rows, cols) : need(c, name, 0, parts[i].rows);
+        if (!t->part[i])
+            return -1;
+        c->plan->parameters += t->part[i]->bytes / hl_dtype_bytes(t->part[i]->dtype);
+        rows += parts[i].rows;
+        enum hl_type own = matrix ? matrix_type(c->quant, t->part[i]->dtype) : HL_TYPE_VECTOR;
+        type = i && own != type ? HL_TYPE_TILE_F32 : own; /* parts of different types: what holds them all exactly */
+    }
+    t->n_parts = n;
+    return matrix ? set_shape(c, t, type, rows, cols) : set_shape(c, t, type, 1, (uint32_t)rows);
+}
+
+/* An RMSNorm's weight; its index, or HL_NONE on failure. */
+static uint32_t norm_weight(struct compiler *c, const char *own_name, const char *prefix, const char *name,
+                            uint32_t cols)
+{
+    uint32_t index = c->plan->n_tensors;
+    struct part part = {name, cols};
+    return fill(c, new_tensor(c, "%s", own_name), prefix, &part, 1, 1, false) < 0 ? HL_NONE : index;
+}
+
+static int emit_norm(struct compiler *c, uint32_t weight, enum buffer out, enum buffer in)
+{
+    if (weight == HL_NONE)
+        return -1;
+    struct hl_op *op = emit(c, HL_OP_NORM);
+    op->norm.out = span(out, 0);
+    op->norm.in = span(in, 0);
+    op->norm.weight = weight;
+    op->norm.groups = 1;
+    op->norm.cols = c->arch->width;
+    op->norm.eps = c->arch->eps;
+    return 0;
+}
+
+/* A linear operation and its tensors: `stem` + ".weight", and ".bias" where there is one. */
+static int emit_linear(struct compiler *c, const char *own_name, const char *prefix, const struct part *stems,
+                       uint32_t n, uint32_t cols, bool biased, enum buffer out, enum buffer in)
+{
+    char names[2][HL_PLAN_PARTS][64];
+    struct part weights[HL_PLAN_PARTS], biases[HL_PLAN_PARTS];
+    for (uint32_t i = 0; i < n; i++) {
+        snprintf(names[0][i], sizeof names[0][i], "%s.weight", stems[i].name);
+        snprintf(names[1][i], sizeof names[1][i], "%s.bias", stems[i].name);
+        weights[i] = (struct part){names[0][i], stems[i].rows};
+        biases[i] = (struct part){names[1][i], stems[i].rows};
+    }
+    struct hl_op *op = emit(c, HL_OP_LINEAR);
+    op->linear.out = span(out, 0);
+    op->linear.in = span(in, 0);
+    op->linear.bias = HL_NONE;
+    op->linear.weight = c->plan->n_tensors;
+    if (fill(c, new_tensor(c, "%s", own_name), prefix, weights, n, cols, true) < 0)
+        return -1;
+    if (!biased)
+        return 0;
+    op->linear.bias = c->plan->n_tensors;
+    return fill(c, new_tensor(c, "%s.bias", own_name), prefix, biases, n, 1, false);
+}
+
+static void emit_rope(struct compiler *c, uint32_t column, uint32_t heads)
+{
+    struct hl_op *op = emit(c, HL_OP_ROPE);
+    op->rope.x = span(QKV, column);
+    op->rope.angles = span(ANGLES, 0);
+    op->rope.heads = heads;
+    op->rope.head_dim = op->rope.rotated = c->arch->head_dim;
+}
+
+static void emit_add(struct compiler *c)
+{
+    struct hl_op *op = emit(c, HL_OP_ADD);
+    op->add.out = span(HIDDEN, 0);
+    op->add.in = span(DELTA, 0);
+    op->add.cols = c->arch->width;
+}
+
+static int emit_attention(struct compiler *c, uint32_t block, const char *prefix)
+{
+    const struct hl_arch *a = c->arch;
+    uint32_t q = a->heads * a->head_dim, kv = a->kv_heads * a->head_dim;
+    const struct part qkv[] = {{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}};
+    const struct part out[] = {{"self_attn.o_proj", a->width}};
+    char own[HL_NAME_BYTES];
+    snprintf(own, sizeof own, "blocks.%u.attn_norm", block);
+    if (emit_norm(c, norm_weight(c, own, prefix, "input_layernorm.weight", a->width), NORMED, HIDDEN) < 0)
+        return -1;
+    snprintf(own, sizeof own, "blocks.%u.attn.qkv", block);
+    if (emit_linear(c, own, prefix, qkv, 3, a->width, a->attention_bias, QKV, NORMED) < 0)
+        return -1;
+    emit_rope(c, 0, a->heads);
+    emit_rope(c, q, a->kv_heads);
+    struct hl_op *write = emit(c, HL_OP_KV_WRITE);
+    write->kv_write.k = span(QKV, q);
+    write->kv_write.v = span(QKV, q + kv);
+    write->kv_write.kv = block;
+    struct hl_op *attend = emit(c, HL_OP_ATTEND);
+    attend->attend.out = span(HEADS, 0);
+    attend->attend.q = span(QKV, 0);
+    attend->attend.kv = block;
+    attend->attend.heads = a->heads;
+    attend->attend.scale = (float)(1.0 / sqrt(a->head_dim));
+    snprintf(own, sizeof own, "blocks.%u.attn.out", block);
+    if (emit_linear(c, own, prefix, out, 1, q, a->attention_bias, DELTA, HEADS) < 0)
+        return -1;
+    emit_add(c);
+    return 0;
+}
+
+static int emit_ffn(struct compiler *c, uint32_t block, const char *prefix)
+{
+    const struct hl_arch *a = c->arch;
+    const struct part gate_up[] = {{"mlp.gate_proj", a->ffn}, {"mlp.up_proj", a->ffn}};
+    const struct part down[] = {{"mlp.down_proj", a->width}};
+    char own[HL_NAME_BYTES];
+    snprintf(own, sizeof own, "blocks.%u.ffn_norm", block);
+    if (emit_norm(c, norm_weight(c, own, prefix, "post_attention_layernorm.weight", a->width), NORMED, HIDDEN) < 0)
+        return -1;
+    snprintf(own, sizeof own, "blocks.%u.ffn.gate_up", block);
+    if (emit_linear(c, own, prefix, gate_up, 2, a->width, a->mlp_bias, FFN, NORMED) < 0)
+        return -1;
+    struct hl_op *gate = emit(c, HL_OP_GATE);
+    gate->gate.out = gate->gate.gate = span(FFN, 0);
+    gate->gate.up = span(FFN, a->ffn);
+    gate->gate.cols = a->ffn;
+    gate->gate.activation = HL_ACTIVATION_SILU;
+    snprintf(own, sizeof own, "blocks.%u.ffn.down", block);
+    if (emit_linear(c, own, prefix, down, 1, a->ffn, a->mlp_bias, DELTA, FFN) < 0)
+        return -1;
+    emit_add(c);
+    return 0;
+}
+
+/* theta^(-2i/d), rounded where transformers on PyTorch rounds: the exponent and the power to float32. */
+static int emit_angles(struct compiler *c)
+{
+    uint32_t half = c->arch->head_dim / 2;
+    struct hl_op *op = emit(c, HL_OP_ANGLES);
+    op->angles.out = span(ANGLES, 0);
+    op->angles.frequencies = c->plan->n_tensors;
+    struct hl_plan_tensor *t = new_tensor(c, "rope");
+    t->values = malloc(half * sizeof *t->values);
+    if (!t->values)
+        return hl_fail(c->err, "out of memory");
+    for (uint32_t i = 0; i < half; i++)
+        t->values[i] = 1.0f / (float)pow(c->arch->rope_theta, (double)((float)(2 * i) / (float)c->arch->head_dim));
+    return set_shape(c, t, HL_TYPE_VECTOR, 1, half);
+}
+
+static void emit_gather(struct compiler *c)
+{
+    struct hl_op *op = emit(c, HL_OP_GATHER);
+    op->gather.out = span(HIDDEN, 0);
+    op->gather.scale = 1;
+}
+
+/* The embedding is the last tensor, so its index is known at the end. */
+static int finish_embedding(struct compiler *c, struct hl_op *gather, struct hl_op *head)
+{
+    const struct part embed = {"model.embed_tokens.weight", c->arch->vocabulary};
+    gather->gather.table = c->plan->n_tensors;
+    if (head)
+        head->linear.weight = c->plan->n_tensors;
+    return fill(c, new_tensor(c, "embed"), "", &embed, 1, c->arch->width, true);
+}
+
+static int emit_head(struct compiler *c, struct hl_op *gather)
+{
+    const struct hl_arch *a = c->arch;
+    const struct part head = {"lm_head", a->vocabulary};
+    struct hl_op *pick = emit(c, HL_OP_PICK);
+    pick->pick.out = span(PICKED, 0);
+    pick->pick.in = span(HIDDEN, 0);
+    pick->pick.cols = a->width;
+    if (emit_norm(c, norm_weight(c, "norm", "", "model.norm.weight", a->width), PICKED, PICKED) < 0)
+        return -1;
+    if (!a->tied) {
+        if (emit_linear(c, "head", "", &head, 1, a->width, false, LOGITS, PICKED) < 0)
+            return -1;
+        return finish_embedding(c, gather, NULL);
+    }
+    struct hl_op *linear = emit(c, HL_OP_LINEAR);
+    linear->linear.out = span(LOGITS, 0);
+    linear->linear.in = span(PICKED, 0);
+    linear->linear.bias = HL_NONE;
+    return finish_embedding(c, gather, linear);
+}
+
+static int compile(struct compiler *c)
+{
+    struct hl_op *gather = &c->plan->ops[c->plan->program.n_ops];
+    emit_gather(c);
+    if (emit_angles(c) < 0)
+        return -1;
+    for (uint32_t block = 0; block < c->arch->blocks; block++) {
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "model.layers.%u.", block);
+        if (emit_attention(c, block, prefix) < 0 || emit_ffn(c, block, prefix) < 0)
+            return -1;
+    }
+    return emit_head(c, gather);
+}
+
+static void set_buffers(const struct hl_arch *a, struct hl_plan *plan)
+{
+    const uint32_t cols[BUFFERS] = {
+        [HIDDEN] = a->width,
+        [NORMED] = a->width,
+        [QKV] = (a->heads + 2 * a->kv_heads) * a->head_dim,
+        [HEADS] = a->heads * a->head_dim,
+        [FFN] = 2 * a->ffn,
+        [DELTA] = a->width,
+        [ANGLES] = a->head_dim,
+        [PICKED] = a->width,
+        [LOGITS] = a->vocabulary,
+    };
+    for (uint32_t i = 0; i < BUFFERS; i++)
+        plan->buffers[i] = (struct hl_buffer){cols[i], i < PICKED ? HL_DOMAIN_TOKENS : HL_DOMAIN_OUTPUTS};
+    for (uint32_t i = 0; i < a->blocks; i++)
+        plan->kvs[i] = (struct hl_kv){a->kv_heads, a->head_dim};
+    plan->program = (struct hl_program){
+        .n_buffers = BUFFERS, .n_kvs = a->blocks, .vocabulary = a->vocabulary, .context = a->context, .logits = LOGITS};
+}
+
+static struct hl_plan *new_plan(const struct hl_arch *a)
+{
+    struct hl_plan *plan = calloc(1, sizeof *plan);
+    if (!plan)
+        return NULL;
+    plan->buffers = calloc(BUFFERS, sizeof *plan->buffers);
+    plan->kvs = calloc(a->blocks, sizeof *plan->kvs);
+    plan->ops = calloc(a->blocks * OPS_PER_BLOCK + OPS_BESIDE, sizeof *plan->ops);
+    plan->tensors = calloc(a->blocks * TENSORS_PER_BLOCK + TENSORS_BESIDE, sizeof *plan->tensors);
+    if (plan->buffers && plan->kvs && plan->ops && plan->tensors)
+        return plan;
+    hl_plan_free(plan);
+    return NULL;
+}
+
+/* A cache as exact as the weights: fp16 holds what bf16 and int8 products can tell apart, float32 models want float32.
+ */
+static enum hl_kv_type suitable_kv(const struct hl_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->n_tensors; i++)
+        if (plan->tensors[i].tensor.type == HL_TYPE_TILE_F32 || plan->tensors[i].tensor.type == HL_TYPE_TILE_F16)
+            return HL_KV_F32;
+    return HL_KV_F16;
+}
+
+int hl_plan_build(const struct hl_source *source, const struct hl_arch *arch, enum hl_quant quant, struct hl_plan **out,
+                  struct hl_error *err)
+{
+    struct hl_plan *plan = new_plan(arch);
+    if (!plan)
+        return hl_fail(err, "out of memory");
+    set_buffers(arch, plan);
+    struct compiler c = {.source = source, .arch = arch, .quant = quant, .plan = plan, .err = err};
+    if (compile(&c) < 0) {
+        hl_plan_free(plan);
+        return -1;
+    }
+    plan->kv_type = suitable_kv(plan);
+    *out = plan;
+    return 0;
+}
+
+void hl_plan_free(struct hl_plan *plan)
+{
+    if (!plan)
+        return;
+    for (uint32_t i = 0; plan->tensors && i < plan->n_tensors; i++)
+        free(plan->tensors[i].values);
+    free(plan->buffers);
+    free(plan->kvs);
+    free(plan->ops);
+    free(plan->tensors);
+    free(plan);
+}

@@ -1,0 +1,42 @@
+/* The plan of a .hot file: its program, and for every tensor where its numbers come from. Nothing is converted yet, and
+ * every size and offset is known already. */
+#ifndef HL_PACK_PLAN_H
+#define HL_PACK_PLAN_H
+
+#include "hotlayer/error.h"
+#include "hotlayer/program.h"
+#include "hotlayer/tile.h"
+#include "kernels/device.h"
+#include "pack/arch.h"
+#include "pack/source.h"
+
+#define HL_PLAN_PARTS 3
+
+enum hl_quant { HL_QUANT_KEEP, HL_QUANT_BF16, HL_QUANT_Q8 };
+
+/* One tensor of the file: the rows of up to three source tensors one after another, or computed values. */
+struct hl_plan_tensor {
+    struct hl_tensor tensor; /* offset still 0 */
+    const struct hl_source_tensor *part[HL_PLAN_PARTS];
+    uint32_t n_parts;
+    float *values; /* computed: tensor.cols of them, owned by the plan; NULL otherwise */
+};
+
+struct hl_plan {
+    struct hl_program program;
+    struct hl_buffer *buffers;
+    struct hl_kv *kvs;
+    struct hl_op *ops;
+    struct hl_plan_tensor *tensors; /* in the order of first touch */
+    uint32_t n_tensors;
+    uint64_t parameters;     /* numbers in the source's tensors that are used */
+    enum hl_kv_type kv_type; /* what suits the weights' precision */
+};
+
+/* Compiles a model. Every tensor that it needs must be in the source in the right shape. The caller frees the plan; it
+ * refers to the source, which must live as long. */
+int hl_plan_build(const struct hl_source *source, const struct hl_arch *arch, enum hl_quant quant, struct hl_plan **out,
+                  struct hl_error *err);
+void hl_plan_free(struct hl_plan *plan);
+
+#endif

@@ -1,0 +1,175 @@
+/* A Hugging Face folder as a source: which files there are, and that together they are one model. */
+#include "pack/source.h"
+#include "hotlayer/cleanup.h"
+#include "pack/files.h"
+#include "pack/json.h"
+#include <dirent.h>
+#include <errno.h>
+
+#define SINGLE "model.safetensors"
+#define INDEX "model.safetensors.index.json"
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct hl_source_tensor *)a)->name, ((const struct hl_source_tensor *)b)->name);
+}
+
+const struct hl_source_tensor *hl_source_find(const struct hl_source *source, const char *name)
+{
+    struct hl_source_tensor key = {.name = (char *)(uintptr_t)name};
+    return bsearch(&key, source->tensors, source->n_tensors, sizeof key, by_name);
+}
+
+static int read_json(const char *folder, const char *name, bool optional, cJSON **out, struct hl_error *err)
+{
+    struct hl_view text;
+    if (hl_file_map(folder, name, optional, &text, err) < 0)
+        return -1;
+    if (!text.data)
+        return 0;
+    int result = hl_json_parse(text, name, out, err);
+    hl_file_unmap(&text);
+    return result < 0 ? hl_error_prefix(err, "%s", folder) : 0;
+}
+
+/* Maps one file of tensors. The array of files does not move: tensors point to the names. */
+static int add_file(struct hl_source *source, const char *name, struct hl_error *err)
+{
+    struct hl_source_file *file = &source->files[source->n_files];
+    if (hl_file_map(source->folder, name, false, &file->map, err) < 0)
+        return -1;
+    file->name = strdup(name);
+    source->n_files++;
+    if (!file->name)
+        return hl_fail(err, "out of memory");
+    return hl_safetensors_read(source, file, err);
+}
+
+/* A file beside the index, and nowhere else. */
+static bool is_plain_name(const char *name)
+{
+    return *name && *name != '.' && !strchr(name, '/');
+}
+
+static bool have_file(const struct hl_source *source, const char *name)
+{
+    for (size_t i = 0; i < source->n_files; i++)
+        if (strcmp(source->files[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static int open_indexed(struct hl_source *source, const cJSON *map, struct hl_error *err)
+{
+    const cJSON *entry;
+    size_t n = 0;
+    if (!cJSON_IsObject(map))
+        return hl_fail(err, "weight_map is missing");
+    cJSON_ArrayForEach(entry, map) n++;
+    source->files = calloc(n + 1, sizeof *source->files);
+    if (!source->files)
+        return hl_fail(err, "out of memory");
+    cJSON_ArrayForEach(entry, map)
+    {
+        if (!cJSON_IsString(entry) || !is_plain_name(entry->valuestring))
+            return hl_fail(err, "weight_map: '%.100s' of tensor %.100s is not the name of a file in this folder",
+                           cJSON_IsString(entry) ? entry->valuestring : "?", entry->string);
+        if (!have_file(source, entry->valuestring) && add_file(source, entry->valuestring, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Every tensor must be where the index says it is. */
+static int check_index(const struct hl_source *source, const cJSON *map, struct hl_error *err)
+{
+    const cJSON *entry;
+    size_t n = 0;
+    cJSON_ArrayForEach(entry, map)
+    {
+        const struct hl_source_tensor *tensor = hl_source_find(source, entry->string);
+        if (!tensor || strcmp(tensor->file, entry->valuestring) != 0)
+            return hl_fail(err, "weight_map: tensor %.100s is not in %.100s", entry->string, entry->valuestring);
+        n++;
+    }
+    if (n != source->n_tensors)
+        for (size_t i = 0; i < source->n_tensors; i++)
+            if (!cJSON_GetObjectItemCaseSensitive(map, source->tensors[i].name))
+                return hl_fail(err, "weight_map: tensor %.100s of %s is not listed", source->tensors[i].name,
+                               source->tensors[i].file);
+    return 0;
+}
+
+static int sort_tensors(struct hl_source *source, struct hl_error *err)
+{
+    qsort(source->tensors, source->n_tensors, sizeof *source->tensors, by_name);
+    for (size_t i = 1; i < source->n_tensors; i++)
+        if (strcmp(source->tensors[i - 1].name, source->tensors[i].name) == 0)
+            return hl_fail(err, "%s/%s: tensor %s is there twice", source->folder, source->tensors[i].file,
+                           source->tensors[i].name);
+    return 0;
+}
+
+static int open_tensors(struct hl_source *source, struct hl_error *err)
+{
+    cJSON *index = NULL;
+    if (read_json(source->folder, INDEX, true, &index, err) < 0) {
+        cJSON_Delete(index);
+        return -1;
+    }
+    if (!index) {
+        source->files = calloc(1, sizeof *source->files);
+        if (!source->files)
+            return hl_fail(err, "out of memory");
+        return add_file(source, SINGLE, err) < 0 ? -1 : sort_tensors(source, err);
+    }
+    const cJSON *map = cJSON_GetObjectItemCaseSensitive(index, "weight_map");
+    int result = open_indexed(source, map, err);
+    if (result == 0)
+        result = sort_tensors(source, err);
+    if (result == 0)
+        result = check_index(source, map, err);
+    cJSON_Delete(index);
+    return result < 0 ? hl_error_prefix(err, "%s", INDEX) : 0;
+}
+
+int hl_source_open(const char *folder, struct hl_source **out, struct hl_error *err)
+{
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return hl_fail(err, "%s: cannot be opened as a folder: %s", folder, strerror(errno));
+    closedir(dir);
+    struct hl_source *source = calloc(1, sizeof *source);
+    if (!source || !(source->folder = strdup(folder))) {
+        free(source);
+        return hl_fail(err, "out of memory");
+    }
+    if (read_json(folder, "config.json", false, &source->config, err) < 0 ||
+        read_json(folder, "generation_config.json", true, &source->generation_config, err) < 0 ||
+        read_json(folder, "tokenizer_config.json", true, &source->tokenizer_config, err) < 0 ||
+        open_tensors(source, err) < 0) {
+        hl_source_close(source);
+        return -1;
+    }
+    *out = source;
+    return 0;
+}
+
+void hl_source_close(struct hl_source *source)
+{
+    if (!source)
+        return;
+    for (size_t i = 0; i < source->n_tensors; i++)
+        free(source->tensors[i].name);
+    for (size_t i = 0; i < source->n_files; i++) {
+        hl_file_unmap(&source->files[i].map);
+        free(source->files[i].name);
+    }
+    free(source->tensors);
+    free(source->files);
+    cJSON_Delete(source->config);
+    cJSON_Delete(source->generation_config);
+    cJSON_Delete(source->tokenizer_config);
+    free(source->folder);
+    free(source);
+}

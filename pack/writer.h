@@ -1,0 +1,35 @@
+/* Writes a .hot file: the head and its shards, in the order of the plan, each byte once. */
+#ifndef HL_PACK_WRITER_H
+#define HL_PACK_WRITER_H
+
+#include "hotlayer/error.h"
+#include "hotlayer/layout.h"
+#include "pack/bytes.h"
+#include "pack/plan.h"
+#include "pack/progress.h"
+
+struct hl_write {
+    const char *path;         /* MODEL.hot */
+    struct hl_plan *plan;     /* hl_place() fills in its offsets */
+    struct hl_view meta;      /* JSON */
+    struct hl_view tokenizer; /* section */
+    uint64_t shard_bytes;     /* at most this much per shard, unless a single tensor is larger than 2 MiB and this */
+    uint32_t threads;         /* for the conversion; 0: one per core */
+    struct hl_progress *progress; /* or NULL */
+};
+
+/* What was written. */
+struct hl_written {
+    uint64_t head_bytes, weight_bytes;
+    uint32_t n_shards;
+};
+
+/* The files get their names only when all of them are complete and on disk, the head last; on failure none does, and
+ * nothing is left behind. Shards of an earlier, longer model under the same name are removed. */
+int hl_write_hot(const struct hl_write *write, struct hl_written *out, struct hl_error *err);
+
+/* Places tensors and cuts shards: fills the offsets of plan->tensors and the shard table of the header. At tensor
+ * boundaries, except that a tensor larger than a shard is cut at multiples of HL_SHARD_ALIGN. */
+int hl_place(struct hl_plan *plan, uint64_t shard_bytes, struct hl_header *header, struct hl_error *err);
+
+#endif

@@ -1,0 +1,15 @@
+/* Time as durations are measured here: one process's monotonic clock. */
+#ifndef HL_RUNTIME_CLOCK_H
+#define HL_RUNTIME_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t hl_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,103 @@
+/* What the commands share: options of model and engine, and opening both. */
+#include "runtime/commands.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+
+int hl_parse_count(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *out,
+                   struct hl_error *err)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end || errno || number < least || number > most)
+        return hl_fail_as(err, HL_ERROR_USAGE, "%s must be a whole number from %u to %u, not '%s'", option, least, most,
+                          text);
+    *out = (uint32_t)number;
+    return 0;
+}
+
+int hl_parse_real(const char *option, const char *text, double least, double most, float *out, struct hl_error *err)
+{
+    char *end;
+    double number = strtod(text, &end);
+    if (end == text || *end || !(number >= least && number <= most))
+        return hl_fail_as(err, HL_ERROR_USAGE, "%s must be a number from %g to %g, not '%s'", option, least, most,
+                          text);
+    *out = (float)number;
+    return 0;
+}
+
+static int parse_kv(struct hl_common *common, const char *text, struct hl_error *err)
+{
+    common->kv_chosen = true;
+    if (strcmp(text, "f16") == 0)
+        common->engine.kv_type = HL_KV_F16;
+    else if (strcmp(text, "f32") == 0)
+        common->engine.kv_type = HL_KV_F32;
+    else
+        return hl_fail_as(err, HL_ERROR_USAGE, "--kv must be f16 or f32, not '%s'", text);
+    return 0;
+}
+
+static int parse_load(const char *text, struct hl_error *err)
+{
+    if (strcmp(text, "auto") == 0 || strcmp(text, "map") == 0)
+        return 0;
+    return hl_fail_as(err, HL_ERROR_USAGE, "--load must be auto or map, not '%s'", text);
+}
+
+int hl_common_option(struct hl_common *common, int option, const char *value, struct hl_error *err)
+{
+    int result = 0;
+    switch (option) {
+    case HL_OPTION_MODEL:
+        common->model = value;
+        break;
+    case HL_OPTION_DEVICE:
+        common->engine.device = value;
+        break;
+    case HL_OPTION_LOAD:
+        result = parse_load(value, err);
+        break;
+    case HL_OPTION_THREADS:
+        result = hl_parse_count("--threads", value, 1, 1024, &common->engine.threads, err);
+        break;
+    case HL_OPTION_KERNELS:
+        common->engine.kernels = value;
+        break;
+    case HL_OPTION_CTX:
+        result = hl_parse_count("--ctx", value, 2, 1u << 24, &common->engine.context, err);
+        break;
+    case HL_OPTION_KV:
+        result = parse_kv(common, value, err);
+        break;
+    default:
+        return 0;
+    }
+    return result < 0 ? -1 : 1;
+}
+
+int hl_common_open(const struct hl_common *common, struct hl_model **model, struct hl_engine **engine,
+                   struct hl_error *err)
+{
+    struct hl_engine_options options = common->engine;
+    *model = NULL;
+    *engine = NULL;
+    if (!common->model)
+        return hl_fail_as(err, HL_ERROR_USAGE, "--model PATH is missing");
+    if (hl_model_open(common->model, model, err) < 0)
+        return -1;
+    if (!common->kv_chosen)
+        options.kv_type = (*model)->kv_type;
+    if (hl_hot_map_weights((*model)->hot, err) == 0 && hl_engine_open((*model)->hot, &options, engine, err) == 0)
+        return 0;
+    hl_common_close(*model, *engine);
+    return -1;
+}
+
+void hl_common_close(struct hl_model *model, struct hl_engine *engine)
+{
+    hl_engine_close(engine);
+    hl_model_close(model);
+}

@@ -1,0 +1,123 @@
+/* Stop texts: text is held back while it could still become the beginning of one.
+ *
+ *   held:  "...done.</s"     stop "</s>" may follow: "</s" waits; "...done." goes out
+ */
+#include "runtime/generate.h"
+#include <stdlib.h>
+
+struct hl_generation {
+    struct hl_generate request;
+    struct hl_task *task;
+    struct hl_decoder decoder;
+    char *held; /* text not given out yet */
+    size_t n_held, room;
+    bool stopped; /* at a stop text; what follows it is gone */
+};
+
+/* The first stop text in what is held: its place, or n_held. */
+static size_t find_stop(const struct hl_generation *g)
+{
+    size_t first = g->n_held;
+    for (uint32_t i = 0; i < g->request.n_stop; i++) {
+        size_t n = strlen(g->request.stop[i]);
+        const char *at = n ? memmem(g->held, g->n_held, g->request.stop[i], n) : NULL;
+        if (at && (size_t)(at - g->held) < first)
+            first = (size_t)(at - g->held);
+    }
+    return first;
+}
+
+/* How much of the end may be the beginning of a stop text. */
+static size_t suspicious(const struct hl_generation *g)
+{
+    size_t most = 0;
+    for (uint32_t i = 0; i < g->request.n_stop; i++) {
+        size_t n = strlen(g->request.stop[i]);
+        for (size_t k = n < g->n_held + 1 ? n - (n > 0) : g->n_held; k > most; k--)
+            if (memcmp(g->held + g->n_held - k, g->request.stop[i], k) == 0)
+                most = k;
+    }
+    return most;
+}
+
+static bool hold(struct hl_generation *g, const char *piece, size_t n)
+{
+    if (g->n_held + n > g->room) {
+        size_t room = 2 * (g->n_held + n);
+        char *grown = realloc(g->held, room);
+        if (!grown)
+            return false;
+        g->held = grown;
+        g->room = room;
+    }
+    memcpy(g->held + g->n_held, piece, n);
+    g->n_held += n;
+    return true;
+}
+
+static bool on_token(void *context, int32_t token)
+{
+    struct hl_generation *g = context;
+    char piece[HL_PIECE_MAX];
+    size_t n = hl_decoder_push(&g->decoder, token, piece);
+    if (!hold(g, piece, n))
+        return false;
+    size_t stop = find_stop(g);
+    g->stopped = stop < g->n_held;
+    size_t ready = g->stopped ? stop : g->n_held - suspicious(g);
+    bool more = g->request.text(g->request.context, token, g->held, ready);
+    memmove(g->held, g->held + ready, g->n_held - ready);
+    g->n_held -= ready;
+    return more && !g->stopped;
+}
+
+static void on_finish(void *context, enum hl_finish reason, const struct hl_timings *timings,
+                      const struct hl_error *err)
+{
+    struct hl_generation *g = context;
+    char piece[HL_PIECE_MAX];
+    if (g->stopped)
+        g->n_held = 0;
+    else if (!hold(g, piece, hl_decoder_flush(&g->decoder, piece)))
+        g->n_held = 0;
+    g->request.finish(g->request.context, reason, g->held, g->n_held, timings, err);
+    free(g->held);
+    free(g);
+}
+
+int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *model, const struct hl_generate *generate,
+                      struct hl_generation **out, struct hl_error *err)
+{
+    struct hl_generation *g = calloc(1, sizeof *g);
+    if (!g || !(g->held = malloc(1))) {
+        free(g);
+        return hl_fail(err, "out of memory");
+    }
+    g->request = *generate;
+    /* A prompt of nothing but the beginning makes the text start here: a dummy space in front is not the text's. */
+    hl_decoder_init(&g->decoder, model->tokenizer,
+                    generate->n_prompt > 1 || (uint32_t)generate->prompt[0] != hl_tokenizer_bos(model->tokenizer)
+                        ? HL_DECODE_CONTINUE
+                        : 0);
+    struct hl_request request = {
+        .prompt = generate->prompt,
+        .n_prompt = generate->n_prompt,
+        .n_predict = generate->n_predict,
+        .sampling = generate->sampling,
+        .token = on_token,
+        .finish = on_finish,
+        .context = g,
+    };
+    if (hl_scheduler_add(scheduler, &request, &g->task, err) < 0) {
+        free(g->held);
+        free(g);
+        return -1;
+    }
+    *out = g;
+    return 0;
+}
+
+void hl_generation_cancel(struct hl_scheduler *scheduler, struct hl_generation *generation)
+{
+    hl_scheduler_cancel(scheduler, generation->task);
+}

@@ -1,0 +1,32 @@
+#!/bin/sh
+# run.sh HOTLAYER: model folders that `hotlayer pack` must refuse (make_folders.py).
+#
+# Refused means: exit status 1 within 20 seconds, a message that names the file at fault and the word in the table, and
+# nothing left behind where the output would have been.
+set -u
+[ $# -eq 1 ] || { echo "usage: $0 HOTLAYER" >&2; exit 2; }
+hotlayer=$1
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/refused.sh"
+
+python3 "$here/make_folders.py" "$work/in" || exit 1
+tab=$(printf '\t')
+
+for name in good good-sharded; do
+    mkdir "$work/out"
+    attempt "$hotlayer" pack "$work/in/$name" -o "$work/out/x.hot"
+    [ "$status" -eq 0 ] || blame "exit status $status for a folder without fault: $(head -n 1 "$work/stderr")"
+    result "$name"
+    rm -rf "$work/out"
+done
+
+while IFS=$tab read -r name file word; do
+    mkdir "$work/out"
+    attempt "$hotlayer" pack "$work/in/$name" -o "$work/out/x.hot"
+    expect_refusal "$file" "$word"
+    left=$(ls -A "$work/out")
+    [ -z "$left" ] || blame "left behind: $left"
+    result "$name"
+    rm -rf "$work/out"
+done < "$work/in/cases.tsv"
+summary
