@@ -37,9 +37,9 @@ static inline bool fuzz_section(const void *section, size_t bytes)
         return false;
     for (unsigned flags = 0; flags < 4; flags++) {
         fuzz_encode(t, text, sizeof text, flags);
-        fuzz_encode(t, section, bytes < 4096 ? bytes : 4096, flags);
+        fuzz_encode(t, section, bytes < 512 ? bytes : 512, flags);
     }
-    for (uint32_t id = 0; id < hl_tokenizer_size(t) && id < 4096; id++) {
+    for (uint32_t id = 0; id < hl_tokenizer_size(t) && id < 256; id++) {
         size_t n = 0;
         const char *name = hl_tokenizer_text(t, id, &n);
         if (name)

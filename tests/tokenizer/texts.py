@@ -13,7 +13,7 @@ PLAIN = [
     "Γειά σου Κόσμε ΐ ΰ", "你好，世界。今天天气很好！", "日本語のテキスト、カタカナとひらがな。ｶﾀｶﾅ", "안녕하세요 세계 \u1112\u1161\u11ab", "مرحبا بالعالم، كيف حالك؟", "שלום עולם",
     "नमस्ते दुनिया क्षत्रिय", "สวัสดีชาวโลก", "Xin chào thế giới Tiếng Việt", "ሰላም ልዑል", "ជំរាបសួរ", "தமிழ் உலகம்", "🙂", "🙂🙃 emoji 😀!", "👨‍👩‍👧‍👦 👩🏽‍💻 🏳️‍🌈 🇩🇪🇫🇷", "❤️ ☎︎ ✌🏿",
     "e\u0301 \u0065\u0301 \u00e9 n\u0303 A\u030a \u212b \u1e9b\u0323", "a\u0323\u0307 a\u0307\u0323 q\u0307\u0323\u0301", "z̸̢̛̗͓̈́̀a̷̰̎l̶̨̈́g̶̦̈́o̸̪̔", "\u0958 \u2126 \ufb1d \U0001d15e",
-    "\u00a0\u2003\u3000\u2028\u2029\u0085\u200b\u180e\ufeff x", "a\u0085b\u180ec\u200bd\u2028e", "\x00", "a\x00b\x00\x00c", "\x01\x02\x7f\x1b[0m", "\u2581", "\u2581\u2581a\u2581 b", "\ufffd \U0010ffff \ue000 \ufdd0",
+    "\u00a0\u2003\u3000\u2028\u2029\u0085\u200b\u180e\ufeff x", "a\u0085b\u180ec\u200bd\u2028e", "\u182c\u1820\u1836\u1822\u1837\u180e\u1820 \u180e x\u180ey  \u180ez", "\x00", "a\x00b\x00\x00c", "\x01\x02\x7f\x1b[0m", "\u2581", "\u2581\u2581a\u2581 b", "\ufffd \U0010ffff \ue000 \ufdd0",
     "\U0001d54f\U0001d557 \U00020000\U0002a6d6 \U0001f9ff", " " * 7, " " * 16 + "x", " " * 100, "\n" * 40, "\t" * 40 + "x", " \t \n \r\n\t  \n\n  x  ", "word" + " " * 31 + "word" + " " * 33 + "word",
     "a" * 100, "ab" * 80, "=" * 77, "-" * 64 + "\n", "." * 19 + "?!?!", "!!!???...", "(((([[[[{{{{<<<<", "日" * 30, "🙂" * 9, "\u0301" * 12, "aaaaaaaaab" * 7,
     "CamelCaseIdentifier snake_case_identifier SCREAMING_SNAKE kebab-case", "one.two.three@four.five", "tab\tseparated\tvalues\nline two\r", "mixedСкриптыの文字", "x\u200dy\u200cz", "end with space ", "end with newline\n",

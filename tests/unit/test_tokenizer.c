@@ -209,7 +209,7 @@ static void test_refused_config(void)
     static const struct {
         const char *config, *why;
     } cases[] = {
-        {"[]", "tokenizer_config.json: not a JSON object"},
+        {"[]", "is not a JSON object"},
         {"{\"bos_token\": \"<bos>\"}", "there is no token <bos> in tokenizer.model"},
         {"{\"add_eos_token\": true}", "add_eos_token is true, but"},
         {"{\"added_tokens_decoder\": {\"3\": {\"content\": \"b\"}}}",
@@ -238,6 +238,10 @@ static void test_refused_json(void)
         {"\"dropout\":null", "\"novel\":1", "model: the key \"novel\" is not known"},
         {"{\"type\":\"NFC\"}", "{\"type\":\"NFKC\"}", "normalizer: NFKC"},
         {"\"behavior\":\"Isolated\"", "\"behavior\":\"Removed\"", "pre_tokenizer: a Split"},
+        {"\\\\p{N}{1,3}", "\\\\p{N}{1,3}+", "has at byte"},
+        {"\\\\p{N}{1,3}", "\\\\w", "has at byte"},
+        {"\\\\p{N}{1,3}", "[a[b]]", "has at byte"},
+        {"\\\\p{N}{1,3}", "(?m:.)", "has at byte"},
         {"\"add_prefix_space\":false", "\"add_prefix_space\":true", "ByteLevel: add_prefix_space"},
         {"\"decoder\":{\"type\":\"ByteLevel\"", "\"decoder\":{\"type\":\"WordPiece\"", "decoder: WordPiece"},
         {"\"type\":\"TemplateProcessing\"", "\"type\":\"BertProcessing\"", "post_processor: BertProcessing"},
