@@ -9,6 +9,9 @@
 #include "kernels/device.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/team.h"
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -34,6 +37,16 @@ struct hl_device {
     char description[64];
 };
 
+#if defined(__x86_64__)
+/* CPUID leaf 7, subleaf 1, EAX bit 5; compilers learned its name late. The rest of AVX-512 is asked by name, which also
+ * checks that the operating system keeps the registers. */
+static bool has_avx512_bf16(void)
+{
+    unsigned eax = 0, ebx, ecx, edx;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 5 & 1);
+}
+#endif
+
 const struct hl_kernels *const *hl_kernels_available(void)
 {
 #if defined(__x86_64__)
@@ -41,7 +54,7 @@ const struct hl_kernels *const *hl_kernels_available(void)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-        __builtin_cpu_supports("avx512bf16"))
+        has_avx512_bf16())
         return all;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
         return all + 1;
