@@ -80,7 +80,7 @@ tsan:
 	$(MAKE) BUILD=build-tsan SANITIZE=thread OPTIMIZE=-O1 test
 
 bench: all $(BENCH:%.c=$(BUILD)/%)
-	sh bench/coldstart $(BUILD)
+	bench/coldstart --build $(BUILD)
 
 # Each fuzz target for FUZZ_SECONDS, one after another; tests/fuzz/README.md says how to look at a finding.
 FUZZ_SECONDS ?= 600
