@@ -38,12 +38,18 @@ struct hl_device {
 };
 
 #if defined(__x86_64__)
-/* CPUID leaf 7, subleaf 1, EAX bit 5; compilers learned its name late. The rest of AVX-512 is asked by name, which also
- * checks that the operating system keeps the registers. */
+/* Two features whose names some compilers do not know; the others are asked by name, which also checks that the
+ * operating system keeps the registers. */
 static bool has_avx512_bf16(void)
 {
     unsigned eax = 0, ebx, ecx, edx;
     return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 5 & 1);
+}
+
+static bool has_f16c(void)
+{
+    unsigned eax, ebx, ecx = 0, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 29 & 1);
 }
 #endif
 
@@ -53,10 +59,9 @@ const struct hl_kernels *const *hl_kernels_available(void)
     static const struct hl_kernels *const all[] = {&hl_kernels_avx512, &hl_kernels_avx2, &hl_kernels_scalar, NULL};
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-        has_avx512_bf16())
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && has_avx512_bf16())
         return all;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         return all + 1;
     return all + 2;
 #else
