@@ -12,7 +12,9 @@ cd "$(dirname "$0")/.."
 sh tests/packages.sh demo
 echo "== build"
 make -j"$(nproc)" all >/dev/null
-ls -l build/hotlayer build/hotlayerd | awk '{ printf "%-18s %.1f MB\n", $9, $5 / 1e6 }'
+for program in build/hotlayer build/hotlayerd; do
+    echo "$program: $(($(stat -c %s $program) / 1000)) kB"
+done
 
 work=$(mktemp -d)
 container=
