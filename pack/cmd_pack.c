@@ -121,13 +121,11 @@ static int write_model(const struct options *o, const struct hl_source *source, 
                        struct hl_plan *plan, const char *name, struct hl_written *written, struct hl_error *err)
 {
     HL_FREE char *meta = NULL;
-    HL_FREE uint8_t *tokenizer_data = NULL;
-    struct hl_bytes tokenizer = {NULL, 0};
+    HL_BYTES struct hl_bytes tokenizer = {NULL, 0};
     struct hl_progress progress = {.out = stderr};
     if (hl_meta_build(source, arch, plan, o->quant, name, &meta, err) < 0 ||
         hl_tokenizer_build(o->source, arch->vocabulary, &tokenizer, err) < 0)
         return -1;
-    tokenizer_data = tokenizer.data;
     struct hl_write write = {
         .path = o->output,
         .plan = plan,
