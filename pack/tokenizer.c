@@ -214,7 +214,7 @@ static uint32_t find_slot(const struct hl_text_map *map, const struct hl_view *t
         if (slot->id == HL_NONE)
             return at;
         const struct hl_view *other = &texts[slot->id];
-        if (slot->hash == hash && other->size == bytes && !memcmp(other->data, text, bytes))
+        if (slot->hash == hash && other->size == bytes && other->data && !memcmp(other->data, text, bytes))
             return at;
         at = at + 1 < map->n_slots ? at + 1 : 0;
     }

@@ -10,9 +10,9 @@
  *   bytes    uint32_t[256]            byte -> id of its token, or HL_NONE
  *   pattern  bytes                    PCRE2 pattern (UTF and UCP) that cuts text into words; empty: text is one word
  *
- * Tables start on multiples of 8, and the section ends on one. All numbers are little-endian, all padding is zero. Nothing here is trusted: the
- * reader checks the header when it opens the section, and every offset and id where it follows it, so opening touches
- * one page.
+ * Tables start on multiples of 8, and the section ends on one. All numbers are little-endian, all padding is zero.
+ * Nothing here is trusted: the reader checks the header when it opens the section, and every offset and id where it
+ * follows it, so opening touches one page.
  *
  * Both hash tables are open addressing: a key starts at hl_slot_of(hash, slots), goes on to the next slot (around the
  * end) and is absent once it meets an empty slot or has looked at `longest_probe` slots.
