@@ -143,7 +143,7 @@ static void test_penalties(void)
     const float logits[] = {4, 3, 2.5f, 1}, negative[] = {-2, -3, -5, -9};
     const int32_t recent[] = {1, 0, 0, 2};
     CHECK(once(s, logits, 4, recent, 0) == 0);
-    CHECK(once(s, logits, 4, recent, 2) == 0);       /* 4/2 and 3/2 against 2.5 */
+    CHECK(once(s, logits, 4, recent, 2) == 2);       /* 4/2 and 3/2 against 2.5 */
     CHECK(once(s, logits, 4, recent, 4) == 1);       /* 1 is out of the window: 2, 3, 1.25 */
     CHECK(once(s, negative, 4, recent + 1, 2) == 1); /* -4 against -3 */
     s.repeat_last_n = 0;
