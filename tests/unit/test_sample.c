@@ -243,6 +243,8 @@ static void test_extremes(void)
                 int32_t token = once(s, odd[i], 4, NULL, 0);
                 CHECK_SAY(token >= 0 && token < 4, "token %d", token);
             }
+    /* What is not a number is no reason to stop drawing among the rest. */
+    check_kept(plain, (const float[]){NAN, 1, 2, NAN, -INFINITY}, 5, (const int32_t[]){2, 1, 4, 0, 3}, 2);
     /* An infinite logit wins over any number, and NaN never does. */
     for (uint64_t seed = 0; seed < 50; seed++) {
         s = plain;
