@@ -90,7 +90,8 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             break;
         case 'n':
             o->name = optarg;
-            result = hl_name_check(optarg, err);
+            if ((result = hl_name_check(optarg, err)) < 0)
+                err->kind = HL_ERROR_USAGE;
             break;
         case 's':
             result = parse_size(optarg, &o->shard_bytes, err);
