@@ -50,6 +50,7 @@ static bool hold(struct hl_generation *g, const char *piece, size_t n)
         g->held = grown;
         g->room = room;
     }
+    // cppcheck-suppress uninitvar ; the first n bytes of it are written
     memcpy(g->held + g->n_held, piece, n);
     g->n_held += n;
     return true;
