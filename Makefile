@@ -59,7 +59,7 @@ $(BUILD)/hotlayerd: $(call objects,$(RUNTIME_MAIN) $(RUNTIME) $(KERNELS))
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) -o $@
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(LIBRARY)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY)
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
 
@@ -80,7 +80,7 @@ tsan:
 	$(MAKE) BUILD=build-tsan SANITIZE=thread OPTIMIZE=-O1 test
 
 bench: all $(BENCH:%.c=$(BUILD)/%)
-	sh bench/coldstart $(BUILD)
+	bench/coldstart --build $(BUILD)
 
 # Each fuzz target for FUZZ_SECONDS, one after another; tests/fuzz/README.md says how to look at a finding.
 FUZZ_SECONDS ?= 600

@@ -90,7 +90,8 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             break;
         case 'n':
             o->name = optarg;
-            result = hl_name_check(optarg, err);
+            if ((result = hl_name_check(optarg, err)) < 0)
+                err->kind = HL_ERROR_USAGE;
             break;
         case 's':
             result = parse_size(optarg, &o->shard_bytes, err);
@@ -121,13 +122,11 @@ static int write_model(const struct options *o, const struct hl_source *source, 
                        struct hl_plan *plan, const char *name, struct hl_written *written, struct hl_error *err)
 {
     HL_FREE char *meta = NULL;
-    HL_FREE uint8_t *tokenizer_data = NULL;
-    struct hl_bytes tokenizer = {NULL, 0};
+    HL_BYTES struct hl_bytes tokenizer = {NULL, 0};
     struct hl_progress progress = {.out = stderr};
     if (hl_meta_build(source, arch, plan, o->quant, name, &meta, err) < 0 ||
         hl_tokenizer_build(o->source, arch->vocabulary, &tokenizer, err) < 0)
         return -1;
-    tokenizer_data = tokenizer.data;
     struct hl_write write = {
         .path = o->output,
         .plan = plan,

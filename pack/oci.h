@@ -10,6 +10,7 @@
 #define HL_PACK_OCI_H
 
 #include "hotlayer/error.h"
+#include "hotlayer/layout.h"
 #include "pack/progress.h"
 #include <limits.h>
 #include <stdbool.h>
@@ -19,7 +20,6 @@
 #define HL_DIGEST_HEX 64
 #define HL_DIGEST_BYTES (7 + HL_DIGEST_HEX + 1) /* "sha256:", the digits and a NUL */
 #define HL_TAG_BYTES 129
-#define HL_MODEL_NAME_MAX 128
 #define HL_LAST_CREATED 8589934591 /* the last second that a tar header can hold: the year 2242 */
 
 /* Is it "sha256:" and 64 lowercase hexadecimal digits, and nothing else? Only such a text may become a path. */

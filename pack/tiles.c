@@ -59,14 +59,21 @@ static void encode_f32(const float *row, uint32_t r, uint8_t *tile)
         memcpy(tile + hl_tile_word_offset(r, word), row + word, 4);
 }
 
-static void encode_halves(const float *row, uint32_t r, uint8_t *tile, bool bf16)
+/* Infinities and NaNs pass as what they are, but nothing finite may become infinite. */
+static bool encode_halves(const float *row, uint32_t r, uint8_t *tile, bool bf16)
 {
+    const uint16_t infinity = bf16 ? 0x7f80 : 0x7c00;
     for (uint32_t word = 0; word < HL_TILE_WORDS; word++) {
         uint16_t two[2];
-        for (int i = 0; i < 2; i++)
-            two[i] = bf16 ? hl_f32_to_bf16(row[2 * word + (uint32_t)i]) : hl_f32_to_f16(row[2 * word + (uint32_t)i]);
+        for (uint32_t i = 0; i < 2; i++) {
+            float value = row[2 * word + i];
+            two[i] = bf16 ? hl_f32_to_bf16(value) : hl_f32_to_f16(value);
+            if ((two[i] & 0x7fff) == infinity && isfinite(value))
+                return false;
+        }
         memcpy(tile + hl_tile_word_offset(r, word), two, 4);
     }
+    return true;
 }
 
 static bool encode_q8(const float *row, uint32_t r, uint8_t *tile)
@@ -81,6 +88,16 @@ static bool encode_q8(const float *row, uint32_t r, uint8_t *tile)
     return true;
 }
 
+static bool encode_row(enum hl_type type, const float *row, uint32_t r, uint8_t *tile)
+{
+    if (type == HL_TYPE_TILE_Q8)
+        return encode_q8(row, r, tile);
+    if (type != HL_TYPE_TILE_F32)
+        return encode_halves(row, r, tile, type == HL_TYPE_TILE_BF16);
+    encode_f32(row, r, tile);
+    return true;
+}
+
 int hl_encode_strip(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, uint8_t *out, struct hl_error *err)
 {
     uint32_t type = tensor->tensor.type, tiles = hl_strip_tiles(type, tensor->tensor.cols);
@@ -88,15 +105,10 @@ int hl_encode_strip(const struct hl_plan_tensor *tensor, uint32_t strip, float *
     for (uint32_t r = 0; r < HL_TILE_ROWS; r++) {
         load_row(tensor, (uint64_t)strip * HL_TILE_ROWS + r, row);
         for (uint32_t t = 0; t < tiles; t++) {
-            const float *from = row + (size_t)t * width;
-            uint8_t *tile = out + (size_t)t * bytes;
-            if (type == HL_TYPE_TILE_F32)
-                encode_f32(from, r, tile);
-            else if (type != HL_TYPE_TILE_Q8)
-                encode_halves(from, r, tile, type == HL_TYPE_TILE_BF16);
-            else if (!encode_q8(from, r, tile))
-                return hl_fail(err, "tensor %s: row %llu, columns from %u: a value is not finite or too large for q8",
-                               tensor->tensor.name, (unsigned long long)strip * HL_TILE_ROWS + r, t * width);
+            if (!encode_row(type, row + (size_t)t * width, r, out + (size_t)t * bytes))
+                return hl_fail(err, "tensor %s: row %llu, columns from %u: a value is not finite or too large for %s",
+                               tensor->tensor.name, (unsigned long long)strip * HL_TILE_ROWS + r, t * width,
+                               hl_type_traits[type].name);
         }
     }
     return 0;

@@ -2,6 +2,7 @@
 #include "hotlayer/cleanup.h"
 #include "runtime/commands.h"
 #include "runtime/generate.h"
+#include <assert.h>
 #include <cjson/cJSON.h>
 #include <getopt.h>
 
@@ -169,6 +170,7 @@ static int generate(const struct options *o, const struct hl_model *model, struc
     struct hl_generate request = o->generate;
     HL_FREE int32_t *prompt = NULL;
     size_t n_prompt;
+    assert(o->prompt); /* parse() insists on it */
     if (model->template && !o->raw)
         return hl_fail(err, "%s has a chat template, which this build cannot apply; pass --raw for the bare prompt",
                        model->name);

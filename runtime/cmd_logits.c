@@ -1,6 +1,7 @@
 /* hotlayerd logits: what the model says of given tokens, for comparison with other implementations. */
 #include "hotlayer/cleanup.h"
 #include "runtime/commands.h"
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -63,6 +64,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 static int parse_tokens(const char *text, int32_t **out, uint32_t *n, struct hl_error *err)
 {
     size_t room = 1;
+    assert(text);
     for (const char *p = text; *p; p++)
         room += *p == ',';
     HL_FREE int32_t *ids = malloc(room * sizeof *ids);

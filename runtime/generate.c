@@ -50,6 +50,7 @@ static bool hold(struct hl_generation *g, const char *piece, size_t n)
         g->held = grown;
         g->room = room;
     }
+    // cppcheck-suppress uninitvar ; the first n bytes of it are written
     memcpy(g->held + g->n_held, piece, n);
     g->n_held += n;
     return true;
@@ -76,9 +77,7 @@ static void on_finish(void *context, enum hl_finish reason, const struct hl_timi
 {
     struct hl_generation *g = context;
     char piece[HL_PIECE_MAX];
-    if (g->stopped)
-        g->n_held = 0;
-    else if (!hold(g, piece, hl_decoder_flush(&g->decoder, piece)))
+    if (g->stopped || !hold(g, piece, hl_decoder_flush(&g->decoder, piece)))
         g->n_held = 0;
     g->request.finish(g->request.context, reason, g->held, g->n_held, timings, err);
     free(g->held);

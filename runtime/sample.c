@@ -155,13 +155,15 @@ static double weight_of(const struct candidate *c, float best, float temperature
 static uint32_t cut(const struct hl_sampler *s, uint32_t n)
 {
     const struct candidate *c = s->candidates;
+    const double top_p = (double)s->sampling.top_p, min_p = (double)s->sampling.min_p;
     double total = 0, sum = 0;
     for (uint32_t i = 0; i < n; i++)
         total += weight_of(&c[i], c[0].logit, 1);
     uint32_t keep = 0;
     while (keep < n) {
         double weight = weight_of(&c[keep], c[0].logit, 1);
-        if (keep && (sum >= (double)s->sampling.top_p * total || weight < (double)s->sampling.min_p))
+        /* With 1 all stay, those too whose weight is lost in the rounding of the sum. */
+        if (keep && ((top_p < 1 && sum >= top_p * total) || weight < min_p))
             break;
         sum += weight;
         keep++;

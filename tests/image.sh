@@ -46,12 +46,12 @@ skip() {
 }
 # check NAME COMMAND...: ok when the command succeeds.
 check() {
-    name=$1
+    what=$1
     shift
     if "$@" >"$work/output" 2>&1; then
-        ok "$name"
+        ok "$what"
     else
-        fail "$name"
+        fail "$what"
         sed 's/^/     /' "$work/output"
     fi
 }
@@ -152,7 +152,7 @@ fi
 
 # --- a container ---
 
-name=$(python3 - "$work/image/blobs/sha256/$blob" <<'EOF'
+model_name=$(python3 - "$work/image/blobs/sha256/$blob" <<'EOF'
 import json, sys
 print(json.load(open(sys.argv[1]))["annotations"]["org.opencontainers.image.title"])
 EOF
@@ -177,7 +177,7 @@ else
 fi
 
 generate() {
-    body='{"model":"'$name'","prompt":"Once","stream":false,"options":{"num_predict":8,"temperature":0}}'
+    body='{"model":"'$model_name'","prompt":"Once","stream":false,"options":{"num_predict":8,"temperature":0}}'
     curl -sS -X POST "http://127.0.0.1:$1/api/generate" -d "$body" >"$work/answer" && cat "$work/answer" &&
         python3 -c 'import json, sys; answer = json.load(open(sys.argv[1])); assert isinstance(answer["response"], str)' \
             "$work/answer"

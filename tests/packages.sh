@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the distribution's packages that hotlayer needs, if they are not there yet.
 #
-#   sh tests/packages.sh build|demo|test|lint
+#   sh tests/packages.sh build|demo|test|reference|lint
 #
 # Debian 12 and Ubuntu 22.04 or later; as root, or with sudo. Nothing is installed when nothing is missing.
 set -eu
@@ -9,15 +9,17 @@ set -eu
 build="gcc make libc6-dev libcjson-dev libarchive-dev libssl-dev libevent-dev libpcre2-dev libutf8proc-dev"
 demo="$build curl ca-certificates python3 umoci runc"
 test="$demo skopeo docker-registry procps time"
+reference="$build python3-venv"
 lint="$build clang clang-format clang-tidy cppcheck"
 
 case "${1:-}" in
 build) wanted=$build ;;
 demo) wanted=$demo ;;
 test) wanted=$test ;;
+reference) wanted=$reference ;;
 lint) wanted=$lint ;;
 *)
-    echo "usage: sh tests/packages.sh build|demo|test|lint" >&2
+    echo "usage: sh tests/packages.sh build|demo|test|reference|lint" >&2
     exit 2
     ;;
 esac

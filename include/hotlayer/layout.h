@@ -26,6 +26,7 @@
 #define HL_PAGE_BYTES 4096u           /* sections, tensors and the trailer start on a multiple of this */
 #define HL_SHARD_ALIGN (2048u * 1024) /* shards start on a multiple of this in the weights' space */
 #define HL_SHARD_LIMIT (1ull << 31)   /* no shard is larger */
+#define HL_MODEL_NAME_MAX 128         /* characters of a model's name */
 #define HL_MAX_SHARDS 96u             /* an image may have about 120 layers in all */
 
 enum hl_section_id {

@@ -104,6 +104,7 @@ static void prepare_q8(const struct hl_linear *linear, struct hl_share tokens)
                 }
                 starts[w] = (uint32_t)(-128 * sum);
             }
+            // cppcheck-suppress uninitvar ; the loops above fill it
             memcpy(words, values, sizeof words);
             spread_words(block->words, words);
             spread_words((uint32_t *)block->start, starts);
@@ -264,7 +265,7 @@ static void linear_q8(const struct hl_linear *linear, struct hl_share strips)
 
 static inline __mmask16 tail_mask(uint32_t left)
 {
-    return left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+    return (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
 }
 
 static float dot(const float *a, const float *b, uint32_t n)

@@ -9,6 +9,9 @@
 #include "kernels/device.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/team.h"
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -34,16 +37,31 @@ struct hl_device {
     char description[64];
 };
 
+#if defined(__x86_64__)
+/* Two features whose names some compilers do not know; the others are asked by name, which also checks that the
+ * operating system keeps the registers. */
+static bool has_avx512_bf16(void)
+{
+    unsigned eax = 0, ebx, ecx, edx;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 5 & 1);
+}
+
+static bool has_f16c(void)
+{
+    unsigned eax, ebx, ecx = 0, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 29 & 1);
+}
+#endif
+
 const struct hl_kernels *const *hl_kernels_available(void)
 {
 #if defined(__x86_64__)
     static const struct hl_kernels *const all[] = {&hl_kernels_avx512, &hl_kernels_avx2, &hl_kernels_scalar, NULL};
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-        __builtin_cpu_supports("avx512bf16"))
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && has_avx512_bf16())
         return all;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         return all + 1;
     return all + 2;
 #else

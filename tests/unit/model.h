@@ -1,0 +1,91 @@
+/* A real model for tests: the fixtures of tests/oracle packed by the library, into a folder of the test's own. Tests
+ * run from the root of the repository. */
+#ifndef HL_TESTS_MODEL_H
+#define HL_TESTS_MODEL_H
+
+#include "check.h"
+#include "hotlayer/cleanup.h"
+#include "pack/meta.h"
+#include "pack/tokenizer.h"
+#include "pack/writer.h"
+#include <limits.h>
+
+#define FIXTURES "tests/oracle/fixtures/"
+
+/* A new folder below $TMPDIR; test programs that fail leave it for a look. */
+static inline const char *scratch_folder(void)
+{
+    static char folder[PATH_MAX];
+    const char *parent = getenv("TMPDIR");
+    if (!folder[0]) {
+        snprintf(folder, sizeof folder, "%s/hotlayer-test-XXXXXX", parent ? parent : "/tmp");
+        if (!mkdtemp(folder)) {
+            perror(folder);
+            exit(1);
+        }
+    }
+    return folder;
+}
+
+static inline const char *in_scratch(const char *name)
+{
+    static char path[8][PATH_MAX + 64];
+    static unsigned next;
+    char *out = path[next++ % 8];
+    snprintf(out, sizeof path[0], "%s/%s", scratch_folder(), name);
+    return out;
+}
+
+__attribute__((format(printf, 1, 2))) static inline bool shell(const char *format, ...)
+{
+    char command[4 * PATH_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    return system(command) == 0;
+}
+
+static inline int scratch_summary(void)
+{
+    if (check_failed == 0)
+        shell("rm -rf '%s'", scratch_folder());
+    return check_summary();
+}
+
+/* What `hotlayer pack FOLDER -o OUT --quant Q --shard-size S --threads 2` does. */
+static inline int pack_model(const char *folder, const char *out, enum hl_quant quant, uint64_t shard_bytes,
+                             struct hl_error *err)
+{
+    struct hl_source *source = NULL;
+    struct hl_plan *plan = NULL;
+    struct hl_arch arch;
+    struct hl_bytes tokenizer = {NULL, 0};
+    struct hl_written written;
+    char *meta = NULL;
+    int result = hl_source_open(folder, &source, err);
+    if (result == 0)
+        result = hl_arch_read(source->config, &arch, err);
+    if (result == 0)
+        result = hl_plan_build(source, &arch, quant, &plan, err);
+    if (result == 0)
+        result = hl_meta_build(source, &arch, plan, quant, "test", &meta, err);
+    if (result == 0)
+        result = hl_tokenizer_build(folder, arch.vocabulary, &tokenizer, err);
+    if (result == 0) {
+        struct hl_write write = {.path = out,
+                                 .plan = plan,
+                                 .meta = {(const uint8_t *)meta, strlen(meta)},
+                                 .tokenizer = {tokenizer.data, tokenizer.size},
+                                 .shard_bytes = shard_bytes,
+                                 .threads = 2};
+        result = hl_write_hot(&write, &written, err);
+    }
+    free(meta);
+    free(tokenizer.data);
+    hl_plan_free(plan);
+    hl_source_close(source);
+    return result;
+}
+
+#endif
