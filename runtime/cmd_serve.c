@@ -284,15 +284,16 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
     (void)what;
     if (server->stopping)
         _exit(128 + (int)number);
-    hl_log(HL_LOG_INFO, "stopping", NULL);
     server->stopping = server->api.stopping = true;
     evtimer_add(server->on_patience, &drain);
     hl_http_stop(server->http); /* ends the loop when nothing is under way any more */
+    hl_log(HL_LOG_INFO, "stopping", NULL);
 }
 
 /* ---- life ---- */
 
-/* As many connections as there are file descriptors, less a few of our own. */
+/* As many connections as there are file descriptors, less a few of our own; halved, because libevent closes a
+ * connection's descriptor only after others may have been accepted. */
 static uint32_t connections_most(void)
 {
     struct rlimit files;
@@ -301,7 +302,8 @@ static uint32_t connections_most(void)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     getrlimit(RLIMIT_NOFILE, &files);
-    return files.rlim_cur > 65536 ? 65536 : files.rlim_cur > 64 ? (uint32_t)files.rlim_cur - 32 : 32;
+    uint32_t most = files.rlim_cur > 131072 ? 131072 : (uint32_t)files.rlim_cur;
+    return most > 64 ? (most - 32) / 2 : 16;
 }
 
 static int open_loop(struct server *server, struct hl_error *err)

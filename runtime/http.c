@@ -276,11 +276,16 @@ int hl_http_open(struct event_base *base, int listener, const struct hl_http_opt
     return 0;
 }
 
-void hl_http_stop(struct hl_http *http)
+static void stop_accepting(struct hl_http *http)
 {
     if (http->socket)
         evhttp_del_accept_socket(http->server, http->socket);
     http->socket = NULL;
+}
+
+void hl_http_stop(struct hl_http *http)
+{
+    stop_accepting(http);
     http->stopping = true;
     if (http->active == 0)
         event_base_loopexit(http->base, NULL);
@@ -290,8 +295,10 @@ void hl_http_close(struct hl_http *http)
 {
     if (!http)
         return;
-    if (http->server)
+    if (http->server) {
+        stop_accepting(http); /* before connections end and make room for others */
         evhttp_free(http->server);
+    }
     free(http->connections);
     free(http);
 }
