@@ -1,0 +1,45 @@
+/* The body of POST /api/generate. What is accepted must be what the engine can take. */
+#include "hotlayer/cleanup.h"
+#include "runtime/api.h"
+#include <math.h>
+#include <utf8proc.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void demand(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void check_accepted(const struct hl_generate_body *body)
+{
+    const struct hl_generate *generate = &body->generate;
+    const struct hl_sampling *s = &generate->sampling;
+    utf8proc_int32_t code;
+    utf8proc_ssize_t n;
+    demand(body->model && *body->model && body->prompt);
+    demand(body->load || (*body->prompt && generate->n_predict > 0));
+    for (const char *at = body->prompt; *at; at += n)
+        demand((n = utf8proc_iterate((const utf8proc_uint8_t *)at, -1, &code)) > 0);
+    demand(generate->n_stop <= HL_STOP_TEXTS_MOST);
+    for (uint32_t i = 0; i < generate->n_stop; i++)
+        demand(*generate->stop[i] && memchr(generate->stop[i], 0, HL_STOP_TEXT_BYTES));
+    demand(s->temperature >= 0 && s->top_p >= 0 && s->top_p <= 1 && s->min_p >= 0 && s->min_p <= 1);
+    demand(s->repeat_penalty >= 0 && isfinite(s->repeat_penalty) && isfinite(s->presence_penalty));
+    demand(isfinite(s->temperature) && isfinite(s->frequency_penalty));
+    demand(memchr(body->ignored, 0, sizeof body->ignored) != NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct hl_generate_body body;
+    struct hl_error err = {.message = ""};
+    if (hl_generate_body_read((const char *)data, size, &body, &err) < 0) {
+        demand(err.kind == HL_ERROR_REQUEST && *err.message);
+    } else {
+        check_accepted(&body);
+        hl_generate_body_release(&body);
+    }
+    return 0;
+}
