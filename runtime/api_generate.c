@@ -280,13 +280,9 @@ void hl_api_generate(void *context, struct hl_exchange *exchange)
     reply->api = context;
     reply->exchange = exchange;
     reply->arrived = hl_now_ns();
-    if (hl_generate_body_read(body, n, &reply->body, &err) < 0) {
-        hl_reply_failure(exchange, &err);
-    } else if (!hl_api_is_model(reply->api->model, reply->body.model)) {
-        reply_unknown_model(exchange, reply->body.model);
-    } else if (queue(reply, &err) < 0) {
-        hl_reply_failure(exchange, &err);
-    } else {
+    int result = hl_generate_body_read(body, n, &reply->body, &err);
+    bool known = result == 0 && hl_api_is_model(reply->api->model, reply->body.model);
+    if (known && (result = queue(reply, &err)) == 0) {
         if (*reply->body.ignored)
             log_ignored(reply->body.ignored);
         reply->next = reply->api->replies;
@@ -294,5 +290,9 @@ void hl_api_generate(void *context, struct hl_exchange *exchange)
         hl_exchange_defer(exchange, on_left, reply);
         return;
     }
+    if (result < 0)
+        hl_reply_failure(exchange, &err);
+    else
+        reply_unknown_model(exchange, reply->body.model);
     free_reply(reply);
 }

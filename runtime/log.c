@@ -1,6 +1,7 @@
 /* Log lines. A line goes out in one write, so that lines of several processes on one stderr do not mix. */
 #include "runtime/log.h"
 #include "hotlayer/cleanup.h"
+#include <math.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -34,5 +35,5 @@ void hl_log(enum hl_severity severity, const char *message, cJSON *fields)
 
 double hl_log_ms(uint64_t ns)
 {
-    return (double)(ns / 1000) / 1000;
+    return round((double)ns / 1e3) / 1e3;
 }
