@@ -43,8 +43,8 @@ def main():
         cases = [t.encode() for t in texts(count)] + BROKEN
         want = [(ids, sp.decode(ids).encode()) for ids in map(sp.encode, cases)]
         bad += report("sentencepiece", cases, list(ours(program, folder, rows, 0, cases)), want)
-    path = os.path.join(folder, "tokenizer.json")
-    if os.path.exists(path):
+    else:  # of both files the packer takes the model
+        path = os.path.join(folder, "tokenizer.json")
         import tokenizers
         hf = tokenizers.Tokenizer.from_file(path)
         added = [t.content for t in hf.get_added_tokens_decoder().values()]
