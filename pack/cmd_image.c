@@ -5,6 +5,7 @@
 #include "pack/oci.h"
 #include "runtime/hot.h"
 #include <getopt.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 
 static const char help[] =
@@ -100,9 +101,8 @@ static bool runtime_in(const char *folder, size_t length, const char *middle, ch
 static int find_runtime(char out[PATH_MAX], struct hl_error *err)
 {
     char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n > 0) {
-        self[n] = 0;
+    const char *executed = (const char *)getauxval(AT_EXECFN);
+    if (executed && realpath(executed, self)) {
         size_t folder = (size_t)(strrchr(self, '/') - self);
         if (runtime_in(self, folder, "", out) || runtime_in(self, folder, "/../bin", out))
             return 0;

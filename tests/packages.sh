@@ -24,6 +24,12 @@ lint) wanted=$lint ;;
     ;;
 esac
 
+# A bare chroot has no /proc; programs of these packages and the tests look into it.
+[ -e /proc/self ] || mount -t proc proc /proc || {
+    echo "/proc is not mounted; as root: mount -t proc proc /proc" >&2
+    exit 1
+}
+
 missing=
 for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $package"
