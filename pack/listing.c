@@ -22,7 +22,8 @@ void hl_list_op(const struct hl_program_view *program, const struct hl_op *op, c
 #define SPAN(s) (s).buffer, (s).column
     switch ((enum hl_op_kind)op->kind) {
     case HL_OP_ANGLES:
-        snprintf(out, n, "b%u[%u] = positions * %s", SPAN(op->angles.out), tensor_name(program, op->angles.frequencies));
+        snprintf(out, n, "b%u[%u] = positions * %s", SPAN(op->angles.out),
+                 tensor_name(program, op->angles.frequencies));
         break;
     case HL_OP_GATHER:
         snprintf(out, n, "b%u[%u] = %g * %s[tokens]", SPAN(op->gather.out), (double)op->gather.scale,
@@ -70,7 +71,18 @@ void hl_list_op(const struct hl_program_view *program, const struct hl_op *op, c
 #undef SPAN
 }
 
-/* Meta is JSON from outside: control characters stay off the terminal. */
+/* Takes out what a terminal would obey: control characters, those of UTF-8's second block (C2 80 to C2 9F) too. */
+static const char *plain(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p; p++)
+        if (*p < 32 || *p == 127)
+            *p = '?';
+        else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+            p[0] = p[1] = '?';
+    return text;
+}
+
+/* Meta is JSON from outside. */
 static void print_meta(const struct hl_hot *hot, FILE *out)
 {
     cJSON *meta = cJSON_ParseWithLength(hot->meta, hot->meta_bytes);
@@ -79,7 +91,8 @@ static void print_meta(const struct hl_hot *hot, FILE *out)
     {
         HL_FREE char *text = cJSON_PrintUnformatted(item);
         if (text)
-            fprintf(out, "  %-14s %.200s%s\n", item->string, text, strlen(text) > 200 ? "..." : "");
+            fprintf(out, "  %-14s %.200s%s\n", item->string ? plain(item->string) : "", plain(text),
+                    strlen(text) > 200 ? "..." : "");
     }
     cJSON_Delete(meta);
 }
@@ -99,8 +112,8 @@ void hl_list_text(const struct hl_hot *hot, bool all, FILE *out)
     for (uint32_t i = 0; i < header->n_shards; i++)
         fprintf(out, "  shard %-8u offset %-10" PRIu64 " %-10s crc32c %08x\n", i + 1, header->shard[i].offset,
                 hl_format_bytes(header->shard[i].bytes, size), header->shard[i].crc32c);
-    fprintf(out, "\nprogram: %u operations, %u buffers, %u key/value caches, vocabulary %u, context %u\n", program->n_ops,
-            program->n_buffers, program->n_kvs, program->vocabulary, program->context);
+    fprintf(out, "\nprogram: %u operations, %u buffers, %u key/value caches, vocabulary %u, context %u\n",
+            program->n_ops, program->n_buffers, program->n_kvs, program->vocabulary, program->context);
     for (uint32_t i = 0; all && i < program->n_ops; i++) {
         char line[256];
         hl_list_op(&hot->program, &hot->program.ops[i], line, sizeof line);

@@ -1,7 +1,7 @@
 /* Programs are data from outside: here they are checked, once, so that devices may trust them.
  *
- * The rule is simple to state: every span lies inside its buffer, every tensor, buffer and cache index inside its table,
- * shapes fit each other, and an operation's output overlaps its input only where the operation works in place.
+ * The rule is simple to state: every span lies inside its buffer, every tensor, buffer and cache index inside its
+ * table, shapes fit each other, and an operation's output overlaps its input only where the operation works in place.
  */
 #include "runtime/hot.h"
 #include <inttypes.h>
@@ -16,10 +16,9 @@
 #define MAX_CONTEXT (1u << 24)
 
 static const char *const op_names[HL_OP_COUNT] = {
-    [HL_OP_ANGLES] = "angles",     [HL_OP_GATHER] = "gather",     [HL_OP_NORM] = "norm",
-    [HL_OP_LINEAR] = "linear",     [HL_OP_ROPE] = "rope",         [HL_OP_KV_WRITE] = "kv_write",
-    [HL_OP_ATTEND] = "attend",     [HL_OP_GATE] = "gate",         [HL_OP_ADD] = "add",
-    [HL_OP_PICK] = "pick",         [HL_OP_SOFTCAP] = "softcap",
+    [HL_OP_ANGLES] = "angles", [HL_OP_GATHER] = "gather",     [HL_OP_NORM] = "norm",       [HL_OP_LINEAR] = "linear",
+    [HL_OP_ROPE] = "rope",     [HL_OP_KV_WRITE] = "kv_write", [HL_OP_ATTEND] = "attend",   [HL_OP_GATE] = "gate",
+    [HL_OP_ADD] = "add",       [HL_OP_PICK] = "pick",         [HL_OP_SOFTCAP] = "softcap",
 };
 
 const char *hl_op_name(uint32_t kind)
@@ -50,11 +49,22 @@ int hl_program_open(const void *section, uint64_t bytes, const struct hl_tensor 
     return 0;
 }
 
+/* Printable ASCII, for names appear in messages and listings; zeros fill the rest. */
+static bool is_name(const char name[HL_NAME_BYTES])
+{
+    size_t n = strnlen(name, HL_NAME_BYTES);
+    bool good = n > 0 && n < HL_NAME_BYTES;
+    for (size_t i = 0; i < HL_NAME_BYTES; i++)
+        good = good && (i < n ? name[i] > ' ' && name[i] <= '~' : name[i] == 0);
+    return good;
+}
+
 static int check_tensor(const struct hl_tensor *tensor, uint32_t index, uint64_t weight_bytes, struct hl_error *err)
 {
     uint64_t bytes;
-    if (!memchr(tensor->name, 0, sizeof tensor->name))
-        return hl_fail(err, "tensor %u: name has no end", index);
+    if (!is_name(tensor->name))
+        return hl_fail(err, "tensor %u: name is not printable ASCII of 1 to %u characters, padded with zeros", index,
+                       HL_NAME_BYTES - 1);
     if (tensor->type >= HL_TYPE_COUNT)
         return hl_fail(err, "tensor %u (%s): type %u is unknown", index, tensor->name, tensor->type);
     if (tensor->reserved)

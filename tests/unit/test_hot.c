@@ -415,7 +415,8 @@ static void check_listing(const char *meta)
     fclose(out);
     CHECK(strstr(text, "first") && strstr(text, "blocks.1.ffn.down"));
     for (size_t i = 0; i < size; i++)
-        if ((unsigned char)text[i] < 32 && text[i] != '\n')
+        if (((unsigned char)text[i] < 32 && text[i] != '\n') || text[i] == 127 ||
+            (text[i] == '\xc2' && text[i + 1] < '\xa0'))
             CHECK_SAY(false, "character %d in the listing of %s", text[i], meta);
     HL_JSON cJSON *json = hl_list_json(hot);
     CHECK(cJSON_GetArraySize(cJSON_GetObjectItem(json, "tensors")) == (int)hot->program.n_tensors);
@@ -428,7 +429,7 @@ static void test_listing(void)
     struct hl_error err = {.message = ""};
     struct hl_hot *hot = NULL;
     check_listing("{\"name\":\"x\"}");
-    check_listing("{\"\\u001b[31m\":\"\\u001b[31m\",\"a\\nb\":[\"\\r\"]}");
+    check_listing("{\"\\u001b[31m\":\"\\u001b[31m\",\"a\\nb\":[\"\\r \\u007f\\u009b1m\"]}");
     check_listing("[\"no object\"]");
     check_listing("\"\\u001b\"");
     check_listing("broken");
