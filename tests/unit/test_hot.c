@@ -65,7 +65,8 @@ static void check_tensors(const struct hl_hot *hot, const struct hl_plan *plan)
     }
 }
 
-/* Where the shards lie: in order, each begun on 2 MiB, none larger than asked for but where it must be. */
+/* Where the shards lie: in order, each begun on 2 MiB, none larger than asked for, except that a tensor is not cut into
+ * pieces below 2 MiB and so may need a larger shard of its own. */
 static void check_shards(const struct hl_hot *hot, uint64_t shard_bytes)
 {
     struct hl_error err;
@@ -73,6 +74,11 @@ static void check_shards(const struct hl_hot *hot, uint64_t shard_bytes)
     for (uint32_t i = 0; i < hot->header->n_shards; i++) {
         const struct hl_shard *shard = &hot->header->shard[i];
         CHECK(shard->offset == hl_round_up(end, HL_SHARD_ALIGN) && shard->bytes <= most && shard->bytes > 0);
+        unsigned tensors = 0;
+        for (uint32_t k = 0; k < hot->program.n_tensors; k++)
+            tensors += hl_in_range(hot->program.tensors[k].offset - shard->offset, 1, shard->bytes) ? 1 : 0;
+        CHECK_SAY(shard->bytes <= shard_bytes || tensors <= 1, "shard %u: %llu bytes for %u tensors", i + 1,
+                  (unsigned long long)shard->bytes, tensors);
         CHECK_OK(hl_hot_verify_shard(hot, i, NULL, NULL, &err), err);
         end = shard->offset + shard->bytes;
     }
