@@ -19,7 +19,8 @@ override LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 
 # The runtime carries its few libraries inside, so that an image needs little more than libc; the packer does not mind.
-RUNTIME_LIBS := -l:libpcre2-8.a -l:libutf8proc.a -l:libevent_extra.a -l:libevent_core.a -l:libevent_pthreads.a -lcjson -lm
+READER_LIBS := -l:libpcre2-8.a -l:libutf8proc.a -lcjson -lm
+RUNTIME_LIBS := -l:libevent_extra.a -l:libevent_core.a -l:libevent_pthreads.a $(READER_LIBS)
 PACK_LIBS := -larchive -lcrypto
 
 KERNELS := $(wildcard kernels/*.c kernels/cpu/*.c)
@@ -36,8 +37,8 @@ BENCH := $(wildcard bench/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(KERNELS) $(RUNTIME) $(PACK))
-# What the packer takes of the runtime: the reader of .hot files and of the tokenizer section.
-READER := $(call objects,runtime/hot.c runtime/program.c)
+# What the packer takes of the runtime: the reader, so that `inspect` and `verify` see what the runtime will see.
+READER := $(call objects,$(wildcard runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c))
 
 all: $(BUILD)/hotlayer $(BUILD)/hotlayerd
 
@@ -52,13 +53,13 @@ $(BUILD)/%.o: %.c
 
 $(BUILD)/hotlayer: $(call objects,$(PACK_MAIN) $(PACK) $(KERNELS)) $(READER)
 	@echo '  LINK  $@'
-	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PACK_LIBS) -lcjson -lm -o $@
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(READER_LIBS) $(PACK_LIBS) -o $@
 
 $(BUILD)/hotlayerd: $(call objects,$(RUNTIME_MAIN) $(RUNTIME) $(KERNELS))
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) -o $@
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(LIBRARY)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY)
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
 
@@ -79,7 +80,7 @@ tsan:
 	$(MAKE) BUILD=build-tsan SANITIZE=thread OPTIMIZE=-O1 test
 
 bench: all $(BENCH:%.c=$(BUILD)/%)
-	sh bench/coldstart $(BUILD)
+	bench/coldstart --build $(BUILD)
 
 # Each fuzz target for FUZZ_SECONDS, one after another; tests/fuzz/README.md says how to look at a finding.
 FUZZ_SECONDS ?= 600

@@ -1,8 +1,9 @@
 /* One operation interface for every device.
  *
- * A device executes programs (program.h) step by step. It is given the weights' address space and keeps the step's buffers
- * and the key/value cache; who a token belongs to and where its cache pages lie is the caller's business. The caller has
- * checked the program (hl_program_check()), so a device trusts every index in it; what a step says, it trusts likewise.
+ * A device executes programs (program.h) step by step. It is given the weights' address space and keeps the step's
+ * buffers and the key/value cache; who a token belongs to and where its cache pages lie is the caller's business. The
+ * caller has checked the program (hl_program_check()), so a device trusts every index in it; what a step says, it
+ * trusts likewise.
  */
 #ifndef HOTLAYER_DEVICE_H
 #define HOTLAYER_DEVICE_H
@@ -44,9 +45,10 @@ struct hl_device_config {
 /* One batch: decode tokens and pieces of prompts of any sequences. A sequence's tokens stand in order of position. */
 struct hl_step {
     uint32_t n_tokens;
-    const int32_t *tokens;          /* [n_tokens] ids, below the vocabulary */
-    const uint32_t *positions;      /* [n_tokens] */
-    const uint32_t *const *pages;   /* [n_tokens] the token's sequence: page number of every HL_KV_PAGE_TOKENS positions */
+    const int32_t *tokens;     /* [n_tokens] ids, below the vocabulary */
+    const uint32_t *positions; /* [n_tokens] */
+    const uint32_t *const
+        *pages; /* [n_tokens] the token's sequence: page number of every HL_KV_PAGE_TOKENS positions */
     uint32_t n_outputs;
     const uint32_t *outputs; /* [n_outputs] which tokens' logits are wanted, as indices into tokens */
 };

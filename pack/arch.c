@@ -1,9 +1,10 @@
 /* config.json of Llama-type models, as transformers' LlamaConfig defines it.
  *
- * A model that is nearly right is wrong: a field that this file does not know, in a group that changes the mathematics, is
- * an error and not a warning. */
+ * A model that is nearly right is wrong: a field that this file does not know, in a group that changes the mathematics,
+ * is an error and not a warning. */
 #include "pack/arch.h"
 #include "pack/json.h"
+#include <assert.h>
 
 /* As in the runtime's own checks (runtime/program.c). */
 #define MAX_SIZE (1u << 24)
@@ -54,11 +55,11 @@ static int truth(const cJSON *config, const char *field, bool otherwise, bool *o
 static int check_architecture(const cJSON *config, struct hl_error *err)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(config, "architectures");
-    const cJSON *first = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, 0) : NULL;
-    if (!cJSON_IsString(first))
+    const char *name = cJSON_IsArray(list) ? cJSON_GetStringValue(cJSON_GetArrayItem(list, 0)) : NULL;
+    if (!name)
         return hl_fail(err, "architectures is missing");
-    if (strcmp(first->valuestring, "LlamaForCausalLM") != 0)
-        return hl_fail(err, "architectures: '%.80s' is not supported; LlamaForCausalLM is", first->valuestring);
+    if (strcmp(name, "LlamaForCausalLM") != 0)
+        return hl_fail(err, "architectures: '%.80s' is not supported; LlamaForCausalLM is", name);
     return 0;
 }
 
@@ -100,11 +101,12 @@ static int read_shape(const cJSON *config, struct hl_arch *a, struct hl_error *e
         count(config, "vocab_size", 1, MAX_SIZE, NULL, &a->vocabulary, err) < 0 ||
         count(config, "max_position_embeddings", 1, MAX_SIZE, &context, &a->context, err) < 0)
         return -1;
+    assert(a->heads && a->kv_heads);
     const uint32_t head_dim = a->width / a->heads;
     const cJSON *explicit_dim = cJSON_GetObjectItemCaseSensitive(config, "head_dim");
     if ((!explicit_dim || cJSON_IsNull(explicit_dim)) && a->width % a->heads)
-        return hl_fail(err, "hidden_size %u is no multiple of num_attention_heads %u, and head_dim is not given", a->width,
-                       a->heads);
+        return hl_fail(err, "hidden_size %u is no multiple of num_attention_heads %u, and head_dim is not given",
+                       a->width, a->heads);
     if (count(config, "head_dim", 1, 4096, &head_dim, &a->head_dim, err) < 0)
         return -1;
     if (a->head_dim % 2)

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 struct hl_view {
     const uint8_t *data; /* NULL: not there */
@@ -14,5 +15,12 @@ struct hl_bytes {
     uint8_t *data; /* the owner frees it with free() */
     size_t size;
 };
+
+static inline void hl_cleanup_bytes(struct hl_bytes *bytes)
+{
+    free(bytes->data);
+}
+
+#define HL_BYTES __attribute__((cleanup(hl_cleanup_bytes)))
 
 #endif

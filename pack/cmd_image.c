@@ -1,9 +1,9 @@
 /* hotlayer image: a packed model and the runtime become an OCI image layout. */
 #include "hotlayer/cleanup.h"
+#include "pack/commands.h"
+#include "pack/json.h"
 #include "pack/oci.h"
 #include "runtime/hot.h"
-#include <cjson/cJSON.h>
-#include <errno.h>
 #include <getopt.h>
 #include <sys/stat.h>
 
@@ -24,7 +24,7 @@ static const char help[] =
     "examples:\n"
     "  hotlayer image gemma3-1b.hot -o oci:image\n"
     "  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) hotlayer image gemma3-1b.hot -o oci:image:v2\n"
-    "  skopeo copy oci:image:latest docker://REGION-docker.pkg.dev/PROJECT/REPO/gemma:latest\n";
+    "  skopeo copy --preserve-digests oci:image:latest docker://REGION-docker.pkg.dev/PROJECT/REPO/gemma:latest\n";
 
 struct options {
     const char *model;
@@ -116,14 +116,11 @@ static int find_runtime(char out[PATH_MAX], struct hl_error *err)
     return hl_fail(err, "no hotlayerd beside this program, in ../bin or in PATH; name it with --runtime PATH");
 }
 
-/* A name such as "gemma3:4b" or "org/name" as the name of one folder. */
-static void folder_name(const char *name, char out[HL_MODEL_NAME_MAX + 1])
+/* Where the model came from, if it is a place: the annotation is meant to be a URL. */
+static const char *source_url(const cJSON *meta)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    snprintf(out, HL_MODEL_NAME_MAX + 1, "%s", name);
-    for (char *c = out; *c; c++)
-        if (!strchr(allowed, *c) || (c == out && *c == '.'))
-            *c = '-';
+    const char *source = hl_json_text(meta, "source");
+    return source && strstr(source, "://") ? source : NULL;
 }
 
 struct shard_paths {
@@ -134,60 +131,58 @@ struct shard_paths {
 static int write_image(const struct hl_hot *hot, const struct options *options, struct hl_progress *progress,
                        struct hl_oci_image *out, struct hl_error *err)
 {
+    HL_JSON cJSON *meta = NULL;
     HL_FREE struct shard_paths *shards = calloc(1, sizeof *shards);
-    cJSON *meta = cJSON_ParseWithLength(hot->meta, hot->meta_bytes);
-    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, "name"));
-    char folder[HL_MODEL_NAME_MAX + 1], runtime[PATH_MAX];
-    int status = !shards ? hl_fail(err, "out of memory") : !name ? hl_fail(err, "%s: has no name", hot->path) : 0;
-    for (uint32_t i = 0; !status && i < hot->header->n_shards; i++) {
-        status = hl_hot_shard_path(hot->path, i, shards->path[i], err);
+    struct hl_view text = {(const uint8_t *)hot->meta, hot->meta_bytes};
+    char runtime[PATH_MAX];
+    if (!shards)
+        return hl_fail(err, "out of memory");
+    if (hl_json_parse(text, "meta", &meta, err))
+        return hl_error_prefix(err, "%s", hot->path);
+    for (uint32_t i = 0; i < hot->header->n_shards; i++) {
         shards->list[i] = shards->path[i];
+        if (hl_hot_shard_path(hot->path, i, shards->path[i], err))
+            return -1;
     }
-    if (!status && !options->runtime)
-        status = find_runtime(runtime, err);
-    if (!status) {
-        folder_name(name, folder);
-        struct hl_image_spec spec = {
-            .name = folder,
-            .head = hot->path,
-            .shards = shards->list,
-            .n_shards = hot->header->n_shards,
-            .runtime = options->runtime ? options->runtime : runtime,
-            .directory = options->output.directory,
-            .tag = options->output.tag,
-            .created = options->created,
-            .title = name,
-            .licenses = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, "license")),
-            .source = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, "source")),
-            .progress = progress,
-        };
-        status = hl_image_write(&spec, out, err);
-    }
-    cJSON_Delete(meta);
-    return status;
+    if (!options->runtime && find_runtime(runtime, err))
+        return -1;
+    struct hl_image_spec spec = {
+        .name = hl_json_text(meta, "name"),
+        .head = hot->path,
+        .shards = shards->list,
+        .n_shards = hot->header->n_shards,
+        .runtime = options->runtime ? options->runtime : runtime,
+        .directory = options->output.directory,
+        .tag = options->output.tag,
+        .created = options->created,
+        .title = hl_json_text(meta, "name"),
+        .licenses = hl_json_text(meta, "license"),
+        .source = source_url(meta),
+        .progress = progress,
+    };
+    return spec.name ? hl_image_write(&spec, out, err) : hl_fail(err, "%s: the model has no name", hot->path);
 }
 
 static int print_json(const struct hl_oci_image *image, struct hl_error *err)
 {
-    cJSON *root = cJSON_CreateObject(), *layers = NULL;
-    bool complete = cJSON_AddStringToObject(root, "digest", image->digest) &&
-                    cJSON_AddStringToObject(root, "tag", image->tag) &&
-                    cJSON_AddNumberToObject(root, "size", (double)image->bytes) &&
+    HL_JSON cJSON *root = cJSON_CreateObject();
+    cJSON *layers = NULL;
+    bool complete = cJSON_AddStringToObject(root, "tag", image->tag) &&
+                    cJSON_AddStringToObject(root, "digest", image->digest) &&
+                    cJSON_AddNumberToObject(root, "bytes", (double)image->bytes) &&
                     (layers = cJSON_AddArrayToObject(root, "layers"));
     for (size_t i = 0; complete && i < image->n_layers; i++) {
         cJSON *layer = cJSON_CreateObject();
         complete = cJSON_AddItemToArray(layers, layer) &&
                    cJSON_AddStringToObject(layer, "digest", image->layer[i].digest) &&
-                   cJSON_AddNumberToObject(layer, "size", (double)image->layer[i].bytes) &&
-                   cJSON_AddStringToObject(layer, "mediaType", image->layer[i].media_type) &&
+                   cJSON_AddNumberToObject(layer, "bytes", (double)image->layer[i].bytes) &&
+                   cJSON_AddStringToObject(layer, "media_type", image->layer[i].media_type) &&
                    cJSON_AddStringToObject(layer, "what", image->layer[i].what);
     }
-    char *text = complete ? cJSON_PrintUnformatted(root) : NULL;
-    cJSON_Delete(root);
+    HL_FREE char *text = complete ? cJSON_PrintUnformatted(root) : NULL;
     if (!text)
         return hl_fail(err, "out of memory");
     puts(text);
-    free(text);
     return 0;
 }
 
@@ -210,9 +205,7 @@ static int make_image(const struct options *options, struct hl_progress *progres
     hl_hot_close(hot);
     if (!status) {
         print_table(&image);
-        status = options->json ? print_json(&image, err) : puts(image.digest) < 0;
-        if (fflush(stdout) || status)
-            status = hl_fail(err, "the image is there, but stdout cannot be written: %s", strerror(errno));
+        status = options->json ? print_json(&image, err) : (puts(image.digest), 0);
     }
     hl_oci_image_free(&image);
     return status;
@@ -223,18 +216,15 @@ int hl_cmd_image(int argc, char **argv)
     struct hl_error err;
     struct options options;
     struct hl_progress progress = {.out = stderr};
-    if (parse_options(argc, argv, &options, &err)) {
-        fprintf(stderr, "hotlayer image: %s\nTry 'hotlayer image --help'.\n", err.message);
-        return HL_ERROR_USAGE;
-    }
+    if (parse_options(argc, argv, &options, &err))
+        return hl_report("image", &err);
     if (options.help) {
         fputs(help, stdout);
         return 0;
     }
     if (make_image(&options, &progress, &err)) {
         hl_progress_clear(&progress);
-        fprintf(stderr, "hotlayer image: %s\n", err.message);
-        return err.kind == HL_ERROR_USAGE ? HL_ERROR_USAGE : HL_ERROR_FAILED;
+        return hl_report("image", &err);
     }
     return 0;
 }

@@ -8,23 +8,22 @@
 #include <errno.h>
 #include <getopt.h>
 
-static const char help[] =
-    "usage: hotlayer pack FOLDER -o MODEL.hot [OPTIONS]\n"
-    "\n"
-    "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) into\n"
-    "MODEL.hot and its shards MODEL.hot.001, MODEL.hot.002, ...\n"
-    "\n"
-    "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
-    "      --quant TYPE       keep (default): no loss; bf16; q8: 8 bits in blocks of 32\n"
-    "      --name NAME        the model's name to its users (default: the folder's)\n"
-    "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
-    "      --threads N        for the conversion (default: one per core)\n"
-    "      --json             print the result as JSON\n"
-    "  -h, --help\n"
-    "\n"
-    "examples:\n"
-    "  hotlayer pack ./Llama-3.2-1B -o llama.hot\n"
-    "  hotlayer pack ./Llama-3.2-1B -o llama.hot --quant q8 --name llama3.2\n";
+static const char help[] = "usage: hotlayer pack FOLDER -o MODEL.hot [OPTIONS]\n"
+                           "\n"
+                           "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) into\n"
+                           "MODEL.hot and its shards MODEL.hot.001, MODEL.hot.002, ...\n"
+                           "\n"
+                           "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
+                           "      --quant TYPE       keep (default): no loss; bf16; q8: 8 bits in blocks of 32\n"
+                           "      --name NAME        the model's name to its users (default: the folder's)\n"
+                           "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
+                           "      --threads N        for the conversion (default: one per core)\n"
+                           "      --json             print the result as JSON\n"
+                           "  -h, --help\n"
+                           "\n"
+                           "examples:\n"
+                           "  hotlayer pack ./Llama-3.2-1B -o llama.hot\n"
+                           "  hotlayer pack ./Llama-3.2-1B -o llama.hot --quant q8 --name llama3.2\n";
 
 struct options {
     const char *source, *output, *name;
@@ -74,14 +73,11 @@ static int parse_quant(const char *text, enum hl_quant *out, struct hl_error *er
 
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 {
-    static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
-                                          {"quant", required_argument, NULL, 'q'},
-                                          {"name", required_argument, NULL, 'n'},
-                                          {"shard-size", required_argument, NULL, 's'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"output", required_argument, NULL, 'o'},  {"quant", required_argument, NULL, 'q'},
+        {"name", required_argument, NULL, 'n'},    {"shard-size", required_argument, NULL, 's'},
+        {"threads", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     int option, result = 0;
     opterr = 0;
     while (result == 0 && (option = getopt_long(argc, argv, "o:h", longs, NULL)) != -1)
@@ -94,7 +90,8 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             break;
         case 'n':
             o->name = optarg;
-            result = hl_name_check(optarg, err);
+            if ((result = hl_name_check(optarg, err)) < 0)
+                err->kind = HL_ERROR_USAGE;
             break;
         case 's':
             result = parse_size(optarg, &o->shard_bytes, err);
@@ -125,13 +122,11 @@ static int write_model(const struct options *o, const struct hl_source *source, 
                        struct hl_plan *plan, const char *name, struct hl_written *written, struct hl_error *err)
 {
     HL_FREE char *meta = NULL;
-    HL_FREE uint8_t *tokenizer_data = NULL;
-    struct hl_bytes tokenizer = {NULL, 0};
+    HL_BYTES struct hl_bytes tokenizer = {NULL, 0};
     struct hl_progress progress = {.out = stderr};
     if (hl_meta_build(source, arch, plan, o->quant, name, &meta, err) < 0 ||
         hl_tokenizer_build(o->source, arch->vocabulary, &tokenizer, err) < 0)
         return -1;
-    tokenizer_data = tokenizer.data;
     struct hl_write write = {
         .path = o->output,
         .plan = plan,

@@ -1,13 +1,13 @@
 /* hotlayer verify: every checksum of a .hot file, or of an image. */
 #include "pack/commands.h"
 #include "pack/oci.h"
-#include "runtime/hot.h"
+#include "runtime/model.h"
 #include <getopt.h>
 
 static const char help[] =
     "usage: hotlayer verify MODEL.hot | oci:DIR[:TAG]\n"
     "\n"
-    "Reads everything and compares every checksum; checks the program as the runtime does.\n"
+    "Reads everything and compares every checksum; checks all else as the runtime does at start.\n"
     "Prints what was verified, or what is wrong and exits with 1.\n"
     "\n"
     "  -h, --help\n"
@@ -23,10 +23,11 @@ static void add_bytes(void *progress, uint64_t bytes)
 
 static int verify_hot(const char *path, struct hl_error *err)
 {
-    struct hl_hot *hot;
+    struct hl_model *model;
     struct hl_progress progress = {.out = stderr};
-    if (hl_hot_open(path, &hot, err) < 0)
+    if (hl_model_open(path, &model, err) < 0)
         return -1;
+    const struct hl_hot *hot = model->hot;
     int result = 0;
     hl_progress_begin(&progress, "verifying", hot->header->weight_bytes);
     for (uint32_t i = 0; i < hot->header->n_shards && result == 0; i++)
@@ -38,7 +39,7 @@ static int verify_hot(const char *path, struct hl_error *err)
         printf("%s: good; %u tensors, %u shard%s\n", hot->path, hot->header->n_tensors, hot->header->n_shards,
                hot->header->n_shards == 1 ? "" : "s");
     }
-    hl_hot_close(hot);
+    hl_model_close(model);
     return result;
 }
 

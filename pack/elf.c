@@ -1,8 +1,9 @@
 /* The closure of a program's shared libraries.
  *
- *   Elf64_Ehdr | Elf64_Phdr[] ...            PT_INTERP   the loader's path
- *                                            PT_DYNAMIC  (tag, value) pairs: DT_NEEDED, DT_RUNPATH, ... = string
- * offsets PT_LOAD     address -> offset in the file, for DT_STRTAB
+ *   Elf64_Ehdr | Elf64_Phdr[] ...
+ *                PT_INTERP   the loader's path
+ *                PT_DYNAMIC  pairs of tag and value: DT_NEEDED, DT_RUNPATH, ... are offsets into the names at DT_STRTAB
+ *                PT_LOAD     which addresses are which bytes of the file, to find DT_STRTAB
  *
  * Objects are visited breadth first, as ld.so does, and a name that was found once is not searched again. Where a file
  * was found on this machine decides nothing about its place in the image: all go to the directory of libc, which is one

@@ -1,13 +1,13 @@
 /* What a model says of itself. The same source gives the same text: no time, no path, no version of this program. */
 #include "pack/meta.h"
 #include "hotlayer/cleanup.h"
+#include "hotlayer/layout.h"
 #include "pack/files.h"
 #include "pack/json.h"
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 
-#define NAME_MOST 128
 #define STOPS_MOST 64
 
 const char *hl_quant_name(enum hl_quant quant)
@@ -24,12 +24,13 @@ static bool name_char(char c)
 int hl_name_check(const char *name, struct hl_error *err)
 {
     size_t n = strlen(name);
-    bool good = n > 0 && n <= NAME_MOST && name[0] != '.';
+    bool good = n > 0 && n <= HL_MODEL_NAME_MAX && name[0] != '.';
     for (size_t i = 0; i < n; i++)
         good = good && name_char(name[i]);
     if (!good)
-        return hl_fail_as(err, HL_ERROR_USAGE,
-                          "'%.200s' is no name for a model: up to %d letters, digits, '.', '_', '-', ':'", name, NAME_MOST);
+        return hl_fail(err,
+                       "'%.200s' is no name for a model: up to %d letters, digits, '.', '_', '-', ':'; no '.' in front",
+                       name, HL_MODEL_NAME_MAX);
     return 0;
 }
 
@@ -39,7 +40,7 @@ int hl_name_from_path(const char *path, char **out, struct hl_error *err)
     if (!realpath(path, real))
         return hl_fail(err, "%s: %s", path, strerror(errno));
     const char *last = strrchr(real, '/');
-    char *name = strndup(last && last[1] ? last + 1 : "model", NAME_MOST);
+    char *name = strndup(last && last[1] ? last + 1 : "model", HL_MODEL_NAME_MAX);
     if (!name)
         return hl_fail(err, "out of memory");
     for (char *p = name; *p; p++)

@@ -10,6 +10,7 @@
 #define HL_PACK_OCI_H
 
 #include "hotlayer/error.h"
+#include "hotlayer/layout.h"
 #include "pack/progress.h"
 #include <limits.h>
 #include <stdbool.h>
@@ -19,7 +20,6 @@
 #define HL_DIGEST_HEX 64
 #define HL_DIGEST_BYTES (7 + HL_DIGEST_HEX + 1) /* "sha256:", the digits and a NUL */
 #define HL_TAG_BYTES 129
-#define HL_MODEL_NAME_MAX 64
 #define HL_LAST_CREATED 8589934591 /* the last second that a tar header can hold: the year 2242 */
 
 /* Is it "sha256:" and 64 lowercase hexadecimal digits, and nothing else? Only such a text may become a path. */
@@ -41,7 +41,7 @@ struct hl_oci_layer {
     char digest[HL_DIGEST_BYTES];
     uint64_t bytes;
     char media_type[96];
-    char what[128]; /* "created by" of the image's history */
+    char what[160]; /* "created by" of the image's history */
 };
 
 /* An image as it stands in a layout. Texts from the files that are meant to be printed hold no control characters. */
@@ -61,7 +61,7 @@ struct hl_oci_image {
 
 /* What becomes an image. The caller keeps everything it points to. */
 struct hl_image_spec {
-    const char *name; /* the model's folder is /models/NAME: letters, digits, . _ -, at most HL_MODEL_NAME_MAX */
+    const char *name; /* the model's folder is /models/NAME: letters, digits, . _ - :, at most HL_MODEL_NAME_MAX */
     const char *head; /* MODEL.hot */
     const char *const *shards; /* MODEL.hot.001 and so on, in load order */
     size_t n_shards;

@@ -11,13 +11,14 @@
  */
 #include "hotlayer/cleanup.h"
 #include "pack/elf.h"
+#include "pack/meta.h"
 #include "pack/oci_blob.h"
 #include "pack/oci_layer.h"
 #include "pack/oci_layout.h"
 #include <errno.h>
 #include <time.h>
 
-#define WHAT_BYTES 96
+#define WHAT_BYTES 160
 
 struct planned_layer {
     struct hl_layer layer;
@@ -40,22 +41,12 @@ static void plan_free(struct plan *plan)
     free(plan->layer);
 }
 
-static bool name_valid(const char *name)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    size_t length = strlen(name);
-    return length && length <= HL_MODEL_NAME_MAX && strspn(name, allowed) == length && name[0] != '.';
-}
-
 static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struct hl_error *err)
 {
     plan->spec = spec;
     plan->tag = spec->tag && *spec->tag ? spec->tag : "latest";
-    if (!name_valid(spec->name))
-        return hl_fail(err,
-                       "'%s' cannot be a folder under /models: use 1 to %d letters, digits, '.', '_' or '-', no '.' "
-                       "in front",
-                       spec->name, HL_MODEL_NAME_MAX);
+    if (hl_name_check(spec->name, err))
+        return -1;
     if (!hl_tag_valid(plan->tag, strlen(plan->tag)))
         return hl_fail(err, "'%s' is not a tag", plan->tag);
     if (spec->created < -1 || spec->created > HL_LAST_CREATED)

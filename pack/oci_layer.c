@@ -3,9 +3,9 @@
  *   ustar header (512) | the file, zeros up to 512 | header | ... | 1024 zeros
  *
  * Nothing of the building machine is in it: paths are sorted, owners are 0 without a name, times are the caller's, and
- * the archive is not padded to a tape's block. Names and sizes here fit the ustar header, so "restricted pax" never
- * writes an extended one. libarchive hands large writes through without a copy: a shard's bytes go from the read buffer
- * to the sink.
+ * the archive is not padded to a tape's block. A path that is too long for the ustar header gets a pax header in front
+ * ("restricted pax"). libarchive hands large writes through without a copy: a shard's bytes go from the read buffer to
+ * the sink.
  */
 #include "pack/oci_layer.h"
 #include "hotlayer/cleanup.h"
@@ -73,21 +73,24 @@ struct stream {
     void *context;
     struct hl_progress *progress;
     struct hl_error *err;
-    bool sink_failed; /* err holds why, in better words than the archive's */
+    bool failed; /* err holds why; what comes now is thrown away */
 };
 
 static ssize_t pass_on(struct archive *archive, void *context, const void *bytes, size_t n)
 {
     (void)archive;
     struct stream *stream = context;
-    stream->sink_failed = stream->sink_failed || stream->sink(stream->context, bytes, n, stream->err);
-    return stream->sink_failed ? -1 : (ssize_t)n;
+    if (!stream->failed && stream->sink(stream->context, bytes, n, stream->err))
+        stream->failed = true;
+    /* An archive that is told of a failure never frees what it holds (libarchive 3.6), so it hears of none. */
+    return (ssize_t)n;
 }
 
-static int archive_failed(const struct stream *stream, const char *path)
+/* What an archive function returned, and whether the sink took what it wrote. */
+static int check(struct stream *stream, int status, const char *path)
 {
-    if (stream->sink_failed)
-        return -1;
+    if (stream->failed || status == ARCHIVE_OK)
+        return stream->failed ? -1 : 0;
     const char *why = archive_error_string(stream->archive);
     return hl_fail(stream->err, "%s: cannot archive it: %s", path, why ? why : "unknown reason");
 }
@@ -103,8 +106,9 @@ static int copy_file(struct stream *stream, const struct hl_layer_entry *entry, 
             return hl_fail(stream->err, "%s: %s", entry->source, strerror(errno));
         if (n == 0)
             return hl_fail(stream->err, "%s: became shorter while it was read", entry->source);
-        if (archive_write_data(stream->archive, buffer, (size_t)n) != n)
-            return archive_failed(stream, entry->source);
+        int status = archive_write_data(stream->archive, buffer, (size_t)n) == n ? ARCHIVE_OK : ARCHIVE_FATAL;
+        if (check(stream, status, entry->source))
+            return -1;
         hl_progress_add(stream->progress, (uint64_t)n);
         left -= (uint64_t)n;
     }
@@ -125,7 +129,7 @@ static int write_header(struct stream *stream, const struct hl_layer_entry *entr
     archive_entry_set_mtime(header, mtime, 0);
     int status = archive_write_header(stream->archive, header);
     archive_entry_free(header);
-    return status == ARCHIVE_OK ? 0 : archive_failed(stream, entry->path);
+    return check(stream, status, entry->path);
 }
 
 static int write_entry(struct stream *stream, const struct hl_layer_entry *entry, int64_t mtime, unsigned char *buffer)
@@ -152,11 +156,11 @@ static int write_all(struct stream *stream, const struct hl_layer *layer, int64_
         return hl_fail(stream->err, "out of memory");
     if (archive_write_set_format_pax_restricted(archive) || archive_write_set_bytes_per_block(archive, 0) ||
         archive_write_set_bytes_in_last_block(archive, 1) || archive_write_open(archive, stream, NULL, pass_on, NULL))
-        return archive_failed(stream, "the layer");
+        return check(stream, ARCHIVE_FATAL, "the layer");
     for (size_t i = 0; i < layer->n; i++)
         if (write_entry(stream, &layer->entry[i], mtime, buffer))
             return -1;
-    return archive_write_close(archive) ? archive_failed(stream, "the layer") : 0;
+    return check(stream, archive_write_close(archive), "the layer");
 }
 
 static int by_path(const void *a, const void *b)
@@ -172,10 +176,7 @@ int hl_layer_write(struct hl_layer *layer, int64_t mtime, hl_layer_sink *sink, v
         return hl_fail(err, "out of memory");
     qsort(layer->entry, layer->n, sizeof *layer->entry, by_path);
     int status = write_all(&stream, layer, mtime);
-    if (status) {
-        /* Freeing an open archive would write its end into the sink. */
-        archive_write_fail(stream.archive);
-    }
+    stream.failed = status != 0; /* freeing an archive that is still open writes its end */
     archive_write_free(stream.archive);
     return status;
 }

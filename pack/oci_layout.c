@@ -15,19 +15,14 @@
 
 static const char layout_text[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
 
-const char *hl_json_string(const cJSON *object, const char *key)
-{
-    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
-}
-
 int hl_oci_read_small(int directory, const char *name, char **text, size_t *bytes, struct hl_error *err)
 {
     HL_CLOSE int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct stat status;
     if (fd < 0 || fstat(fd, &status))
         return hl_fail(err, "%s: %s", name, strerror(errno));
-    if (!S_ISREG(status.st_mode) || status.st_size > (off_t)HL_JSON_LIMIT)
-        return hl_fail(err, "%s: not a file of at most %zu bytes", name, HL_JSON_LIMIT);
+    if (!S_ISREG(status.st_mode) || status.st_size > (off_t)HL_DOCUMENT_LIMIT)
+        return hl_fail(err, "%s: not a file of at most %zu bytes", name, HL_DOCUMENT_LIMIT);
     HL_FREE char *buffer = malloc((size_t)status.st_size + 1);
     if (!buffer)
         return hl_fail(err, "out of memory");
@@ -51,9 +46,9 @@ static int check_version(const struct hl_oci_layout *layout, struct hl_error *er
     size_t bytes;
     if (hl_oci_read_small(layout->root, "oci-layout", &text, &bytes, err))
         return hl_error_prefix(err, "%s: not an OCI image layout", layout->directory);
-    HL_JSON cJSON *json = cJSON_ParseWithLength(text, bytes);
-    const char *version = hl_json_string(json, "imageLayoutVersion");
-    if (!version || strcmp(version, "1.0.0"))
+    HL_JSON cJSON *json = NULL;
+    struct hl_view view = {(const uint8_t *)text, bytes};
+    if (hl_json_parse(view, "oci-layout", &json, err) || !hl_json_is(json, "imageLayoutVersion", "1.0.0"))
         return hl_fail(err, "%s: not an OCI image layout of version 1.0.0", layout->directory);
     return 0;
 }
@@ -149,10 +144,12 @@ int hl_oci_layout_index(const struct hl_oci_layout *layout, cJSON **out, struct 
     size_t bytes;
     if (hl_oci_read_small(layout->root, "index.json", &text, &bytes, err))
         return hl_error_prefix(err, "%s", layout->directory);
-    *out = cJSON_ParseWithLength(text, bytes);
-    const cJSON *version = cJSON_GetObjectItemCaseSensitive(*out, "schemaVersion");
-    if (!cJSON_IsNumber(version) || version->valuedouble != 2 ||
-        !cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(*out, "manifests")))
+    struct hl_view view = {(const uint8_t *)text, bytes};
+    if (hl_json_parse(view, "index.json", out, err))
+        return hl_error_prefix(err, "%s", layout->directory);
+    uint64_t version;
+    if (!hl_json_count(hl_json_get(*out, "schemaVersion"), 2, &version) || version != 2 ||
+        !cJSON_IsArray(hl_json_get(*out, "manifests")))
         return hl_fail(err, "%s/index.json: not an image index", layout->directory);
     return 0;
 }
@@ -188,7 +185,7 @@ static void untag(cJSON *manifests, const char *tag)
 {
     for (cJSON *entry = manifests->child, *next; entry; entry = next) {
         next = entry->next;
-        const char *name = hl_json_string(cJSON_GetObjectItemCaseSensitive(entry, "annotations"), HL_OCI_REF_NAME);
+        const char *name = hl_json_text(hl_json_get(entry, "annotations"), HL_OCI_REF_NAME);
         if (name && !strcmp(name, tag))
             cJSON_Delete(cJSON_DetachItemViaPointer(manifests, entry));
     }

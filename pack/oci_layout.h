@@ -2,15 +2,15 @@
 #ifndef HL_PACK_OCI_LAYOUT_H
 #define HL_PACK_OCI_LAYOUT_H
 
+#include "pack/json.h"
 #include "pack/oci.h"
-#include <cjson/cJSON.h>
 
 #define HL_OCI_INDEX "application/vnd.oci.image.index.v1+json"
 #define HL_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 #define HL_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
 #define HL_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
 #define HL_OCI_REF_NAME "org.opencontainers.image.ref.name"
-#define HL_JSON_LIMIT ((size_t)4 << 20) /* what image-spec asks registries to take, and more than any image needs */
+#define HL_DOCUMENT_LIMIT ((size_t)4 << 20) /* what registries must take, and more than any image needs */
 
 struct hl_oci_layout {
     const char *directory; /* as the caller wrote it, for messages */
@@ -33,17 +33,7 @@ int hl_oci_layout_tag(struct hl_oci_layout *layout, const char *tag, const char 
 /* Parses index.json; the caller frees *out with cJSON_Delete(). Its "manifests" is an array. */
 int hl_oci_layout_index(const struct hl_oci_layout *layout, cJSON **out, struct hl_error *err);
 
-/* Reads a whole regular file of at most HL_JSON_LIMIT bytes and puts a NUL behind it; the caller frees *text. */
+/* Reads a whole regular file of at most HL_DOCUMENT_LIMIT bytes and puts a NUL behind it; the caller frees *text. */
 int hl_oci_read_small(int directory, const char *name, char **text, size_t *bytes, struct hl_error *err);
-
-/* The string at `key` of an object, or NULL. */
-const char *hl_json_string(const cJSON *object, const char *key);
-
-static inline void hl_cleanup_json(cJSON **json)
-{
-    cJSON_Delete(*json);
-}
-
-#define HL_JSON __attribute__((cleanup(hl_cleanup_json)))
 
 #endif

@@ -13,6 +13,7 @@
 
 #define MAX_DEPTH 4     /* of indexes in indexes */
 #define MAX_BLOBS 4096u /* that one verification follows */
+#define MAX_BYTES (1ull << 53)
 #define MAX_LAYERS 1024
 #define READ_BYTES ((size_t)1 << 20)
 
@@ -59,11 +60,6 @@ static void document_free(struct document *document)
 #define DOCUMENT __attribute__((cleanup(document_free))) struct document
 #define LAYOUT __attribute__((cleanup(hl_oci_layout_close))) struct hl_oci_layout
 
-static cJSON *member(const cJSON *object, const char *key)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 static bool media_type_valid(const char *text)
 {
     size_t length = text ? strlen(text) : 0;
@@ -84,14 +80,11 @@ static void copy_text(char *out, size_t size, const char *text)
 
 static int read_descriptor(const cJSON *json, const char *where, struct descriptor *out, struct hl_error *err)
 {
-    const cJSON *size = member(json, "size");
-    *out =
-        (struct descriptor){.media_type = hl_json_string(json, "mediaType"), .digest = hl_json_string(json, "digest")};
+    *out = (struct descriptor){.media_type = hl_json_text(json, "mediaType"), .digest = hl_json_text(json, "digest")};
     if (!media_type_valid(out->media_type) || !out->digest || !hl_digest_valid(out->digest))
         return hl_fail(err, "%s: a descriptor without a media type or a valid SHA-256 digest", where);
-    if (!cJSON_IsNumber(size) || !(size->valuedouble >= 0 && size->valuedouble <= 0x1p53))
+    if (!hl_json_count(hl_json_get(json, "size"), MAX_BYTES, &out->bytes))
         return hl_fail(err, "%s: %s has no valid size", where, out->digest);
-    out->bytes = (uint64_t)size->valuedouble;
     for (size_t i = 0; i < sizeof media_types / sizeof *media_types; i++)
         if (!strcmp(out->media_type, media_types[i].media_type))
             out->kind = media_types[i].kind;
@@ -118,9 +111,11 @@ static int read_document(const struct hl_oci_layout *layout, const struct descri
                        (unsigned long long)descriptor->bytes);
     if (check_digest(out->text, out->bytes, descriptor->digest, err))
         return hl_error_prefix(err, "%s", layout->directory);
-    out->json = cJSON_ParseWithLength(out->text, out->bytes);
-    const char *media_type = hl_json_string(out->json, "mediaType");
-    if (!cJSON_IsObject(out->json) || (media_type && strcmp(media_type, descriptor->media_type)))
+    struct hl_view view = {(const uint8_t *)out->text, out->bytes};
+    if (hl_json_parse(view, descriptor->digest, &out->json, err))
+        return hl_error_prefix(err, "%s", layout->directory);
+    const char *media_type = hl_json_text(out->json, "mediaType");
+    if (media_type && strcmp(media_type, descriptor->media_type))
         return hl_fail(err, "%s: %s is not the %s that it is said to be", layout->directory, descriptor->digest,
                        descriptor->media_type);
     return 0;
@@ -128,7 +123,7 @@ static int read_document(const struct hl_oci_layout *layout, const struct descri
 
 static const char *entry_tag(const cJSON *entry)
 {
-    const char *tag = hl_json_string(member(entry, "annotations"), HL_OCI_REF_NAME);
+    const char *tag = hl_json_text(hl_json_get(entry, "annotations"), HL_OCI_REF_NAME);
     return tag ? tag : "";
 }
 
@@ -139,7 +134,7 @@ int hl_oci_list(const char *directory, struct hl_oci_list *out, struct hl_error 
     HL_JSON cJSON *index = NULL;
     if (hl_oci_layout_open(directory, &layout, err) || hl_oci_layout_index(&layout, &index, err))
         return -1;
-    const cJSON *manifests = member(index, "manifests"), *json;
+    const cJSON *manifests = hl_json_get(index, "manifests"), *json;
     HL_FREE struct hl_oci_entry *entries = calloc((size_t)cJSON_GetArraySize(manifests) + 1, sizeof *entries);
     if (!entries)
         return hl_fail(err, "out of memory");
@@ -176,7 +171,7 @@ static int no_such_image(const struct hl_oci_layout *layout, const cJSON *manife
 static int find_entry(const struct hl_oci_layout *layout, const cJSON *index, const char *tag, const cJSON **out,
                       struct hl_error *err)
 {
-    const cJSON *manifests = member(index, "manifests"), *entry;
+    const cJSON *manifests = hl_json_get(index, "manifests"), *entry;
     *out = NULL;
     if (!*tag && cJSON_GetArraySize(manifests) == 1)
         *out = cJSON_GetArrayItem(manifests, 0);
@@ -188,8 +183,8 @@ static int find_entry(const struct hl_oci_layout *layout, const cJSON *index, co
 
 static bool is_amd64(const cJSON *entry)
 {
-    const cJSON *platform = member(entry, "platform");
-    const char *architecture = hl_json_string(platform, "architecture"), *os = hl_json_string(platform, "os");
+    const cJSON *platform = hl_json_get(entry, "platform");
+    const char *architecture = hl_json_text(platform, "architecture"), *os = hl_json_text(platform, "os");
     return architecture && os && !strcmp(architecture, "amd64") && !strcmp(os, "linux");
 }
 
@@ -209,7 +204,7 @@ static int open_manifest(const struct hl_oci_layout *layout, const cJSON *entry,
     if (read_document(layout, &descriptor, &index, err))
         return -1;
     const cJSON *child;
-    cJSON_ArrayForEach(child, member(index.json, "manifests"))
+    cJSON_ArrayForEach(child, hl_json_get(index.json, "manifests"))
     {
         if (is_amd64(child))
             return open_manifest(layout, child, depth + 1, out, digest, err);
@@ -219,7 +214,7 @@ static int open_manifest(const struct hl_oci_layout *layout, const cJSON *entry,
 
 static const cJSON *next_layer_history(const cJSON *entry)
 {
-    while (entry && cJSON_IsTrue(member(entry, "empty_layer")))
+    while (entry && hl_json_true(entry, "empty_layer"))
         entry = entry->next;
     return entry;
 }
@@ -227,8 +222,9 @@ static const cJSON *next_layer_history(const cJSON *entry)
 /* Fills image->layer from the manifest and the config, which must agree about them. */
 static int read_layers(struct hl_oci_image *image, const cJSON *manifest, const cJSON *config, struct hl_error *err)
 {
-    const cJSON *layers = member(manifest, "layers"), *json;
-    const cJSON *diff_ids = member(member(config, "rootfs"), "diff_ids"), *history = member(config, "history");
+    const cJSON *layers = hl_json_get(manifest, "layers"), *json;
+    const cJSON *diff_ids = hl_json_get(hl_json_get(config, "rootfs"), "diff_ids"),
+                *history = hl_json_get(config, "history");
     int n = cJSON_GetArraySize(layers);
     if (!cJSON_IsArray(layers) || n > MAX_LAYERS || n != cJSON_GetArraySize(diff_ids))
         return hl_fail(err, "%s: the manifest has %d layers, its config %d", image->digest, n,
@@ -257,7 +253,7 @@ static int read_layers(struct hl_oci_image *image, const cJSON *manifest, const 
         memcpy(layer->digest, descriptor.digest, HL_DIGEST_BYTES);
         layer->bytes = descriptor.bytes;
         copy_text(layer->media_type, sizeof layer->media_type, descriptor.media_type);
-        copy_text(layer->what, sizeof layer->what, hl_json_string(line, "created_by"));
+        copy_text(layer->what, sizeof layer->what, hl_json_text(line, "created_by"));
         image->bytes += descriptor.bytes;
         diff_id = diff_id->next;
         line = next_layer_history(line ? line->next : NULL);
@@ -267,14 +263,14 @@ static int read_layers(struct hl_oci_image *image, const cJSON *manifest, const 
 
 static void read_summary(struct hl_oci_image *image, const cJSON *root)
 {
-    const cJSON *config = member(root, "config"), *word;
+    const cJSON *config = hl_json_get(root, "config"), *word;
     char os[24], architecture[24];
-    copy_text(os, sizeof os, hl_json_string(root, "os"));
-    copy_text(architecture, sizeof architecture, hl_json_string(root, "architecture"));
+    copy_text(os, sizeof os, hl_json_text(root, "os"));
+    copy_text(architecture, sizeof architecture, hl_json_text(root, "architecture"));
     snprintf(image->platform, sizeof image->platform, "%s/%s", os, architecture);
-    copy_text(image->created, sizeof image->created, hl_json_string(root, "created"));
-    copy_text(image->user, sizeof image->user, hl_json_string(config, "User"));
-    cJSON_ArrayForEach(word, member(config, "Entrypoint"))
+    copy_text(image->created, sizeof image->created, hl_json_text(root, "created"));
+    copy_text(image->user, sizeof image->user, hl_json_text(config, "User"));
+    cJSON_ArrayForEach(word, hl_json_get(config, "Entrypoint"))
     {
         size_t used = strlen(image->entrypoint);
         if (used + 2 < sizeof image->entrypoint && used)
@@ -289,7 +285,7 @@ static int read_image(const struct hl_oci_layout *layout, struct document *manif
 {
     DOCUMENT config = {0};
     struct descriptor descriptor;
-    if (read_descriptor(member(manifest->json, "config"), image->digest, &descriptor, err))
+    if (read_descriptor(hl_json_get(manifest->json, "config"), image->digest, &descriptor, err))
         return -1;
     if (descriptor.kind != KIND_CONFIG)
         return hl_fail(err, "%s: its config is %s: an artifact, not an image", image->digest, descriptor.media_type);
@@ -373,9 +369,9 @@ static bool is_runnable(const cJSON *entry, const cJSON *manifest)
 {
     struct descriptor config;
     struct hl_error ignored;
-    const char *os = hl_json_string(member(entry, "platform"), "os");
-    return !(os && !strcmp(os, "unknown")) && !hl_json_string(manifest, "artifactType") &&
-           !read_descriptor(member(manifest, "config"), "", &config, &ignored) && config.kind == KIND_CONFIG;
+    const char *os = hl_json_text(hl_json_get(entry, "platform"), "os");
+    return !(os && !strcmp(os, "unknown")) && !hl_json_text(manifest, "artifactType") &&
+           !read_descriptor(hl_json_get(manifest, "config"), "", &config, &ignored) && config.kind == KIND_CONFIG;
 }
 
 static int visit_manifest(struct walk *walk, const cJSON *entry, const struct descriptor *descriptor,
@@ -384,9 +380,9 @@ static int visit_manifest(struct walk *walk, const cJSON *entry, const struct de
     DOCUMENT manifest = {0};
     const cJSON *layer;
     if (read_document(walk->layout, descriptor, &manifest, err) ||
-        meet_json(walk, member(manifest.json, "config"), descriptor->digest, err))
+        meet_json(walk, hl_json_get(manifest.json, "config"), descriptor->digest, err))
         return -1;
-    cJSON_ArrayForEach(layer, member(manifest.json, "layers"))
+    cJSON_ArrayForEach(layer, hl_json_get(manifest.json, "layers"))
     {
         if (meet_json(walk, layer, descriptor->digest, err))
             return -1;
@@ -418,7 +414,7 @@ static int visit(struct walk *walk, const cJSON *entry, unsigned depth, struct h
     const cJSON *child;
     if (read_document(walk->layout, &descriptor, &index, err))
         return -1;
-    cJSON_ArrayForEach(child, member(index.json, "manifests"))
+    cJSON_ArrayForEach(child, hl_json_get(index.json, "manifests"))
     {
         if (visit(walk, child, depth + 1, err))
             return -1;
@@ -500,7 +496,7 @@ int hl_oci_verify(const char *directory, const char *tag, struct hl_progress *pr
         if (find_entry(&layout, index, tag, &entry, err) || visit(&walk, entry, 0, err))
             return -1;
     } else {
-        cJSON_ArrayForEach(entry, member(index, "manifests"))
+        cJSON_ArrayForEach(entry, hl_json_get(index, "manifests"))
         {
             if (visit(&walk, entry, 0, err))
                 return -1;

@@ -1,8 +1,8 @@
 /* The compiler: a model becomes a list of operations over tensors, in the order in which it first touches its bytes.
  *
  * Matrices that multiply the same input are one matrix, their rows one after another: q, k and v; gate and up. The
- * embedding comes last, for only some of its rows are read before the first block runs; a tied head is that same tensor,
- * and needed last.
+ * embedding comes last, for only some of its rows are read before the first block runs; a tied head is that same
+ * tensor, and needed last.
  *
  *   hidden -> normed -> qkv -> heads -> delta -> + hidden -> normed -> ffn -> delta -> + hidden ... picked -> logits
  */
@@ -69,7 +69,8 @@ static const struct hl_source_tensor *need(struct compiler *c, const char *name,
     return NULL;
 }
 
-__attribute__((format(printf, 2, 3))) static struct hl_plan_tensor *new_tensor(struct compiler *c, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static struct hl_plan_tensor *new_tensor(struct compiler *c, const char *format,
+                                                                               ...)
 {
     struct hl_plan_tensor *tensor = &c->plan->tensors[c->plan->n_tensors++];
     va_list args;
@@ -85,7 +86,8 @@ static int set_shape(struct compiler *c, struct hl_plan_tensor *t, enum hl_type 
     t->tensor.rows = (uint32_t)rows;
     t->tensor.cols = cols;
     if (rows > UINT32_MAX || !hl_tensor_bytes(type, t->tensor.rows, cols, &t->tensor.bytes))
-        return hl_fail(c->err, "tensor %s: shape %llu x %u is too large", t->tensor.name, (unsigned long long)rows, cols);
+        return hl_fail(c->err, "tensor %s: shape %llu x %u is too large", t->tensor.name, (unsigned long long)rows,
+                       cols);
     return 0;
 }
 
@@ -117,7 +119,8 @@ static int fill(struct compiler *c, struct hl_plan_tensor *t, const char *prefix
 }
 
 /* An RMSNorm's weight; its index, or HL_NONE on failure. */
-static uint32_t norm_weight(struct compiler *c, const char *own_name, const char *prefix, const char *name, uint32_t cols)
+static uint32_t norm_weight(struct compiler *c, const char *own_name, const char *prefix, const char *name,
+                            uint32_t cols)
 {
     uint32_t index = c->plan->n_tensors;
     struct part part = {name, cols};
@@ -139,8 +142,8 @@ static int emit_norm(struct compiler *c, uint32_t weight, enum buffer out, enum 
 }
 
 /* A linear operation and its tensors: `stem` + ".weight", and ".bias" where there is one. */
-static int emit_linear(struct compiler *c, const char *own_name, const char *prefix, const struct part *stems, uint32_t n,
-                       uint32_t cols, bool biased, enum buffer out, enum buffer in)
+static int emit_linear(struct compiler *c, const char *own_name, const char *prefix, const struct part *stems,
+                       uint32_t n, uint32_t cols, bool biased, enum buffer out, enum buffer in)
 {
     char names[2][HL_PLAN_PARTS][64];
     struct part weights[HL_PLAN_PARTS], biases[HL_PLAN_PARTS];
@@ -323,11 +326,8 @@ static void set_buffers(const struct hl_arch *a, struct hl_plan *plan)
         plan->buffers[i] = (struct hl_buffer){cols[i], i < PICKED ? HL_DOMAIN_TOKENS : HL_DOMAIN_OUTPUTS};
     for (uint32_t i = 0; i < a->blocks; i++)
         plan->kvs[i] = (struct hl_kv){a->kv_heads, a->head_dim};
-    plan->program = (struct hl_program){.n_buffers = BUFFERS,
-                                        .n_kvs = a->blocks,
-                                        .vocabulary = a->vocabulary,
-                                        .context = a->context,
-                                        .logits = LOGITS};
+    plan->program = (struct hl_program){
+        .n_buffers = BUFFERS, .n_kvs = a->blocks, .vocabulary = a->vocabulary, .context = a->context, .logits = LOGITS};
 }
 
 static struct hl_plan *new_plan(const struct hl_arch *a)
@@ -345,7 +345,8 @@ static struct hl_plan *new_plan(const struct hl_arch *a)
     return NULL;
 }
 
-/* A cache as exact as the weights: fp16 holds what bf16 and int8 products can tell apart, float32 models want float32. */
+/* A cache as exact as the weights: fp16 holds what bf16 and int8 products can tell apart, float32 models want float32.
+ */
 static enum hl_kv_type suitable_kv(const struct hl_plan *plan)
 {
     for (uint32_t i = 0; i < plan->n_tensors; i++)

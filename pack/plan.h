@@ -29,7 +29,7 @@ struct hl_plan {
     struct hl_op *ops;
     struct hl_plan_tensor *tensors; /* in the order of first touch */
     uint32_t n_tensors;
-    uint64_t parameters; /* numbers in the source's tensors that are used */
+    uint64_t parameters;     /* numbers in the source's tensors that are used */
     enum hl_kv_type kv_type; /* what suits the weights' precision */
 };
 

@@ -1,11 +1,13 @@
-/* Progress lines on stderr.
+/* Progress lines on stderr: on a terminal, 10 times a second,
  *
- *   weights 2 of 3  [=========>          ]  45%  1.21 GB of 2.68 GB  1.10 GB/s  2 s left       a terminal, 10 times a
- * second weights 2 of 3: 45%, 1.21 GB of 2.68 GB, 1.10 GB/s                                         a log, every 5
- * seconds
+ *   writing layers  [=====>      ]  45%  1.21 GB of 2.68 GB  1.10 GB/s  2 s left
  *
- * Bytes come in pieces of about a megabyte, so the clock is read for each of them and nothing else is done until a line
- * is due.
+ * and in a log, every 5 seconds,
+ *
+ *   writing layers: 45%, 1.21 GB of 2.68 GB, 1.10 GB/s
+ *
+ * Bytes come in pieces of about a megabyte, so each may look at the clock, and nothing else is done until a line is
+ * due.
  */
 #include "pack/progress.h"
 #include <math.h>
@@ -17,7 +19,7 @@
 
 #define BAR_SECONDS 0.1
 #define LINE_SECONDS 5.0
-#define BAR_CELLS 24
+#define BAR_CELLS 12 /* the line fits 80 columns */
 
 static double now(void)
 {
@@ -61,7 +63,7 @@ static void format_left(const struct hl_progress *progress, double rate, char te
     if (seconds >= 1 && seconds < 60)
         snprintf(text, 32, "  %.0f s left", seconds);
     else if (seconds >= 60 && seconds < 360000)
-        snprintf(text, 32, "  %d:%02d min left", (int)(seconds / 60), (int)seconds % 60);
+        snprintf(text, 32, "  %d:%02d left", (int)(seconds / 60), (int)seconds % 60);
 }
 
 static void draw_bar(struct hl_progress *progress, double rate)

@@ -2,7 +2,8 @@
  *
  *   u64 n, little-endian | n bytes of JSON {"name": {"dtype", "shape", "data_offsets": [begin, end]}, ...} | data
  *
- * Offsets count from the start of the data. Tensors may come in any order, must not overlap, and must cover the data. */
+ * Offsets count from the start of the data. Tensors may come in any order, must not overlap, and must cover the data.
+ */
 #include "hotlayer/cleanup.h"
 #include "pack/json.h"
 #include "pack/source.h"

@@ -36,12 +36,12 @@ static int read_json(const char *folder, const char *name, bool optional, cJSON 
 static int add_file(struct hl_source *source, const char *name, struct hl_error *err)
 {
     struct hl_source_file *file = &source->files[source->n_files];
-    if (hl_file_map(source->folder, name, false, &file->map, err) < 0)
-        return -1;
     file->name = strdup(name);
-    source->n_files++;
     if (!file->name)
         return hl_fail(err, "out of memory");
+    source->n_files++;
+    if (hl_file_map(source->folder, name, false, &file->map, err) < 0)
+        return -1;
     return hl_safetensors_read(source, file, err);
 }
 

@@ -27,9 +27,9 @@ struct hl_source_file {
 
 struct hl_source {
     char *folder;
-    cJSON *config;            /* config.json */
-    cJSON *generation_config; /* generation_config.json, or NULL */
-    cJSON *tokenizer_config;  /* tokenizer_config.json, or NULL */
+    cJSON *config;                    /* config.json */
+    cJSON *generation_config;         /* generation_config.json, or NULL */
+    cJSON *tokenizer_config;          /* tokenizer_config.json, or NULL */
     struct hl_source_tensor *tensors; /* sorted by name */
     size_t n_tensors;
     struct hl_source_file *files;

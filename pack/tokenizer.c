@@ -214,7 +214,7 @@ static uint32_t find_slot(const struct hl_text_map *map, const struct hl_view *t
         if (slot->id == HL_NONE)
             return at;
         const struct hl_view *other = &texts[slot->id];
-        if (slot->hash == hash && other->size == bytes && !memcmp(other->data, text, bytes))
+        if (slot->hash == hash && other->size == bytes && other->data && !memcmp(other->data, text, bytes))
             return at;
         at = at + 1 < map->n_slots ? at + 1 : 0;
     }
@@ -240,14 +240,14 @@ int hl_text_map_insert(struct hl_text_map *map, const struct hl_view *texts, uin
     return 0;
 }
 
-static int fill_strings(const struct hl_vocabulary *v, struct hl_text_map *map, struct hl_error *err)
+static int fill_strings(const struct hl_vocabulary *v, struct hl_text_map *map, struct hl_view *texts,
+                        struct hl_error *err)
 {
-    HL_FREE struct hl_view *texts = calloc(v->n_tokens, sizeof *texts);
     uint32_t count = 0;
     for (uint32_t id = 0; id < v->n_tokens; id++)
         count += v->tokens[id].in_text;
-    if (!texts || hl_text_map_init(map, count, err))
-        return hl_fail(err, "tokenizer: out of memory");
+    if (hl_text_map_init(map, count, err))
+        return -1;
     for (uint32_t id = 0; id < v->n_tokens; id++) {
         texts[id] = (struct hl_view){v->text.data + v->tokens[id].offset, v->tokens[id].bytes};
         if (v->tokens[id].in_text && hl_text_map_insert(map, texts, id, err))
@@ -328,6 +328,28 @@ static void fill_added(const struct hl_vocabulary *v, struct hl_added *added, ui
     }
 }
 
+/* Takes from `cuts` the bytes that a space follows in this token. */
+static void forbid_cuts(const struct hl_vocabulary *v, uint32_t id, uint8_t cuts[32])
+{
+    const uint8_t *text = v->text.data + v->tokens[id].offset;
+    for (uint32_t i = 1; i < v->tokens[id].bytes; i++)
+        if (text[i] == ' ')
+            cuts[text[i - 1] / 8] &= (uint8_t) ~(1u << text[i - 1] % 8);
+}
+
+/* A lone space must be a token: were it unknown, it could fuse with what stands before it. */
+static void find_cuts(const struct hl_vocabulary *v, const struct hl_text_map *strings, const struct hl_view *texts,
+                      uint8_t cuts[32])
+{
+    bool has_space = hl_text_map_find(strings, texts, " ", 1) != HL_NONE;
+    memset(cuts, has_space && !v->pattern.size ? 0xFF : 0, 32);
+    for (uint32_t id = 0; id < v->n_tokens; id++)
+        if (v->tokens[id].in_text)
+            forbid_cuts(v, id, cuts);
+    for (uint32_t i = 0; i < v->n_merges; i++)
+        forbid_cuts(v, v->merges[i].merged, cuts);
+}
+
 /* Gives the table its place behind what is there already. */
 static void place(struct hl_tokenizer_table *table, uint32_t count, size_t element, uint64_t *size)
 {
@@ -383,8 +405,12 @@ int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, str
     memcpy(header.magic, HL_TOKENIZER_MAGIC, sizeof header.magic);
     if (!v->n_tokens)
         return hl_fail(err, "%s: no tokens", v->file);
-    if (fill_strings(v, &strings, err))
+    HL_FREE struct hl_view *texts = calloc(v->n_tokens, sizeof *texts);
+    if (!texts)
+        return hl_fail(err, "tokenizer: out of memory");
+    if (fill_strings(v, &strings, texts, err))
         return -1;
+    find_cuts(v, &strings, texts, header.cuts);
     header.longest_probe = strings.longest_probe;
     uint64_t size = place_tables(v, &strings, &header);
     if (size > UINT32_MAX)
@@ -403,7 +429,9 @@ int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, str
 int hl_tokenizer_build_from(const struct hl_tokenizer_files *files, uint32_t vocabulary, struct hl_bytes *out,
                             struct hl_error *err)
 {
-    __attribute__((cleanup(hl_vocabulary_release))) struct hl_vocabulary v;
+    __attribute__((cleanup(hl_vocabulary_release))) struct hl_vocabulary v = {0};
+    if (!files->model.data && !files->json.data)
+        return hl_fail(err, "neither tokenizer.model nor tokenizer.json");
     hl_vocabulary_init(&v, files->model.data ? "tokenizer.model" : "tokenizer.json", vocabulary);
     int failed = files->model.data ? hl_vocabulary_read_spm(&v, files->model, err)
                                    : hl_vocabulary_read_json(&v, files->json, err);
@@ -454,8 +482,6 @@ int hl_tokenizer_build(const char *folder, uint32_t vocabulary, struct hl_bytes 
     int failed = 0;
     for (int i = 0; i < 4 && !failed; i++)
         failed = i == 1 && files[0].data ? 0 : read_file(folder, names[i], &files[i], err);
-    if (!failed && !files[0].data && !files[1].data)
-        failed = hl_fail(err, "%s: neither tokenizer.model nor tokenizer.json", folder);
     const struct hl_tokenizer_files views = {view_of(&files[0]), view_of(&files[1]), view_of(&files[2]),
                                              view_of(&files[3])};
     if (!failed && hl_tokenizer_build_from(&views, vocabulary, out, err))

@@ -89,14 +89,11 @@ static int read_normalizer(struct reader *r, const cJSON *item, struct hl_error 
 
 static int set_pattern(struct hl_vocabulary *v, const char *pattern, struct hl_error *err)
 {
-    size_t bytes = strlen(pattern);
     if (v->pattern.size)
         return REFUSE("pre_tokenizer: more than one pattern to split by is not supported");
-    if (!bytes || bytes > HL_PATTERN_MAX_BYTES)
-        return REFUSE("pre_tokenizer: a pattern of %zu bytes is not supported", bytes);
-    v->pattern.data = (uint8_t *)strdup(pattern);
-    v->pattern.size = bytes;
-    return v->pattern.data ? 0 : REFUSE("out of memory");
+    if (hl_translate_pattern(pattern, &v->pattern, err))
+        return hl_error_prefix(err, "tokenizer.json: pre_tokenizer");
+    return 0;
 }
 
 static int read_split(struct reader *r, const cJSON *item, struct hl_error *err)

@@ -228,13 +228,13 @@ static int read_byte_piece(struct hl_vocabulary *v, const struct piece *piece, u
 static int read_text_piece(struct hl_vocabulary *v, const struct piece *piece, uint32_t id, struct hl_error *err)
 {
     enum hl_token_kind kind = piece->type == 4 ? HL_TOKEN_USER : HL_TOKEN_NORMAL;
-    HL_FREE uint8_t *text = malloc(piece->text.size);
+    HL_FREE uint8_t *text = malloc(piece->text.size + 1);
     if (!text)
         return hl_fail(err, "tokenizer: out of memory");
     size_t bytes = hl_unmark_spaces(piece->text.data, piece->text.size, text);
     if (hl_vocabulary_set(v, id, text, bytes, kind, err))
         return -1;
-    v->tokens[id].in_text = !memchr(piece->text.data, ' ', piece->text.size);
+    v->tokens[id].in_text = piece->text.data && !memchr(piece->text.data, ' ', piece->text.size);
     v->tokens[id].score = piece->score;
     return kind == HL_TOKEN_USER && v->tokens[id].in_text ? hl_vocabulary_add(v, id, text, bytes, 0, err) : 0;
 }

@@ -77,6 +77,9 @@ void hl_text_map_release(struct hl_text_map *map);
 uint32_t hl_text_map_find(const struct hl_text_map *map, const struct hl_view *texts, const void *text, size_t bytes);
 int hl_text_map_insert(struct hl_text_map *map, const struct hl_view *texts, uint32_t id, struct hl_error *err);
 
+/* A regex of tokenizer.json as PCRE2 is to run it; out->data is the caller's to free(). */
+int hl_translate_pattern(const char *pattern, struct hl_bytes *out, struct hl_error *err);
+
 /* The byte that a piece like <0x0A> stands for, or -1. */
 int hl_byte_piece(struct hl_view text);
 

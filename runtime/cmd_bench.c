@@ -4,21 +4,20 @@
 #include "runtime/commands.h"
 #include <getopt.h>
 
-static const char help[] =
-    "usage: hotlayerd bench --model PATH [-p 512] [-n 128] [-b 1] [OPTIONS]\n"
-    "\n"
-    "Measures prefill (a prompt of p tokens) and decode (n tokens each for b sequences at once), in tokens per second.\n"
-    "The tokens are arbitrary; sampling and text are left out.\n"
-    "\n"
-    "  -p N             prompt tokens (default 512; what fits in the context)\n"
-    "  -n N             tokens to decode (default 128)\n"
-    "  -b N             sequences at once (default 1)\n"
-    "      --batch N    tokens per prefill step (default 256)\n"
-    "      --json       one JSON object\n" HL_COMMON_HELP
-    "  -h, --help\n"
-    "\n"
-    "example:\n"
-    "  hotlayerd bench --model llama.hot -p 256 -n 64\n";
+static const char help[] = "usage: hotlayerd bench --model PATH [-p 512] [-n 128] [-b 1] [OPTIONS]\n"
+                           "\n"
+                           "Measures prefill (a prompt of p tokens) and decode (n tokens each for b sequences at "
+                           "once), in tokens per second.\n"
+                           "The tokens are arbitrary; sampling and text are left out.\n"
+                           "\n"
+                           "  -p N             prompt tokens (default 512; what fits in the context)\n"
+                           "  -n N             tokens to decode (default 128)\n"
+                           "  -b N             sequences at once (default 1)\n"
+                           "      --batch N    tokens per prefill step (default 256)\n"
+                           "      --json       one JSON object\n" HL_COMMON_HELP "  -h, --help\n"
+                           "\n"
+                           "example:\n"
+                           "  hotlayerd bench --model llama.hot -p 256 -n 64\n";
 
 struct options {
     struct hl_common common;
@@ -85,8 +84,8 @@ static int prefill(struct hl_engine *engine, struct hl_batch *batch, struct hl_s
     return 0;
 }
 
-static int decode(struct hl_engine *engine, struct hl_batch *batch, struct hl_sequence *sequences, const struct options *o,
-                  struct hl_error *err)
+static int decode(struct hl_engine *engine, struct hl_batch *batch, struct hl_sequence *sequences,
+                  const struct options *o, struct hl_error *err)
 {
     struct hl_logits logits;
     for (uint32_t i = 0; i < o->decode; i++) {

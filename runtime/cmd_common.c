@@ -22,7 +22,8 @@ int hl_parse_real(const char *option, const char *text, double least, double mos
     char *end;
     double number = strtod(text, &end);
     if (end == text || *end || !(number >= least && number <= most))
-        return hl_fail_as(err, HL_ERROR_USAGE, "%s must be a number from %g to %g, not '%s'", option, least, most, text);
+        return hl_fail_as(err, HL_ERROR_USAGE, "%s must be a number from %g to %g, not '%s'", option, least, most,
+                          text);
     *out = (float)number;
     return 0;
 }

@@ -8,13 +8,12 @@
 #include <stdlib.h>
 #include <sys/sysinfo.h>
 
-static const char help[] =
-    "usage: hotlayerd doctor [--model PATH]\n"
-    "\n"
-    "Says what this machine can do, and what would stop it. Exits with 1 when something would.\n"
-    "\n"
-    "      --model PATH   also check that this model can be served here\n"
-    "  -h, --help\n";
+static const char help[] = "usage: hotlayerd doctor [--model PATH]\n"
+                           "\n"
+                           "Says what this machine can do, and what would stop it. Exits with 1 when something would.\n"
+                           "\n"
+                           "      --model PATH   also check that this model can be served here\n"
+                           "  -h, --help\n";
 
 static void line(const char *mark, const char *what, const char *text)
 {

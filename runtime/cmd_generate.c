@@ -2,6 +2,7 @@
 #include "hotlayer/cleanup.h"
 #include "runtime/commands.h"
 #include "runtime/generate.h"
+#include <assert.h>
 #include <cjson/cJSON.h>
 #include <getopt.h>
 
@@ -16,8 +17,7 @@ static const char help[] =
     "      --top-k K, --top-p P, --min-p P, --repeat-penalty X\n"
     "      --seed S         the same seed gives the same text (default 0)\n"
     "      --raw            take the prompt as it is, without a chat template\n"
-    "      --json           one JSON object with the text, counts and durations\n" HL_COMMON_HELP
-    "  -h, --help\n"
+    "      --json           one JSON object with the text, counts and durations\n" HL_COMMON_HELP "  -h, --help\n"
     "\n"
     "examples:\n"
     "  hotlayerd generate --model llama.hot -p 'Once upon a time'\n"
@@ -97,7 +97,8 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
     if (o->help)
         return 0;
     if (optind != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is one argument too many; the prompt goes behind -p", argv[optind]);
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is one argument too many; the prompt goes behind -p",
+                          argv[optind]);
     if (!o->prompt)
         return hl_fail_as(err, HL_ERROR_USAGE, "-p PROMPT is missing");
     o->generate.sampling.seed = o->seed;
@@ -134,8 +135,8 @@ static bool on_text(void *context, int32_t token, const char *piece, size_t n)
     return put(context, piece, n);
 }
 
-static void on_finish(void *context, enum hl_finish reason, const char *rest, size_t n, const struct hl_timings *timings,
-                      const struct hl_error *err)
+static void on_finish(void *context, enum hl_finish reason, const char *rest, size_t n,
+                      const struct hl_timings *timings, const struct hl_error *err)
 {
     struct output *out = context;
     put(out, rest, n);
@@ -169,6 +170,7 @@ static int generate(const struct options *o, const struct hl_model *model, struc
     struct hl_generate request = o->generate;
     HL_FREE int32_t *prompt = NULL;
     size_t n_prompt;
+    assert(o->prompt); /* parse() insists on it */
     if (model->template && !o->raw)
         return hl_fail(err, "%s has a chat template, which this build cannot apply; pass --raw for the bare prompt",
                        model->name);

@@ -1,6 +1,7 @@
 /* hotlayerd logits: what the model says of given tokens, for comparison with other implementations. */
 #include "hotlayer/cleanup.h"
 #include "runtime/commands.h"
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -13,8 +14,7 @@ static const char help[] =
     "\n"
     "      --tokens IDS     token numbers, separated by commas\n"
     "      --all            the logits behind every token\n"
-    "      --batch N        tokens per step (default 256); 1 decodes one by one\n" HL_COMMON_HELP
-    "  -h, --help\n"
+    "      --batch N        tokens per step (default 256); 1 decodes one by one\n" HL_COMMON_HELP "  -h, --help\n"
     "\n"
     "example:\n"
     "  hotlayerd logits --model llama.hot --tokens 128000,9906,1917\n";
@@ -64,6 +64,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 static int parse_tokens(const char *text, int32_t **out, uint32_t *n, struct hl_error *err)
 {
     size_t room = 1;
+    assert(text);
     for (const char *p = text; *p; p++)
         room += *p == ',';
     HL_FREE int32_t *ids = malloc(room * sizeof *ids);
@@ -73,7 +74,8 @@ static int parse_tokens(const char *text, int32_t **out, uint32_t *n, struct hl_
         char *end;
         errno = 0;
         long id = strtol(text, &end, 10);
-        if (!isdigit((unsigned char)*text) || (*end && *end != ',') || (*end == ',' && !end[1]) || errno || id > INT32_MAX)
+        if (!isdigit((unsigned char)*text) || (*end && *end != ',') || (*end == ',' && !end[1]) || errno ||
+            id > INT32_MAX)
             return hl_fail_as(err, HL_ERROR_USAGE, "--tokens must be numbers separated by commas");
         ids[(*n)++] = (int32_t)id;
         text = end;

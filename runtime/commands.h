@@ -25,25 +25,32 @@ struct hl_common {
     bool kv_chosen; /* else the model's own choice */
 };
 
-enum { HL_OPTION_MODEL = 1000, HL_OPTION_DEVICE, HL_OPTION_LOAD, HL_OPTION_THREADS, HL_OPTION_KERNELS, HL_OPTION_CTX,
-       HL_OPTION_KV };
+enum {
+    HL_OPTION_MODEL = 1000,
+    HL_OPTION_DEVICE,
+    HL_OPTION_LOAD,
+    HL_OPTION_THREADS,
+    HL_OPTION_KERNELS,
+    HL_OPTION_CTX,
+    HL_OPTION_KV
+};
 
 /* Rows for a getopt_long table. */
-#define HL_COMMON_OPTIONS                                                                                                \
-    {"model", required_argument, NULL, HL_OPTION_MODEL}, {"device", required_argument, NULL, HL_OPTION_DEVICE},         \
-        {"load", required_argument, NULL, HL_OPTION_LOAD}, {"threads", required_argument, NULL, HL_OPTION_THREADS},     \
-        {"kernels", required_argument, NULL, HL_OPTION_KERNELS}, {"ctx", required_argument, NULL, HL_OPTION_CTX},       \
-    {                                                                                                                    \
-        "kv", required_argument, NULL, HL_OPTION_KV                                                                      \
+#define HL_COMMON_OPTIONS                                                                                              \
+    {"model", required_argument, NULL, HL_OPTION_MODEL}, {"device", required_argument, NULL, HL_OPTION_DEVICE},        \
+        {"load", required_argument, NULL, HL_OPTION_LOAD}, {"threads", required_argument, NULL, HL_OPTION_THREADS},    \
+        {"kernels", required_argument, NULL, HL_OPTION_KERNELS}, {"ctx", required_argument, NULL, HL_OPTION_CTX},      \
+    {                                                                                                                  \
+        "kv", required_argument, NULL, HL_OPTION_KV                                                                    \
     }
 
-#define HL_COMMON_HELP                                                                                                   \
-    "      --model PATH     a .hot file, or a folder that holds one\n"                                                   \
-    "      --device NAME    auto (default) or cpu\n"                                                                     \
-    "      --load WAY       auto (default) or map: use the weights where they are mapped\n"                              \
-    "      --threads N      default: one per core\n"                                                                     \
-    "      --kernels NAME   avx512, avx2 or scalar (default: the best this CPU has)\n"                                   \
-    "      --ctx N          positions per sequence (default: the model's, at most 4096)\n"                               \
+#define HL_COMMON_HELP                                                                                                 \
+    "      --model PATH     a .hot file, or a folder that holds one\n"                                                 \
+    "      --device NAME    auto (default) or cpu\n"                                                                   \
+    "      --load WAY       auto (default) or map: use the weights where they are mapped\n"                            \
+    "      --threads N      default: one per core\n"                                                                   \
+    "      --kernels NAME   avx512, avx2 or scalar (default: the best this CPU has)\n"                                 \
+    "      --ctx N          positions per sequence (default: the model's, at most 4096)\n"                             \
     "      --kv TYPE        key/value cache in f16 or f32 (default: what suits the weights)\n"
 
 /* Takes one option if it is one of those: 1 taken, 0 not one of them, -1 error. */

@@ -82,7 +82,8 @@ int hl_sequence_open(const struct hl_engine *engine, struct hl_sequence *out, st
     return out->pages ? 0 : hl_fail(err, "out of memory");
 }
 
-int hl_sequence_reserve(struct hl_engine *engine, struct hl_sequence *sequence, uint32_t positions, struct hl_error *err)
+int hl_sequence_reserve(struct hl_engine *engine, struct hl_sequence *sequence, uint32_t positions,
+                        struct hl_error *err)
 {
     if (positions > engine->context)
         return hl_fail_as(err, HL_ERROR_REQUEST, "%u positions are more than the context of %u", positions,

@@ -1,5 +1,5 @@
-/* The engine: a model on a device, with a pool of cache pages. It computes steps; whose tokens they are, and what becomes
- * of the logits, is the scheduler's matter. Not thread-safe: one thread drives it. */
+/* The engine: a model on a device, with a pool of cache pages. It computes steps; whose tokens they are, and what
+ * becomes of the logits, is the scheduler's matter. Not thread-safe: one thread drives it. */
 #ifndef HL_RUNTIME_ENGINE_H
 #define HL_RUNTIME_ENGINE_H
 
@@ -43,7 +43,8 @@ void hl_engine_close(struct hl_engine *engine);
 
 int hl_sequence_open(const struct hl_engine *engine, struct hl_sequence *out, struct hl_error *err);
 /* Gives the sequence pages for `positions` in all. Fails with HL_ERROR_BUSY when the pool is empty. */
-int hl_sequence_reserve(struct hl_engine *engine, struct hl_sequence *sequence, uint32_t positions, struct hl_error *err);
+int hl_sequence_reserve(struct hl_engine *engine, struct hl_sequence *sequence, uint32_t positions,
+                        struct hl_error *err);
 /* Returns the pages. */
 void hl_sequence_close(struct hl_engine *engine, struct hl_sequence *sequence);
 

@@ -50,6 +50,7 @@ static bool hold(struct hl_generation *g, const char *piece, size_t n)
         g->held = grown;
         g->room = room;
     }
+    // cppcheck-suppress uninitvar ; the first n bytes of it are written
     memcpy(g->held + g->n_held, piece, n);
     g->n_held += n;
     return true;
@@ -71,13 +72,12 @@ static bool on_token(void *context, int32_t token)
     return more && !g->stopped;
 }
 
-static void on_finish(void *context, enum hl_finish reason, const struct hl_timings *timings, const struct hl_error *err)
+static void on_finish(void *context, enum hl_finish reason, const struct hl_timings *timings,
+                      const struct hl_error *err)
 {
     struct hl_generation *g = context;
     char piece[HL_PIECE_MAX];
-    if (g->stopped)
-        g->n_held = 0;
-    else if (!hold(g, piece, hl_decoder_flush(&g->decoder, piece)))
+    if (g->stopped || !hold(g, piece, hl_decoder_flush(&g->decoder, piece)))
         g->n_held = 0;
     g->request.finish(g->request.context, reason, g->held, g->n_held, timings, err);
     free(g->held);
@@ -95,8 +95,7 @@ int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *mod
     g->request = *generate;
     /* A prompt of nothing but the beginning makes the text start here: a dummy space in front is not the text's. */
     hl_decoder_init(&g->decoder, model->tokenizer,
-                    generate->n_prompt > 1 ||
-                            (uint32_t)generate->prompt[0] != hl_tokenizer_bos(model->tokenizer)
+                    generate->n_prompt > 1 || (uint32_t)generate->prompt[0] != hl_tokenizer_bos(model->tokenizer)
                         ? HL_DECODE_CONTINUE
                         : 0);
     struct hl_request request = {

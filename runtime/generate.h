@@ -1,5 +1,5 @@
-/* Text in, text out: a request of the scheduler with a tokenizer on both ends. Finds stop texts across tokens, and gives
- * out whole UTF-8 characters only. */
+/* Text in, text out: a request of the scheduler with a tokenizer on both ends. Finds stop texts across tokens, and
+ * gives out whole UTF-8 characters only. */
 #ifndef HL_RUNTIME_GENERATE_H
 #define HL_RUNTIME_GENERATE_H
 
@@ -25,7 +25,8 @@ struct hl_generate {
 
 struct hl_generation;
 
-/* Copies what it is given. The generation lives until its finish callback returns; cancel with hl_generation_cancel(). */
+/* Copies what it is given. The generation lives until its finish callback returns; cancel with hl_generation_cancel().
+ */
 int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *model, const struct hl_generate *generate,
                       struct hl_generation **out, struct hl_error *err);
 void hl_generation_cancel(struct hl_scheduler *scheduler, struct hl_generation *generation);

@@ -90,7 +90,8 @@ static int check_sections(const struct hl_header *header, const uint8_t *file, s
             return hl_fail(err, "section %s: offset %" PRIu64 " is not a page behind the section before", name,
                            section->offset);
         if (!hl_in_range(section->offset, section->bytes, header->head_bytes))
-            return hl_fail(err, "section %s: offset %" PRIu64 " and bytes %" PRIu64 " reach beyond the file of %" PRIu64,
+            return hl_fail(err,
+                           "section %s: offset %" PRIu64 " and bytes %" PRIu64 " reach beyond the file of %" PRIu64,
                            name, section->offset, section->bytes, header->head_bytes);
         if (hl_crc32c(0, file + section->offset, section->bytes) != section->crc32c)
             return hl_fail(err, "section %s: checksum does not match; the file is damaged", name);
@@ -113,12 +114,14 @@ static int check_shards(const struct hl_header *header, struct hl_error *err)
         }
         if (shard->reserved || shard->offset != hl_round_up(end, HL_SHARD_ALIGN) || shard->bytes == 0 ||
             shard->bytes % HL_PAGE_BYTES || shard->bytes > HL_SHARD_LIMIT)
-            return hl_fail(err, "header: shard %u (offset %" PRIu64 ", bytes %" PRIu64 ") does not follow the one before",
+            return hl_fail(err,
+                           "header: shard %u (offset %" PRIu64 ", bytes %" PRIu64 ") does not follow the one before",
                            i + 1, shard->offset, shard->bytes);
         end = shard->offset + shard->bytes;
     }
     if (end != header->weight_bytes)
-        return hl_fail(err, "header: weight_bytes is %" PRIu64 ", the shards end at %" PRIu64, header->weight_bytes, end);
+        return hl_fail(err, "header: weight_bytes is %" PRIu64 ", the shards end at %" PRIu64, header->weight_bytes,
+                       end);
     return 0;
 }
 

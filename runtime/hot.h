@@ -1,5 +1,5 @@
-/* A .hot file, open: mapped, checked, ready to execute in place. The packer's `inspect` and `verify` read with this too,
- * so that what they say is what the runtime sees. */
+/* A .hot file, open: mapped, checked, ready to execute in place. The packer's `inspect` and `verify` read with this
+ * too, so that what they say is what the runtime sees. */
 #ifndef HOTLAYER_HOT_H
 #define HOTLAYER_HOT_H
 
@@ -25,8 +25,8 @@ struct hl_hot {
     size_t weights_map_bytes;
 };
 
-/* Maps the head file and checks everything in it: magic, version, sizes, checksums, program. `path` may be a folder that
- * holds exactly one .hot file. The caller closes it. */
+/* Maps the head file and checks everything in it: magic, version, sizes, checksums, program. `path` may be a folder
+ * that holds exactly one .hot file. The caller closes it. */
 int hl_hot_open(const char *path, struct hl_hot **out, struct hl_error *err);
 
 /* Maps all shards into one contiguous range, in place. Checks their sizes and trailers, reads nothing else. */
@@ -41,8 +41,8 @@ int hl_hot_shard_path(const char *path, uint32_t index, char out[HL_PATH_BYTES],
 
 void hl_hot_close(struct hl_hot *hot);
 
-/* Checks every index, shape, offset and number of a program against its tables: what passes here cannot make a device read
- * or write outside its buffers. The error names the operation and the field. */
+/* Checks every index, shape, offset and number of a program against its tables: what passes here cannot make a device
+ * read or write outside its buffers. The error names the operation and the field. */
 int hl_program_check(const struct hl_program_view *program, uint64_t weight_bytes, struct hl_error *err);
 
 /* Lays a program view over a section's bytes; fails where the tables do not fill them exactly. */

@@ -95,8 +95,8 @@ void hl_model_size_text(const struct hl_model *model, char out[16])
     for (size_t i = 0; i < sizeof scale / sizeof scale[0]; i++)
         if (model->parameters >= scale[i].unit) {
             double value = model->parameters / scale[i].unit;
-            snprintf(out, 16, value < 100 && scale[i].letter == 'B' ? "%.1f%c" : "%.0f%c",
-                     value < 1e6 ? value : 1e6, scale[i].letter);
+            snprintf(out, 16, value < 100 && scale[i].letter == 'B' ? "%.1f%c" : "%.0f%c", value < 1e6 ? value : 1e6,
+                     scale[i].letter);
             return;
         }
     snprintf(out, 16, "%.0f", model->parameters > 0 ? model->parameters : 0);

@@ -11,7 +11,7 @@
 struct hl_model {
     struct hl_hot *hot;
     struct hl_tokenizer *tokenizer;
-    char name[129], family[33], quantization[33];
+    char name[HL_MODEL_NAME_MAX + 1], family[33], quantization[33];
     char *template; /* the chat template's source, or NULL */
     double parameters;
     enum hl_kv_type kv_type; /* the cache that suits the weights' precision */

@@ -347,9 +347,16 @@ int hl_program_check(const struct hl_program_view *program, uint64_t weight_byte
 {
     if (check_tables(program, err) < 0)
         return -1;
-    for (uint32_t i = 0; i < program->n_tensors; i++)
-        if (check_tensor(&program->tensors[i], i, weight_bytes, err) < 0)
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < program->n_tensors; i++) {
+        const struct hl_tensor *tensor = &program->tensors[i];
+        if (check_tensor(tensor, i, weight_bytes, err) < 0)
             return -1;
+        if (tensor->offset < end)
+            return hl_fail(err, "tensor %u (%s): offset %" PRIu64 " is not behind the tensor before", i, tensor->name,
+                           tensor->offset);
+        end = tensor->offset + tensor->bytes;
+    }
     for (uint32_t i = 0; i < program->head->n_ops; i++) {
         struct checker c = {.program = program, .op = &program->ops[i], .index = i, .err = err};
         if (check_op(&c) < 0)

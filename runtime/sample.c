@@ -1,6 +1,6 @@
 /* Sampling. With a temperature of 0 it is the maximum after the penalties, ties going to the lower id. Otherwise the
- * candidates are cut to the k best with a heap, sorted, cut by probability, and one is drawn with a generator of our own
- * (splitmix64), so that a seed means the same everywhere. */
+ * candidates are cut to the k best with a heap, sorted, cut by probability, and one is drawn with a generator of our
+ * own (splitmix64), so that a seed means the same everywhere. */
 #include "runtime/sample.h"
 #include <math.h>
 #include <stdbool.h>
@@ -61,8 +61,8 @@ static double next_random(uint64_t *state)
 static void penalize(struct hl_sampler *s, const int32_t *recent, uint32_t n)
 {
     const struct hl_sampling *p = &s->sampling;
-    bool none = (p->repeat_penalty == 1.0f || p->repeat_penalty <= 0) && p->presence_penalty == 0 &&
-                p->frequency_penalty == 0;
+    bool none =
+        (p->repeat_penalty == 1.0f || p->repeat_penalty <= 0) && p->presence_penalty == 0 && p->frequency_penalty == 0;
     uint32_t window = n < p->repeat_last_n ? n : p->repeat_last_n;
     if (none)
         return;

@@ -32,8 +32,8 @@ int hl_prompt_check(uint32_t n_prompt, uint32_t context, struct hl_error *err)
         return hl_fail_as(err, HL_ERROR_REQUEST, "the prompt is empty and the model has no token to begin with");
     if (n_prompt >= context)
         return hl_fail_as(err, HL_ERROR_REQUEST,
-                          "the prompt of %u tokens does not fit in the context of %u; shorten it or raise --ctx", n_prompt,
-                          context);
+                          "the prompt of %u tokens does not fit in the context of %u; shorten it or raise --ctx",
+                          n_prompt, context);
     return 0;
 }
 
@@ -61,10 +61,12 @@ static void free_task(struct hl_scheduler *scheduler, struct hl_task *task)
     free(task);
 }
 
-static void finish(struct hl_scheduler *scheduler, struct hl_task *task, enum hl_finish reason, const struct hl_error *err)
+static void finish(struct hl_scheduler *scheduler, struct hl_task *task, enum hl_finish reason,
+                   const struct hl_error *err)
 {
     uint64_t now = hl_now_ns();
-    struct hl_timings timings = {.n_prompt = task->request.n_prompt, .n_decoded = task->n_tokens - task->request.n_prompt};
+    struct hl_timings timings = {.n_prompt = task->request.n_prompt,
+                                 .n_decoded = task->n_tokens - task->request.n_prompt};
     if (task->first_token) {
         timings.prompt_ns = task->first_token - task->started;
         timings.decode_ns = now - task->first_token;

@@ -47,8 +47,8 @@ static bool id_or_none(uint32_t id, uint32_t n)
 static int check_header(const struct hl_tokenizer_header *h, size_t bytes, struct hl_error *err)
 {
     static const uint8_t zero[sizeof h->reserved];
-    if (bytes < sizeof *h || (uintptr_t)h % 8)
-        return hl_fail(err, "tokenizer section: %zu bytes hold no header", bytes);
+    if (bytes < sizeof *h || bytes % 8 || (uintptr_t)h % 8)
+        return hl_fail(err, "tokenizer section: %zu bytes, cut short or not aligned", bytes);
     if (memcmp(h->magic, HL_TOKENIZER_MAGIC, sizeof h->magic))
         return hl_fail(err, "tokenizer section: wrong magic");
     if (h->version != HL_TOKENIZER_VERSION)
@@ -105,6 +105,7 @@ int hl_tokenizer_open(const void *section, size_t bytes, struct hl_tokenizer **o
         .added = (const void *)(base + h->added.offset),
         .first = (const void *)(base + h->first.offset),
         .bytes = (const void *)(base + h->bytes.offset),
+        .cuts = h->cuts,
     };
     if (h->pattern.count && compile_pattern(t, base + h->pattern.offset, h->pattern.count, err)) {
         hl_tokenizer_close(t);

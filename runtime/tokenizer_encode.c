@@ -42,39 +42,43 @@ static void release_run(struct run *run)
     free(run->heap);
 }
 
-/* Makes room for one more element. */
-static int grow(void *array, size_t used, size_t *room, size_t element, struct hl_error *err)
+/* The array with room for one more element, moved if need be; NULL when there is none, then it is as before. */
+static void *grow(void *array, size_t used, size_t *room, size_t element, struct hl_error *err)
 {
-    void **data = array;
-    if (used < *room)
-        return 0;
+    assert(array || !used);
+    if (array && used < *room)
+        return array;
     size_t more = *room ? 2 * *room : 64;
-    void *larger = realloc(*data, more * element);
-    if (!larger)
-        return hl_fail(err, "tokenizer: out of memory");
-    *data = larger;
-    *room = more;
-    return 0;
+    void *larger = realloc(array, more * element);
+    if (larger)
+        *room = more;
+    else
+        hl_fail(err, "tokenizer: out of memory");
+    return larger;
 }
 
 static int put_id(struct run *run, uint32_t id, struct hl_error *err)
 {
     if (id >= run->t->n_tokens)
         return 0;
-    if (grow(&run->ids, run->n_ids, &run->room_ids, sizeof *run->ids, err))
+    int32_t *ids = grow(run->ids, run->n_ids, &run->room_ids, sizeof *ids, err);
+    if (!ids)
         return -1;
-    run->ids[run->n_ids++] = (int32_t)id;
+    run->ids = ids;
+    ids[run->n_ids++] = (int32_t)id;
     return 0;
 }
 
 static int add_symbol(struct run *run, uint32_t start, uint32_t bytes, uint32_t id, struct hl_error *err)
 {
-    if (grow(&run->symbols, run->n_symbols, &run->room_symbols, sizeof *run->symbols, err))
+    struct symbol *symbols = grow(run->symbols, run->n_symbols, &run->room_symbols, sizeof *symbols, err);
+    if (!symbols)
         return -1;
+    run->symbols = symbols;
     uint32_t at = (uint32_t)run->n_symbols++;
-    run->symbols[at] = (struct symbol){start, bytes, id, at ? at - 1 : HL_NONE, HL_NONE};
+    symbols[at] = (struct symbol){start, bytes, id, at ? at - 1 : HL_NONE, HL_NONE};
     if (at)
-        run->symbols[at - 1].next = at;
+        symbols[at - 1].next = at;
     return 0;
 }
 
@@ -85,12 +89,14 @@ static bool before(const struct candidate *a, const struct candidate *b)
 
 static int push_candidate(struct run *run, struct candidate candidate, struct hl_error *err)
 {
-    if (grow(&run->heap, run->n_heap, &run->room_heap, sizeof *run->heap, err))
+    struct candidate *heap = grow(run->heap, run->n_heap, &run->room_heap, sizeof *heap, err);
+    if (!heap)
         return -1;
+    run->heap = heap;
     size_t at = run->n_heap++;
-    for (; at && before(&candidate, &run->heap[(at - 1) / 2]); at = (at - 1) / 2)
-        run->heap[at] = run->heap[(at - 1) / 2];
-    run->heap[at] = candidate;
+    for (; at && before(&candidate, &heap[(at - 1) / 2]); at = (at - 1) / 2)
+        heap[at] = heap[(at - 1) / 2];
+    heap[at] = candidate;
     return 0;
 }
 
@@ -244,11 +250,26 @@ static int next_word(struct run *run, const uint8_t *text, size_t n, size_t at, 
     return 0;
 }
 
-static int encode_words(struct run *run, const uint8_t *text, size_t n, struct hl_error *err)
+/* A cut never falls inside a character: a space is one byte. */
+static int encode_between_spaces(struct run *run, const uint8_t *text, size_t n, struct hl_error *err)
+{
+    size_t done = 0;
+    for (size_t at = 1; at < n; at++) {
+        uint8_t last = text[at - 1];
+        if (text[at] != ' ' || !(run->t->cuts[last / 8] >> last % 8 & 1))
+            continue;
+        if (encode_word(run, text + done, at - done, err))
+            return -1;
+        done = at;
+    }
+    return encode_word(run, text + done, n - done, err);
+}
+
+static int encode_by_pattern(struct run *run, const uint8_t *text, size_t n, struct hl_error *err)
 {
     size_t done = 0; /* text before it is encoded */
     size_t start = n, end = n;
-    for (size_t at = 0; run->t->words && at < n;) {
+    for (size_t at = 0; at < n;) {
         if (next_word(run, text, n, at, &start, &end, err))
             return -1;
         if (start == n)
@@ -288,7 +309,7 @@ static int encode_around(struct run *run, const uint8_t *text, size_t n, unsigne
 static int encode_normal(struct run *run, const uint8_t *text, size_t n, bool at_start, struct hl_error *err)
 {
     (void)at_start;
-    return encode_words(run, text, n, err);
+    return run->t->words ? encode_by_pattern(run, text, n, err) : encode_between_spaces(run, text, n, err);
 }
 
 static int encode_segment(struct run *run, const uint8_t *text, size_t n, bool at_start, struct hl_error *err)

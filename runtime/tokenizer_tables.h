@@ -21,6 +21,7 @@ struct hl_tokenizer {
     const struct hl_added *added;
     const uint32_t *first; /* 257 */
     const uint32_t *bytes; /* 256 */
+    const uint8_t *cuts;   /* 32 */
     pcre2_code *words;     /* NULL: the text is one word */
 };
 

@@ -13,7 +13,7 @@ static inline void hl_cleanup_free(void *pointer)
     free(*(void **)pointer);
 }
 
-static inline void hl_cleanup_close(int *fd)
+static inline void hl_cleanup_close(const int *fd)
 {
     if (*fd >= 0)
         close(*fd);

@@ -1,8 +1,8 @@
 /* Errors are values.
  *
- * Every function that can fail takes a `struct hl_error *` as its last argument and returns 0, or -1 after it has filled
- * the error. The message is built where the facts are known and says what was wrong, where (file, tensor, offset), and
- * what to do about it. Callers on the way up may put their own context in front with hl_error_prefix().
+ * Every function that can fail takes a `struct hl_error *` as its last argument and returns 0, or -1 after it has
+ * filled the error. The message is built where the facts are known and says what was wrong, where (file, tensor,
+ * offset), and what to do about it. Callers on the way up may put their own context in front with hl_error_prefix().
  */
 #ifndef HOTLAYER_ERROR_H
 #define HOTLAYER_ERROR_H
@@ -40,15 +40,14 @@ __attribute__((format(printf, 3, 4))) static inline int hl_fail_as(struct hl_err
 /* Puts "context: " in front of the message and returns -1. */
 __attribute__((format(printf, 2, 3))) static inline int hl_error_prefix(struct hl_error *err, const char *format, ...)
 {
-    char text[2 * sizeof err->message]; /* room for both; what is kept is cut to one */
+    char text[sizeof err->message], both[2 * sizeof err->message + 2];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof err->message, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    strcat(text, ": ");
-    strncat(text, err->message, sizeof err->message - 3);
-    text[sizeof err->message - 1] = 0;
-    memcpy(err->message, text, sizeof err->message);
+    snprintf(both, sizeof both, "%s: %s", text, err->message);
+    both[sizeof err->message - 1] = 0;
+    memcpy(err->message, both, sizeof err->message);
     return -1;
 }
 

@@ -8,8 +8,8 @@
  *
  * The weights form one address space that starts at 0. A tensor's offset counts in that space, so on any device its
  * address is base + offset. Shards cover the space in order; each starts on a multiple of 2 MiB, so that a device
- * allocation, a huge page and a shard begin together. Between the end of a shard and the start of the next lie fewer than
- * 2 MiB that no file holds and nothing refers to.
+ * allocation, a huge page and a shard begin together. Between the end of a shard and the start of the next lie fewer
+ * than 2 MiB that no file holds and nothing refers to.
  *
  * All numbers are little-endian. All reserved bytes are zero, and a reader refuses them otherwise.
  */
@@ -26,6 +26,7 @@
 #define HL_PAGE_BYTES 4096u           /* sections, tensors and the trailer start on a multiple of this */
 #define HL_SHARD_ALIGN (2048u * 1024) /* shards start on a multiple of this in the weights' space */
 #define HL_SHARD_LIMIT (1ull << 31)   /* no shard is larger */
+#define HL_MODEL_NAME_MAX 128         /* characters of a model's name */
 #define HL_MAX_SHARDS 96u             /* an image may have about 120 layers in all */
 
 enum hl_section_id {

@@ -1,9 +1,9 @@
-/* The program: what the packer compiles a model into and the runtime executes. The runtime knows these operations and no
- * model family.
+/* The program: what the packer compiles a model into and the runtime executes. The runtime knows these operations and
+ * no model family.
  *
- * A step computes a batch of tokens, from any number of sequences, through the whole program. Buffers are float32 matrices
- * with one row per token of the step, or, behind HL_OP_PICK, one row per token whose logits are wanted. Each operation
- * reads and writes column ranges of buffers; a span names a buffer and its first column.
+ * A step computes a batch of tokens, from any number of sequences, through the whole program. Buffers are float32
+ * matrices with one row per token of the step, or, behind HL_OP_PICK, one row per token whose logits are wanted. Each
+ * operation reads and writes column ranges of buffers; a span names a buffer and its first column.
  *
  * The section is: struct hl_program | hl_buffer[n_buffers] | hl_kv[n_kvs] | hl_op[n_ops].
  */
@@ -61,7 +61,7 @@ struct hl_op {
     uint32_t kind; /* enum hl_op_kind */
     union {
         struct {
-            struct hl_span out; /* 2 * cols of the tensor */
+            struct hl_span out;   /* 2 * cols of the tensor */
             uint32_t frequencies; /* vector, 1 row */
         } angles;
         struct {

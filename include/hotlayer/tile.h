@@ -1,17 +1,17 @@
 /* Weight tiles: how matrices lie in the weights' space, the same for every device.
  *
  * A matrix of `rows` outputs by `cols` inputs is cut into strips of 16 rows, and a strip into tiles of 16 rows by
- * HL_TILE_WORDS x 4 bytes of columns. Strips follow each other; within a strip, tiles go along the columns. Rows pad to 16
- * and columns to the tile with zeros.
+ * HL_TILE_WORDS x 4 bytes of columns. Strips follow each other; within a strip, tiles go along the columns. Rows pad to
+ * 16 and columns to the tile with zeros.
  *
- * A tile's quants are 512 bytes = 32 lanes x 16 bytes. Cut each of its 16 rows into eight 4-byte words (1 f32, 2 bf16 or
- * f16, 4 int8). Lane 4g + j (g = 0..7, j = 0..3) holds
+ * A tile's quants are 512 bytes = 32 lanes x 16 bytes. Cut each of its 16 rows into eight 4-byte words (1 f32, 2 bf16
+ * or f16, 4 int8). Lane 4g + j (g = 0..7, j = 0..3) holds
  *
  *     word j of row g | word j of row g+8 | word j+4 of row g | word j+4 of row g+8
  *
- * which is the A fragment of mma.m16n8k8 (tf32), .m16n8k16 (f16, bf16) and .m16n8k32 (s8) [PTX ISA, "Matrix fragments"],
- * so a GPU's warp loads a tile with one coalesced 16-byte load per lane; and 64 consecutive bytes are two whole rows, so
- * AVX-512 multiplies them by one vector of activations that all eight g share.
+ * which is the A fragment of mma.m16n8k8 (tf32), .m16n8k16 (f16, bf16) and .m16n8k32 (s8) [PTX ISA, "Matrix
+ * fragments"], so a GPU's warp loads a tile with one coalesced 16-byte load per lane; and 64 consecutive bytes are two
+ * whole rows, so AVX-512 multiplies them by one vector of activations that all eight g share.
  *
  * Side data follow the quants of their tile. q8: 16 fp16 scales, rows in the order 0, 8, 1, 9, ..., 7, 15: the two rows
  * of a lane are neighbours. value = scale * int8; the block of 32 columns is that of GGUF's Q8_0.
@@ -29,11 +29,11 @@
 #define HL_NAME_BYTES 40
 
 enum hl_type {
-    HL_TYPE_VECTOR,   /* float32, rows of `cols` one after another, no tiles: norm weights, biases, tables */
-    HL_TYPE_TILE_F32, /* 16 x 8 */
-    HL_TYPE_TILE_F16, /* 16 x 16 */
+    HL_TYPE_VECTOR,    /* float32, rows of `cols` one after another, no tiles: norm weights, biases, tables */
+    HL_TYPE_TILE_F32,  /* 16 x 8 */
+    HL_TYPE_TILE_F16,  /* 16 x 16 */
     HL_TYPE_TILE_BF16, /* 16 x 16 */
-    HL_TYPE_TILE_Q8,  /* 16 x 32 int8, 16 fp16 scales */
+    HL_TYPE_TILE_Q8,   /* 16 x 32 int8, 16 fp16 scales */
     HL_TYPE_COUNT,
 };
 
@@ -44,10 +44,8 @@ struct hl_type_traits {
 };
 
 static const struct hl_type_traits hl_type_traits[HL_TYPE_COUNT] = {
-    [HL_TYPE_VECTOR] = {"f32 vector", 0, 0},
-    [HL_TYPE_TILE_F32] = {"f32", 8, 512},
-    [HL_TYPE_TILE_F16] = {"f16", 16, 512},
-    [HL_TYPE_TILE_BF16] = {"bf16", 16, 512},
+    [HL_TYPE_VECTOR] = {"f32 vector", 0, 0}, [HL_TYPE_TILE_F32] = {"f32", 8, 512},
+    [HL_TYPE_TILE_F16] = {"f16", 16, 512},   [HL_TYPE_TILE_BF16] = {"bf16", 16, 512},
     [HL_TYPE_TILE_Q8] = {"q8", 32, 544},
 };
 
@@ -56,8 +54,8 @@ struct hl_tensor {
     char name[HL_NAME_BYTES]; /* printable ASCII, NUL-padded, at least one NUL: "blocks.3.attn.qkv" */
     uint32_t type;            /* enum hl_type */
     uint32_t reserved;
-    uint32_t rows; /* outputs */
-    uint32_t cols; /* inputs */
+    uint32_t rows;   /* outputs */
+    uint32_t cols;   /* inputs */
     uint64_t offset; /* in the weights' space, a multiple of HL_PAGE_BYTES */
     uint64_t bytes;  /* as hl_tensor_bytes() says */
 };

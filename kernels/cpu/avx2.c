@@ -1,8 +1,8 @@
 /* AVX2 (with FMA and F16C) linear kernels: those of avx512.c with each 64 bytes taken as two halves.
  *
- * A half is two lanes: eight words that alternate between the rows g and g + 8. bf16 has no dot product here; a word's two
- * columns widen to two vectors of float32 (the upper half of the word is one already, the lower needs a shift), against
- * activations that were rounded to bf16 first, so that the result is that of the other devices.
+ * A half is two lanes: eight words that alternate between the rows g and g + 8. bf16 has no dot product here; a word's
+ * two columns widen to two vectors of float32 (the upper half of the word is one already, the lower needs a shift),
+ * against activations that were rounded to bf16 first, so that the result is that of the other devices.
  *
  * q8: vpmaddubsw multiplies unsigned by signed bytes, so |w| meets x with w's sign; 2 * 128 * 127 fits its int16.
  */
@@ -31,7 +31,8 @@ static void prepare_f32(const struct hl_linear *linear, struct hl_share tokens)
         }
 }
 
-/* Four vectors a tile: for f16 the floats in the order of the halves; for bf16, per half, the even columns, then the odd. */
+/* Four vectors a tile: for f16 the floats in the order of the halves; for bf16, per half, the even columns, then the
+ * odd. */
 static void prepare_f16(const struct hl_linear *linear, struct hl_share tokens)
 {
     uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);

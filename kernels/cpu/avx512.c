@@ -1,13 +1,14 @@
 /* AVX-512 (F, BW, DQ, VL, VNNI, BF16) linear kernels.
  *
- * 64 bytes of a tile are the four lanes of one g (tile.h): sixteen words that belong alternately to the rows g and g + 8.
- * The activations are prepared once, in the same order with each word doubled, so that one vector serves all eight g:
+ * 64 bytes of a tile are the four lanes of one g (tile.h): sixteen words that belong alternately to the rows g and g
+ * + 8. The activations are prepared once, in the same order with each word doubled, so that one vector serves all eight
+ * g:
  *
  *   weights of g   | g,w0 g+8,w0 g,w4 g+8,w4 | g,w1 g+8,w1 g,w5 g+8,w5 | ...
  *   activations    |  x0    x0    x4    x4   |  x1    x1    x5    x5   | ...
  *
- * and the sixteen partial sums of an accumulator fold to two rows: the even ones to g, the odd ones to g + 8. Two tokens
- * share one pass over a strip's weights; sixteen accumulators leave room for the loads.
+ * and the sixteen partial sums of an accumulator fold to two rows: the even ones to g, the odd ones to g + 8. Two
+ * tokens share one pass over a strip's weights; sixteen accumulators leave room for the loads.
  *
  * q8: vpdpbusd multiplies unsigned by signed bytes. The weights are made unsigned by flipping their top bit, which adds
  * 128; the sums start from -128 times the activations' own sum, kept beside them.
@@ -73,8 +74,8 @@ static void prepare_bf16(const struct hl_linear *linear, struct hl_share tokens)
 
 /* One block of 32 columns beside q8. */
 struct q8_block {
-    uint32_t words[16];  /* int8 activations, spread */
-    int32_t start[16];   /* -128 times the sum of each word's four */
+    uint32_t words[16]; /* int8 activations, spread */
+    int32_t start[16];  /* -128 times the sum of each word's four */
     float scale;
     uint32_t unused[15];
 };
@@ -103,6 +104,7 @@ static void prepare_q8(const struct hl_linear *linear, struct hl_share tokens)
                 }
                 starts[w] = (uint32_t)(-128 * sum);
             }
+            // cppcheck-suppress uninitvar ; the loops above fill it
             memcpy(words, values, sizeof words);
             spread_words(block->words, words);
             spread_words((uint32_t *)block->start, starts);
@@ -191,8 +193,8 @@ STRIP strip_q8(const uint8_t *weight, uint32_t tiles, const uint8_t *const x[], 
         for (int g = 0; g < GROUPS; g++) {
             __m512i w = _mm512_xor_si512(_mm512_loadu_si512(weight + 64 * g), top);
             for (int t = 0; t < T; t++) {
-                __m512i sum = _mm512_dpbusd_epi32(_mm512_load_si512(block[t]->start), w,
-                                                  _mm512_load_si512(block[t]->words));
+                __m512i sum =
+                    _mm512_dpbusd_epi32(_mm512_load_si512(block[t]->start), w, _mm512_load_si512(block[t]->words));
                 __m512 scale = _mm512_castpd_ps(_mm512_permutexvar_pd(_mm512_set1_epi64(g), pairs[t]));
                 sums[t][g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, sums[t][g]);
             }
@@ -263,7 +265,7 @@ static void linear_q8(const struct hl_linear *linear, struct hl_share strips)
 
 static inline __mmask16 tail_mask(uint32_t left)
 {
-    return left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+    return (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
 }
 
 static float dot(const float *a, const float *b, uint32_t n)

@@ -2,12 +2,16 @@
  *
  *   step:  every thread:  for each operation:  its share of it | barrier
  *
- * A linear operation has two parts: the activations are brought into the form that the tiles multiply with, by tokens, and
- * after a barrier the strips of the matrix are shared. Buffers and the cache are allocated once, untouched until used.
+ * A linear operation has two parts: the activations are brought into the form that the tiles multiply with, by tokens,
+ * and after a barrier the strips of the matrix are shared. Buffers and the cache are allocated once, untouched until
+ * used.
  */
 #include "kernels/device.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/team.h"
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -33,16 +37,31 @@ struct hl_device {
     char description[64];
 };
 
+#if defined(__x86_64__)
+/* Two features whose names some compilers do not know; the others are asked by name, which also checks that the
+ * operating system keeps the registers. */
+static bool has_avx512_bf16(void)
+{
+    unsigned eax = 0, ebx, ecx, edx;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 5 & 1);
+}
+
+static bool has_f16c(void)
+{
+    unsigned eax, ebx, ecx = 0, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 29 & 1);
+}
+#endif
+
 const struct hl_kernels *const *hl_kernels_available(void)
 {
 #if defined(__x86_64__)
     static const struct hl_kernels *const all[] = {&hl_kernels_avx512, &hl_kernels_avx2, &hl_kernels_scalar, NULL};
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-        __builtin_cpu_supports("avx512bf16"))
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && has_avx512_bf16())
         return all;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         return all + 1;
     return all + 2;
 #else
@@ -67,8 +86,8 @@ uint64_t hl_kv_page_bytes(const struct hl_program_view *program, enum hl_kv_type
 /* Zeroed, page-aligned, and no memory until it is touched. */
 static void *map_anonymous(uint64_t bytes)
 {
-    void *memory = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory =
+        mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
@@ -130,8 +149,8 @@ static int open_scratch(struct hl_device *device, struct hl_error *err)
                 device->attend_floats = (size_t)hl_round_up(floats, 16);
         }
     }
-    uint32_t rows = device->config.max_tokens > device->config.max_outputs ? device->config.max_tokens
-                                                                           : device->config.max_outputs;
+    uint32_t rows =
+        device->config.max_tokens > device->config.max_outputs ? device->config.max_tokens : device->config.max_outputs;
     size_t linear = (size_t)hl_round_up(hl_linear_scratch_bytes(rows, widest), 64);
     size_t attend = device->attend_floats * hl_team_size(device->team) * sizeof(float);
     device->linear_scratch = aligned_alloc(64, linear ? linear : 64);
@@ -287,8 +306,9 @@ static void run_op(struct hl_device *device, const struct hl_op *op, struct hl_s
     const struct hl_tensor *tensors = device->config.program.tensors;
     switch ((enum hl_op_kind)op->kind) {
     case HL_OP_ANGLES:
-        hl_cpu_angles(at(device, op->angles.out), stride(device, op->angles.out), vector(device, op->angles.frequencies),
-                      tensors[op->angles.frequencies].cols, step->positions, step->n_tokens, share);
+        hl_cpu_angles(at(device, op->angles.out), stride(device, op->angles.out),
+                      vector(device, op->angles.frequencies), tensors[op->angles.frequencies].cols, step->positions,
+                      step->n_tokens, share);
         break;
     case HL_OP_GATHER:
         hl_cpu_gather(at(device, op->gather.out), stride(device, op->gather.out), &tensors[op->gather.table],
@@ -304,8 +324,8 @@ static void run_op(struct hl_device *device, const struct hl_op *op, struct hl_s
         break;
     case HL_OP_ROPE:
         hl_cpu_rope(at(device, op->rope.x), stride(device, op->rope.x), at(device, op->rope.angles),
-                    stride(device, op->rope.angles), op->rope.heads, op->rope.head_dim, op->rope.rotated, step->n_tokens,
-                    share);
+                    stride(device, op->rope.angles), op->rope.heads, op->rope.head_dim, op->rope.rotated,
+                    step->n_tokens, share);
         break;
     case HL_OP_KV_WRITE:
         run_kv_write(device, op, share);
@@ -345,11 +365,12 @@ static void run_program(void *context, struct hl_team *team, struct hl_share sha
     }
 }
 
-static int cpu_step(struct hl_device *device, const struct hl_step *step, struct hl_logits *logits, struct hl_error *err)
+static int cpu_step(struct hl_device *device, const struct hl_step *step, struct hl_logits *logits,
+                    struct hl_error *err)
 {
     if (step->n_tokens > device->config.max_tokens || step->n_outputs > device->config.max_outputs)
-        return hl_fail(err, "a step of %u tokens and %u outputs is larger than the device was opened for", step->n_tokens,
-                       step->n_outputs);
+        return hl_fail(err, "a step of %u tokens and %u outputs is larger than the device was opened for",
+                       step->n_tokens, step->n_outputs);
     device->step = step;
     hl_team_run(device->team, run_program, device);
     const struct matrix *result = &device->buffers[device->config.program.head->logits];

@@ -1,4 +1,5 @@
-/* The CPU's kernels: one table per instruction set, the scalar one being the reference that the others are tested against.
+/* The CPU's kernels: one table per instruction set, the scalar one being the reference that the others are tested
+ * against.
  *
  * Work is shared by rows of output or by tokens: every thread of the team calls the same function with its own share.
  */
@@ -83,7 +84,8 @@ extern const struct hl_kernels hl_kernels_avx512;
 /* The tables that this processor can run, best first, NULL at the end. */
 const struct hl_kernels *const *hl_kernels_available(void);
 
-/* Key/value cache pages as the CPU lays them out: for each kv, keys (heads, HL_KV_PAGE_TOKENS, head_dim), then values. */
+/* Key/value cache pages as the CPU lays them out: for each kv, keys (heads, HL_KV_PAGE_TOKENS, head_dim), then values.
+ */
 struct hl_kv_store {
     uint8_t *base;
     uint64_t page_bytes;
@@ -118,8 +120,8 @@ struct hl_attend {
 size_t hl_attend_scratch_floats(uint32_t heads, uint32_t kv_heads, uint32_t head_dim);
 void hl_cpu_attend(const struct hl_kernels *kernels, const struct hl_attend *attend, struct hl_share share);
 
-void hl_cpu_gate(float *out, size_t out_stride, const float *gate, size_t gate_stride, const float *up, size_t up_stride,
-                 uint32_t cols, uint32_t activation, uint32_t n, struct hl_share share);
+void hl_cpu_gate(float *out, size_t out_stride, const float *gate, size_t gate_stride, const float *up,
+                 size_t up_stride, uint32_t cols, uint32_t activation, uint32_t n, struct hl_share share);
 void hl_cpu_add(float *out, size_t out_stride, const float *in, size_t in_stride, uint32_t cols, uint32_t n,
                 struct hl_share share);
 void hl_cpu_pick(float *out, size_t out_stride, const float *in, size_t in_stride, uint32_t cols,

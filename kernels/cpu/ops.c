@@ -1,8 +1,8 @@
 /* The operations beside linear: plain C over float32 matrices, shared by tokens among the threads.
  *
  * Attention walks a sequence's pages with a running softmax: for each page it scores the visible keys, rescales what it
- * has by the new maximum, and adds the page's values. Query heads that share a key/value head are done together, so that a
- * key is read, and widened from fp16, once.
+ * has by the new maximum, and adds the page's values. Query heads that share a key/value head are done together, so
+ * that a key is read, and widened from fp16, once.
  */
 #include "kernels/cpu/kernels.h"
 #include <math.h>
@@ -27,7 +27,8 @@ static void gather_row(float *out, const struct hl_tensor *table, const uint8_t 
     const uint8_t *tile = weight + row / HL_TILE_ROWS * hl_strip_bytes(table->type, table->cols);
     uint32_t inside = row % HL_TILE_ROWS, per_word = width / HL_TILE_WORDS;
     for (uint32_t col = 0; col < table->cols; col++) {
-        const uint8_t *word = tile + col / width * (size_t)tile_bytes + hl_tile_word_offset(inside, col % width / per_word);
+        const uint8_t *word =
+            tile + col / width * (size_t)tile_bytes + hl_tile_word_offset(inside, col % width / per_word);
         const uint8_t *scales = tile + col / width * (size_t)tile_bytes + HL_TILE_QUANT_BYTES;
         uint16_t half;
         float value;
@@ -95,7 +96,8 @@ static size_t kv_element(const struct hl_kv_store *store)
 }
 
 /* Where the key (or value) of a position lies. */
-static uint8_t *kv_row(const struct hl_kv_store *store, const uint32_t *pages, uint32_t position, uint32_t head, int value)
+static uint8_t *kv_row(const struct hl_kv_store *store, const uint32_t *pages, uint32_t position, uint32_t head,
+                       int value)
 {
     size_t rows = (size_t)store->heads * HL_KV_PAGE_TOKENS;
     size_t row = (size_t)head * HL_KV_PAGE_TOKENS + position % HL_KV_PAGE_TOKENS + (value ? rows : 0);
@@ -103,7 +105,8 @@ static uint8_t *kv_row(const struct hl_kv_store *store, const uint32_t *pages, u
            row * store->head_dim * kv_element(store);
 }
 
-static void kv_store_row(const struct hl_kernels *kernels, const struct hl_kv_store *store, uint8_t *to, const float *from)
+static void kv_store_row(const struct hl_kernels *kernels, const struct hl_kv_store *store, uint8_t *to,
+                         const float *from)
 {
     if (store->type == HL_KV_F32)
         memcpy(to, from, store->head_dim * sizeof *from);
@@ -152,8 +155,8 @@ size_t hl_attend_scratch_floats(uint32_t heads, uint32_t kv_heads, uint32_t head
 }
 
 /* Scores of the keys [first, last] of one page, then exp() against the maximum, rescaling the sums so far. */
-static void score_page(const struct hl_kernels *kernels, const struct hl_attend *attend, struct running *run, uint32_t t,
-                       uint32_t kv_head, uint32_t first, uint32_t last)
+static void score_page(const struct hl_kernels *kernels, const struct hl_attend *attend, struct running *run,
+                       uint32_t t, uint32_t kv_head, uint32_t first, uint32_t last)
 {
     const struct hl_kv_store *store = attend->store;
     uint32_t dim = store->head_dim;
@@ -182,8 +185,8 @@ static void score_page(const struct hl_kernels *kernels, const struct hl_attend 
     }
 }
 
-static void attend_group(const struct hl_kernels *kernels, const struct hl_attend *attend, struct running *run, uint32_t t,
-                         uint32_t kv_head)
+static void attend_group(const struct hl_kernels *kernels, const struct hl_attend *attend, struct running *run,
+                         uint32_t t, uint32_t kv_head)
 {
     const struct hl_kv_store *store = attend->store;
     uint32_t dim = store->head_dim, position = attend->step->positions[t], first = 0;
@@ -235,8 +238,8 @@ static float gelu_tanh(float x)
     return 0.5f * x * (1.0f + tanhf(root_2_over_pi * (x + 0.044715f * x * x * x)));
 }
 
-void hl_cpu_gate(float *out, size_t out_stride, const float *gate, size_t gate_stride, const float *up, size_t up_stride,
-                 uint32_t cols, uint32_t activation, uint32_t n, struct hl_share share)
+void hl_cpu_gate(float *out, size_t out_stride, const float *gate, size_t gate_stride, const float *up,
+                 size_t up_stride, uint32_t cols, uint32_t activation, uint32_t n, struct hl_share share)
 {
     uint32_t begin, end; /* of columns: a single token's are worth sharing too */
     hl_share_range(share, cols, &begin, &end);

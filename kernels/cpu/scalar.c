@@ -1,7 +1,7 @@
 /* The reference: what every linear kernel means, in plain C.
  *
- * Slow on purpose. Sums run in double, so that a difference between this and a fast kernel is the fast kernel's. Where the
- * meaning includes a rounding of the activations (bf16, q8), it is done here exactly as in the fast kernels.
+ * Slow on purpose. Sums run in double, so that a difference between this and a fast kernel is the fast kernel's. Where
+ * the meaning includes a rounding of the activations (bf16, q8), it is done here exactly as in the fast kernels.
  */
 #include "kernels/cpu/kernels.h"
 #include <math.h>

@@ -1,9 +1,9 @@
 /* Threads that stay ready between steps.
  *
- * Inside a step the threads meet at a barrier some ten times per block of the model, so a barrier has to cost well under
- * a microsecond: arrivals are counted in one atomic, and a waiter spins on the barrier's generation. A waiter that has
- * spun for long (the other thread lost its core, or there is no work) sleeps on a futex until the generation changes.
- * The start and the end of a run are barriers like the others.
+ * Inside a step the threads meet at a barrier some ten times per block of the model, so a barrier has to cost well
+ * under a microsecond: arrivals are counted in one atomic, and a waiter spins on the barrier's generation. A waiter
+ * that has spun for long (the other thread lost its core, or there is no work) sleeps on a futex until the generation
+ * changes. The start and the end of a run are barriers like the others.
  */
 #include "kernels/cpu/team.h"
 #include <errno.h>

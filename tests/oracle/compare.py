@@ -89,6 +89,7 @@ def main():
         sys.exit("usage: compare.py HOTLAYER HOTLAYERD FIXTURE_DIR...")
     hotlayer, hotlayerd, *fixtures = sys.argv[1:]
     good = [compare(hotlayer, hotlayerd, fixture, quant) for fixture in fixtures for quant in QUANTS]
+    print(f"{sum(good)} passed, {len(good) - sum(good)} failed")
     sys.exit(0 if all(good) else 1)
 
 

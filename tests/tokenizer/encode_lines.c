@@ -59,8 +59,7 @@ int main(int argc, char **argv)
     double opened = milliseconds();
     HL_FREE char *line = NULL;
     size_t room = 0;
-    ssize_t n;
-    while ((n = getline(&line, &room, stdin)) >= 0) {
+    while (getline(&line, &room, stdin) >= 0) {
         line[strcspn(line, "\n")] = 0;
         if (encode_line(t, line, (unsigned)strtoul(argv[3], NULL, 0), &err))
             return fprintf(stderr, "%s\n", err.message), 1;

@@ -1,0 +1,133 @@
+/* The table of routes, and those that need no thought. */
+#include "runtime/api.h"
+#include "hotlayer/version.h"
+#include <inttypes.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+static const char json_type[] = "application/json; charset=utf-8";
+
+bool hl_api_is_model(const struct hl_model *model, const char *name)
+{
+    size_t n = strlen(model->name);
+    if (strncasecmp(name, model->name, n) != 0)
+        return false;
+    return name[n] == 0 || (!strchr(model->name, ':') && strcasecmp(name + n, ":latest") == 0);
+}
+
+void hl_api_time(const struct timespec *time, char out[40])
+{
+    struct tm utc;
+    gmtime_r(&time->tv_sec, &utc);
+    size_t n = strftime(out, 24, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(out + n, 40 - n, ".%09ldZ", time->tv_nsec);
+}
+
+static void reply_text(struct hl_exchange *exchange, const char *type, const char *text)
+{
+    struct evbuffer *body = evbuffer_new();
+    if (!body) {
+        hl_reply_error(exchange, 500, "out of memory");
+        return;
+    }
+    evbuffer_add(body, text, strlen(text));
+    hl_reply(exchange, 200, type, body);
+    evbuffer_free(body);
+}
+
+static void root(void *context, struct hl_exchange *exchange)
+{
+    (void)context;
+    reply_text(exchange, "text/plain; charset=utf-8", "hotlayer is running");
+}
+
+static void version(void *context, struct hl_exchange *exchange)
+{
+    (void)context;
+    reply_text(exchange, json_type, "{\"version\":\"" HL_VERSION "\"}");
+}
+
+static void health(void *context, struct hl_exchange *exchange)
+{
+    (void)context;
+    reply_text(exchange, json_type, "{\"status\":\"ok\"}");
+}
+
+static void ready(void *context, struct hl_exchange *exchange)
+{
+    const struct hl_api *api = context;
+    if (api->stopping)
+        hl_reply_error(exchange, 503, "the server is shutting down");
+    else if (!api->ready)
+        hl_reply_error(exchange, 503, "the model is being loaded");
+    else
+        reply_text(exchange, json_type, "{\"status\":\"ready\"}");
+}
+
+/* Clients want a digest, and some show its first twelve digits. Ours is what the head says of itself: the checksums of
+ * the header, which covers those of all shards, and of the four sections, 40 hexadecimal digits. Two models that differ
+ * have different ones but for chance; it is no SHA-256. */
+static void add_digest(struct evbuffer *body, const struct hl_header *header)
+{
+    evbuffer_add_printf(body, "%08x", header->crc32c);
+    for (uint32_t i = 0; i < HL_SECTION_COUNT; i++)
+        evbuffer_add_printf(body, "%08x", header->section[i].crc32c);
+}
+
+static void add_field(struct evbuffer *body, const char *name, const char *text)
+{
+    evbuffer_add_printf(body, "\"%s\":", name);
+    hl_json_string(body, text, strlen(text));
+}
+
+static void add_model(struct evbuffer *body, const struct hl_model *model)
+{
+    const struct hl_header *header = model->hot->header;
+    char name[sizeof model->name + 8], modified[40], size[16];
+    struct stat file = {.st_mtim = {.tv_sec = 0}};
+    snprintf(name, sizeof name, "%s%s", model->name, strchr(model->name, ':') ? "" : ":latest");
+    stat(model->hot->path, &file);
+    hl_api_time(&file.st_mtim, modified);
+    hl_model_size_text(model, size);
+    evbuffer_add_printf(body, "{");
+    add_field(body, "name", name);
+    evbuffer_add_printf(body, ",");
+    add_field(body, "model", name);
+    evbuffer_add_printf(body, ",\"modified_at\":\"%s\",\"size\":%" PRIu64 ",\"digest\":\"", modified,
+                        header->head_bytes + header->weight_bytes);
+    add_digest(body, header);
+    evbuffer_add_printf(body, "\",\"details\":{\"parent_model\":\"\",\"format\":\"hot\",");
+    add_field(body, "family", model->family);
+    evbuffer_add_printf(body, ",\"families\":[");
+    hl_json_string(body, model->family, strlen(model->family));
+    evbuffer_add_printf(body, "],");
+    add_field(body, "parameter_size", size);
+    evbuffer_add_printf(body, ",");
+    add_field(body, "quantization_level", model->quantization);
+    evbuffer_add_printf(body, "}}");
+}
+
+static void tags(void *context, struct hl_exchange *exchange)
+{
+    const struct hl_api *api = context;
+    struct evbuffer *body = evbuffer_new();
+    if (!body) {
+        hl_reply_error(exchange, 500, "out of memory");
+        return;
+    }
+    evbuffer_add_printf(body, "{\"models\":[");
+    add_model(body, api->model);
+    evbuffer_add_printf(body, "]}");
+    hl_reply(exchange, 200, json_type, body);
+    evbuffer_free(body);
+}
+
+const struct hl_route hl_api_routes[] = {
+    {"/", HL_GET, root},
+    {"/healthz", HL_GET, health},
+    {"/readyz", HL_GET, ready},
+    {"/api/version", HL_GET, version},
+    {"/api/tags", HL_GET, tags},
+    {"/api/generate", HL_POST, hl_api_generate},
+    {.path = NULL},
+};

@@ -1,0 +1,59 @@
+#!/bin/sh
+# Runs every test suite over what is built in BUILD, and adds up what they say.
+#
+#   sh tests/check.sh [BUILD]
+#
+# A suite is a command whose last line is "N passed, N failed" or "N passed, N failed, N skipped". Its output goes to
+# BUILD/test-logs/; of a suite that fails, the lines that matter are shown. The last line of this script is the sum.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=${1:-build}
+logs=$build/test-logs
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+
+suite() {
+    name=$1
+    shift
+    TMPDIR=$work "$@" >"$logs/$name.log" 2>&1 </dev/null
+    status=$?
+    last=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$logs/$name.log" | tail -n 1)
+    # shellcheck disable=SC2046 # the numbers are words
+    set -- $(echo "$last" | tr -c '0-9\n' ' ')
+    if [ $# -lt 2 ]; then
+        set -- 0 1 0
+        last="did not finish (exit $status)"
+    elif [ "$status" != 0 ] && [ "$2" = 0 ]; then
+        set -- "$1" 1 "${3:-0}"
+        last="$last, but exit $status"
+    fi
+    passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + ${3:-0}))
+    printf '%-28s %s\n' "$name" "$last"
+    if [ "$2" != 0 ]; then
+        grep -E '^(FAIL|not ok)|: CHECK|ERROR: |WARNING: ThreadSanitizer|runtime error' "$logs/$name.log" | head -n 20
+        [ "$1" = 0 ] && tail -n 15 "$logs/$name.log"
+    fi
+    grep -E '^skip' "$logs/$name.log"
+}
+
+for unit in tests/unit/test_*.c; do
+    unit=$(basename "$unit" .c)
+    suite "$unit" "$build/tests/unit/$unit"
+done
+suite cli sh tests/cli.sh "$build"
+suite golden sh tests/golden.sh "$build"
+suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/
+suite memory sh tests/memory.sh "$build"
+suite hostile-folders sh tests/hostile/run.sh "$build/hotlayer"
+mkdir "$work/good"
+"$build/hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/good/m.hot" --shard-size 64K >/dev/null 2>&1
+suite hostile-hot sh tests/hostile/run_hot.sh "$build/hotlayer" "$build/hotlayerd" "$work/good/m.hot"
+suite stories sh tests/stories.sh "$build"
+suite server python3 tests/server.py "$build/hotlayerd" "$work/good/m.hot"
+[ -z "${HOTLAYER_IMAGE_TESTS:-}" ] ||
+    suite image sh tests/image.sh "$build/hotlayer" "$build/hotlayerd" "$work/good/m.hot"
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

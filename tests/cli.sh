@@ -1,0 +1,152 @@
+#!/bin/sh
+# The commands as people and scripts meet them: exit status, what goes where, what is left behind.
+#
+#   sh tests/cli.sh BUILD
+set -u
+hotlayer=$1/hotlayer hotlayerd=$1/hotlayerd
+model=tests/oracle/fixtures/bf16-tied
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+ok() {
+    passed=$((passed + 1))
+    echo "ok $1"
+}
+fail() {
+    failed=$((failed + 1))
+    echo "FAIL $1"
+    sed 's/^/     out: /' "$work/out" | head -n 5
+    sed 's/^/     err: /' "$work/err" | head -n 5
+}
+# exits NAME STATUS COMMAND...: runs it and checks the status; its output is in $work/out and $work/err.
+exits() {
+    what=$1 want=$2
+    shift 2
+    "$@" >"$work/out" 2>"$work/err" </dev/null
+    got=$?
+    if [ $got = "$want" ]; then ok "$what"; else fail "$what: exit $got instead of $want"; fi
+}
+# says NAME FILE PATTERN
+says() {
+    if grep -q -e "$3" "$work/$2"; then ok "$1"; else fail "$1: no '$3'"; fi
+}
+silent() {
+    if [ -s "$work/$2" ]; then fail "$1: says something"; else ok "$1"; fi
+}
+same() {
+    if cmp -s "$2" "$3"; then ok "$1"; else fail "$1: $2 and $3 differ"; fi
+}
+# holds NAME CONDITION...
+holds() {
+    what=$1
+    shift
+    if "$@"; then ok "$what"; else fail "$what"; fi
+}
+
+for program in "$hotlayer" "$hotlayerd"; do
+    name=$(basename "$program")
+    exits "$name --version" 0 "$program" --version
+    says "$name --version" out "^$name [0-9]"
+    exits "$name --help" 0 "$program" --help
+    silent "$name --help on stderr" err
+    exits "$name alone" 2 "$program"
+    silent "$name alone on stdout" out
+    exits "$name nonsense" 2 "$program" nonsense
+    says "$name nonsense" err nonsense
+done
+for command in pack image inspect verify; do
+    exits "hotlayer $command --help" 0 "$hotlayer" $command --help
+    says "hotlayer $command --help shows examples" out '^examples\?:'
+    exits "hotlayer $command alone" 2 "$hotlayer" $command
+    exits "hotlayer $command --nonsense" 2 "$hotlayer" $command --nonsense x
+    says "hotlayer $command points to its help" err "hotlayer $command --help"
+done
+for command in serve generate logits tokenize bench doctor; do
+    exits "hotlayerd $command --help" 0 "$hotlayerd" $command --help
+    exits "hotlayerd $command --nonsense" 2 "$hotlayerd" $command --nonsense
+    says "hotlayerd $command points to its help" err "hotlayerd $command --help"
+done
+
+exits "pack" 0 "$hotlayer" pack $model -o "$work/m.hot"
+says "pack prints the path on stdout" out "^$work/m.hot\$"
+exits "pack --json" 0 "$hotlayer" pack $model -o "$work/n.hot" --json
+says "pack --json" out '"shards":1'
+same "pack twice: the same head" "$work/m.hot" "$work/n.hot"
+same "pack twice: the same shard" "$work/m.hot.001" "$work/n.hot.001"
+exits "pack with one thread" 0 "$hotlayer" pack $model -o "$work/n.hot" --threads 1
+same "the same with one thread" "$work/m.hot.001" "$work/n.hot.001"
+exits "pack --name" 0 "$hotlayer" pack $model -o "$work/n.hot" --name gemma3:4b
+exits "inspect" 0 "$hotlayer" inspect "$work/n.hot"
+says "inspect shows the name" out '"gemma3:4b"'
+says "inspect lists the program" out 'attend '
+says "inspect lists the tensors" out 'blocks.0.attn.qkv '
+exits "inspect --json" 0 "$hotlayer" inspect "$work/n.hot" --json
+cp "$work/out" "$work/json"
+exits "inspect --json is JSON" 0 python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$work/json"
+exits "verify" 0 "$hotlayer" verify "$work/m.hot"
+says "verify" out good
+for name in '' .hidden a/b '../x' 'a b'; do
+    exits "pack --name '$name'" 2 "$hotlayer" pack $model -o "$work/x.hot" --name "$name"
+done
+exits "pack --quant nonsense" 2 "$hotlayer" pack $model -o "$work/x.hot" --quant q3
+exits "pack --shard-size nonsense" 2 "$hotlayer" pack $model -o "$work/x.hot" --shard-size 1X
+exits "pack --shard-size 3G" 2 "$hotlayer" pack $model -o "$work/x.hot" --shard-size 3G
+exits "pack a folder that is not there" 1 "$hotlayer" pack "$work/nowhere" -o "$work/x.hot"
+says "it is named" err "$work/nowhere"
+exits "pack into a folder that is not there" 1 "$hotlayer" pack $model -o "$work/nowhere/x.hot"
+mkdir "$work/taken.hot"
+exits "pack onto a folder" 1 "$hotlayer" pack $model -o "$work/taken.hot"
+exits "pack onto a full disk" 1 sh -c "ulimit -f 8; trap '' XFSZ; exec $hotlayer pack $model -o $work/x.hot"
+says "it says so" err 'cannot be written'
+if ls "$work"/x.hot* "$work"/*.part >/dev/null 2>&1; then fail "failed commands leave nothing"; else ok "failed commands leave nothing"; fi
+
+exits "pack with several shards" 0 "$hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/s.hot" --shard-size 64K
+holds "there are three" [ -e "$work/s.hot.003" ]
+exits "pack the same with one shard" 0 "$hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/s.hot"
+holds "stale shards are removed" [ ! -e "$work/s.hot.002" ]
+
+mkdir "$work/models"
+cp "$work/m.hot" "$work/m.hot.001" "$work/models"
+exits "a folder as a model" 0 "$hotlayerd" generate --model "$work/models" -p a -n 3 --temp 0
+cp "$work/out" "$work/from-folder"
+exits "generate" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 3
+same "generate is greedy by default" "$work/out" "$work/from-folder"
+silent "generate says nothing on stderr" err
+exits "generate --seed 1" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --top-p 1 --seed 1
+cp "$work/out" "$work/seed-1"
+exits "generate --seed 1 again" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --top-p 1 --seed 1
+same "a seed gives the same text" "$work/out" "$work/seed-1"
+exits "generate --seed 2" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --top-p 1 --seed 2
+holds "another seed gives another text" [ "$(cat "$work/out")" != "$(cat "$work/seed-1")" ]
+exits "generate --json" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 3 --json
+says "generate --json" out '"finish":"length"'
+exits "generate without a prompt" 2 "$hotlayerd" generate --model "$work/m.hot"
+exits "generate without a model" 2 "$hotlayerd" generate -p a
+exits "generate --temp x" 2 "$hotlayerd" generate --model "$work/m.hot" -p a --temp x
+exits "generate --ctx too large" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --ctx 1000000
+exits "generate: a prompt longer than the context" 1 "$hotlayerd" generate --model "$work/m.hot" -p 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' --ctx 8
+says "it says so" err 'does not fit in the context of 8'
+exits "generate --kernels nonsense" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --kernels neon
+exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --device cuda
+
+exits "tokenize" 0 "$hotlayerd" tokenize --model "$work/m.hot" abc
+says "tokenize" out '^\[[0-9,]*\]$'
+exits "tokenize nothing" 0 "$hotlayerd" tokenize --model "$work/m.hot" ''
+says "tokenize nothing" out '^\[\]$'
+exits "logits" 0 "$hotlayerd" logits --model "$work/m.hot" --tokens 1,5,9
+cp "$work/out" "$work/last"
+exits "logits --batch 1" 0 "$hotlayerd" logits --model "$work/m.hot" --tokens 1,5,9 --batch 1
+same "decoding one by one equals prefill" "$work/out" "$work/last"
+for tokens in '' ',' '1,' ,1 1,,2 x -1 99999999999; do
+    exits "logits --tokens '$tokens'" 2 "$hotlayerd" logits --model "$work/m.hot" --tokens "$tokens"
+done
+exits "logits of a token beyond the vocabulary" 1 "$hotlayerd" logits --model "$work/m.hot" --tokens 99999
+exits "bench" 0 "$hotlayerd" bench --model "$work/m.hot" -p 16 -n 4 -b 2 --json
+says "bench" out '"decode_tokens_per_second":[0-9]'
+exits "doctor" 0 "$hotlayerd" doctor --model "$work/m.hot"
+says "doctor" out '^ok *model'
+exits "doctor with a broken model" 1 "$hotlayerd" doctor --model "$work/m.hot.001"
+
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Installs the distribution's packages that hotlayer needs, if they are not there yet.
+#
+#   sh tests/packages.sh build|demo|test|reference|lint
+#
+# Debian 12 and Ubuntu 22.04 or later; as root, or with sudo. Nothing is installed when nothing is missing.
+set -eu
+
+build="gcc make libc6-dev libcjson-dev libarchive-dev libssl-dev libevent-dev libpcre2-dev libutf8proc-dev"
+demo="$build curl ca-certificates python3 umoci runc"
+test="$demo skopeo docker-registry procps time"
+reference="$build python3-venv"
+lint="$build clang clang-format clang-tidy cppcheck"
+
+case "${1:-}" in
+build) wanted=$build ;;
+demo) wanted=$demo ;;
+test) wanted=$test ;;
+reference) wanted=$reference ;;
+lint) wanted=$lint ;;
+*)
+    echo "usage: sh tests/packages.sh build|demo|test|reference|lint" >&2
+    exit 2
+    ;;
+esac
+
+missing=
+for package in $wanted; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "these packages are missing, and there is no sudo to install them with:$missing" >&2
+        exit 1
+    }
+    as_root=sudo
+fi
+echo "installing:$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq >&2
+# shellcheck disable=SC2086 # a list of words
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >&2

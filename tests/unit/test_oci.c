@@ -1,0 +1,619 @@
+/* pack/oci_*.c: names, images written and read back, what a failure leaves behind, and layouts that a stranger made. */
+#include "hotlayer/cleanup.h"
+#include "pack/oci.h"
+#include "pack/oci_blob.h"
+#include "pack/oci_layout.h"
+#include <archive.h>
+#include <archive_entry.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static unsigned passed, failed;
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (condition) {                                                                                               \
+            passed++;                                                                                                  \
+        } else {                                                                                                       \
+            failed++;                                                                                                  \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+        }                                                                                                              \
+    } while (0)
+
+static char scratch[512];
+
+/* A path in the scratch folder; valid until a few more are made. */
+__attribute__((format(printf, 1, 2))) static char *at(const char *format, ...)
+{
+    static char path[8][1024];
+    static unsigned next;
+    char *out = path[next++ % 8];
+    size_t used = (size_t)snprintf(out, sizeof path[0], "%s/", scratch);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(out + used, sizeof path[0] - used, format, args);
+    va_end(args);
+    return out;
+}
+
+static bool write_file(const char *path, const void *bytes, size_t n)
+{
+    HL_FCLOSE FILE *file = fopen(path, "wb");
+    return file && fwrite(bytes, 1, n, file) == n;
+}
+
+/* The whole file, NUL behind it; NULL if there is none. The caller frees it. */
+static char *read_file(const char *path)
+{
+    HL_FCLOSE FILE *file = fopen(path, "rb");
+    char *bytes = file ? calloc(1, 1 << 20) : NULL;
+    if (bytes && fread(bytes, 1, (1 << 20) - 1, file) == 0)
+        bytes[0] = 0;
+    return bytes;
+}
+
+/* Files in a folder, or -1 if there is none. */
+static int count_files(const char *path)
+{
+    DIR *dir = opendir(path);
+    int n = 0;
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        n += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
+    return dir ? (closedir(dir), n) : -1;
+}
+
+static void test_names(void)
+{
+    const char hex[] = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    CHECK(hl_digest_valid(hex));
+    CHECK(!hl_digest_valid("sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde"));
+    CHECK(!hl_digest_valid("sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0"));
+    CHECK(!hl_digest_valid("sha256:0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"));
+    CHECK(!hl_digest_valid("sha256:../../../../../../../../../../../../../../../../../../../../etc/x"));
+    CHECK(!hl_digest_valid("sha512:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"));
+    CHECK(!hl_digest_valid("") && !hl_digest_valid("sha256:"));
+    static const struct {
+        const char *text, *directory, *tag; /* directory NULL: refused */
+    } cases[] = {
+        {"oci:image", "image", ""},
+        {"oci:image:v1.2_3-x", "image", "v1.2_3-x"},
+        {"oci:/a/b:_", "/a/b", "_"},
+        {"oci:a:b:c", "a:b", "c"},
+        {"oci:/a:b/c", "/a:b/c", ""},
+        {"oci:a:b/", "a:b/", ""},
+        {"oci:a:b/:t", "a:b/", "t"},
+        {"oci:", NULL, NULL},
+        {"oci::tag", NULL, NULL},
+        {"oci:image:", NULL, NULL},
+        {"oci:image:-x", NULL, NULL},
+        {"oci:image:.x", NULL, NULL},
+        {"oci:image:a b", NULL, NULL},
+        {"oci:image:\xc3\xa4", NULL, NULL},
+        {"image", NULL, NULL},
+        {"docker://image", NULL, NULL},
+        {"", NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct hl_oci_reference reference;
+        struct hl_error err = {0};
+        int status = hl_oci_reference_parse(cases[i].text, &reference, &err);
+        if (cases[i].directory)
+            CHECK(!status && !strcmp(reference.directory, cases[i].directory) && !strcmp(reference.tag, cases[i].tag));
+        else
+            CHECK(status && err.kind == HL_ERROR_USAGE && strstr(err.message, "oci:DIR"));
+    }
+    char tag[130];
+    memset(tag, 'a', sizeof tag);
+    CHECK(hl_tag_valid(tag, 128) && !hl_tag_valid(tag, 129) && !hl_tag_valid(tag, 0) && !hl_tag_valid("a\0b", 3));
+}
+
+/* Two shards whose bytes follow from a formula, so that the digests below are the same everywhere. */
+static bool make_model(void)
+{
+    static unsigned char bytes[70000];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * i >> 7);
+    return write_file(at("m.hot"), bytes, 5000) && write_file(at("m.hot.001"), bytes, 65536) &&
+           write_file(at("m.hot.002"), bytes + 1, 69999);
+}
+
+static int write_image(const char *directory, const char *tag, int64_t created, struct hl_oci_image *out,
+                       struct hl_error *err)
+{
+    const char *const shards[] = {at("m.hot.001"), at("m.hot.002")};
+    struct hl_image_spec spec = {
+        .name = "tiny-1b",
+        .head = at("m.hot"),
+        .shards = shards,
+        .n_shards = 2,
+        .runtime = "/proc/self/exe",
+        .directory = directory,
+        .tag = tag,
+        .created = created,
+        .title = "tiny:1b",
+        .licenses = "MIT",
+    };
+    return hl_image_write(&spec, out, err);
+}
+
+/* A change here changes the digest of every image in the world: shards would be pushed and pulled anew. */
+static const char *const golden_layers[] = {
+    "sha256:a2a424402f5bfc714374f4fefcea2276ae425278f78f9ad453c4eca71d401d44",
+    "sha256:7338a9b9db8bb6ea2098765dd2ca6a91a326e415f9a60f00d9fd29a058bdc11e",
+    "sha256:3904d654e8c612b666fcc9a0cb874fd4a87b784c77e34749e5ead37eef106da9",
+};
+
+static void test_written_image(void)
+{
+    struct hl_oci_image image;
+    struct hl_error err = {0};
+    CHECK(!write_image(at("image"), NULL, -1, &image, &err));
+    CHECK(image.n_layers == 4 && !strcmp(image.tag, "latest") && hl_digest_valid(image.digest));
+    if (image.n_layers != 4) {
+        fprintf(stderr, "%s\n", err.message);
+        return;
+    }
+    CHECK(!strcmp(image.layer[0].what, "hotlayer image: runtime"));
+    CHECK(!strcmp(image.layer[1].what, "hotlayer image: model tiny-1b"));
+    CHECK(!strcmp(image.layer[3].what, "hotlayer image: weights 2 of 2"));
+    for (size_t i = 0; i < 3; i++)
+        CHECK(!strcmp(image.layer[i + 1].digest, golden_layers[i]));
+    CHECK(image.layer[1].bytes == 3 * 512 + 5120 + 1024 && image.layer[3].bytes == 3 * 512 + 70144 + 1024);
+    CHECK(!strcmp(image.platform, "linux/amd64") && !strcmp(image.user, "65532:65532") && !image.created[0]);
+    CHECK(!strcmp(image.entrypoint, "/usr/bin/hotlayerd serve"));
+    CHECK(strstr(image.manifest, "\"org.opencontainers.image.title\":\"tiny:1b\""));
+    CHECK(strstr(image.config, "\"org.opencontainers.image.licenses\":\"MIT\""));
+    CHECK(strstr(image.config, "\"ExposedPorts\":{\"8080/tcp\":{}}") &&
+          strstr(image.config, "\"OLLAMA_HOST=0.0.0.0:8080\""));
+    CHECK(!strstr(image.config, scratch) && !strstr(image.manifest, scratch));
+    /* nothing but the blobs: four layers, config, manifest */
+    CHECK(count_files(at("image/blobs/sha256")) == 6 && count_files(at("image")) == 3);
+    hl_oci_image_free(&image);
+}
+
+static void check_entry(struct archive_entry *entry, int64_t mtime)
+{
+    const char *path = archive_entry_pathname(entry);
+    mode_t mode = archive_entry_mode(entry), expected = S_IFDIR | 0755;
+    bool model = strstr(path, "model.hot") != NULL, program = strstr(path, ".so") || !strcmp(path, "usr/bin/hotlayerd");
+    if (model)
+        expected = S_IFREG | 0644;
+    else if (program)
+        expected = S_IFREG | 0755;
+    else if (!strcmp(path, "tmp/"))
+        expected = S_IFDIR | 01777;
+    CHECK(mode == expected);
+    CHECK(archive_entry_uid(entry) == 0 && archive_entry_gid(entry) == 0 && archive_entry_mtime(entry) == mtime);
+    CHECK(!archive_entry_uname(entry) || !*archive_entry_uname(entry));
+    CHECK(!archive_entry_gname(entry) || !*archive_entry_gname(entry));
+    CHECK(archive_entry_xattr_count(entry) == 0 && !archive_entry_atime_is_set(entry) &&
+          !archive_entry_ctime_is_set(entry));
+}
+
+/* The entry's bytes are those of the model's file of the same suffix. */
+static void check_content(struct archive *archive, const char *path)
+{
+    const char *name = strstr(path, "model.hot");
+    HL_FREE char *expected = read_file(at("m%s", name + strlen("model")));
+    HL_FREE char *found = calloc(1, 1 << 20);
+    struct stat status;
+    CHECK(expected && found && !stat(at("m%s", name + strlen("model")), &status));
+    CHECK(archive_read_data(archive, found, 1 << 20) == status.st_size &&
+          !memcmp(found, expected, (size_t)status.st_size));
+}
+
+static void test_archive(const char *digest, int64_t mtime, const char *first, const char *last, unsigned n)
+{
+    struct archive *archive = archive_read_new();
+    struct archive_entry *entry;
+    char previous[256] = "";
+    unsigned count = 0;
+    archive_read_support_format_tar(archive);
+    CHECK(!archive_read_open_filename(archive, at("image/blobs/sha256/%s", digest + 7), 65536));
+    while (!archive_read_next_header(archive, &entry)) {
+        const char *path = archive_entry_pathname(entry);
+        CHECK(count || !strcmp(path, first));
+        CHECK(strcmp(previous, path) < 0);
+        snprintf(previous, sizeof previous, "%s", path);
+        check_entry(entry, mtime);
+        if (strstr(path, "model.hot"))
+            check_content(archive, path);
+        count++;
+    }
+    CHECK(!strcmp(previous, last));
+    CHECK(n ? count == n : count >= 8);
+    archive_read_free(archive);
+}
+
+static void test_archives(void)
+{
+    struct hl_oci_image image;
+    struct hl_error err;
+    CHECK(!hl_oci_open(at("image"), "latest", &image, &err) && image.n_layers == 4);
+    if (image.n_layers == 4) {
+        test_archive(image.layer[0].digest, 0, "lib/", "usr/bin/hotlayerd", 0);
+        test_archive(image.layer[1].digest, 0, "models/", "models/tiny-1b/model.hot", 3);
+        test_archive(image.layer[3].digest, 0, "models/", "models/tiny-1b/model.hot.002", 3);
+    }
+    hl_oci_image_free(&image);
+}
+
+/* Another folder, working directory, umask and time zone; the same image. */
+static void test_determinism(void)
+{
+    struct hl_oci_image first, image;
+    struct hl_error err;
+    char here[PATH_MAX];
+    CHECK(!hl_oci_open(at("image"), NULL, &first, &err));
+    mode_t before = umask(077);
+    CHECK(getcwd(here, sizeof here) && !mkdir(at("elsewhere"), 0755) && !chdir(at("elsewhere")));
+    setenv("TZ", "Asia/Kathmandu", 1);
+    tzset();
+    CHECK(!write_image("again", NULL, -1, &image, &err) && !strcmp(image.digest, first.digest));
+    hl_oci_image_free(&image);
+    CHECK(!write_image("again", NULL, 1700000000, &image, &err) && strcmp(image.digest, first.digest) != 0);
+    CHECK(!strcmp(image.created, "2023-11-14T22:13:20Z"));
+    CHECK(strstr(image.manifest, "\"org.opencontainers.image.created\":\"2023-11-14T22:13:20Z\""));
+    umask(before);
+    unsetenv("TZ");
+    tzset();
+    CHECK(!chdir(here));
+    hl_oci_image_free(&image);
+    hl_oci_image_free(&first);
+    CHECK(write_image(at("late"), NULL, HL_LAST_CREATED + 1, &image, &err) && strstr(err.message, "date"));
+    CHECK(count_files(at("late")) == -1);
+}
+
+static void test_tags(void)
+{
+    struct hl_oci_image image;
+    struct hl_oci_list list;
+    struct hl_oci_verified verified;
+    struct hl_error err;
+    CHECK(!write_image(at("image"), "dated", 1, &image, &err));
+    hl_oci_image_free(&image);
+    CHECK(!write_image(at("image"), "dated", 2, &image, &err));
+    CHECK(!hl_oci_list(at("image"), &list, &err) && list.n == 2);
+    if (list.n == 2) {
+        CHECK(!strcmp(list.entry[0].tag, "latest") && !strcmp(list.entry[1].tag, "dated"));
+        CHECK(!strcmp(list.entry[1].digest, image.digest));
+    }
+    free(list.entry);
+    hl_oci_image_free(&image);
+    CHECK(!hl_oci_open(at("image"), NULL, &image, &err) && !strcmp(image.tag, "latest"));
+    hl_oci_image_free(&image);
+    CHECK(hl_oci_open(at("image"), "none", &image, &err) && strstr(err.message, "latest, dated"));
+    hl_oci_image_free(&image);
+    CHECK(!hl_oci_verify(at("image"), NULL, NULL, &verified, &err) && verified.images == 2 && verified.blobs == 12);
+    CHECK(!hl_oci_verify(at("image"), "dated", NULL, &verified, &err) && verified.images == 1 && verified.blobs == 6);
+}
+
+static void test_refusals(void)
+{
+    struct hl_oci_image image;
+    struct hl_error err;
+    CHECK(!mkdir(at("occupied"), 0755) && write_file(at("occupied/letter"), "x", 1));
+    CHECK(write_image(at("occupied"), NULL, -1, &image, &err) && strstr(err.message, "not an OCI image layout"));
+    CHECK(count_files(at("occupied")) == 1);
+    CHECK(write_image(at("m.hot"), NULL, -1, &image, &err) && strstr(err.message, "m.hot"));
+    CHECK(write_image(at("none/below"), NULL, -1, &image, &err) && strstr(err.message, "No such file"));
+    CHECK(write_image(at("new"), "a b", -1, &image, &err) && count_files(at("new")) == -1);
+    struct hl_image_spec spec = {
+        .name = "../up", .head = at("m.hot"), .runtime = "/proc/self/exe", .directory = at("new"), .created = -1};
+    CHECK(hl_image_write(&spec, &image, &err) && strstr(err.message, "'../up'"));
+    spec.name = "fine";
+    spec.runtime = at("m.hot");
+    CHECK(hl_image_write(&spec, &image, &err) && strstr(err.message, "m.hot: not a 64-bit x86-64"));
+    spec.runtime = "/proc/self/exe";
+    spec.head = at("missing.hot");
+    CHECK(hl_image_write(&spec, &image, &err) && strstr(err.message, "missing.hot"));
+    CHECK(count_files(at("new")) == -1);
+}
+
+/* Writing stops in the middle of the second shard: the disk is as full as a file may be. */
+static void test_full_disk(void)
+{
+    struct hl_oci_image image;
+    struct hl_error err;
+    struct stat runtime;
+    struct rlimit limit;
+    CHECK(!stat("/proc/self/exe", &runtime) && !getrlimit(RLIMIT_FSIZE, &limit));
+    HL_FREE char *index = read_file(at("image/index.json"));
+    int blobs = count_files(at("image/blobs/sha256"));
+    CHECK(truncate(at("m.hot.002"), 64 << 20) == 0);
+    struct rlimit low = {32 << 20, limit.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK(!setrlimit(RLIMIT_FSIZE, &low));
+    CHECK(write_image(at("image"), "dated", 7, &image, &err) && strstr(err.message, "cannot write: File too large"));
+    CHECK(write_image(at("full"), NULL, -1, &image, &err));
+    CHECK(!setrlimit(RLIMIT_FSIZE, &limit));
+    HL_FREE char *after = read_file(at("image/index.json"));
+    CHECK(index && after && !strcmp(index, after) && count_files(at("image/blobs/sha256")) == blobs);
+    CHECK(count_files(at("image")) == 3);
+    CHECK(count_files(at("full")) == -1);
+    CHECK(make_model());
+}
+
+/* --- layouts made by hand --- */
+
+static char hand_digest[HL_DIGEST_BYTES];
+static size_t hand_bytes;
+
+/* Stores a blob as it should be; its descriptor's digest and size are in hand_digest and hand_bytes. */
+__attribute__((format(printf, 1, 2))) static void put(const char *format, ...)
+{
+    char text[8192];
+    struct hl_blob blob;
+    struct hl_blob_name name;
+    struct hl_error err;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    HL_CLOSE int directory = open(at("hand/blobs/sha256"), O_RDONLY | O_DIRECTORY);
+    CHECK(!hl_blob_open(&blob, directory, &err) && !hl_blob_write(&blob, text, (size_t)n, &err) &&
+          !hl_blob_publish(&blob, &name, &err));
+    hl_blob_discard(&blob);
+    memcpy(hand_digest, name.digest, sizeof hand_digest);
+    hand_bytes = (size_t)n;
+}
+
+/* index.json with one entry, the last blob put, of the given media type. */
+static void point_at(const char *media_type)
+{
+    char text[1024];
+    int n = snprintf(text, sizeof text,
+                     "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%zu,"
+                     "\"annotations\":{\"" HL_OCI_REF_NAME "\":\"x\"}}]}",
+                     media_type, hand_digest, hand_bytes);
+    CHECK(write_file(at("hand/index.json"), text, (size_t)n));
+}
+
+/* One layer, "layer", and a config and manifest around it; what a case wants wrong is passed in. */
+static void hand_image(const char *layer_type, const char *diff_id, const char *history, const char *media_type)
+{
+    char layer[HL_DIGEST_BYTES], config[HL_DIGEST_BYTES];
+    put("layer");
+    memcpy(layer, hand_digest, sizeof layer);
+    put("{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[%s%s%s]}%s}",
+        *diff_id ? "\"" : "", *diff_id == '=' ? layer : diff_id, *diff_id ? "\"" : "", history);
+    memcpy(config, hand_digest, sizeof config);
+    put("{\"schemaVersion\":2,\"mediaType\":\"%s\",\"config\":{\"mediaType\":\"" HL_OCI_CONFIG
+        "\",\"digest\":\"%s\",\"size\":%zu},\"layers\":[{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":5}]}",
+        media_type, config, hand_bytes, layer_type, layer);
+    point_at(HL_OCI_MANIFEST);
+}
+
+static bool rejected(const char *why)
+{
+    struct hl_oci_image image;
+    struct hl_oci_verified verified;
+    struct hl_error open_err = {.message = ""}, verify_err = {.message = ""};
+    int opened = hl_oci_open(at("hand"), NULL, &image, &open_err);
+    hl_oci_image_free(&image);
+    int checked = hl_oci_verify(at("hand"), NULL, NULL, &verified, &verify_err);
+    if (opened && checked && strstr(open_err.message, why) && strstr(verify_err.message, why))
+        return true;
+    fprintf(stderr, "open %d: %s\nverify %d: %s\n", opened, open_err.message, checked, verify_err.message);
+    return false;
+}
+
+static bool accepted(void)
+{
+    struct hl_oci_image image;
+    struct hl_oci_verified verified;
+    struct hl_error err = {.message = ""};
+    int opened = hl_oci_open(at("hand"), "x", &image, &err);
+    hl_oci_image_free(&image);
+    if (!opened && !hl_oci_verify(at("hand"), "x", NULL, &verified, &err) && verified.images == 1)
+        return true;
+    fprintf(stderr, "%s\n", err.message);
+    return false;
+}
+
+static void test_foreign_documents(void)
+{
+    const char *const one = ",\"history\":[{\"empty_layer\":true},{\"created_by\":\"x\"},{\"empty_layer\":true}]";
+    const char *const zeros = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    CHECK(!mkdir(at("hand"), 0755) && !mkdir(at("hand/blobs"), 0755) && !mkdir(at("hand/blobs/sha256"), 0755));
+    CHECK(write_file(at("hand/oci-layout"), "{\"imageLayoutVersion\": \"1.0.0\"}\n", 32));
+    hand_image(HL_OCI_LAYER, "=", one, HL_OCI_MANIFEST);
+    CHECK(accepted());
+    hand_image(HL_OCI_LAYER, "=", "", HL_OCI_MANIFEST);
+    CHECK(accepted());
+    hand_image(HL_OCI_LAYER "+gzip", zeros, one, HL_OCI_MANIFEST);
+    CHECK(accepted());
+    hand_image(HL_OCI_LAYER, zeros, one, HL_OCI_MANIFEST);
+    CHECK(rejected("its config says otherwise"));
+    hand_image(HL_OCI_LAYER "+gzip", "../../etc", one, HL_OCI_MANIFEST);
+    CHECK(rejected("its config says otherwise"));
+    hand_image(HL_OCI_LAYER, "", one, HL_OCI_MANIFEST);
+    CHECK(rejected("has 1 layers, its config 0"));
+    hand_image(HL_OCI_LAYER, "=", ",\"history\":[]", HL_OCI_MANIFEST);
+    CHECK(rejected("fewer layers"));
+    hand_image(HL_OCI_LAYER, "=", ",\"history\":[{},{}]", HL_OCI_MANIFEST);
+    CHECK(rejected("more layers"));
+    hand_image("application/x-unknown", "=", one, HL_OCI_MANIFEST);
+    CHECK(rejected("application/x-unknown"));
+    hand_image(HL_OCI_LAYER, "=", one, HL_OCI_INDEX);
+    CHECK(rejected("not the " HL_OCI_MANIFEST));
+    point_at("text/plain");
+    CHECK(rejected("text/plain"));
+    point_at("text/\\u001b[31m");
+    CHECK(rejected("media type"));
+    put("[]");
+    point_at(HL_OCI_MANIFEST);
+    CHECK(rejected("not a JSON object"));
+    put("{}");
+    point_at(HL_OCI_MANIFEST);
+    CHECK(rejected("media type"));
+}
+
+static void test_foreign_indexes(void)
+{
+    hand_image(HL_OCI_LAYER, "=", "", HL_OCI_MANIFEST);
+    for (unsigned depth = 1; depth <= 5; depth++) {
+        put("{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%zu,"
+            "\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}}]}",
+            depth == 1 ? HL_OCI_MANIFEST : HL_OCI_INDEX, hand_digest, hand_bytes);
+        point_at(HL_OCI_INDEX);
+        if (depth <= 4)
+            CHECK(accepted());
+        else
+            CHECK(rejected(HL_OCI_INDEX));
+    }
+    static const char *const bad_entries[] = {
+        "{\"mediaType\":\"" HL_OCI_MANIFEST "\",\"digest\":\"sha256:../../../../etc/passwd\",\"size\":5}",
+        "{\"mediaType\":\"" HL_OCI_MANIFEST "\",\"size\":5}",
+        "{\"mediaType\":7,\"digest\":\"sha256:0\",\"size\":5}",
+        "7",
+        "null",
+    };
+    for (size_t i = 0; i < sizeof bad_entries / sizeof *bad_entries; i++) {
+        char text[512];
+        int n = snprintf(text, sizeof text, "{\"schemaVersion\":2,\"manifests\":[%s]}", bad_entries[i]);
+        CHECK(write_file(at("hand/index.json"), text, (size_t)n));
+        CHECK(rejected("descriptor"));
+    }
+    static const char *const bad_sizes[] = {"-1", "1e99", "\"5\"", "null"};
+    for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++) {
+        char text[512];
+        int n = snprintf(text, sizeof text,
+                         "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" HL_OCI_MANIFEST
+                         "\",\"digest\":\"%s\",\"size\":%s}]}",
+                         hand_digest, bad_sizes[i]);
+        CHECK(write_file(at("hand/index.json"), text, (size_t)n));
+        CHECK(rejected("valid size"));
+    }
+    static const char *const no_index[] = {"", "{", "[]", "{\"schemaVersion\":1,\"manifests\":[]}",
+                                           "{\"schemaVersion\":2,\"manifests\":{}}"};
+    for (size_t i = 0; i < sizeof no_index / sizeof *no_index; i++) {
+        CHECK(write_file(at("hand/index.json"), no_index[i], strlen(no_index[i])));
+        CHECK(rejected("/hand"));
+    }
+    CHECK(truncate(at("hand/index.json"), (4 << 20) + 1) == 0 && rejected("not a file of at most"));
+}
+
+/* Each blob of a good image, with one bit turned, cut by a byte, and gone. */
+static void test_damaged_blobs(void)
+{
+    struct hl_oci_image image;
+    struct hl_oci_verified verified;
+    struct hl_error err;
+    CHECK(!hl_oci_open(at("image"), "latest", &image, &err));
+    for (size_t i = 0; i <= image.n_layers; i++) {
+        const char *digest = i < image.n_layers ? image.layer[i].digest : image.digest;
+        const char *path = at("image/blobs/sha256/%s", digest + 7);
+        HL_CLOSE int fd = open(path, O_RDWR);
+        char byte = 0, bad;
+        CHECK(pread(fd, &byte, 1, 300) == 1);
+        bad = byte ^ 4;
+        CHECK(pwrite(fd, &bad, 1, 300) == 1);
+        CHECK(hl_oci_verify(at("image"), "latest", NULL, &verified, &err) && strstr(err.message, digest) &&
+              strstr(err.message, "damaged"));
+        CHECK(pwrite(fd, &byte, 1, 300) == 1);
+        CHECK(!hl_oci_verify(at("image"), "latest", NULL, &verified, &err));
+        off_t size = lseek(fd, 0, SEEK_END);
+        CHECK(pread(fd, &byte, 1, size - 1) == 1 && !ftruncate(fd, size - 1));
+        CHECK(hl_oci_verify(at("image"), "latest", NULL, &verified, &err) && strstr(err.message, "instead of"));
+        CHECK(pwrite(fd, &byte, 1, size - 1) == 1);
+        CHECK(!rename(path, at("gone")));
+        CHECK(hl_oci_verify(at("image"), "latest", NULL, &verified, &err) && strstr(err.message, strerror(ENOENT)));
+        CHECK(!rename(at("gone"), path));
+    }
+    hl_oci_image_free(&image);
+    /* A damaged blob is mended by writing the image again. */
+    CHECK(!hl_oci_open(at("image"), "latest", &image, &err) && image.n_layers == 4);
+    CHECK(image.n_layers == 4 && !truncate(at("image/blobs/sha256/%s", image.layer[2].digest + 7), 10));
+    hl_oci_image_free(&image);
+    CHECK(!write_image(at("image"), NULL, -1, &image, &err));
+    hl_oci_image_free(&image);
+    CHECK(!hl_oci_verify(at("image"), NULL, NULL, &verified, &err));
+}
+
+/* The longest name needs more than the tar header has room for. */
+static void test_long_name(void)
+{
+    char name[HL_MODEL_NAME_MAX + 2], first[HL_DIGEST_BYTES] = "";
+    struct hl_oci_image image;
+    struct hl_error err;
+    const char *const shards[] = {at("m.hot.001")};
+    struct hl_image_spec spec = {.name = name,
+                                 .head = at("m.hot"),
+                                 .shards = shards,
+                                 .n_shards = 1,
+                                 .runtime = "/proc/self/exe",
+                                 .directory = at("long"),
+                                 .created = -1};
+    memset(name, 'n', sizeof name);
+    name[HL_MODEL_NAME_MAX + 1] = 0;
+    CHECK(hl_image_write(&spec, &image, &err) && count_files(at("long")) == -1);
+    name[HL_MODEL_NAME_MAX] = 0;
+    for (int i = 0; i < 2; i++) {
+        CHECK(!hl_image_write(&spec, &image, &err) && (i == 0 || !strcmp(first, image.digest)));
+        memcpy(first, image.digest, sizeof first);
+        CHECK(image.n_layers == 3 && strstr(image.layer[1].what, name));
+        hl_oci_image_free(&image);
+    }
+}
+
+/* What a log sees; a terminal's bar is for eyes. */
+static void test_progress(void)
+{
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } sizes[] = {
+        {0, "0 B"},        {999, "999 B"},     {1000, "1.00 kB"},   {9994, "9.99 kB"},       {9996, "10.0 kB"},
+        {99960, "100 kB"}, {999499, "999 kB"}, {999500, "1.00 MB"}, {1ull << 31, "2.15 GB"}, {UINT64_MAX, "18.4 EB"}};
+    char text[24];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        CHECK(!strcmp(hl_format_bytes(sizes[i].bytes, text), sizes[i].text));
+    struct hl_progress progress = {.out = fopen(at("log"), "w")};
+    hl_progress_begin(&progress, "work", 4000);
+    for (int i = 0; i < 1000; i++)
+        hl_progress_add(&progress, 4);
+    hl_progress_end(&progress);
+    hl_progress_end(&progress);
+    hl_progress_begin(&progress, "more", 0);
+    hl_progress_clear(&progress);
+    fclose(progress.out);
+    HL_FREE char *log = read_file(at("log"));
+    CHECK(log && !strncmp(log, "work: 4.00 kB\nwork: done, 4.00 kB in 0.0 s, ", 44));
+    CHECK(log && strlen(log) > 5 && !strcmp(log + strlen(log) - 5, "more\n"));
+    hl_progress_begin(NULL, "nothing", 1);
+    hl_progress_add(NULL, 1);
+    hl_progress_end(NULL);
+    hl_progress_clear(NULL);
+}
+
+int main(void)
+{
+    snprintf(scratch, sizeof scratch, "%s/oci-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    if (!mkdtemp(scratch) || !make_model()) {
+        fprintf(stderr, "cannot write to %s\n", scratch);
+        return 1;
+    }
+    test_names();
+    test_written_image();
+    test_archives();
+    test_determinism();
+    test_tags();
+    test_refusals();
+    test_full_disk();
+    test_foreign_documents();
+    test_foreign_indexes();
+    test_damaged_blobs();
+    test_long_name();
+    test_progress();
+    char command[640];
+    snprintf(command, sizeof command, "rm -rf '%s'", scratch);
+    CHECK(system(command) == 0);
+    printf("%u passed, %u failed\n", passed, failed);
+    return failed != 0;
+}
