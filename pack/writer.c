@@ -84,6 +84,15 @@ struct output {
     int fd;
 };
 
+/* Takes the lock of a file that we have opened. Whoever held it before may meanwhile have given the file its final
+ * name, or removed it: then it is not ours to write. */
+static bool lock_output(const struct output *out)
+{
+    struct stat held, named;
+    return flock(out->fd, LOCK_EX | LOCK_NB) == 0 && fstat(out->fd, &held) == 0 && stat(out->part, &named) == 0 &&
+           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
 /* `index` HL_NONE is the head. */
 static int open_output(const char *path, uint32_t index, struct output *out, struct hl_error *err)
 {
@@ -99,7 +108,7 @@ static int open_output(const char *path, uint32_t index, struct output *out, str
     out->fd = open(out->part, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (out->fd < 0)
         return hl_fail(err, "%s: cannot be created: %s", out->part, strerror(errno));
-    if (flock(out->fd, LOCK_EX | LOCK_NB) < 0) {
+    if (!lock_output(out)) {
         int result = hl_fail(err, "%s: another process is writing it", out->part);
         close(out->fd);
         out->fd = -1;
@@ -359,17 +368,6 @@ static int write_head(const struct hl_write *write, struct hl_header *header, co
 
 /* ---- all ---- */
 
-static int sync_and_rename(struct output *outputs, uint32_t n, struct hl_error *err)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (fsync(outputs[i].fd) < 0)
-            return hl_fail(err, "%s: cannot be synced: %s", outputs[i].part, strerror(errno));
-    for (uint32_t i = 0; i < n; i++)
-        if (rename(outputs[i].part, outputs[i].path) < 0)
-            return hl_fail(err, "%s: cannot be renamed: %s", outputs[i].part, strerror(errno));
-    return sync_folder_of(outputs[0].path, err);
-}
-
 static void remove_stale_shards(const char *path, uint32_t n_shards)
 {
     char name[HL_PATH_BYTES];
@@ -379,7 +377,22 @@ static void remove_stale_shards(const char *path, uint32_t n_shards)
             break;
 }
 
-/* outputs: the shards, then the head. */
+/* outputs: the shards, then the head. When the head has its name, so may the next writer begin: all else comes before.
+ */
+static int sync_and_rename(struct output *outputs, uint32_t n_shards, struct hl_error *err)
+{
+    for (uint32_t i = 0; i <= n_shards; i++)
+        if (fsync(outputs[i].fd) < 0)
+            return hl_fail(err, "%s: cannot be synced: %s", outputs[i].part, strerror(errno));
+    for (uint32_t i = 0; i <= n_shards; i++) {
+        if (i == n_shards)
+            remove_stale_shards(outputs[i].path, n_shards);
+        if (rename(outputs[i].part, outputs[i].path) < 0)
+            return hl_fail(err, "%s: cannot be renamed: %s", outputs[i].part, strerror(errno));
+    }
+    return sync_folder_of(outputs[0].path, err);
+}
+
 static int write_files(const struct hl_write *write, struct hl_header *header, struct output *outputs,
                        struct hl_error *err)
 {
@@ -391,7 +404,7 @@ static int write_files(const struct hl_write *write, struct hl_header *header, s
             return -1;
     if (write_weights(&stream) < 0 || write_head(write, header, &outputs[header->n_shards], err) < 0)
         return -1;
-    return sync_and_rename(outputs, header->n_shards + 1, err);
+    return sync_and_rename(outputs, header->n_shards, err);
 }
 
 int hl_write_hot(const struct hl_write *write, struct hl_written *out, struct hl_error *err)
@@ -419,7 +432,6 @@ int hl_write_hot(const struct hl_write *write, struct hl_written *out, struct hl
         return -1;
     }
     hl_progress_end(write->progress);
-    remove_stale_shards(write->path, header->n_shards);
     *out = (struct hl_written){header->head_bytes, header->weight_bytes, header->n_shards};
     return 0;
 }

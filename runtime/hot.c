@@ -165,7 +165,7 @@ static int open_sections(struct hl_hot *hot, struct hl_error *err)
 
 static int map_head(struct hl_hot *hot, struct hl_error *err)
 {
-    HL_CLOSE int fd = open(hot->path, O_RDONLY | O_CLOEXEC);
+    HL_CLOSE int fd = open(hot->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return hl_fail(err, "cannot be opened: %s", strerror(errno));
@@ -214,7 +214,7 @@ static int open_shard(const struct hl_hot *hot, uint32_t index, char path[HL_PAT
     const struct hl_shard *shard = &hot->header->shard[index];
     if (hl_hot_shard_path(hot->path, index, path, err) < 0)
         return -1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (fd < 0)
         return hl_fail(err, "%s: shard %u of %u cannot be opened: %s", path, index + 1, hot->header->n_shards,

@@ -49,15 +49,22 @@ int hl_program_open(const void *section, uint64_t bytes, const struct hl_tensor 
     return 0;
 }
 
+/* Printable ASCII, for names appear in messages and listings; zeros fill the rest. */
+static bool is_name(const char name[HL_NAME_BYTES])
+{
+    size_t n = strnlen(name, HL_NAME_BYTES);
+    bool good = n > 0 && n < HL_NAME_BYTES;
+    for (size_t i = 0; i < HL_NAME_BYTES; i++)
+        good = good && (i < n ? name[i] > ' ' && name[i] <= '~' : name[i] == 0);
+    return good;
+}
+
 static int check_tensor(const struct hl_tensor *tensor, uint32_t index, uint64_t weight_bytes, struct hl_error *err)
 {
     uint64_t bytes;
-    const char *end = memchr(tensor->name, 0, sizeof tensor->name);
-    if (!end)
-        return hl_fail(err, "tensor %u: name has no end", index);
-    for (const char *rest = end; rest < tensor->name + sizeof tensor->name; rest++)
-        if (*rest)
-            return hl_fail(err, "tensor %u (%s): name is not padded with zeros", index, tensor->name);
+    if (!is_name(tensor->name))
+        return hl_fail(err, "tensor %u: name is not printable ASCII of 1 to %u characters, padded with zeros", index,
+                       HL_NAME_BYTES - 1);
     if (tensor->type >= HL_TYPE_COUNT)
         return hl_fail(err, "tensor %u (%s): type %u is unknown", index, tensor->name, tensor->type);
     if (tensor->reserved)

@@ -51,7 +51,7 @@ static const struct hl_type_traits hl_type_traits[HL_TYPE_COUNT] = {
 
 /* One row of the tensors section. */
 struct hl_tensor {
-    char name[HL_NAME_BYTES]; /* NUL-padded, at least one NUL: "blocks.3.attn.qkv" */
+    char name[HL_NAME_BYTES]; /* printable ASCII, NUL-padded, at least one NUL: "blocks.3.attn.qkv" */
     uint32_t type;            /* enum hl_type */
     uint32_t reserved;
     uint32_t rows;   /* outputs */

@@ -26,7 +26,7 @@ __attribute__((format(printf, 4, 5))) static inline bool check_that(bool holds, 
     if (check_failed++ < CHECK_SHOWN) {
         va_list args;
         va_start(args, format);
-        fprintf(stderr, "%s:%d: ", file, line);
+        fprintf(stderr, "FAIL %s:%d: ", file, line);
         vfprintf(stderr, format, args);
         fputc('\n', stderr);
         va_end(args);

@@ -27,6 +27,7 @@ static inline const char *scratch_folder(void)
     return folder;
 }
 
+/* The path lasts for seven more calls: keep a copy for longer. */
 static inline const char *in_scratch(const char *name)
 {
     static char path[8][PATH_MAX + 64];
