@@ -127,6 +127,11 @@ exits "generate --temp x" 2 "$hotlayerd" generate --model "$work/m.hot" -p a --t
 exits "generate --ctx too large" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --ctx 1000000
 exits "generate: a prompt longer than the context" 1 "$hotlayerd" generate --model "$work/m.hot" -p 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' --ctx 8
 says "it says so" err 'does not fit in the context of 8'
+cp -r tests/oracle/fixtures/f32-mha "$work/no-bos"
+echo '{"add_bos_token": false}' >"$work/no-bos/tokenizer_config.json"
+exits "pack a model that begins with nothing" 0 "$hotlayer" pack "$work/no-bos" -o "$work/no-bos.hot"
+exits "generate from nothing at all" 1 "$hotlayerd" generate --model "$work/no-bos.hot" -p ''
+says "it says so" err 'the prompt is empty'
 exits "generate --kernels nonsense" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --kernels neon
 exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --device cuda
 
