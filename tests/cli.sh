@@ -121,6 +121,18 @@ exits "generate --seed 2" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 
 holds "another seed gives another text" [ "$(cat "$work/out")" != "$(cat "$work/seed-1")" ]
 exits "generate --json" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 3 --json
 says "generate --json" out '"finish":"length"'
+exits "pack a model that is wild about bytes" 0 "$hotlayer" pack tests/oracle/fixtures/f32-mha -o "$work/wild.hot"
+wild() {
+    exits "generate wildly $*" 0 "$hotlayerd" generate --model "$work/wild.hot" -p a -n 60 --temp 9 --top-p 1 --top-k 0 --seed 3 --kernels scalar "$@"
+}
+wild
+mv "$work/out" "$work/plain"
+wild --json
+mv "$work/out" "$work/json"
+exits "--json has every character, NUL too" 0 python3 -c '
+import json, sys
+text = json.load(open(sys.argv[1]))["text"].encode()
+assert b"\0" in text and text + b"\n" == open(sys.argv[2], "rb").read()' "$work/json" "$work/plain"
 exits "generate without a prompt" 2 "$hotlayerd" generate --model "$work/m.hot"
 exits "generate without a model" 2 "$hotlayerd" generate -p a
 exits "generate --temp x" 2 "$hotlayerd" generate --model "$work/m.hot" -p a --temp x
