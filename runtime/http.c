@@ -290,6 +290,7 @@ void hl_http_close(struct hl_http *http)
 {
     if (!http)
         return;
+    http->socket = NULL; /* evhttp_free() frees it before the connections, whose closing would look at it */
     if (http->server)
         evhttp_free(http->server);
     free(http->connections);
