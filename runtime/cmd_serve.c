@@ -292,7 +292,8 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
 
 /* ---- life ---- */
 
-/* As many connections as there are file descriptors, less a few of our own. */
+/* Half as many connections as there are file descriptors, less a few of our own: libevent closes some only after the
+ * next ones have been accepted. */
 static uint32_t connections_most(void)
 {
     struct rlimit files;
@@ -301,7 +302,7 @@ static uint32_t connections_most(void)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     getrlimit(RLIMIT_NOFILE, &files);
-    return files.rlim_cur > 65536 ? 65536 : files.rlim_cur > 64 ? (uint32_t)files.rlim_cur - 32 : 32;
+    return files.rlim_cur > 131072 ? 65536 : files.rlim_cur > 64 ? (uint32_t)files.rlim_cur / 2 - 16 : 16;
 }
 
 static int open_loop(struct server *server, struct hl_error *err)
