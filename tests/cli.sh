@@ -144,6 +144,12 @@ echo '{"add_bos_token": false}' >"$work/no-bos/tokenizer_config.json"
 exits "pack a model that begins with nothing" 0 "$hotlayer" pack "$work/no-bos" -o "$work/no-bos.hot"
 exits "generate from nothing at all" 1 "$hotlayerd" generate --model "$work/no-bos.hot" -p ''
 says "it says so" err 'the prompt is empty'
+cp -r tests/oracle/fixtures/f32-mha "$work/chat"
+echo '{{ messages }}' >"$work/chat/chat_template.jinja"
+exits "pack a model with a chat template in a file of its own" 0 "$hotlayer" pack "$work/chat" -o "$work/chat.hot"
+exits "generate without --raw" 1 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
+says "it says so" err 'chat template'
+exits "generate with --raw" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --raw
 exits "generate --kernels nonsense" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --kernels neon
 exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --device cuda
 
