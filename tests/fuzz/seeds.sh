@@ -51,7 +51,7 @@ program() {
 }
 
 case $target in
-safetensors) copies '*.safetensors' ;;
+safetensors) copies 'model-*.safetensors' ;; # the small ones
 config) copies config.json ;;
 spm) copies tokenizer.model ;;
 tokenizer_json) copies tokenizer.json ;;
