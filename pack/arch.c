@@ -79,15 +79,35 @@ static int check_plain(const cJSON *config, struct hl_error *err)
     return 0;
 }
 
+/* Part of a head could stay as it is; here all of it turns. */
+static int check_rotated(const cJSON *config, struct hl_error *err)
+{
+    const cJSON *part = cJSON_GetObjectItemCaseSensitive(config, "partial_rotary_factor");
+    if (part && !cJSON_IsNull(part) && !(cJSON_IsNumber(part) && part->valuedouble == 1))
+        return hl_fail(err, "partial_rotary_factor must be 1");
+    return 0;
+}
+
 /* transformers 5 writes rope_theta inside rope_parameters. */
 static int read_rope(const cJSON *config, double *theta, struct hl_error *err)
 {
-    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(config, "rope_parameters");
+    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(config, "rope_parameters"), *item;
+    if (check_rotated(config, err) < 0)
+        return -1;
     if (!parameters || cJSON_IsNull(parameters))
         return real(config, "rope_theta", 10000.0, theta, err);
-    const cJSON *type = cJSON_GetObjectItemCaseSensitive(parameters, "rope_type");
-    if (type && !(cJSON_IsString(type) && strcmp(type->valuestring, "default") == 0))
-        return hl_fail(err, "rope_parameters: rope_type must be \"default\"");
+    if (!cJSON_IsObject(parameters))
+        return hl_fail(err, "rope_parameters is no object");
+    cJSON_ArrayForEach(item, parameters)
+    {
+        if (strcmp(item->string, "rope_type") == 0
+                ? !(cJSON_IsString(item) && strcmp(item->valuestring, "default") == 0)
+                : strcmp(item->string, "rope_theta") != 0 && strcmp(item->string, "partial_rotary_factor") != 0)
+            return hl_fail(err, "rope_parameters: %.80s is set, which is not supported here; rope_type \"default\" is",
+                           item->string);
+    }
+    if (check_rotated(parameters, err) < 0)
+        return hl_error_prefix(err, "rope_parameters");
     return real(parameters, "rope_theta", 10000.0, theta, err);
 }
 

@@ -87,7 +87,7 @@ static bool add_string(cJSON *object, const char *key, const char *value, size_t
 static int add_licence(cJSON *meta, const struct hl_source *source, struct hl_error *err)
 {
     struct hl_view card;
-    if (hl_file_map(source->folder, "README.md", true, &card, err) < 0)
+    if (hl_file_map(source->folder, "README.md", true, &card, err) < 0 || !card.data)
         return 0; /* an unreadable model card is no reason to refuse a model */
     if (!card.data)
         return 0;
@@ -107,8 +107,17 @@ static int add_licence(cJSON *meta, const struct hl_source *source, struct hl_er
     return ok ? 0 : hl_fail(err, "out of memory");
 }
 
+/* In a file of its own, which goes first as in transformers, or in tokenizer_config.json. */
 static int add_template(cJSON *meta, const struct hl_source *source, struct hl_error *err)
 {
+    struct hl_view file;
+    if (hl_file_map(source->folder, "chat_template.jinja", true, &file, err) < 0)
+        return -1;
+    if (file.data) {
+        bool ok = add_string(meta, "template", (const char *)file.data, file.size);
+        hl_file_unmap(&file);
+        return ok ? 0 : hl_fail(err, "out of memory");
+    }
     const cJSON *template = cJSON_GetObjectItemCaseSensitive(source->tokenizer_config, "chat_template");
     if (!template || cJSON_IsNull(template))
         return 0;

@@ -2,8 +2,8 @@
 #include "hotlayer/cleanup.h"
 #include "runtime/commands.h"
 #include "runtime/generate.h"
+#include "runtime/http.h"
 #include <assert.h>
-#include <cjson/cJSON.h>
 #include <getopt.h>
 
 static const char help[] =
@@ -125,7 +125,6 @@ static bool put(struct output *out, const char *piece, size_t n)
     out->text = grown;
     memcpy(out->text + out->n, piece, n);
     out->n += n;
-    out->text[out->n] = 0;
     return true;
 }
 
@@ -147,18 +146,25 @@ static void on_finish(void *context, enum hl_finish reason, const char *rest, si
         out->err = *err;
 }
 
+/* The text may hold any character, NUL too, so it does not go through cJSON's strings. */
 static int print_json(const struct output *out)
 {
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "text", out->text ? out->text : "");
-    cJSON_AddStringToObject(json, "finish", out->reason == HL_FINISH_LENGTH ? "length" : "stop");
-    cJSON_AddNumberToObject(json, "prompt_tokens", out->timings.n_prompt);
-    cJSON_AddNumberToObject(json, "tokens", out->timings.n_decoded);
-    cJSON_AddNumberToObject(json, "prompt_ms", (double)out->timings.prompt_ns / 1e6);
-    cJSON_AddNumberToObject(json, "decode_ms", (double)out->timings.decode_ns / 1e6);
-    HL_FREE char *text = cJSON_PrintUnformatted(json);
-    cJSON_Delete(json);
-    return text && puts(text) != EOF ? 0 : -1;
+    const struct hl_timings *t = &out->timings;
+    struct evbuffer *json = evbuffer_new();
+    if (!json)
+        return -1;
+    evbuffer_add_printf(json, "{\"text\":");
+    hl_json_string(json, out->text ? out->text : "", out->n);
+    evbuffer_add_printf(json,
+                        ",\"finish\":\"%s\",\"prompt_tokens\":%u,\"tokens\":%u,\"prompt_ms\":%.3f,"
+                        "\"decode_ms\":%.3f}\n",
+                        out->reason == HL_FINISH_LENGTH ? "length" : "stop", t->n_prompt, t->n_decoded,
+                        (double)t->prompt_ns / 1e6, (double)t->decode_ns / 1e6);
+    size_t n = evbuffer_get_length(json);
+    const void *line = evbuffer_pullup(json, -1);
+    int result = line && fwrite(line, 1, n, stdout) == n ? 0 : -1;
+    evbuffer_free(json);
+    return result;
 }
 
 static int generate(const struct options *o, const struct hl_model *model, struct hl_engine *engine,

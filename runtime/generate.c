@@ -94,10 +94,8 @@ int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *mod
     }
     g->request = *generate;
     /* A prompt of nothing but the beginning makes the text start here: a dummy space in front is not the text's. */
-    hl_decoder_init(&g->decoder, model->tokenizer,
-                    generate->n_prompt > 1 || (uint32_t)generate->prompt[0] != hl_tokenizer_bos(model->tokenizer)
-                        ? HL_DECODE_CONTINUE
-                        : 0);
+    bool bare = generate->n_prompt == 1 && (uint32_t)generate->prompt[0] == hl_tokenizer_bos(model->tokenizer);
+    hl_decoder_init(&g->decoder, model->tokenizer, bare ? 0 : HL_DECODE_CONTINUE);
     struct hl_request request = {
         .prompt = generate->prompt,
         .n_prompt = generate->n_prompt,

@@ -121,12 +121,35 @@ exits "generate --seed 2" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 
 holds "another seed gives another text" [ "$(cat "$work/out")" != "$(cat "$work/seed-1")" ]
 exits "generate --json" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 3 --json
 says "generate --json" out '"finish":"length"'
+exits "pack a model that is wild about bytes" 0 "$hotlayer" pack tests/oracle/fixtures/f32-mha -o "$work/wild.hot"
+wild() {
+    exits "generate wildly $*" 0 "$hotlayerd" generate --model "$work/wild.hot" -p a -n 60 --temp 9 --top-p 1 --top-k 0 --seed 3 --kernels scalar "$@"
+}
+wild
+mv "$work/out" "$work/plain"
+wild --json
+mv "$work/out" "$work/json"
+exits "--json has every character, NUL too" 0 python3 -c '
+import json, sys
+text = json.load(open(sys.argv[1]))["text"].encode()
+assert b"\0" in text and text + b"\n" == open(sys.argv[2], "rb").read()' "$work/json" "$work/plain"
 exits "generate without a prompt" 2 "$hotlayerd" generate --model "$work/m.hot"
 exits "generate without a model" 2 "$hotlayerd" generate -p a
 exits "generate --temp x" 2 "$hotlayerd" generate --model "$work/m.hot" -p a --temp x
 exits "generate --ctx too large" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --ctx 1000000
 exits "generate: a prompt longer than the context" 1 "$hotlayerd" generate --model "$work/m.hot" -p 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' --ctx 8
 says "it says so" err 'does not fit in the context of 8'
+cp -r tests/oracle/fixtures/f32-mha "$work/no-bos"
+echo '{"add_bos_token": false}' >"$work/no-bos/tokenizer_config.json"
+exits "pack a model that begins with nothing" 0 "$hotlayer" pack "$work/no-bos" -o "$work/no-bos.hot"
+exits "generate from nothing at all" 1 "$hotlayerd" generate --model "$work/no-bos.hot" -p ''
+says "it says so" err 'the prompt is empty'
+cp -r tests/oracle/fixtures/f32-mha "$work/chat"
+echo '{{ messages }}' >"$work/chat/chat_template.jinja"
+exits "pack a model with a chat template in a file of its own" 0 "$hotlayer" pack "$work/chat" -o "$work/chat.hot"
+exits "generate without --raw" 1 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
+says "it says so" err 'chat template'
+exits "generate with --raw" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --raw
 exits "generate --kernels nonsense" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --kernels neon
 exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --device cuda
 
