@@ -67,7 +67,12 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIBRARY)
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
 
-units: $(UNIT:%.c=$(BUILD)/%)
+# Fuzz targets that only run the files they are given (tests/fuzz/replay.sh), for every compiler.
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/main.o $(LIBRARY)
+	@echo '  LINK  $@'
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
+
+units: $(UNIT:%.c=$(BUILD)/%) $(FUZZ:tests/fuzz/fuzz_%.c=$(BUILD)/tests/fuzz/replay_%)
 
 # Unit tests and command-line tests with what is built; tests/run.sh adds the installation of packages and the containers.
 test: all units
@@ -84,9 +89,9 @@ bench: all $(BENCH:%.c=$(BUILD)/%)
 
 # Each fuzz target for FUZZ_SECONDS, one after another; tests/fuzz/README.md says how to look at a finding.
 FUZZ_SECONDS ?= 600
-fuzz:
+fuzz: $(BUILD)/hotlayer
 	$(MAKE) BUILD=build-fuzz CC=clang OPTIMIZE=-O1 SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
-	sh tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS)
+	sh tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS) $(BUILD)/hotlayer
 
 fuzz-targets: $(FUZZ:%.c=$(BUILD)/%)
 

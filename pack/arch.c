@@ -10,6 +10,7 @@
 #define MAX_SIZE (1u << 24)
 #define MAX_BLOCKS 1024u
 #define MAX_HEADS 4096u
+#define MAX_HEAD_DIM 4096u
 
 static int count(const cJSON *config, const char *field, uint32_t least, uint32_t most, const uint32_t *otherwise,
                  uint32_t *out, struct hl_error *err)
@@ -127,8 +128,10 @@ static int read_shape(const cJSON *config, struct hl_arch *a, struct hl_error *e
     if ((!explicit_dim || cJSON_IsNull(explicit_dim)) && a->width % a->heads)
         return hl_fail(err, "hidden_size %u is no multiple of num_attention_heads %u, and head_dim is not given",
                        a->width, a->heads);
-    if (count(config, "head_dim", 1, 4096, &head_dim, &a->head_dim, err) < 0)
+    if (count(config, "head_dim", 1, MAX_HEAD_DIM, &head_dim, &a->head_dim, err) < 0)
         return -1;
+    if (a->head_dim > MAX_HEAD_DIM) /* hidden_size / num_attention_heads */
+        return hl_fail(err, "head_dim %u is more than %u", a->head_dim, MAX_HEAD_DIM);
     if (a->head_dim % 2)
         return hl_fail(err, "head_dim %u is odd; rotary embedding needs pairs", a->head_dim);
     if (a->heads % a->kv_heads)

@@ -89,6 +89,8 @@ static int add_licence(cJSON *meta, const struct hl_source *source, struct hl_er
     struct hl_view card;
     if (hl_file_map(source->folder, "README.md", true, &card, err) < 0 || !card.data)
         return 0; /* an unreadable model card is no reason to refuse a model */
+    if (!card.data)
+        return 0;
     const char *at = (const char *)card.data, *end = at + card.size;
     bool inside = card.size > 4 && memcmp(at, "---\n", 4) == 0, ok = true;
     for (at += 4; inside && at < end;) {

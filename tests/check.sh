@@ -42,6 +42,7 @@ for unit in tests/unit/test_*.c; do
     unit=$(basename "$unit" .c)
     suite "$unit" "$build/tests/unit/$unit"
 done
+suite fuzz-cases sh tests/fuzz/replay.sh "$build"
 suite cli sh tests/cli.sh "$build"
 suite golden sh tests/golden.sh "$build"
 suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/

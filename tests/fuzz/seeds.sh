@@ -1,0 +1,67 @@
+#!/bin/sh
+# seeds.sh TARGET DIR HOTLAYER: fills DIR with good inputs for fuzz target TARGET, made of the fixtures of tests/oracle and
+# tests/tokenizer and of models that HOTLAYER packs of them. A target that this script does not know gets none.
+set -eu
+[ $# -eq 3 ] || { echo "usage: $0 TARGET DIR HOTLAYER" >&2; exit 2; }
+target=$1 dir=$2 hotlayer=$3
+tests=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$dir"
+
+# Copies every file of this name, named after its folder.
+# shellcheck disable=SC2231 # the name may be a pattern
+copies() {
+    for file in "$tests"/oracle/fixtures/*/$1 "$tests"/tokenizer/*/$1; do
+        [ -f "$file" ] && cp "$file" "$dir/$(basename "$(dirname "$file")")-$(basename "$file")"
+    done
+    return 0
+}
+
+# Calls "$1 HEAD NAME" for every fixture, packed.
+heads() {
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    for folder in "$tests"/oracle/fixtures/*/; do
+        for quant in keep q8; do
+            "$hotlayer" pack "$folder" -o "$work/m.hot" --quant $quant >/dev/null 2>&1
+            "$1" "$work/m.hot" "$(basename "$folder")-$quant"
+        done
+    done
+}
+
+# number FILE OFFSET BYTES
+number() { od -An -v -j "$2" -N "$3" -t "u$3" "$1" | tr -d ' '; }
+
+# section FILE INDEX: the bytes of a section, found through the header's table (include/hotlayer/layout.h)
+section() {
+    row=$((40 + 24 * $2))
+    tail -c "+$(($(number "$1" $row 8) + 1))" "$1" | head -c "$(number "$1" $((row + 8)) 8)"
+}
+
+head_file() { cp "$1" "$dir/$2"; }
+
+tokenizer_section() { section "$1" 3 >"$dir/$2"; }
+
+# Every table of kernels, zeros and noise as weights, both types of cache.
+program() {
+    for choices in 1 3 7 13 19 23 31; do
+        # shellcheck disable=SC2059 # the format is the bytes
+        { printf "\\$(printf %o "$(number "$1" 32 4)")\\007\\002\\$(printf %o $choices)"; section "$1" 2; section "$1" 1; } \
+            >"$dir/$2-$choices"
+    done
+}
+
+case $target in
+safetensors) copies 'model-*.safetensors' ;; # the small ones
+config) copies config.json ;;
+spm) copies tokenizer.model ;;
+tokenizer_json) copies tokenizer.json ;;
+hot) heads head_file ;;
+program) heads program ;;
+tokenizer_section) heads tokenizer_section ;;
+http_body)
+    printf '{"model":"m","prompt":"why is the sky blue?"}' >"$dir/plain"
+    printf '{"model":"m","prompt":"","keep_alive":"5m","stream":false}' >"$dir/load"
+    printf '{"model":"m","prompt":"\\u00e9\\ud83d\\ude00","raw":true,"system":"s","options":{"temperature":0.5,"top_k":40,%s}}' \
+        '"top_p":0.9,"min_p":0.1,"seed":1,"num_predict":5,"num_ctx":64,"stop":["\n","x"],"repeat_penalty":1.1' >"$dir/all"
+    ;;
+esac
