@@ -52,10 +52,12 @@ mkdir "$work/good"
 "$build/hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/good/m.hot" --shard-size 64K >/dev/null 2>&1
 suite hostile-hot sh tests/hostile/run_hot.sh "$build/hotlayer" "$build/hotlayerd" "$work/good/m.hot"
 suite stories sh tests/stories.sh "$build"
-"$build/hotlayer" pack tests/oracle/fixtures/f32-awkward -o "$work/server.hot" >/dev/null 2>&1 # it talks, and at length
-suite server python3 tests/server.py "$build/hotlayerd" "$work/server.hot"
-[ -z "${HOTLAYER_IMAGE_TESTS:-}" ] ||
-    suite image sh tests/image.sh "$build/hotlayer" "$build/hotlayerd" "$work/good/m.hot"
+"$build/hotlayer" pack examples/demo/model --name demo -o "$work/demo.hot" >/dev/null 2>&1
+suite server python3 tests/server.py "$build/hotlayerd" "$work/demo.hot"
+if [ -n "${HOTLAYER_IMAGE_TESTS:-}" ]; then
+    suite image sh tests/image.sh "$build/hotlayer" "$build/hotlayerd" "$work/demo.hot"
+    suite demo sh tests/demo.sh
+fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
