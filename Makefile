@@ -9,9 +9,10 @@ OPTIMIZE ?= -O3
 
 CFLAGS ?= -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
-# Determinism of results across compilers: no contraction of a * b + c beyond what the source asks for.
+# Determinism of results across compilers: no contraction of a * b + c beyond what the source asks for. And none of this
+# folder's path in the programs: hotlayerd goes into images as it is.
 override CFLAGS += -std=c11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) -ffp-contract=off -fPIE -fstack-protector-strong \
-                   -Iinclude -I. -MMD -MP -pthread
+                   -ffile-prefix-map=$(CURDIR)=. -Iinclude -I. -MMD -MP -pthread
 override LDFLAGS += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed
 ifneq ($(SANITIZE),)
 override CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all

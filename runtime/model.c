@@ -3,11 +3,20 @@
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
+/* Words that appear in messages, in JSON and on terminals as they are. */
+static bool is_plain(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if (*c <= ' ' || *c > '~' || *c == '"' || *c == '\\')
+            return false;
+    return *text;
+}
+
 static int read_text(const cJSON *meta, const char *key, char *out, size_t n, struct hl_error *err)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(meta, key);
-    if (!cJSON_IsString(item) || strlen(item->valuestring) >= n)
-        return hl_fail(err, "meta: %s is missing, or no text of at most %zu bytes", key, n - 1);
+    if (!cJSON_IsString(item) || strlen(item->valuestring) >= n || !is_plain(item->valuestring))
+        return hl_fail(err, "meta: %s is missing, or no word of plain characters, %zu at most", key, n - 1);
     snprintf(out, n, "%s", item->valuestring);
     return 0;
 }

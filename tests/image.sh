@@ -102,6 +102,10 @@ anonymous() {
     ! grep -lF -e "$work" -e "$(hostname)" "$work/image/index.json" "$work/image/blobs/sha256/$blob"
 }
 check "the image's documents tell nothing of this machine" anonymous
+no_paths() {
+    ! grep -rlF -e "$work" -e "$(realpath "$here/..")" "$work/image"
+}
+check "and no layer knows a path of it" no_paths
 
 usage() {
     env "$1" "$hotlayer" image "$model" --runtime "$hotlayerd" -o "$2" "${3:---json}"

@@ -14,6 +14,7 @@ validation can stop. OUTDIR/good is the untouched model.
 The offsets below are those of include/hotlayer/layout.h, tile.h and program.h.
 """
 import copy
+import json
 import os
 import struct
 import sys
@@ -291,6 +292,11 @@ def section_cases(cases):
         ("deep-value", b'{"name": ' + b"[" * 100000),
     ):
         cases.add(f"meta-{name}", "meta", lambda hot, text=text: hot.append_section(META, text))
+    offset, size = cases.good.section(META)
+    meta = json.loads(bytes(cases.good.head[offset : offset + size]))
+    for name, value in (("empty", ""), ("escape", "a\x1b[2J"), ("quote", 'a"b'), ("newline", "a\nb"), ("long", "x" * 129)):
+        text = json.dumps({**meta, "name": value}).encode()
+        cases.add(f"meta-name-{name}", "name", lambda hot, text=text: hot.append_section(META, text))
     for name, byte in (("zeros", b"\0"), ("ones", b"\xff")):
         size = cases.good.section(TOKENIZER)[1]
         cases.add(f"tokenizer-{name}", "tokenizer",
