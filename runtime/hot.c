@@ -214,7 +214,7 @@ static int open_shard(const struct hl_hot *hot, uint32_t index, char path[HL_PAT
     const struct hl_shard *shard = &hot->header->shard[index];
     if (hl_hot_shard_path(hot->path, index, path, err) < 0)
         return -1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (fd < 0)
         return hl_fail(err, "%s: shard %u of %u cannot be opened: %s", path, index + 1, hot->header->n_shards,
