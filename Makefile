@@ -39,7 +39,7 @@ BENCH := $(wildcard bench/*.c)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(KERNELS) $(RUNTIME) $(PACK))
 # What the packer takes of the runtime: the reader, so that `inspect` and `verify` see what the runtime will see.
-READER := $(call objects,$(wildcard runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c))
+READER := $(call objects,$(wildcard runtime/cli.c runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c))
 
 all: $(BUILD)/hotlayer $(BUILD)/hotlayerd
 

@@ -48,7 +48,7 @@ done
 
 echo "== a story, token by token"
 curl -sN "http://127.0.0.1:$port/api/generate" \
-    -d '{"model": "demo", "prompt": "Once upon a time", "options": {"temperature": 0.7, "seed": 4, "num_predict": 200}}' |
+    -d '{"model": "demo", "prompt": "Once upon a time", "options": {"temperature": 0.5, "seed": 1}}' |
     python3 -u -c '
 import json, sys
 

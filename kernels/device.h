@@ -38,7 +38,7 @@ struct hl_device_config {
     uint32_t max_outputs;   /* per step */
     uint32_t kv_pages;      /* pages in the pool */
     enum hl_kv_type kv_type;
-    uint32_t threads;    /* CPU; 0: one per available core */
+    uint32_t threads;    /* CPU; 0: one per available core, fewer for a model of a few MiB */
     const char *kernels; /* CPU: "scalar", "avx2", "avx512"; NULL: the best that the processor has */
 };
 

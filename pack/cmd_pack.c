@@ -22,8 +22,8 @@ static const char help[] = "usage: hotlayer pack FOLDER -o MODEL.hot [OPTIONS]\n
                            "  -h, --help\n"
                            "\n"
                            "examples:\n"
-                           "  hotlayer pack ./Llama-3.2-1B -o llama.hot\n"
-                           "  hotlayer pack ./Llama-3.2-1B -o llama.hot --quant q8 --name llama3.2\n";
+                           "  hotlayer pack ./Llama-2-7b-hf -o llama.hot\n"
+                           "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2\n";
 
 struct options {
     const char *source, *output, *name;
@@ -48,16 +48,6 @@ static int parse_size(const char *text, uint64_t *out, struct hl_error *err)
         end += strlen(end);
     if (!isdigit((unsigned char)*text) || errno || *end || !hl_mul(number, factor, out))
         return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is no size; write it as 512M or 1G", text);
-    return 0;
-}
-
-static int parse_threads(const char *text, uint32_t *out, struct hl_error *err)
-{
-    char *end;
-    unsigned long number = strtoul(text, &end, 10);
-    if (!isdigit((unsigned char)*text) || *end || number == 0 || number > 1024)
-        return hl_fail_as(err, HL_ERROR_USAGE, "--threads must be 1 to 1024, not '%s'", text);
-    *out = (uint32_t)number;
     return 0;
 }
 
@@ -97,7 +87,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             result = parse_size(optarg, &o->shard_bytes, err);
             break;
         case 't':
-            result = parse_threads(optarg, &o->threads, err);
+            result = hl_parse_count("--threads", optarg, 1, 1024, &o->threads, err);
             break;
         case 'j':
             o->json = true;

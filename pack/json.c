@@ -2,6 +2,15 @@
 #include "pack/json.h"
 #include <math.h>
 
+/* cJSON makes 64 bytes of each value: what "[0,0,0,..." would become is bounded here. */
+static bool has_too_many_values(struct hl_view text)
+{
+    size_t values = 0;
+    for (size_t i = 0; i < text.size; i++)
+        values += text.data[i] == ',' || text.data[i] == '[' || text.data[i] == '{';
+    return values > HL_JSON_VALUES;
+}
+
 /* In JSON text a NUL is written \u0000, behind an even number of other backslashes. */
 static bool has_nul(struct hl_view text)
 {
@@ -26,6 +35,8 @@ int hl_json_parse(struct hl_view text, const char *what, cJSON **out, struct hl_
         return hl_fail(err, "%s: %zu bytes of JSON are more than the %u that are read", what, text.size, HL_JSON_LIMIT);
     if (has_nul(text))
         return hl_fail(err, "%s: contains a NUL character, which is not supported", what);
+    if (has_too_many_values(text))
+        return hl_fail(err, "%s: more than %u values of JSON are not read", what, HL_JSON_VALUES);
     HL_JSON cJSON *json = cJSON_ParseWithLengthOpts(begin, text.size, &end, 0);
     if (!json)
         return hl_fail(err, "%s: broken JSON near byte %td; was the file cut short?", what, end ? end - begin : 0);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #define HL_JSON_LIMIT (64u << 20) /* no JSON document that we read is larger */
+#define HL_JSON_VALUES (4u << 20) /* nor has more values; the largest vocabularies have 2 million */
 
 static inline void hl_json_release(cJSON **json)
 {

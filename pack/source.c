@@ -113,10 +113,16 @@ static int sort_tensors(struct hl_source *source, struct hl_error *err)
     return 0;
 }
 
+/* Where both are there, the single file counts, as for transformers. */
 static int open_tensors(struct hl_source *source, struct hl_error *err)
 {
+    struct hl_view single;
     cJSON *index = NULL;
-    if (read_json(source->folder, INDEX, true, &index, err) < 0) {
+    if (hl_file_map(source->folder, SINGLE, true, &single, err) < 0)
+        return -1;
+    bool indexed = !single.data;
+    hl_file_unmap(&single);
+    if (indexed && read_json(source->folder, INDEX, true, &index, err) < 0) {
         cJSON_Delete(index);
         return -1;
     }

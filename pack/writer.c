@@ -19,7 +19,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define CHUNK_BYTES (4u << 20)
+#define CHUNK_BYTES (16u << 20)
 
 /* ---- placing ---- */
 
@@ -247,7 +247,7 @@ static int write_tiles(struct stream *s, struct hl_team *team, const struct hl_p
     uint64_t strip_bytes = hl_strip_bytes(tensor->tensor.type, tensor->tensor.cols);
     uint32_t strips = hl_tile_strips(tensor->tensor.rows);
     uint64_t fit = CHUNK_BYTES / strip_bytes;
-    uint32_t at_once = fit < hl_team_size(team) ? hl_team_size(team) : (uint32_t)fit;
+    uint32_t at_once = fit ? (uint32_t)fit : 1;
     at_once = hl_min_u32(at_once, strips);
     size_t row_floats = hl_padded_cols(tensor->tensor.type, tensor->tensor.cols);
     HL_FREE uint8_t *out = malloc(at_once * strip_bytes);

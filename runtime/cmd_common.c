@@ -1,32 +1,6 @@
 /* What the commands share: options of model and engine, and opening both. */
 #include "runtime/commands.h"
-#include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
-
-int hl_parse_count(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *out,
-                   struct hl_error *err)
-{
-    char *end;
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (!isdigit((unsigned char)*text) || *end || errno || number < least || number > most)
-        return hl_fail_as(err, HL_ERROR_USAGE, "%s must be a whole number from %u to %u, not '%s'", option, least, most,
-                          text);
-    *out = (uint32_t)number;
-    return 0;
-}
-
-int hl_parse_real(const char *option, const char *text, double least, double most, float *out, struct hl_error *err)
-{
-    char *end;
-    double number = strtod(text, &end);
-    if (end == text || *end || !(number >= least && number <= most))
-        return hl_fail_as(err, HL_ERROR_USAGE, "%s must be a number from %g to %g, not '%s'", option, least, most,
-                          text);
-    *out = (float)number;
-    return 0;
-}
 
 static int parse_kv(struct hl_common *common, const char *text, struct hl_error *err)
 {

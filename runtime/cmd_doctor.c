@@ -1,10 +1,10 @@
 /* hotlayerd doctor: what this machine can do, and what would stop it. */
 #include "hotlayer/version.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/team.h"
 #include "runtime/commands.h"
 #include <dlfcn.h>
 #include <getopt.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/sysinfo.h>
 
@@ -27,9 +27,8 @@ static void check_cpu(void)
 {
     char text[128];
     const struct hl_kernels *const *available = hl_kernels_available();
-    cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    snprintf(text, sizeof text, "%d core%s, %s kernels", cores, cores == 1 ? "" : "s", available[0]->name);
+    uint32_t cores = hl_team_cores();
+    snprintf(text, sizeof text, "%u core%s, %s kernels", cores, cores == 1 ? "" : "s", available[0]->name);
     line(available[0] == &hl_kernels_scalar ? "slow" : "ok", "cpu", text);
 }
 

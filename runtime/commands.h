@@ -1,9 +1,8 @@
-/* The verbs of `hotlayerd`, one file each. Each gets argv from its own name on and returns the exit status:
- * 0 done, 1 failed, 2 bad usage. Results go to stdout, everything else to stderr. */
+/* The verbs of `hotlayerd`, one file each. */
 #ifndef HL_RUNTIME_COMMANDS_H
 #define HL_RUNTIME_COMMANDS_H
 
-#include "hotlayer/error.h"
+#include "runtime/cli.h"
 #include "runtime/engine.h"
 #include "runtime/model.h"
 #include <stdint.h>
@@ -14,9 +13,6 @@ int hl_cmd_logits(int argc, char **argv);
 int hl_cmd_tokenize(int argc, char **argv);
 int hl_cmd_bench(int argc, char **argv);
 int hl_cmd_doctor(int argc, char **argv);
-
-/* Prints "hotlayerd: message" and, after bad usage, where to read on; returns the exit status. */
-int hl_report(const char *command, const struct hl_error *err);
 
 /* Options that all commands with a model and an engine share. */
 struct hl_common {
@@ -48,18 +44,13 @@ enum {
     "      --model PATH     a .hot file, or a folder that holds one\n"                                                 \
     "      --device NAME    auto (default) or cpu\n"                                                                   \
     "      --load WAY       auto (default) or map: use the weights where they are mapped\n"                            \
-    "      --threads N      default: one per core\n"                                                                   \
+    "      --threads N      default: one per core, fewer for a small model\n"                                          \
     "      --kernels NAME   avx512, avx2 or scalar (default: the best this CPU has)\n"                                 \
     "      --ctx N          positions per sequence (default: the model's, at most 4096)\n"                             \
     "      --kv TYPE        key/value cache in f16 or f32 (default: what suits the weights)\n"
 
 /* Takes one option if it is one of those: 1 taken, 0 not one of them, -1 error. */
 int hl_common_option(struct hl_common *common, int option, const char *value, struct hl_error *err);
-
-/* Whole and decimal numbers in [least, most]; the error names `option`. */
-int hl_parse_count(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *out,
-                   struct hl_error *err);
-int hl_parse_real(const char *option, const char *text, double least, double most, float *out, struct hl_error *err);
 
 /* Opens the model, its weights and the engine; the counterpart closes whatever is open. */
 int hl_common_open(const struct hl_common *common, struct hl_model **model, struct hl_engine **engine,

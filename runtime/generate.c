@@ -12,6 +12,7 @@ struct hl_generation {
     char *held; /* text not given out yet */
     size_t n_held, room;
     bool stopped; /* at a stop text; what follows it is gone */
+    bool starved; /* text was lost for want of memory */
 };
 
 /* The first stop text in what is held: its place, or n_held. */
@@ -61,8 +62,10 @@ static bool on_token(void *context, int32_t token)
     struct hl_generation *g = context;
     char piece[HL_PIECE_MAX];
     size_t n = hl_decoder_push(&g->decoder, token, piece);
-    if (!hold(g, piece, n))
+    if (!hold(g, piece, n)) {
+        g->starved = true;
         return false;
+    }
     size_t stop = find_stop(g);
     g->stopped = stop < g->n_held;
     size_t ready = g->stopped ? stop : g->n_held - suspicious(g);
@@ -77,8 +80,16 @@ static void on_finish(void *context, enum hl_finish reason, const struct hl_timi
 {
     struct hl_generation *g = context;
     char piece[HL_PIECE_MAX];
-    if (g->stopped || !hold(g, piece, hl_decoder_flush(&g->decoder, piece)))
+    struct hl_error starved;
+    if (g->stopped)
         g->n_held = 0;
+    else if (!g->starved)
+        g->starved = !hold(g, piece, hl_decoder_flush(&g->decoder, piece));
+    if (g->starved && reason != HL_FINISH_ERROR) {
+        hl_fail(&starved, "out of memory");
+        err = &starved;
+        reason = HL_FINISH_ERROR;
+    }
     g->request.finish(g->request.context, reason, g->held, g->n_held, timings, err);
     free(g->held);
     free(g);

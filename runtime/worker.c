@@ -38,6 +38,7 @@ struct hl_job {
     int32_t *prompt;
     bool cancel;                      /* guarded by the mutex */
     bool doomed;                      /* the worker's copy of it */
+    bool starved;                     /* the worker's: text was lost for want of memory */
     struct hl_generation *generation; /* the worker's; NULL while it waits */
     struct end end;
     struct news *last;
@@ -91,8 +92,10 @@ static bool on_text(void *context, int32_t token, const char *piece, size_t n)
 {
     struct hl_job *job = context;
     struct news *news = malloc(sizeof *news + n);
-    if (!news)
+    if (!news) {
+        job->starved = true;
         return false;
+    }
     *news = (struct news){.job = job, .token = token, .n = n};
     memcpy(news->text, piece, n);
     tell(job->worker, news);
@@ -122,9 +125,17 @@ static void on_finish(void *context, enum hl_finish reason, const char *rest, si
                       const struct hl_timings *timings, const struct hl_error *err)
 {
     struct hl_job *job = context;
+    struct hl_error starved;
     if (n && (job->end.rest = malloc(n))) {
         memcpy(job->end.rest, rest, n);
         job->end.n = n;
+    } else if (n) {
+        job->starved = true;
+    }
+    if (job->starved && reason != HL_FINISH_ERROR) {
+        hl_fail(&starved, "out of memory");
+        err = &starved;
+        reason = HL_FINISH_ERROR;
     }
     end_job(job, reason, timings, err);
 }

@@ -270,7 +270,7 @@ def test_large_bodies(server):
         pass
     answer = read_all(s)
     check("413: 40 MB in chunks", answer == b"" or b" 413 " in answer.splitlines()[0], answer[:100])
-    refused(server, "a prompt of 20 MB", {"model": server_model, "prompt": "x" * 20_000_000})
+    refused(server, "a prompt of 15 MB", {"model": server_model, "prompt": "x" * 15_000_000})
     s = connect(server)
     s.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * 200_000)
     answer = read_all(s)

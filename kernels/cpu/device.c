@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#define WEIGHTS_PER_THREAD (4u << 20)
+
 struct matrix {
     float *data;
     size_t stride; /* floats from row to row */
@@ -197,6 +199,17 @@ static void cpu_close(struct hl_device *device)
     free(device);
 }
 
+/* A thread pays where a step reads some MiB of weights for it; for less, the barriers cost more than they bring. */
+static uint32_t suitable_threads(const struct hl_device_config *config)
+{
+    uint64_t bytes = 0, cores = hl_team_cores();
+    if (config->threads)
+        return config->threads;
+    for (uint32_t i = 0; i < config->program.n_tensors; i++)
+        bytes += config->program.tensors[i].bytes;
+    return (uint32_t)(1 + bytes / WEIGHTS_PER_THREAD < cores ? 1 + bytes / WEIGHTS_PER_THREAD : cores);
+}
+
 static int cpu_open(const struct hl_device_config *config, struct hl_device **out, struct hl_error *err)
 {
     struct hl_device *device = calloc(1, sizeof *device);
@@ -204,8 +217,8 @@ static int cpu_open(const struct hl_device_config *config, struct hl_device **ou
         return hl_fail(err, "out of memory");
     device->config = *config;
     device->kernels = choose_kernels(config->kernels, err);
-    if (!device->kernels || hl_team_open(config->threads, &device->team, err) < 0 || open_buffers(device, err) < 0 ||
-        open_scratch(device, err) < 0 || open_kv(device, err) < 0) {
+    if (!device->kernels || hl_team_open(suitable_threads(config), &device->team, err) < 0 ||
+        open_buffers(device, err) < 0 || open_scratch(device, err) < 0 || open_kv(device, err) < 0) {
         cpu_close(device);
         return -1;
     }

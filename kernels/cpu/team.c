@@ -82,18 +82,32 @@ static void *member_main(void *argument)
     }
 }
 
-static uint32_t available_cores(void)
+/* What a container's CPU limit amounts to, in whole cores: "max 100000", or "150000 100000" for one and a half. Threads
+ * beyond it would spend the quota on waiting for each other. Where there is no such file, no limit. */
+static uint32_t quota_cores(void)
+{
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+    unsigned long long quota = 0, period = 0;
+    bool limited = file && fscanf(file, "%llu %llu", &quota, &period) == 2 && quota > 0 && period > 0;
+    if (file)
+        fclose(file);
+    if (!limited || quota / period >= UINT32_MAX)
+        return UINT32_MAX;
+    return quota < period ? 1 : (uint32_t)(quota / period);
+}
+
+uint32_t hl_team_cores(void)
 {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        return (uint32_t)CPU_COUNT(&set);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores > 0 ? (uint32_t)cores : 1;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        cores = CPU_COUNT(&set);
+    return hl_min_u32(cores > 0 ? (uint32_t)cores : 1, quota_cores());
 }
 
 int hl_team_open(uint32_t threads, struct hl_team **out, struct hl_error *err)
 {
-    uint32_t cores = available_cores(), size = threads ? threads : cores;
+    uint32_t cores = hl_team_cores(), size = threads ? threads : cores;
     if (size > 1024)
         return hl_fail(err, "%u threads are too many: at most 1024", size);
     struct hl_team *team = calloc(1, sizeof *team + (size - 1) * sizeof team->member[0]);

@@ -7,6 +7,9 @@
 
 struct hl_team;
 
+/* Cores that this process may use: its affinity, and a container's CPU limit. */
+uint32_t hl_team_cores(void);
+
 /* `threads` in all, the caller of hl_team_run() being one of them; 0: one per core that this process may use. */
 int hl_team_open(uint32_t threads, struct hl_team **out, struct hl_error *err);
 void hl_team_close(struct hl_team *team);

@@ -80,8 +80,8 @@ typedef void operation(void *context, struct hl_share share);
 static inline void run_shares(const char *what, operation *run, void *context, uint32_t count, struct matrix *out)
 {
     size_t n = (size_t)out->rows * out->cols, written = 0, twice = 0;
-    HL_FREE float *result = malloc(n * sizeof *result);
-    HL_FREE bool *seen = calloc(n, sizeof *seen);
+    HL_FREE float *result = malloc((n + 1) * sizeof *result);
+    HL_FREE bool *seen = calloc(n + 1, sizeof *seen);
     bool margins = true;
     for (uint32_t share = 0; share < count; share++) {
         matrix_blank(out);
