@@ -18,47 +18,32 @@ static inline uint32_t word_at(uint32_t i)
     return i / 4 + 4 * (i % 4 / 2);
 }
 
-static void prepare_f32(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_f32(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
-        for (uint32_t tile = 0; tile < tiles; tile++) {
-            float x[8], *to = (float *)(void *)hl_linear_scratch(linear, t) + 16 * tile;
-            hl_linear_columns(x, linear, t, 8 * tile, 8);
-            for (uint32_t i = 0; i < 16; i++)
-                to[i] = x[word_at(i)];
-        }
+    float x[8], *to = (float *)(void *)hl_linear_scratch(linear, token) + 16 * tile;
+    hl_linear_columns(x, linear, token, 8 * tile, 8);
+    for (uint32_t i = 0; i < 16; i++)
+        to[i] = x[word_at(i)];
 }
 
 /* Four vectors a tile: for f16 the floats in the order of the halves; for bf16, per half, the even columns, then the
  * odd. */
-static void prepare_f16(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_f16(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
-        for (uint32_t tile = 0; tile < tiles; tile++) {
-            float x[16], *to = (float *)(void *)hl_linear_scratch(linear, t) + 32 * tile;
-            hl_linear_columns(x, linear, t, 16 * tile, 16);
-            for (uint32_t i = 0; i < 32; i++)
-                to[i] = x[2 * word_at(i / 2) + i % 2];
-        }
+    float x[16], *to = (float *)(void *)hl_linear_scratch(linear, token) + 32 * tile;
+    hl_linear_columns(x, linear, token, 16 * tile, 16);
+    for (uint32_t i = 0; i < 32; i++)
+        to[i] = x[2 * word_at(i / 2) + i % 2];
 }
 
-static void prepare_bf16(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_bf16(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
-        for (uint32_t tile = 0; tile < tiles; tile++) {
-            float x[16], *to = (float *)(void *)hl_linear_scratch(linear, t) + 32 * tile;
-            hl_linear_columns(x, linear, t, 16 * tile, 16);
-            for (uint32_t i = 0; i < 32; i++) {
-                uint32_t place = 8 * (i / 16) + i % 8, odd = i / 8 % 2;
-                to[i] = hl_bf16_to_f32(hl_f32_to_bf16(x[2 * word_at(place) + odd]));
-            }
-        }
+    float x[16], *to = (float *)(void *)hl_linear_scratch(linear, token) + 32 * tile;
+    hl_linear_columns(x, linear, token, 16 * tile, 16);
+    for (uint32_t i = 0; i < 32; i++) {
+        uint32_t place = 8 * (i / 16) + i % 8, odd = i / 8 % 2;
+        to[i] = hl_bf16_to_f32(hl_f32_to_bf16(x[2 * word_at(place) + odd]));
+    }
 }
 
 /* One block of 32 columns beside q8. */
@@ -70,22 +55,15 @@ struct q8_block {
 
 static_assert(sizeof(struct q8_block) == 96, "fits the scratch of 32 columns");
 
-static void prepare_q8(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_q8(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
-        for (uint32_t tile = 0; tile < tiles; tile++) {
-            struct q8_block *block = (struct q8_block *)(void *)hl_linear_scratch(linear, t) + tile;
-            float x[32], most = 0;
-            hl_linear_columns(x, linear, t, 32 * tile, 32);
-            for (uint32_t i = 0; i < 32; i++)
-                most = fmaxf(most, fabsf(x[i]));
-            float inverse = most > 0 ? 127.0f / most : 0;
-            for (uint32_t i = 0; i < 64; i++)
-                block->values[i] = (int8_t)lrintf(x[4 * word_at(i / 4) + i % 4] * inverse);
-            block->scale = most / 127.0f;
-        }
+    struct q8_block *block = (struct q8_block *)(void *)hl_linear_scratch(linear, token) + tile;
+    float x[32];
+    int8_t values[32];
+    hl_linear_columns(x, linear, token, 32 * tile, 32);
+    block->scale = hl_linear_q8(x, values);
+    for (uint32_t i = 0; i < 64; i++)
+        block->values[i] = values[4 * word_at(i / 4) + i % 4];
 }
 
 /* Folds eight sums, in pairs or in alternation of the rows, to those of row g (low) and row g + 8 (high). */
@@ -107,10 +85,7 @@ static void store_strip(const struct hl_linear *linear, uint32_t token, uint32_t
         rows[g] = two[0];
         rows[g + 8] = two[1];
     }
-    uint32_t first = strip * HL_TILE_ROWS, n = hl_min_u32(HL_TILE_ROWS, linear->rows - first);
-    float *out = linear->out + token * linear->out_stride + first;
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = linear->bias ? rows[i] + linear->bias[first + i] : rows[i];
+    hl_linear_store(linear, token, strip, rows);
 }
 
 static void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *x, __m256 sums[GROUPS])

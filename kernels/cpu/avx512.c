@@ -28,48 +28,33 @@ static void spread_words(uint32_t to[16], const uint32_t words[8])
     }
 }
 
-static void prepare_f32(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_f32(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
-        for (uint32_t tile = 0; tile < tiles; tile++) {
-            float x[8];
-            uint32_t words[8];
-            hl_linear_columns(x, linear, t, 8 * tile, 8);
-            memcpy(words, x, sizeof words);
-            spread_words((uint32_t *)(void *)hl_linear_scratch(linear, t) + 16 * tile, words);
-        }
+    float x[8];
+    uint32_t words[8];
+    hl_linear_columns(x, linear, token, 8 * tile, 8);
+    memcpy(words, x, sizeof words);
+    spread_words((uint32_t *)(void *)hl_linear_scratch(linear, token) + 16 * tile, words);
 }
 
 /* Each word is a pair of columns, and each half of a lane's vector widens to sixteen floats. */
-static void prepare_f16(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_f16(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
-        for (uint32_t tile = 0; tile < tiles; tile++) {
-            float x[16], *to = (float *)(void *)hl_linear_scratch(linear, t) + 32 * tile;
-            hl_linear_columns(x, linear, t, 16 * tile, 16);
-            for (uint32_t j = 0; j < 4; j++)
-                for (uint32_t i = 0; i < 8; i++)
-                    to[8 * j + i] = x[2 * (j + 4 * (i / 4)) + i % 2];
-        }
+    float x[16], *to = (float *)(void *)hl_linear_scratch(linear, token) + 32 * tile;
+    hl_linear_columns(x, linear, token, 16 * tile, 16);
+    for (uint32_t j = 0; j < 4; j++)
+        for (uint32_t i = 0; i < 8; i++)
+            to[8 * j + i] = x[2 * (j + 4 * (i / 4)) + i % 2];
 }
 
-static void prepare_bf16(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_bf16(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
-        for (uint32_t tile = 0; tile < tiles; tile++) {
-            float x[16];
-            uint32_t words[8];
-            hl_linear_columns(x, linear, t, 16 * tile, 16);
-            for (uint32_t w = 0; w < 8; w++)
-                words[w] = hl_f32_to_bf16(x[2 * w]) | (uint32_t)hl_f32_to_bf16(x[2 * w + 1]) << 16;
-            spread_words((uint32_t *)(void *)hl_linear_scratch(linear, t) + 16 * tile, words);
-        }
+    float x[16];
+    uint32_t words[8];
+    hl_linear_columns(x, linear, token, 16 * tile, 16);
+    for (uint32_t w = 0; w < 8; w++)
+        words[w] = hl_f32_to_bf16(x[2 * w]) | (uint32_t)hl_f32_to_bf16(x[2 * w + 1]) << 16;
+    spread_words((uint32_t *)(void *)hl_linear_scratch(linear, token) + 16 * tile, words);
 }
 
 /* One block of 32 columns beside q8. */
@@ -82,34 +67,21 @@ struct q8_block {
 
 static_assert(sizeof(struct q8_block) == 192, "fits the scratch of 32 columns");
 
-static void prepare_q8(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_q8(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
-        for (uint32_t tile = 0; tile < tiles; tile++) {
-            struct q8_block *block = (struct q8_block *)(void *)hl_linear_scratch(linear, t) + tile;
-            float x[32], most = 0;
-            hl_linear_columns(x, linear, t, 32 * tile, 32);
-            for (uint32_t i = 0; i < 32; i++)
-                most = fmaxf(most, fabsf(x[i]));
-            float inverse = most > 0 ? 127.0f / most : 0;
-            int8_t values[32];
-            uint32_t words[8], starts[8];
-            for (uint32_t w = 0; w < 8; w++) {
-                int32_t sum = 0;
-                for (uint32_t i = 4 * w; i < 4 * w + 4; i++) {
-                    values[i] = (int8_t)lrintf(x[i] * inverse);
-                    sum += values[i];
-                }
-                starts[w] = (uint32_t)(-128 * sum);
-            }
-            // cppcheck-suppress uninitvar ; the loops above fill it
-            memcpy(words, values, sizeof words);
-            spread_words(block->words, words);
-            spread_words((uint32_t *)block->start, starts);
-            block->scale = most / 127.0f;
-        }
+    struct q8_block *block = (struct q8_block *)(void *)hl_linear_scratch(linear, token) + tile;
+    float x[32];
+    int8_t values[32];
+    uint32_t words[8], starts[8];
+    hl_linear_columns(x, linear, token, 32 * tile, 32);
+    block->scale = hl_linear_q8(x, values);
+    for (uint32_t w = 0; w < 8; w++) {
+        const int8_t *four = values + 4 * w;
+        starts[w] = (uint32_t)(-128 * (four[0] + four[1] + four[2] + four[3]));
+    }
+    memcpy(words, values, sizeof words);
+    spread_words(block->words, words);
+    spread_words((uint32_t *)block->start, starts);
 }
 
 /* Folds sixteen sums, in pairs or in alternation of the rows, to those of row g (low) and row g + 8 (high). */
@@ -122,7 +94,6 @@ static inline __m128 fold(__m512 v, int paired)
     return _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
 }
 
-/* Writes the 16 rows of a strip, or those that exist of it. */
 static void store_strip(const struct hl_linear *linear, uint32_t token, uint32_t strip, const __m512 sums[GROUPS],
                         int paired)
 {
@@ -133,10 +104,7 @@ static void store_strip(const struct hl_linear *linear, uint32_t token, uint32_t
         rows[g] = two[0];
         rows[g + 8] = two[1];
     }
-    uint32_t first = strip * HL_TILE_ROWS, n = hl_min_u32(HL_TILE_ROWS, linear->rows - first);
-    float *out = linear->out + token * linear->out_stride + first;
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = linear->bias ? rows[i] + linear->bias[first + i] : rows[i];
+    hl_linear_store(linear, token, strip, rows);
 }
 
 /* The strips below are written once for one and for two tokens: T is a constant where they are inlined. */

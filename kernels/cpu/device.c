@@ -282,7 +282,7 @@ static void run_linear(struct hl_device *device, const struct hl_op *op, struct 
         .out_stride = stride(device, op->linear.out),
         .scratch = device->linear_scratch,
     };
-    device->kernels->prepare[weight->type](&linear, share);
+    hl_linear_prepare(device->kernels, &linear, share);
     hl_team_barrier(device->team);
     device->kernels->linear[weight->type](&linear, share);
 }

@@ -10,6 +10,7 @@
 #include "hotlayer/program.h"
 #include "hotlayer/tile.h"
 #include "kernels/device.h"
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -65,15 +66,49 @@ static inline void hl_linear_columns(float *to, const struct hl_linear *linear, 
         to[i] = 0;
 }
 
+/* A block of activations beside q8: the int8 values, and their scale, which is returned. */
+static inline float hl_linear_q8(const float x[32], int8_t values[32])
+{
+    float most = 0;
+    for (uint32_t i = 0; i < 32; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    float inverse = most > 1e-30f ? 127.0f / most : 0; /* of less the inverse may be infinite */
+    for (uint32_t i = 0; i < 32; i++)
+        values[i] = (int8_t)lrintf(x[i] * inverse);
+    return most / 127.0f;
+}
+
+/* Writes the 16 rows of a strip, or those that exist of it, with their bias. */
+static inline void hl_linear_store(const struct hl_linear *linear, uint32_t token, uint32_t strip,
+                                   const float rows[HL_TILE_ROWS])
+{
+    uint32_t first = strip * HL_TILE_ROWS, n = hl_min_u32(HL_TILE_ROWS, linear->rows - first);
+    float *out = linear->out + token * linear->out_stride + first;
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = linear->bias ? rows[i] + linear->bias[first + i] : rows[i];
+}
+
 struct hl_kernels {
     const char *name;
-    void (*prepare[HL_TYPE_COUNT])(const struct hl_linear *linear, struct hl_share tokens);
+    /* The activations of one token for one tile's columns. */
+    void (*prepare[HL_TYPE_COUNT])(const struct hl_linear *linear, uint32_t token, uint32_t tile);
     void (*linear[HL_TYPE_COUNT])(const struct hl_linear *linear, struct hl_share strips);
     float (*dot)(const float *a, const float *b, uint32_t n);
     void (*axpy)(float *y, float a, const float *x, uint32_t n); /* y += a x */
     void (*f16_load)(float *to, const uint16_t *from, uint32_t n);
     void (*f16_store)(uint16_t *to, const float *from, uint32_t n); /* saturates */
 };
+
+/* Brings the activations of this share's tokens into the form that the table multiplies with. */
+static inline void hl_linear_prepare(const struct hl_kernels *kernels, const struct hl_linear *linear,
+                                     struct hl_share tokens)
+{
+    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
+    hl_share_range(tokens, linear->n, &begin, &end);
+    for (uint32_t token = begin; token < end; token++)
+        for (uint32_t tile = 0; tile < tiles; tile++)
+            kernels->prepare[linear->type](linear, token, tile);
+}
 
 extern const struct hl_kernels hl_kernels_scalar;
 #if defined(__x86_64__)

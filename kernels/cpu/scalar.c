@@ -22,45 +22,25 @@ static float *f32_values(const struct hl_linear *linear, uint32_t token)
     return (float *)(void *)hl_linear_scratch(linear, token);
 }
 
-static void prepare_f32(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_f32(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end;
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
-        memcpy(f32_values(linear, t), linear->in + t * linear->in_stride, linear->cols * sizeof(float));
+    uint32_t width = hl_type_traits[linear->type].tile_cols;
+    hl_linear_columns(f32_values(linear, token) + tile * width, linear, token, tile * width, width);
 }
 
-static void prepare_bf16(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_bf16(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end;
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++) {
-        const float *in = linear->in + t * linear->in_stride;
-        float *to = f32_values(linear, t);
-        for (uint32_t c = 0; c < linear->cols; c++)
-            to[c] = hl_bf16_to_f32(hl_f32_to_bf16(in[c]));
-    }
+    float *x = f32_values(linear, token) + 16 * tile;
+    hl_linear_columns(x, linear, token, 16 * tile, 16);
+    for (uint32_t i = 0; i < 16; i++)
+        x[i] = hl_bf16_to_f32(hl_f32_to_bf16(x[i]));
 }
 
-static void prepare_q8(const struct hl_linear *linear, struct hl_share tokens)
+static void prepare_q8(const struct hl_linear *linear, uint32_t token, uint32_t tile)
 {
-    uint32_t begin, end;
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t t = begin; t < end; t++) {
-        const float *in = linear->in + t * linear->in_stride;
-        int8_t *values = q8_values(linear, t);
-        float *scales = q8_scales(linear, t);
-        for (uint32_t block = 0; block * 32 < linear->cols; block++) {
-            uint32_t n = hl_min_u32(32, linear->cols - block * 32);
-            float most = 0;
-            for (uint32_t i = 0; i < n; i++)
-                most = fmaxf(most, fabsf(in[block * 32 + i]));
-            float inverse = most > 0 ? 127.0f / most : 0;
-            scales[block] = most / 127.0f;
-            for (uint32_t i = 0; i < 32; i++)
-                values[block * 32 + i] = i < n ? (int8_t)lrintf(in[block * 32 + i] * inverse) : 0;
-        }
-    }
+    float x[32];
+    hl_linear_columns(x, linear, token, 32 * tile, 32);
+    q8_scales(linear, token)[tile] = hl_linear_q8(x, q8_values(linear, token) + 32 * tile);
 }
 
 static const uint8_t *tile_of(const struct hl_linear *linear, uint32_t row, uint32_t col)

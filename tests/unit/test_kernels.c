@@ -135,7 +135,7 @@ static void test_linear(const struct hl_kernels *kernels, struct dice *dice)
             c.kernels = kernels;
             uint32_t parts = dice_between(dice, 1, 5);
             for (uint32_t share = 0; share < parts; share++)
-                kernels->prepare[type](&c.linear, (struct hl_share){share, parts});
+                hl_linear_prepare(kernels, &c.linear, (struct hl_share){share, parts});
             run_shares(kernels->name, run_linear, &c, dice_between(dice, 1, 5), &c.out);
             check_linear(&c);
             linear_free(&c);
