@@ -11,6 +11,7 @@
  */
 #include "pack/elf.h"
 #include "hotlayer/cleanup.h"
+#include <assert.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -186,6 +187,7 @@ static int read_object(struct object *object, struct hl_error *err)
     if (view_open(&view))
         return -1;
     Elf64_Ehdr header;
+    assert(view.bytes);
     memcpy(&header, view.bytes, sizeof header);
     if (!is_x86_64(&header))
         return hl_fail(err, "%s: not a 64-bit x86-64 ELF program or library", view.path);

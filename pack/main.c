@@ -1,8 +1,10 @@
 /* hotlayer: the packer's command line. */
 #include "hotlayer/version.h"
 #include "pack/commands.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -32,8 +34,20 @@ static void usage(FILE *to)
     fprintf(to, "\n'hotlayer COMMAND --help' explains one of them, 'hotlayer --version' says which build this is.\n");
 }
 
+/* Where a standard stream is closed, the next file opened would take its number, and get its messages. Reading only, so
+ * that what is written there still fails. */
+static void hold_standard_streams(void)
+{
+    int fd;
+    while ((fd = open("/dev/null", O_RDONLY)) >= 0 && fd <= STDERR_FILENO)
+        ;
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(), which says so */
     if (argc < 2) {
         usage(stderr);

@@ -141,7 +141,7 @@ void hl_oci_layout_close(struct hl_oci_layout *layout)
 int hl_oci_layout_index(const struct hl_oci_layout *layout, cJSON **out, struct hl_error *err)
 {
     HL_FREE char *text = NULL;
-    size_t bytes;
+    size_t bytes = 0;
     if (hl_oci_read_small(layout->root, "index.json", &text, &bytes, err))
         return hl_error_prefix(err, "%s", layout->directory);
     struct hl_view view = {(const uint8_t *)text, bytes};

@@ -7,6 +7,7 @@
 #include "hotlayer/cleanup.h"
 #include "pack/oci_blob.h"
 #include "pack/oci_layout.h"
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -250,6 +251,7 @@ static int read_layers(struct hl_oci_image *image, const cJSON *manifest, const 
                            descriptor.digest);
         if (history && !line)
             return hl_fail(err, "%s: the history tells of fewer layers than there are", image->digest);
+        assert(diff_id); /* `expected` is its text */
         memcpy(layer->digest, descriptor.digest, HL_DIGEST_BYTES);
         layer->bytes = descriptor.bytes;
         copy_text(layer->media_type, sizeof layer->media_type, descriptor.media_type);

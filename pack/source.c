@@ -3,6 +3,7 @@
 #include "hotlayer/cleanup.h"
 #include "pack/files.h"
 #include "pack/json.h"
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 
@@ -53,9 +54,11 @@ static bool is_plain_name(const char *name)
 
 static bool have_file(const struct hl_source *source, const char *name)
 {
-    for (size_t i = 0; i < source->n_files; i++)
+    for (size_t i = 0; i < source->n_files; i++) {
+        assert(source->files[i].name); /* counted when it has one */
         if (strcmp(source->files[i].name, name) == 0)
             return true;
+    }
     return false;
 }
 

@@ -13,7 +13,10 @@ static const char help[] = "usage: hotlayerd doctor [--model PATH]\n"
                            "Says what this machine can do, and what would stop it. Exits with 1 when something would.\n"
                            "\n"
                            "      --model PATH   also check that this model can be served here\n"
-                           "  -h, --help\n";
+                           "  -h, --help\n"
+                           "\n"
+                           "example:\n"
+                           "  hotlayerd doctor --model llama.hot\n";
 
 static void line(const char *mark, const char *what, const char *text)
 {

@@ -163,14 +163,29 @@ static int open_sections(struct hl_hot *hot, struct hl_error *err)
     return check_coverage(hot, err);
 }
 
+/* Opens a regular file. Anything else is refused before it is opened: a FIFO would make open() wait for its writer. The
+ * descriptor, or -1. */
+static int open_file(const char *path, struct stat *st, struct hl_error *err)
+{
+    if (stat(path, st) < 0)
+        return hl_fail(err, "cannot be opened: %s", strerror(errno));
+    if (!S_ISREG(st->st_mode))
+        return hl_fail(err, "no regular file");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return hl_fail(err, "cannot be opened: %s", strerror(errno));
+    if (fstat(fd, st) == 0)
+        return fd;
+    close(fd);
+    return hl_fail(err, "cannot be looked at: %s", strerror(errno));
+}
+
 static int map_head(struct hl_hot *hot, struct hl_error *err)
 {
-    HL_CLOSE int fd = open(hot->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return hl_fail(err, "cannot be opened: %s", strerror(errno));
-    if (!S_ISREG(st.st_mode))
-        return hl_fail(err, "no regular file");
+    HL_CLOSE int fd = open_file(hot->path, &st, err);
+    if (fd < 0)
+        return -1;
     if ((uint64_t)st.st_size < sizeof(struct hl_header))
         return hl_fail(err, "%lld bytes are too few for a .hot file's header of %zu", (long long)st.st_size,
                        sizeof(struct hl_header));
@@ -214,14 +229,13 @@ static int open_shard(const struct hl_hot *hot, uint32_t index, char path[HL_PAT
     const struct hl_shard *shard = &hot->header->shard[index];
     if (hl_hot_shard_path(hot->path, index, path, err) < 0)
         return -1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
+    int fd = open_file(path, &st, err);
     if (fd < 0)
-        return hl_fail(err, "%s: shard %u of %u cannot be opened: %s", path, index + 1, hot->header->n_shards,
-                       strerror(errno));
+        return hl_error_prefix(err, "%s: shard %u of %u", path, index + 1, hot->header->n_shards);
     struct hl_trailer trailer;
     int result = 0;
-    if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != shard->bytes + HL_PAGE_BYTES)
+    if ((uint64_t)st.st_size != shard->bytes + HL_PAGE_BYTES)
         result = hl_fail(err, "%s: the shard has %lld bytes, %s says %" PRIu64, path, (long long)st.st_size, hot->path,
                          shard->bytes + HL_PAGE_BYTES);
     else if (pread(fd, &trailer, sizeof trailer, (off_t)shard->bytes) != (ssize_t)sizeof trailer)

@@ -1,7 +1,9 @@
 /* hotlayerd: the runtime's command line. */
 #include "hotlayer/version.h"
 #include "runtime/commands.h"
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -33,8 +35,20 @@ static void usage(FILE *to)
     fprintf(to, "\n'hotlayerd COMMAND --help' explains one of them, 'hotlayerd --version' says which build this is.\n");
 }
 
+/* Where a standard stream is closed, the next file opened would take its number, and get its messages. Reading only, so
+ * that what is written there still fails. */
+static void hold_standard_streams(void)
+{
+    int fd;
+    while ((fd = open("/dev/null", O_RDONLY)) >= 0 && fd <= STDERR_FILENO)
+        ;
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe or connection is an error of write(), which is handled */
     if (argc < 2) {
         usage(stderr);

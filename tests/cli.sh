@@ -64,6 +64,7 @@ for command in pack image inspect verify; do
 done
 for command in serve generate logits tokenize bench doctor; do
     exits "hotlayerd $command --help" 0 "$hotlayerd" $command --help
+    says "hotlayerd $command --help shows examples" out '^examples\?:'
     exits "hotlayerd $command --nonsense" 2 "$hotlayerd" $command --nonsense
     says "hotlayerd $command points to its help" err "hotlayerd $command --help"
 done
@@ -169,6 +170,9 @@ exits "bench" 0 "$hotlayerd" bench --model "$work/m.hot" -p 16 -n 4 -b 2 --json
 says "bench" out '"decode_tokens_per_second":[0-9]'
 exits "doctor" 0 "$hotlayerd" doctor --model "$work/m.hot"
 says "doctor" out '^ok *model'
+# shellcheck disable=SC2016 # the inner shell's
+exits "with stderr closed" 1 sh -c 'exec "$0" doctor --model /proc/self/fd/2 2>&-' "$hotlayerd"
+says "no file of ours takes its number" out '/proc/self/fd/2: no regular file'
 exits "doctor with a broken model" 1 "$hotlayerd" doctor --model "$work/m.hot.001"
 
 echo "$passed passed, $failed failed"

@@ -9,6 +9,8 @@ beside HOTLAYERD: whatever it reads, it answers with the letter "a", 65536 posit
 """
 
 import concurrent.futures
+import fcntl
+import glob
 import http.client
 import json
 import os
@@ -498,11 +500,17 @@ def test_early_requests(folder):
     check("a request right after the port is open is answered", status == 200, status)
     check("  and it ends well", server.stop() == 0)
 
-    # A shard that is a pipe keeps the worker waiting until somebody opens the other end.
-    for end in ("a broken shard", "SIGTERM"):
-        path = os.path.join(folder, "pipe.hot")
+    # A lease on the first shard keeps whoever opens it waiting until it is given up.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    for end in ("the weights come", "a broken shard", "SIGTERM"):
+        path = os.path.join(folder, "held.hot")
+        for shard in sorted(glob.glob(MODEL + ".[0-9][0-9][0-9]")):
+            shutil.copy(shard, path + shard[-4:])
         shutil.copy(MODEL, path)
-        os.mkfifo(path + ".001")
+        held = open(path + ".001", "r+b")
+        if end == "a broken shard":
+            held.truncate(4096)
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         server = Server(model=path)
         codes = [ask(server, "GET", p)[0] for p in ("/healthz", "/api/tags", "/readyz")]
         retry = ask(server, "GET", "/readyz")[1]["Retry-After"]
@@ -515,12 +523,18 @@ def test_early_requests(folder):
             time.sleep(0.2)
             server.process.send_signal(signal.SIGTERM)
             check("SIGTERM before the weights", server.end(15) == 0, server.log)
-        else:
-            os.close(os.open(path + ".001", os.O_WRONLY))
+        elif end == "a broken shard":
+            fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             check("weights that cannot be used: exit 1", server.end(15) == 1 and any(
-                l["severity"] == "ERROR" and "pipe.hot" in l["message"] for l in server.log), server.log)
+                l["severity"] == "ERROR" and "held.hot" in l["message"] for l in server.log), server.log)
             waits.close()
-        os.remove(path + ".001")
+        else:
+            fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            check("who came early is answered", b" 200 OK" in waits.recv(4096)[:20])
+            check("after the weights: ready", ask(server, "GET", "/readyz")[0] == 200)
+            waits.close()
+            check("  and it ends well", server.stop() == 0)
+        held.close()
 
 
 def fails(what, status, words, *args, **more):

@@ -212,7 +212,7 @@ def write_model(folder, model, tokenizer):
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / "model.safetensors", {f"model.{name}": p for name, p in model.named_parameters()})
     write_json(folder / "config.json", {**CONFIG, **ids})
-    write_json(folder / "generation_config.json", {**ids, "do_sample": True, "temperature": 0.8, "top_p": 0.95})
+    write_json(folder / "generation_config.json", {**ids, "do_sample": True, "temperature": 0.8, "top_p": 0.9})
     tokenizer.save(str(folder / "tokenizer.json"))
     write_json(folder / "tokenizer_config.json", {
         "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": BOS, "eos_token": EOS,

@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SPINS 4000 /* some ten microseconds */
+#define SPINS 4000 /* some hundred microseconds: a pause takes 20 to 50 ns */
 
 struct member {
     struct hl_team *team;
