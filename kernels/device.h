@@ -18,7 +18,7 @@
 
 enum hl_kv_type {
     HL_KV_F32, /* exact, for reference */
-    HL_KV_F16, /* saturates at 65504 */
+    HL_KV_F16, /* saturates at 65504, a NaN too */
 };
 
 /* A program in memory, with its tensors. Everything is borrowed. */

@@ -38,7 +38,7 @@ int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *opt
     engine->context = options->context ? options->context : hl_min_u32(program->context, HL_CONTEXT_DEFAULT);
     engine->batch = options->batch ? options->batch : HL_BATCH_DEFAULT;
     engine->batch = engine->batch < engine->parallel ? engine->parallel : engine->batch;
-    engine->outputs = options->outputs ? options->outputs : engine->parallel;
+    engine->outputs = options->outputs < engine->parallel ? engine->parallel : options->outputs;
     engine->interface = choose_device(options->device, err);
     int result = engine->interface ? 0 : -1;
     if (result == 0 && engine->context > program->context)

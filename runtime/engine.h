@@ -13,7 +13,7 @@ struct hl_engine_options {
     uint32_t parallel;   /* sequences at once */
     uint32_t context;    /* positions per sequence; 0: the model's, at most HL_CONTEXT_DEFAULT */
     uint32_t batch;      /* tokens per step; 0: HL_BATCH_DEFAULT */
-    uint32_t outputs;    /* logits per step; 0: parallel */
+    uint32_t outputs;    /* logits per step; at least `parallel` */
     enum hl_kv_type kv_type;
 };
 

@@ -26,6 +26,7 @@ struct hl_request {
     uint32_t n_prompt;     /* at least 1 */
     uint32_t n_predict;    /* at least 1; at most this many new tokens; UINT32_MAX: until the context is full */
     struct hl_sampling sampling;
+    /* The callbacks may not add or cancel tasks. */
     /* A new token that is no stop token. Returning false ends the generation with HL_FINISH_STOP. */
     bool (*token)(void *context, int32_t token);
     /* The last call; err is set for HL_FINISH_ERROR. */
