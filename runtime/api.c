@@ -35,10 +35,11 @@ static void reply_text(struct hl_exchange *exchange, const char *type, const cha
     evbuffer_free(body);
 }
 
+/* The very words: health checks of many compose files and start scripts look for them. */
 static void root(void *context, struct hl_exchange *exchange)
 {
     (void)context;
-    reply_text(exchange, "text/plain; charset=utf-8", "hotlayer is running");
+    reply_text(exchange, "text/plain; charset=utf-8", "Ollama is running");
 }
 
 static void version(void *context, struct hl_exchange *exchange)

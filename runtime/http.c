@@ -13,6 +13,7 @@
  * behind its request must not pile up in memory. So a deferred exchange reads on, up to a watermark, with a callback of
  * its own; evhttp puts its callbacks back with the first byte of the reply. */
 #include "runtime/http.h"
+#include "hotlayer/version.h"
 #include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/http_struct.h>
@@ -333,6 +334,7 @@ static void add_headers(struct hl_exchange *exchange, const char *type)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(exchange->request);
     evhttp_add_header(headers, "Content-Type", type);
+    evhttp_add_header(headers, "Server", "hotlayer/" HL_VERSION);
     if (exchange->connection->http->stopping)
         evhttp_add_header(headers, "Connection", "close");
 }

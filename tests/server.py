@@ -86,7 +86,10 @@ def test_small_routes(server):
         c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
         first, second = ask(server, "HEAD", path, connection=c), ask(server, "GET", path, connection=c)
         check("HEAD " + path, first[0] == 200 and not first[2] and second[2] == data, (first, second))
-    check("/ is plain text", ask(server, "GET", "/")[1]["Content-Type"].startswith("text/plain"))
+    _, headers, text = ask(server, "GET", "/")
+    check("/ is plain text", headers["Content-Type"].startswith("text/plain"))
+    check("/ has the words that health checks look for", text == b"Ollama is running", text)
+    check("who serves is said", headers["Server"].startswith("hotlayer/"), headers)
     check("version", re.fullmatch(r"\d+\.\d+\.\d+", json.loads(ask(server, "GET", "/api/version")[2])["version"]))
     (tag,) = json.loads(ask(server, "GET", "/api/tags")[2])["models"]
     size = os.path.getsize(MODEL)
