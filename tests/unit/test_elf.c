@@ -1,5 +1,6 @@
 /* pack/elf.c against the loader that is running this program, against programs that the compiler makes here, and
  * against damaged ones. */
+#include "check.h"
 #include "hotlayer/cleanup.h"
 #include "pack/elf.h"
 #include <elf.h>
@@ -7,18 +8,6 @@
 #include <limits.h>
 #include <link.h>
 #include <sys/stat.h>
-
-static unsigned passed, failed;
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (condition) {                                                                                               \
-            passed++;                                                                                                  \
-        } else {                                                                                                       \
-            failed++;                                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-        }                                                                                                              \
-    } while (0)
 
 static char scratch[1024];
 
@@ -235,6 +224,5 @@ int main(void)
     test_messages();
     test_damage();
     shell("rm -rf '%s'", scratch);
-    printf("%u passed, %u failed\n", passed, failed);
-    return failed != 0;
+    return check_summary();
 }

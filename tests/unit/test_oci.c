@@ -1,4 +1,5 @@
 /* pack/oci_*.c: names, images written and read back, what a failure leaves behind, and layouts that a stranger made. */
+#include "check.h"
 #include "hotlayer/cleanup.h"
 #include "pack/oci.h"
 #include "pack/oci_blob.h"
@@ -12,18 +13,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
-
-static unsigned passed, failed;
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (condition) {                                                                                               \
-            passed++;                                                                                                  \
-        } else {                                                                                                       \
-            failed++;                                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-        }                                                                                                              \
-    } while (0)
 
 static char scratch[512];
 
@@ -614,6 +603,5 @@ int main(void)
     char command[640];
     snprintf(command, sizeof command, "rm -rf '%s'", scratch);
     CHECK(system(command) == 0);
-    printf("%u passed, %u failed\n", passed, failed);
-    return failed != 0;
+    return check_summary();
 }

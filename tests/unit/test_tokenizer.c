@@ -1,23 +1,10 @@
 /* The tokenizer, packer and runtime together: the cases of the reference libraries, files that must be refused, forged
  * sections. Runs from the repository's root. */
+#include "check.h"
 #include "hotlayer/cleanup.h"
 #include "pack/tokenizer.h"
 #include "runtime/tokenizer.h"
 #include "runtime/tokenizer_tables.h"
-
-static unsigned passed, failed;
-
-#define CHECK(condition, ...)                                                                                          \
-    do {                                                                                                               \
-        if (condition) {                                                                                               \
-            passed++;                                                                                                  \
-        } else {                                                                                                       \
-            failed++;                                                                                                  \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);                                                     \
-            printf(__VA_ARGS__);                                                                                       \
-            printf("\n");                                                                                              \
-        }                                                                                                              \
-    } while (0)
 
 static void release_bytes(struct hl_bytes *bytes)
 {
@@ -38,7 +25,7 @@ static struct hl_bytes read_whole(const char *path)
     HL_FCLOSE FILE *file = fopen(path, "rb");
     if (file && out.data)
         out.size = fread(out.data, 1, (1 << 20) - 1, file);
-    CHECK(out.size > 0, "%s cannot be read", path);
+    CHECK_SAY(out.size > 0, "%s cannot be read", path);
     return out;
 }
 
@@ -88,7 +75,7 @@ static void check_case(const struct hl_tokenizer *t, const char *name, unsigned 
     for (int i = 0; i < 4; i++)
         field[i] = strsep(&line, "\t");
     if (!field[3]) {
-        CHECK(false, "%s case %u is cut short", name, number);
+        CHECK_SAY(false, "%s case %u is cut short", name, number);
         return;
     }
     size_t n_want = parse_ids(field[2], want, sizeof want / sizeof *want), n_text = unhex(field[3]), n_got = 0;
@@ -96,14 +83,14 @@ static void check_case(const struct hl_tokenizer *t, const char *name, unsigned 
         HL_FREE int32_t *got = NULL;
         unsigned flags = (unsigned)strtoul(field[0], NULL, 10);
         int rc = hl_tokenizer_encode(t, field[1], unhex(field[1]), flags, &got, &n_got, &err);
-        CHECK(!rc, "%s case %u: %s", name, number, err.message);
-        CHECK(n_got == n_want && (!n_got || !memcmp(got, want, n_got * sizeof *got)), "%s case %u: %zu ids, not %zu",
-              name, number, n_got, n_want);
+        CHECK_SAY(!rc, "%s case %u: %s", name, number, err.message);
+        CHECK_SAY(n_got == n_want && (!n_got || !memcmp(got, want, n_got * sizeof *got)),
+                  "%s case %u: %zu ids, not %zu", name, number, n_got, n_want);
     }
     BYTES text = {0};
-    CHECK(decode(t, want, n_want, 0, &text), "%s case %u: a piece splits a character", name, number);
-    CHECK(text.size == n_text && !memcmp(text.data, field[3], n_text), "%s case %u: decodes to '%.*s'", name, number,
-          (int)text.size, (char *)text.data);
+    CHECK_SAY(decode(t, want, n_want, 0, &text), "%s case %u: a piece splits a character", name, number);
+    CHECK_SAY(text.size == n_text && !memcmp(text.data, field[3], n_text), "%s case %u: decodes to '%.*s'", name,
+              number, (int)text.size, (char *)text.data);
 }
 
 static void test_cases(const char *name, uint32_t rows, unsigned least)
@@ -117,18 +104,18 @@ static void test_cases(const char *name, uint32_t rows, unsigned least)
     unsigned number = 0;
     snprintf(folder, sizeof folder, "tests/tokenizer/%s", name);
     snprintf(path, sizeof path, "%s/cases.tsv", folder);
-    CHECK(!hl_tokenizer_build(folder, rows, &section, &err), "%s", err.message);
-    CHECK(section.data && !hl_tokenizer_open(section.data, section.size, &t, &err), "%s", err.message);
+    CHECK_SAY(!hl_tokenizer_build(folder, rows, &section, &err), "%s", err.message);
+    CHECK_SAY(section.data && !hl_tokenizer_open(section.data, section.size, &t, &err), "%s", err.message);
     HL_FCLOSE FILE *cases = fopen(path, "r");
     while (t && cases && getline(&line, &room, cases) > 0) {
         line[strcspn(line, "\n")] = 0;
         check_case(t, name, ++number, line);
     }
-    CHECK(number >= least, "%s: only %u cases", path, number);
+    CHECK_SAY(number >= least, "%s: only %u cases", path, number);
     BYTES again = {0};
-    CHECK(!hl_tokenizer_build(folder, rows, &again, &err) && section.data && again.size == section.size &&
-              !memcmp(again.data, section.data, again.size),
-          "%s: built twice, the sections differ", name);
+    CHECK_SAY(!hl_tokenizer_build(folder, rows, &again, &err) && section.data && again.size == section.size &&
+                  !memcmp(again.data, section.data, again.size),
+              "%s: built twice, the sections differ", name);
 }
 
 /* A SentencePiece model by hand. */
@@ -178,8 +165,8 @@ static void check_refused(const struct hl_tokenizer_files *files, uint32_t rows,
 {
     struct hl_error err = {0};
     BYTES section = {0};
-    CHECK(hl_tokenizer_build_from(files, rows, &section, &err) == -1, "accepted, though: %s", why);
-    CHECK(strstr(err.message, why), "says '%s', not '%s'", err.message, why);
+    CHECK_SAY(hl_tokenizer_build_from(files, rows, &section, &err) == -1, "accepted, though: %s", why);
+    CHECK_SAY(strstr(err.message, why), "says '%s', not '%s'", err.message, why);
 }
 
 static void test_refused_spm(void)
@@ -256,7 +243,7 @@ static void test_refused_json(void)
     HL_FREE char *changed = calloc(1, json.size + 256);
     for (size_t i = 0; i < sizeof cases / sizeof *cases && changed; i++) {
         const char *at = strstr((char *)json.data, cases[i].part);
-        CHECK(at, "the fixture has no %s", cases[i].part);
+        CHECK_SAY(at, "the fixture has no %s", cases[i].part);
         if (!at)
             continue;
         int before = (int)(at - (char *)json.data);
@@ -288,30 +275,30 @@ static void test_small(void)
     size_t n = 0, n_special = 0;
     if (hl_tokenizer_build_from(&files, 10, &section, &err) ||
         hl_tokenizer_open(section.data, section.size, &t, &err)) {
-        CHECK(false, "%s", err.message);
+        CHECK_SAY(false, "%s", err.message);
         return;
     }
-    CHECK(hl_tokenizer_size(t) == 10 && hl_tokenizer_bos(t) == 1 && hl_tokenizer_eos(t) == HL_NONE, "accessors");
-    CHECK(hl_tokenizer_find(t, "<end>", 5) == 9 && hl_tokenizer_find(t, "<en", 3) == HL_NONE, "find");
-    CHECK(hl_tokenizer_kind(t, 9) == HL_TOKEN_CONTROL && hl_tokenizer_kind(t, 8) == HL_TOKEN_USER, "kinds");
-    CHECK(hl_tokenizer_kind(t, 6) == HL_TOKEN_UNUSED && hl_tokenizer_kind(t, 10) == HL_TOKEN_UNUSED, "holes");
-    CHECK(!hl_tokenizer_text(t, 7, &n) && !hl_tokenizer_text(t, HL_NONE, &n), "the text of a hole");
-    CHECK(!memcmp(hl_tokenizer_text(t, 2, &n), " ", 1) && n == 1, "U+2581 is a space");
-    CHECK(!hl_tokenizer_encode(t, text, strlen("aaba<tool>bb"), 0, &got, &n, &err) && n == 4 &&
-              !memcmp(got, plain, sizeof plain),
-          "%zu ids", n);
-    CHECK(!hl_tokenizer_encode(t, text, strlen(text), HL_ENCODE_BOS | HL_ENCODE_SPECIAL, &got_special, &n_special,
-                               &err) &&
-              n_special == 7 && !memcmp(got_special, special, sizeof special),
-          "%zu ids", n_special);
+    CHECK_SAY(hl_tokenizer_size(t) == 10 && hl_tokenizer_bos(t) == 1 && hl_tokenizer_eos(t) == HL_NONE, "accessors");
+    CHECK_SAY(hl_tokenizer_find(t, "<end>", 5) == 9 && hl_tokenizer_find(t, "<en", 3) == HL_NONE, "find");
+    CHECK_SAY(hl_tokenizer_kind(t, 9) == HL_TOKEN_CONTROL && hl_tokenizer_kind(t, 8) == HL_TOKEN_USER, "kinds");
+    CHECK_SAY(hl_tokenizer_kind(t, 6) == HL_TOKEN_UNUSED && hl_tokenizer_kind(t, 10) == HL_TOKEN_UNUSED, "holes");
+    CHECK_SAY(!hl_tokenizer_text(t, 7, &n) && !hl_tokenizer_text(t, HL_NONE, &n), "the text of a hole");
+    CHECK_SAY(!memcmp(hl_tokenizer_text(t, 2, &n), " ", 1) && n == 1, "U+2581 is a space");
+    CHECK_SAY(!hl_tokenizer_encode(t, text, strlen("aaba<tool>bb"), 0, &got, &n, &err) && n == 4 &&
+                  !memcmp(got, plain, sizeof plain),
+              "%zu ids", n);
+    CHECK_SAY(!hl_tokenizer_encode(t, text, strlen(text), HL_ENCODE_BOS | HL_ENCODE_SPECIAL, &got_special, &n_special,
+                                   &err) &&
+                  n_special == 7 && !memcmp(got_special, special, sizeof special),
+              "%zu ids", n_special);
     decode(t, special, 7, 0, &decoded);
     decode(t, special, 7, HL_DECODE_SPECIAL, &shown);
-    CHECK(decoded.size == 20 && !memcmp(decoded.data, "aaba<tool> \xE2\x81\x87  \xE2\x81\x87 ", 20), "%.*s",
-          (int)decoded.size, (char *)decoded.data);
-    CHECK(shown.size == decoded.size + 8 && !memcmp(shown.data, "<s>aaba", 7), "%.*s", (int)shown.size,
-          (char *)shown.data);
+    CHECK_SAY(decoded.size == 20 && !memcmp(decoded.data, "aaba<tool> \xE2\x81\x87  \xE2\x81\x87 ", 20), "%.*s",
+              (int)decoded.size, (char *)decoded.data);
+    CHECK_SAY(shown.size == decoded.size + 8 && !memcmp(shown.data, "<s>aaba", 7), "%.*s", (int)shown.size,
+              (char *)shown.data);
     decode(t, (int32_t[]){-1, 6, 7, 10, INT32_MAX}, 5, HL_DECODE_SPECIAL, &nothing);
-    CHECK(!nothing.size, "ids that do not exist decode to '%.*s'", (int)nothing.size, (char *)nothing.data);
+    CHECK_SAY(!nothing.size, "ids that do not exist decode to '%.*s'", (int)nothing.size, (char *)nothing.data);
 }
 
 static void test_dummy_space(const struct hl_tokenizer *t)
@@ -320,11 +307,11 @@ static void test_dummy_space(const struct hl_tokenizer *t)
     HL_FREE int32_t *ids = NULL;
     size_t n;
     BYTES start = {0}, continued = {0};
-    CHECK(!hl_tokenizer_encode(t, "was", 3, 0, &ids, &n, &err), "%s", err.message);
+    CHECK_SAY(!hl_tokenizer_encode(t, "was", 3, 0, &ids, &n, &err), "%s", err.message);
     decode(t, ids, n, 0, &start);
     decode(t, ids, n, HL_DECODE_CONTINUE, &continued);
-    CHECK(start.size == 3 && !memcmp(start.data, "was", 3), "at the start of a text");
-    CHECK(continued.size == 4 && !memcmp(continued.data, " was", 4), "behind a prompt");
+    CHECK_SAY(start.size == 3 && !memcmp(start.data, "was", 3), "at the start of a text");
+    CHECK_SAY(continued.size == 4 && !memcmp(continued.data, " was", 4), "behind a prompt");
 }
 
 /* One word of this length would take minutes if merging were quadratic. */
@@ -336,7 +323,7 @@ static void test_long_word(const struct hl_tokenizer *t, const char *unit)
     HL_FREE int32_t *ids = NULL;
     for (size_t i = 0; text && i < n_text; i++)
         text[i] = unit[i % n_unit];
-    CHECK(text && !hl_tokenizer_encode(t, text, n_text, 0, &ids, &n, &err), "%s", err.message);
+    CHECK_SAY(text && !hl_tokenizer_encode(t, text, n_text, 0, &ids, &n, &err), "%s", err.message);
     struct hl_decoder decoder;
     char piece[HL_PIECE_MAX];
     size_t at = 0;
@@ -347,7 +334,7 @@ static void test_long_word(const struct hl_tokenizer *t, const char *unit)
         same = same && bytes <= n_text - at && !memcmp(text + at, piece, bytes);
         at += same ? bytes : 0;
     }
-    CHECK(same && at == n_text, "%zu of %zu bytes of '%s' come back", at, n_text, unit);
+    CHECK_SAY(same && at == n_text, "%zu of %zu bytes of '%s' come back", at, n_text, unit);
 }
 
 /* Uses a section in every way; whatever it holds, nothing but its own bytes may be read (the sanitizers watch). */
@@ -391,7 +378,7 @@ static void test_forged(const struct hl_bytes *section)
             break;
         memcpy(cut, section->data, bytes);
         cut = bytes ? realloc(cut, bytes) : cut;
-        CHECK(hl_tokenizer_open(cut, bytes, &t, &err) == -1, "opens %zu of %zu bytes", bytes, section->size);
+        CHECK_SAY(hl_tokenizer_open(cut, bytes, &t, &err) == -1, "opens %zu of %zu bytes", bytes, section->size);
     }
     HL_FREE uint8_t *copy = malloc(section->size);
     if (!copy)
@@ -405,7 +392,7 @@ static void test_forged(const struct hl_bytes *section)
             copy[at] ^= flips[i];
         }
     }
-    CHECK(!memcmp(copy, section->data, section->size), "a section was written to");
+    CHECK_SAY(!memcmp(copy, section->data, section->size), "a section was written to");
 }
 
 static void test_section(const char *folder, uint32_t rows)
@@ -414,7 +401,7 @@ static void test_section(const char *folder, uint32_t rows)
     BYTES section = {0};
     TOKENIZER *t = NULL;
     if (hl_tokenizer_build(folder, rows, &section, &err) || hl_tokenizer_open(section.data, section.size, &t, &err)) {
-        CHECK(false, "%s", err.message);
+        CHECK_SAY(false, "%s", err.message);
         return;
     }
     if (strstr(folder, "spm"))
@@ -437,6 +424,5 @@ int main(void)
     test_small();
     test_section("tests/tokenizer/spm", 560);
     test_section("tests/tokenizer/bytes", 606);
-    printf("%u passed, %u failed\n", passed, failed);
-    return failed != 0;
+    return check_summary();
 }
