@@ -10,15 +10,18 @@
  * a layer's digest is then also its diff_id, so one pass over the bytes yields both.
  */
 #include "hotlayer/cleanup.h"
+#include "kernels/cpu/team.h"
 #include "pack/elf.h"
 #include "pack/meta.h"
 #include "pack/oci_blob.h"
 #include "pack/oci_layer.h"
 #include "pack/oci_layout.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #define WHAT_BYTES 160
+#define LAYERS_AT_ONCE 4u
 
 struct planned_layer {
     struct hl_layer layer;
@@ -241,6 +244,39 @@ struct written {
     struct hl_blob_name config, manifest;
 };
 
+/* Layers are written side by side: the hash keeps one core busy for each. */
+struct writing {
+    struct plan *plan;
+    int directory;
+    _Atomic size_t next; /* the layer to write next */
+    _Atomic bool failed;
+    struct hl_error *err;
+};
+
+static void write_share(void *context, struct hl_team *team, struct hl_share share)
+{
+    struct writing *writing = context;
+    struct hl_error err;
+    (void)team;
+    (void)share;
+    for (size_t i; !writing->failed && (i = writing->next++) < writing->plan->n;)
+        if (write_layer(&writing->plan->layer[i], writing->plan, writing->directory, &err) &&
+            !atomic_exchange(&writing->failed, true))
+            *writing->err = err;
+}
+
+static int write_layers(struct plan *plan, int directory, struct hl_error *err)
+{
+    struct writing writing = {.plan = plan, .directory = directory, .err = err};
+    uint32_t threads = hl_min_u32(hl_team_cores(), hl_min_u32((uint32_t)plan->n, LAYERS_AT_ONCE));
+    struct hl_team *team;
+    if (hl_team_open(threads, &team, err))
+        return -1;
+    hl_team_run(team, write_share, &writing);
+    hl_team_close(team);
+    return writing.failed ? -1 : 0;
+}
+
 static int write_blobs(struct plan *plan, int directory, struct written *written, struct hl_error *err)
 {
     struct hl_progress *progress = plan->spec->progress;
@@ -248,9 +284,8 @@ static int write_blobs(struct plan *plan, int directory, struct written *written
     for (size_t i = 0; i < plan->n; i++)
         total += plan->layer[i].layer.bytes;
     hl_progress_begin(progress, "writing layers", total);
-    for (size_t i = 0; i < plan->n; i++)
-        if (write_layer(&plan->layer[i], plan, directory, err))
-            return -1;
+    if (write_layers(plan, directory, err))
+        return -1;
     hl_progress_end(progress);
     return write_config(plan, directory, &written->config, err) ||
                    write_manifest(plan, &written->config, directory, &written->manifest, err)

@@ -118,15 +118,18 @@ void hl_progress_add(struct hl_progress *progress, uint64_t bytes)
     if (!progress)
         return;
     progress->done += bytes;
+    if (atomic_flag_test_and_set(&progress->showing))
+        return; /* another thread looks after it just now */
     double time = now();
-    if (time - progress->shown < (progress->terminal ? BAR_SECONDS : LINE_SECONDS))
-        return;
-    progress->shown = time;
-    double rate = (double)progress->done / (time - progress->start);
-    if (progress->terminal)
-        draw_bar(progress, rate);
-    else
-        print_line(progress, rate);
+    if (time - progress->shown >= (progress->terminal ? BAR_SECONDS : LINE_SECONDS)) {
+        progress->shown = time;
+        double rate = (double)progress->done / (time - progress->start);
+        if (progress->terminal)
+            draw_bar(progress, rate);
+        else
+            print_line(progress, rate);
+    }
+    atomic_flag_clear(&progress->showing);
 }
 
 void hl_progress_clear(struct hl_progress *progress)
