@@ -145,6 +145,8 @@ static int open_tensors(struct hl_source *source, struct hl_error *err)
 int hl_source_open(const char *folder, struct hl_source **out, struct hl_error *err)
 {
     DIR *dir = opendir(folder);
+    if (!dir && (strstr(folder, "://") || errno == ENOTDIR))
+        return hl_fail(err, "%s: this version packs Hugging Face folders only", folder);
     if (!dir)
         return hl_fail(err, "%s: cannot be opened as a folder: %s", folder, strerror(errno));
     closedir(dir);
