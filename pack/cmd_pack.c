@@ -156,10 +156,12 @@ static int run(const struct options *o, struct hl_error *err)
     struct hl_plan *plan = NULL;
     struct hl_written written;
     HL_FREE char *own_name = NULL;
-    if (!o->name && hl_name_from_path(o->source, &own_name, err) < 0)
-        return -1;
-    const char *name = o->name ? o->name : own_name;
+    const char *name = o->name;
     int result = hl_source_open(o->source, &source, err);
+    if (result == 0 && !name) {
+        result = hl_name_from_path(o->source, &own_name, err);
+        name = own_name;
+    }
     if (result == 0)
         result = hl_arch_read(source->config, &arch, err);
     if (result == 0)
