@@ -34,3 +34,19 @@ void hl_file_unmap(struct hl_view *view)
         munmap((void *)(uintptr_t)view->data, view->size);
     *view = (struct hl_view){NULL, 0};
 }
+
+int hl_file_write(int fd, const void *bytes, size_t n)
+{
+    for (const char *next = bytes; n;) {
+        ssize_t done = write(fd, next, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0) {
+            errno = done < 0 ? errno : ENOSPC;
+            return -1;
+        }
+        next += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}

@@ -10,4 +10,7 @@
 int hl_file_map(const char *folder, const char *name, bool optional, struct hl_view *out, struct hl_error *err);
 void hl_file_unmap(struct hl_view *view);
 
+/* Writes all of it, however many calls that takes; -1 with errno when it cannot. */
+int hl_file_write(int fd, const void *bytes, size_t n);
+
 #endif

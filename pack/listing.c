@@ -4,8 +4,6 @@
 #include "pack/progress.h"
 #include <inttypes.h>
 
-static const char *const section_names[HL_SECTION_COUNT] = {"meta", "program", "tensors", "tokenizer"};
-
 static const char *tensor_name(const struct hl_program_view *program, uint32_t index)
 {
     return program->tensors[index].name;
@@ -106,7 +104,7 @@ void hl_list_text(const struct hl_hot *hot, bool all, FILE *out)
     print_meta(hot, out);
     fprintf(out, "\nsections of the head (%s)\n", hl_format_bytes(header->head_bytes, size));
     for (int i = 0; i < HL_SECTION_COUNT; i++)
-        fprintf(out, "  %-14s offset %-10" PRIu64 " %-10s crc32c %08x\n", section_names[i], header->section[i].offset,
+        fprintf(out, "  %-14s offset %-10" PRIu64 " %-10s crc32c %08x\n", hl_section_name(i), header->section[i].offset,
                 hl_format_bytes(header->section[i].bytes, size), header->section[i].crc32c);
     fprintf(out, "\nweights (%s)\n", hl_format_bytes(header->weight_bytes, size));
     for (uint32_t i = 0; i < header->n_shards; i++)
@@ -133,7 +131,7 @@ static void json_sections(const struct hl_hot *hot, cJSON *json)
     cJSON *sections = cJSON_AddArrayToObject(json, "sections"), *shards = cJSON_AddArrayToObject(json, "shards");
     for (int i = 0; i < HL_SECTION_COUNT; i++) {
         cJSON *section = cJSON_CreateObject();
-        cJSON_AddStringToObject(section, "name", section_names[i]);
+        cJSON_AddStringToObject(section, "name", hl_section_name(i));
         cJSON_AddNumberToObject(section, "offset", (double)header->section[i].offset);
         cJSON_AddNumberToObject(section, "bytes", (double)header->section[i].bytes);
         cJSON_AddNumberToObject(section, "crc32c", header->section[i].crc32c);

@@ -4,6 +4,7 @@
  */
 #include "pack/oci_blob.h"
 #include "hotlayer/cleanup.h"
+#include "pack/files.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
@@ -38,16 +39,7 @@ int hl_temporary_open(struct hl_temporary *file, int directory, struct hl_error 
 
 int hl_temporary_write(struct hl_temporary *file, const void *bytes, size_t n, struct hl_error *err)
 {
-    for (const char *next = bytes; n;) {
-        ssize_t done = write(file->fd, next, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return hl_fail(err, "cannot write: %s", strerror(done < 0 ? errno : ENOSPC));
-        next += done;
-        n -= (size_t)done;
-    }
-    return 0;
+    return hl_file_write(file->fd, bytes, n) < 0 ? hl_fail(err, "cannot write: %s", strerror(errno)) : 0;
 }
 
 int hl_temporary_publish(struct hl_temporary *file, const char *name, struct hl_error *err)

@@ -9,6 +9,7 @@
 #include "hotlayer/cleanup.h"
 #include "hotlayer/crc32c.h"
 #include "kernels/cpu/team.h"
+#include "pack/files.h"
 #include "pack/tiles.h"
 #include "runtime/hot.h"
 #include <errno.h>
@@ -121,15 +122,8 @@ static int open_output(const char *path, uint32_t index, struct output *out, str
 
 static int write_all(const struct output *out, const void *data, size_t n, struct hl_error *err)
 {
-    for (const uint8_t *p = data; n;) {
-        ssize_t done = write(out->fd, p, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return hl_fail(err, "%s: cannot be written: %s", out->part, strerror(errno));
-        p += done;
-        n -= (size_t)done;
-    }
+    if (hl_file_write(out->fd, data, n) < 0)
+        return hl_fail(err, "%s: cannot be written: %s", out->part, strerror(errno));
     return 0;
 }
 

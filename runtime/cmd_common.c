@@ -1,5 +1,6 @@
 /* What the commands share: options of model and engine, and opening both. */
 #include "runtime/commands.h"
+#include <getopt.h>
 #include <stdlib.h>
 
 static int parse_kv(struct hl_common *common, const char *text, struct hl_error *err)
@@ -21,8 +22,9 @@ static int parse_load(const char *text, struct hl_error *err)
     return hl_fail_as(err, HL_ERROR_USAGE, "--load must be auto or map, not '%s'", text);
 }
 
-int hl_common_option(struct hl_common *common, int option, const char *value, struct hl_error *err)
+int hl_common_option(struct hl_common *common, int option, char *const *argv, struct hl_error *err)
 {
+    const char *value = optarg;
     int result = 0;
     switch (option) {
     case HL_OPTION_MODEL:
@@ -47,9 +49,9 @@ int hl_common_option(struct hl_common *common, int option, const char *value, st
         result = parse_kv(common, value, err);
         break;
     default:
-        return 0;
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
     }
-    return result < 0 ? -1 : 1;
+    return result;
 }
 
 int hl_common_open(const struct hl_common *common, struct hl_model **model, struct hl_engine **engine,

@@ -33,7 +33,7 @@ struct options {
 
 enum { TEMP = 1, TOP_K, TOP_P, MIN_P, REPEAT, SEED, RAW, JSON };
 
-static int take(struct options *o, int option, struct hl_error *err)
+static int take(struct options *o, int option, char *const *argv, struct hl_error *err)
 {
     struct hl_sampling *s = &o->generate.sampling;
     switch (option) {
@@ -66,10 +66,7 @@ static int take(struct options *o, int option, struct hl_error *err)
     default:
         break;
     }
-    int common = hl_common_option(&o->common, option, optarg, err);
-    if (common == 0)
-        return hl_fail_as(err, HL_ERROR_USAGE, "an option is not understood");
-    return common < 0 ? -1 : 0;
+    return hl_common_option(&o->common, option, argv, err);
 }
 
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
@@ -90,9 +87,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
     int option;
     opterr = 0;
     while (!o->help && (option = getopt_long(argc, argv, "p:n:h", longs, NULL)) != -1)
-        if (option == '?')
-            return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
-        else if (take(o, option, err) < 0)
+        if (take(o, option, argv, err) < 0)
             return -1;
     if (o->help)
         return 0;

@@ -48,8 +48,8 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             o->all = true;
         else if (option == BATCH)
             result = hl_parse_count("--batch", optarg, 1, 65536, &o->common.engine.batch, err);
-        else if ((result = hl_common_option(&o->common, option, optarg, err)) == 0)
-            return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
+        else
+            result = hl_common_option(&o->common, option, argv, err);
     }
     if (result < 0)
         return -1;

@@ -81,7 +81,7 @@ static int take_model(struct options *o, const char *path, struct hl_error *err)
     return 0;
 }
 
-static int take(struct options *o, int option, struct hl_error *err)
+static int take(struct options *o, int option, char *const *argv, struct hl_error *err)
 {
     switch (option) {
     case HOST:
@@ -107,10 +107,7 @@ static int take(struct options *o, int option, struct hl_error *err)
     default:
         break;
     }
-    int common = hl_common_option(&o->common, option, optarg, err);
-    if (common == 0)
-        return hl_fail_as(err, HL_ERROR_USAGE, "an option is not understood");
-    return common < 0 ? -1 : 0;
+    return hl_common_option(&o->common, option, argv, err);
 }
 
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
@@ -126,9 +123,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
     int option;
     opterr = 0;
     while (!o->help && (option = getopt_long(argc, argv, "h", longs, NULL)) != -1)
-        if (option == '?')
-            return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
-        else if (take(o, option, err) < 0)
+        if (take(o, option, argv, err) < 0)
             return -1;
     if (!o->help && optind != argc)
         return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is one argument too many", argv[optind]);
@@ -334,7 +329,7 @@ static int open_loop(struct server *server, struct hl_error *err)
     return 0;
 }
 
-/* The engine would choose the same; but prompts are checked before there is one. */
+/* Prompts are checked before there is an engine. */
 static int choose_context(struct server *server, struct hl_error *err)
 {
     struct options *o = &server->options;
@@ -344,9 +339,7 @@ static int choose_context(struct server *server, struct hl_error *err)
     if (*context > most)
         hl_log(HL_LOG_WARNING, "OLLAMA_CONTEXT_LENGTH is more than the model was made for; its own limit is used",
                NULL);
-    if (*context == 0)
-        *context = HL_CONTEXT_DEFAULT;
-    *context = hl_min_u32(*context, most);
+    *context = hl_min_u32(hl_engine_context(server->model->hot, *context), most);
     return 0;
 }
 

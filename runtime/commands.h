@@ -49,8 +49,9 @@ enum {
     "      --ctx N          positions per sequence (default: the model's, at most 4096)\n"                             \
     "      --kv TYPE        key/value cache in f16 or f32 (default: what suits the weights)\n"
 
-/* Takes one option if it is one of those: 1 taken, 0 not one of them, -1 error. */
-int hl_common_option(struct hl_common *common, int option, const char *value, struct hl_error *err);
+/* What getopt_long() returned and the command has no use for itself: takes a shared option's value from optarg, and
+ * refuses everything else, '?' included, by its name in argv. */
+int hl_common_option(struct hl_common *common, int option, char *const *argv, struct hl_error *err);
 
 /* Opens the model, its weights and the engine; the counterpart closes whatever is open. */
 int hl_common_open(const struct hl_common *common, struct hl_model **model, struct hl_engine **engine,

@@ -35,7 +35,7 @@ int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *opt
         return hl_fail(err, "out of memory");
     engine->vocabulary = program->vocabulary;
     engine->parallel = options->parallel ? options->parallel : 1;
-    engine->context = options->context ? options->context : hl_min_u32(program->context, HL_CONTEXT_DEFAULT);
+    engine->context = hl_engine_context(hot, options->context);
     engine->batch = options->batch ? options->batch : HL_BATCH_DEFAULT;
     engine->batch = engine->batch < engine->parallel ? engine->parallel : engine->batch;
     engine->outputs = options->outputs < engine->parallel ? engine->parallel : options->outputs;

@@ -36,6 +36,13 @@ struct hl_sequence {
     uint32_t length; /* positions computed so far */
 };
 
+/* The positions of a sequence when `wanted` (0: no wish) are asked for; more than the model has is for the caller to
+ * refuse. */
+static inline uint32_t hl_engine_context(const struct hl_hot *hot, uint32_t wanted)
+{
+    return wanted ? wanted : hl_min_u32(hot->program.head->context, HL_CONTEXT_DEFAULT);
+}
+
 /* The hot file's weights must be mapped. The caller closes the engine, before the file. */
 int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *options, struct hl_engine **out,
                    struct hl_error *err);

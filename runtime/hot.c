@@ -19,7 +19,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-static const char *const section_names[HL_SECTION_COUNT] = {"meta", "program", "tensors", "tokenizer"};
+const char *hl_section_name(int section)
+{
+    static const char *const names[HL_SECTION_COUNT] = {"meta", "program", "tensors", "tokenizer"};
+    return names[section];
+}
 
 int hl_hot_shard_path(const char *path, uint32_t index, char out[HL_PATH_BYTES], struct hl_error *err)
 {
@@ -83,7 +87,7 @@ static int check_sections(const struct hl_header *header, const uint8_t *file, s
     uint64_t end = sizeof *header;
     for (int i = 0; i < HL_SECTION_COUNT; i++) {
         const struct hl_section *section = &header->section[i];
-        const char *name = section_names[i];
+        const char *name = hl_section_name(i);
         if (section->reserved)
             return hl_fail(err, "section %s: reserved is not zero", name);
         if (section->offset % HL_PAGE_BYTES || section->offset < end)

@@ -49,6 +49,8 @@ int hl_program_check(const struct hl_program_view *program, uint64_t weight_byte
 int hl_program_open(const void *section, uint64_t bytes, const struct hl_tensor *tensors, uint32_t n_tensors,
                     struct hl_program_view *out, struct hl_error *err);
 
+/* For messages and listings; `section` is an enum hl_section_id. */
+const char *hl_section_name(int section);
 const char *hl_op_name(uint32_t kind);
 
 #endif

@@ -34,6 +34,7 @@ struct hl_device {
     size_t attend_floats;
     uint8_t *kv;
     uint64_t kv_bytes;
+    uint64_t kv_page_bytes;
     uint64_t *kv_offset; /* [n_kvs] in a page */
     const struct hl_step *step;
     char description[64];
@@ -166,6 +167,7 @@ static int open_kv(struct hl_device *device, struct hl_error *err)
 {
     const struct hl_program_view *program = &device->config.program;
     uint64_t page = hl_kv_page_bytes(program, device->config.kv_type), offset = 0;
+    device->kv_page_bytes = page;
     device->kv_offset = calloc((size_t)program->head->n_kvs + 1, sizeof *device->kv_offset);
     if (!device->kv_offset)
         return hl_fail(err, "out of memory");
@@ -258,7 +260,7 @@ static struct hl_kv_store kv_store(const struct hl_device *device, uint32_t kv)
 {
     return (struct hl_kv_store){
         .base = device->kv,
-        .page_bytes = hl_kv_page_bytes(&device->config.program, device->config.kv_type),
+        .page_bytes = device->kv_page_bytes,
         .offset = device->kv_offset[kv],
         .type = device->config.kv_type,
         .heads = device->config.program.kvs[kv].heads,
