@@ -47,7 +47,7 @@ $(BUILD)/kernels/cpu/avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
 $(BUILD)/kernels/cpu/avx512.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl \
                                                   -mavx512vnni -mavx512bf16
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
 	@$(CC) $(CFLAGS) -c $< -o $@

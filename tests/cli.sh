@@ -7,15 +7,12 @@ hotlayer=$1/hotlayer hotlayerd=$1/hotlayerd
 model=tests/oracle/fixtures/bf16-tied
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+# shellcheck source=tests/tally.sh
+. "$(dirname "$0")/tally.sh"
 
-ok() {
-    passed=$((passed + 1))
-    echo "ok $1"
-}
-fail() {
-    failed=$((failed + 1))
-    echo "FAIL $1"
+# fails NAME: with what the last command said.
+fails() {
+    fail "$1"
     sed 's/^/     out: /' "$work/out" | head -n 5
     sed 's/^/     err: /' "$work/err" | head -n 5
 }
@@ -25,23 +22,23 @@ exits() {
     shift 2
     "$@" >"$work/out" 2>"$work/err" </dev/null
     got=$?
-    if [ $got = "$want" ]; then ok "$what"; else fail "$what: exit $got instead of $want"; fi
+    if [ $got = "$want" ]; then ok "$what"; else fails "$what: exit $got instead of $want"; fi
 }
 # says NAME FILE PATTERN
 says() {
-    if grep -q -e "$3" "$work/$2"; then ok "$1"; else fail "$1: no '$3'"; fi
+    if grep -q -e "$3" "$work/$2"; then ok "$1"; else fails "$1: no '$3'"; fi
 }
 silent() {
-    if [ -s "$work/$2" ]; then fail "$1: says something"; else ok "$1"; fi
+    if [ -s "$work/$2" ]; then fails "$1: says something"; else ok "$1"; fi
 }
 same() {
-    if cmp -s "$2" "$3"; then ok "$1"; else fail "$1: $2 and $3 differ"; fi
+    if cmp -s "$2" "$3"; then ok "$1"; else fails "$1: $2 and $3 differ"; fi
 }
 # holds NAME CONDITION...
 holds() {
     what=$1
     shift
-    if "$@"; then ok "$what"; else fail "$what"; fi
+    if "$@"; then ok "$what"; else fails "$what"; fi
 }
 
 for program in "$hotlayer" "$hotlayerd"; do
@@ -104,7 +101,7 @@ mkdir "$work/taken.hot"
 exits "pack onto a folder" 1 "$hotlayer" pack $model -o "$work/taken.hot"
 exits "pack onto a full disk" 1 sh -c "ulimit -f 8; trap '' XFSZ; exec $hotlayer pack $model -o $work/x.hot"
 says "it says so" err 'cannot be written'
-if ls "$work"/x.hot* "$work"/*.part >/dev/null 2>&1; then fail "failed commands leave nothing"; else ok "failed commands leave nothing"; fi
+if ls "$work"/x.hot* "$work"/*.part >/dev/null 2>&1; then fails "failed commands leave nothing"; else ok "failed commands leave nothing"; fi
 
 exits "pack with several shards" 0 "$hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/s.hot" --shard-size 64K
 holds "there are three" [ -e "$work/s.hot.003" ]
@@ -179,5 +176,4 @@ exits "with stderr closed" 1 sh -c 'exec "$0" doctor --model /proc/self/fd/2 2>&
 says "no file of ours takes its number" out '/proc/self/fd/2: no regular file'
 exits "doctor with a broken model" 1 "$hotlayerd" doctor --model "$work/m.hot.001"
 
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+tally

@@ -36,19 +36,14 @@ if [ "${2:-}" = --update ]; then
     cp "$work/now" "$golden"
     exit 0
 fi
-passed=0 failed=0
+# shellcheck source=tests/tally.sh
+. "$(dirname "$0")/tally.sh"
 while read -r digest name; do
     if grep -q "^$digest  $name\$" "$work/now"; then
-        passed=$((passed + 1))
-        echo "ok $name"
+        ok "$name"
     else
-        failed=$((failed + 1))
-        echo "FAIL $name: not $digest"
+        fail "$name: not $digest"
     fi
 done <"$golden"
-[ "$(wc -l <"$golden")" = "$(wc -l <"$work/now")" ] || {
-    failed=$((failed + 1))
-    echo "FAIL the number of files"
-}
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+[ "$(wc -l <"$golden")" = "$(wc -l <"$work/now")" ] || fail "the number of files"
+tally

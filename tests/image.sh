@@ -19,7 +19,8 @@ run_image=$here/../examples/run-image.sh
 unset SOURCE_DATE_EPOCH
 
 work=$(mktemp -d)
-passed=0 failed=0 skipped=0
+# shellcheck source=tests/tally.sh
+. "$(dirname "$0")/tally.sh"
 registry=''
 container=''
 
@@ -32,29 +33,6 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 
-ok() {
-    passed=$((passed + 1))
-    echo "ok $1"
-}
-fail() {
-    failed=$((failed + 1))
-    echo "FAIL $1"
-}
-skip() {
-    skipped=$((skipped + 1))
-    echo "skip $1"
-}
-# check NAME COMMAND...: ok when the command succeeds.
-check() {
-    what=$1
-    shift
-    if "$@" >"$work/output" 2>&1; then
-        ok "$what"
-    else
-        fail "$what"
-        sed 's/^/     /' "$work/output"
-    fi
-}
 equal() {
     if [ -z "$1" ] || [ "$1" != "$2" ]; then
         echo "'$1' is not '$2'"
@@ -211,5 +189,4 @@ else
     skip "umoci or runc is not installed"
 fi
 
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+tally

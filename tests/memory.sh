@@ -3,13 +3,18 @@
 #
 #   sh tests/memory.sh BUILD
 set -u
-if grep -q __tsan_init "$1/hotlayer"; then
-    echo "skip memory: ThreadSanitizer needs several times the memory of what it watches"
-    echo "0 passed, 0 failed, 2 skipped"
-    exit 0
-fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# shellcheck source=tests/tally.sh
+. "$(dirname "$0")/tally.sh"
+
+if grep -q __tsan_init "$1/hotlayer"; then
+    for quant in keep q8; do
+        skip "pack --quant $quant: ThreadSanitizer needs several times the memory of what it watches"
+    done
+    tally
+    exit
+fi
 cp tests/oracle/fixtures/f32-mha/tokenizer* "$work"
 python3 - "$work" <<'END'
 import json, struct, sys
@@ -43,18 +48,14 @@ json.dump({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden
            "max_position_embeddings": 512, "tie_word_embeddings": True, "hidden_act": "silu"},
           open(sys.argv[1] + "/config.json", "w"))
 END
-passed=0 failed=0
 # KEEP writes 1.3 GB; q8 a quarter of it.
 for quant in keep q8; do
     peak=$(/usr/bin/time -f %M "$1/hotlayer" pack "$work" -o "$work/m.hot" --quant $quant --shard-size 256M 2>&1 >/dev/null |
         tail -n 1)
     if [ "${peak:-999999999}" -lt $((512 * 1024)) ]; then
-        passed=$((passed + 1))
-        echo "ok pack --quant $quant: peak $((peak / 1024)) MiB"
+        ok "pack --quant $quant: peak $((peak / 1024)) MiB"
     else
-        failed=$((failed + 1))
-        echo "FAIL pack --quant $quant: peak $peak KiB"
+        fail "pack --quant $quant: peak $peak KiB"
     fi
 done
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+tally

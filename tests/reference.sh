@@ -8,21 +8,15 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 build=${1:-build}
 python=$build/venv/bin/python
-passed=0 failed=0 skipped=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# shellcheck source=tests/tally.sh
+. tests/tally.sh
 
-check() {
-    name=$1
-    shift
-    if "$@" >"$work/output" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok $name: $(tail -n 1 "$work/output")"
-    else
-        failed=$((failed + 1))
-        echo "FAIL $name"
-        tail -n 20 "$work/output"
-    fi
+# compare NAME COMMAND...: a check whose last line tells how much was compared.
+compare() {
+    check "$@"
+    tail -n 1 "$work/output" | sed 's/^/     /'
 }
 
 tokens() { # FOLDER ROWS
@@ -34,17 +28,15 @@ make "$build/tests/tokenizer/encode_lines" BUILD="$build" >"$work/make" || { cat
 [ -x "$python" ] || python3 -m venv "$build/venv" || exit 1
 "$python" -m pip install -q --disable-pip-version-check numpy sentencepiece tokenizers || exit 1
 
-check "logits in tests/oracle" "$python" tests/oracle/recompute.py tests/oracle/fixtures/*/
+compare "logits in tests/oracle" "$python" tests/oracle/recompute.py tests/oracle/fixtures/*/
 for folder in tests/tokenizer/spm tests/tokenizer/bytes tests/tokenizer/fallback examples/demo/model; do
-    check "tokens: $folder" tokens "$folder" 300000
+    compare "tokens: $folder" tokens "$folder" 300000
 done
 for folder in ../shared/models/stories260k ../shared/tokenizers/*; do
     if [ -d "$folder" ]; then
-        check "tokens: $folder" tokens "$folder" 300000
+        compare "tokens: $folder" tokens "$folder" 300000
     else
-        skipped=$((skipped + 1))
-        echo "skip tokens: needs $folder"
+        skip "tokens: needs $folder"
     fi
 done
-echo "$passed passed, $failed failed, $skipped skipped"
-[ $failed = 0 ]
+tally

@@ -7,26 +7,15 @@
 set -u
 build=$1
 model=../shared/models/stories260k
-passed=0 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-
-check() {
-    name=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-        echo "ok $name"
-    else
-        failed=$((failed + 1))
-        echo "FAIL $name"
-    fi
-}
+# shellcheck source=tests/tally.sh
+. "$(dirname "$0")/tally.sh"
 
 if [ ! -e "$model/model.safetensors" ]; then
-    echo "skip stories: needs ../shared/models/stories260k"
-    echo "0 passed, 0 failed, 1 skipped"
-    exit 0
+    skip "stories: needs ../shared/models/stories260k"
+    tally
+    exit
 fi
 
 tells() {
@@ -42,5 +31,4 @@ for kernels in scalar avx2 avx512; do
 done
 check "the expected story with one thread" tells --threads 1
 check "the expected story with five threads" tells --threads 5
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+tally
