@@ -43,7 +43,7 @@ static enum hl_type matrix_type(enum hl_quant quant, enum hl_dtype dtype)
 {
     if (quant == HL_QUANT_BF16)
         return HL_TYPE_TILE_BF16;
-    if (quant == HL_QUANT_Q8)
+    if (quant == HL_QUANT_Q8 || dtype == HL_DTYPE_Q8_0)
         return HL_TYPE_TILE_Q8;
     if (dtype == HL_DTYPE_F16)
         return HL_TYPE_TILE_F16;
@@ -109,7 +109,7 @@ static int fill(struct compiler *c, struct hl_plan_tensor *t, const char *prefix
         t->part[i] = matrix ? need(c, name, parts[i].rows, cols) : need(c, name, 0, parts[i].rows);
         if (!t->part[i])
             return -1;
-        c->plan->parameters += t->part[i]->bytes / hl_dtype_bytes(t->part[i]->dtype);
+        c->plan->parameters += hl_source_count(t->part[i]);
         rows += parts[i].rows;
         enum hl_type own = matrix ? matrix_type(c->quant, t->part[i]->dtype) : HL_TYPE_VECTOR;
         type = i && own != type ? HL_TYPE_TILE_F32 : own; /* parts of different types: what holds them all exactly */

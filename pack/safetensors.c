@@ -11,29 +11,14 @@
 #define HEADER_LIMIT 100000000u /* as the format's own readers */
 #define MAX_TENSORS 65536u
 
-static const struct {
-    const char *name;
-    size_t bytes;
-} dtypes[] = {[HL_DTYPE_F32] = {"F32", 4}, [HL_DTYPE_F16] = {"F16", 2}, [HL_DTYPE_BF16] = {"BF16", 2}};
-
-size_t hl_dtype_bytes(enum hl_dtype dtype)
-{
-    return dtypes[dtype].bytes;
-}
-
-const char *hl_dtype_name(enum hl_dtype dtype)
-{
-    return dtypes[dtype].name;
-}
-
 static int read_dtype(const cJSON *entry, enum hl_dtype *out, struct hl_error *err)
 {
     const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(entry, "dtype");
     if (!cJSON_IsString(dtype))
         return hl_fail(err, "dtype is missing");
-    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
-        if (strcmp(dtype->valuestring, dtypes[i].name) == 0) {
-            *out = (enum hl_dtype)i;
+    for (enum hl_dtype i = HL_DTYPE_F32; i <= HL_DTYPE_BF16; i++)
+        if (strcmp(dtype->valuestring, hl_dtype_name(i)) == 0) {
+            *out = i;
             return 0;
         }
     return hl_fail(err, "dtype '%.40s' is not supported; F32, F16 and BF16 are", dtype->valuestring);
@@ -45,18 +30,18 @@ static int read_shape(const cJSON *entry, struct hl_source_tensor *tensor, struc
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape"), *dim;
     if (!cJSON_IsArray(shape))
         return hl_fail(err, "shape is missing");
-    tensor->bytes = dtypes[tensor->dtype].bytes;
+    uint64_t n = 1;
     cJSON_ArrayForEach(dim, shape)
     {
         if (tensor->n_dims == HL_MAX_DIMS)
             return hl_fail(err, "shape has more than %d dimensions", HL_MAX_DIMS);
         if (!hl_json_count(dim, UINT64_MAX, &tensor->shape[tensor->n_dims]))
             return hl_fail(err, "shape holds something that is no size");
-        if (!hl_mul(tensor->bytes, tensor->shape[tensor->n_dims], &tensor->bytes))
+        if (!hl_mul(n, tensor->shape[tensor->n_dims], &n))
             return hl_fail(err, "shape: the product overflows");
         tensor->n_dims++;
     }
-    return 0;
+    return hl_dtype_bytes(tensor->dtype, n, &tensor->bytes) ? 0 : hl_fail(err, "shape: the product overflows");
 }
 
 static int read_offsets(const cJSON *entry, struct hl_view data, struct hl_source_tensor *tensor, struct hl_error *err)

@@ -10,6 +10,40 @@
 #define SINGLE "model.safetensors"
 #define INDEX "model.safetensors.index.json"
 
+static const struct {
+    const char *name;
+    uint32_t numbers, bytes; /* of a block */
+} dtypes[] = {[HL_DTYPE_F32] = {"F32", 1, 4},
+              [HL_DTYPE_F16] = {"F16", 1, 2},
+              [HL_DTYPE_BF16] = {"BF16", 1, 2},
+              [HL_DTYPE_Q8_0] = {"Q8_0", 32, 34}};
+
+bool hl_dtype_bytes(enum hl_dtype dtype, uint64_t n, uint64_t *out)
+{
+    return n % dtypes[dtype].numbers == 0 && hl_mul(n / dtypes[dtype].numbers, dtypes[dtype].bytes, out);
+}
+
+const char *hl_dtype_name(enum hl_dtype dtype)
+{
+    return dtypes[dtype].name;
+}
+
+uint64_t hl_source_count(const struct hl_source_tensor *tensor)
+{
+    uint64_t n = 1;
+    for (uint32_t i = 0; i < tensor->n_dims; i++)
+        n *= tensor->shape[i];
+    return n;
+}
+
+uint64_t hl_source_row(const struct hl_source_tensor *tensor, uint64_t row)
+{
+    if (!tensor->paired_heads)
+        return row;
+    uint64_t head_dim = tensor->shape[0] / tensor->paired_heads, half = head_dim / 2, i = row % head_dim;
+    return row - i + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct hl_source_tensor *)a)->name, ((const struct hl_source_tensor *)b)->name);

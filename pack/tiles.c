@@ -10,15 +10,17 @@ uint32_t hl_padded_cols(enum hl_type type, uint32_t cols)
 
 void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uint64_t n, float *out)
 {
-    const uint8_t *from = tensor->data + first * hl_dtype_bytes(tensor->dtype);
     if (tensor->dtype == HL_DTYPE_F32) {
-        memcpy(out, from, n * sizeof *out);
+        memcpy(out, tensor->data + 4 * first, n * sizeof *out);
         return;
     }
     for (uint64_t i = 0; i < n; i++) {
         uint16_t half;
-        memcpy(&half, from + 2 * i, sizeof half);
-        out[i] = tensor->dtype == HL_DTYPE_F16 ? hl_f16_to_f32(half) : hl_bf16_to_f32(half);
+        const uint8_t *block = tensor->data + (first + i) / 32 * 34;
+        memcpy(&half, tensor->dtype == HL_DTYPE_Q8_0 ? block : tensor->data + 2 * (first + i), sizeof half);
+        out[i] = tensor->dtype == HL_DTYPE_BF16 ? hl_bf16_to_f32(half) : hl_f16_to_f32(half);
+        if (tensor->dtype == HL_DTYPE_Q8_0)
+            out[i] *= (float)(int8_t)block[2 + (first + i) % 32];
     }
 }
 
@@ -30,7 +32,7 @@ static void load_row(const struct hl_plan_tensor *tensor, uint64_t row, float *o
     while (i < tensor->n_parts && row >= tensor->part[i]->shape[0])
         row -= tensor->part[i++]->shape[0];
     if (i < tensor->n_parts)
-        hl_source_floats(tensor->part[i], row * cols, cols, out);
+        hl_source_floats(tensor->part[i], hl_source_row(tensor->part[i], row) * cols, cols, out);
     else
         cols = 0;
     memset(out + cols, 0, (padded - cols) * sizeof *out);

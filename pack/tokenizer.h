@@ -11,11 +11,16 @@
 
 #include "hotlayer/error.h"
 #include "pack/bytes.h"
+#include "pack/gguf.h"
 #include <stdint.h>
 
 /* `vocabulary` is the number of embedding rows: more tokens than rows is an error, fewer is fine. The same files give
  * the same bytes. out->data is the caller's to free(). */
 int hl_tokenizer_build(const char *folder, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err);
+
+/* The same from a .gguf's metadata (tokenizer.ggml.*). */
+int hl_tokenizer_build_gguf(const struct hl_gguf *gguf, uint32_t vocabulary, struct hl_bytes *out,
+                            struct hl_error *err);
 
 /* The same from files in memory; `model` and `json` are tokenizer.model and tokenizer.json, `config` is
  * tokenizer_config.json, `added` is added_tokens.json. */

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (source && file.map.data && (source->folder = strdup("folder")) && hl_safetensors_read(source, &file, &err) == 0)
         for (size_t i = 0; i < source->n_tensors; i++) {
             const struct hl_source_tensor *tensor = &source->tensors[i];
-            uint64_t n = tensor->bytes / hl_dtype_bytes(tensor->dtype);
+            uint64_t n = hl_source_count(tensor);
             HL_FREE float *numbers = malloc((n + 1) * sizeof *numbers);
             if (numbers)
                 hl_source_floats(tensor, 0, n, numbers);
