@@ -59,11 +59,10 @@ def add_fields(writer, config, v):
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    llama = family in ("llama", "mistral")
-    if head_dim and not (llama and v.get("gguf_old")):
+    if head_dim and not (v.get("gguf_old") and head_dim * config.num_attention_heads == config.hidden_size):
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
-    if llama:
+    if family in ("llama", "mistral"):
         writer.add_vocab_size(config.vocab_size)
         writer.add_rope_dimension_count(head_dim)
     rope = config.rope_parameters
