@@ -149,8 +149,14 @@ says "it says so" err 'the prompt is empty'
 cp -r tests/oracle/fixtures/f32-mha "$work/chat"
 echo '{{ messages }}' >"$work/chat/chat_template.jinja"
 exits "pack a model with a chat template in a file of its own" 0 "$hotlayer" pack "$work/chat" -o "$work/chat.hot"
-exits "generate without --raw" 1 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
+exits "generate with the template" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
+exits "generate with a system's text" 0 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1
+exits "--system with --raw" 1 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1 --raw
+exits "--system without a template" 1 "$hotlayerd" generate --model "$work/m.hot" --system b -p a -n 1
 says "it says so" err 'chat template'
+echo '{% frobnicate %}' >"$work/bad.jinja"
+exits "pack with a template that is none" 1 "$hotlayer" pack tests/oracle/fixtures/f32-mha -o "$work/x.hot" --template "$work/bad.jinja"
+says "it says where" err 'frobnicate'
 exits "generate with --raw" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --raw
 exits "generate --kernels nonsense" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --kernels neon
 exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --device cuda
