@@ -42,9 +42,9 @@ def post(server, path, body):
 
 
 def tokens(model, text):
-    """Ids of a text whose special tokens are special, without what a text would begin with."""
+    """Ids of a text whose special tokens are special, without the one that a text begins with."""
     command = [HOTLAYERD, "tokenize", "--model", model, "--special", text]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)[1:]
 
 
 def rendered(server, path, body):
