@@ -153,11 +153,12 @@ struct hl_template_function {
 struct hl_template_loop {
     uint32_t target;    /* node, as in HL_NODE_SET */
     uint32_t iterable;  /* node */
-    uint32_t condition; /* node or none: only items for which it is true (the target is set for it) */
+    uint32_t condition; /* node or none: only items for which it is true, */
+    uint32_t candidate; /* node or none: a target of its own that is set to the item before that is asked */
     uint32_t body;      /* node */
     uint32_t otherwise; /* node or none: runs when there was no item */
     uint32_t slot;      /* of the variable `loop`, or HL_NONE */
-    uint32_t reserved[2];
+    uint32_t reserved;
 };
 
 struct hl_template_global {
