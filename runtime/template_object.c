@@ -184,14 +184,14 @@ static int iterate_object(struct hl_run *run, struct hl_object *object, struct h
 
 int hl_iterate(struct hl_run *run, struct hl_value value, struct hl_iterator *out)
 {
-    static struct hl_list nothing;
     *out = (struct hl_iterator){.source = value};
     switch (value.kind) {
     case HL_VALUE_LIST:
     case HL_VALUE_TUPLE:
         return 0;
     case HL_VALUE_UNDEFINED:
-        out->source = (struct hl_value){.kind = HL_VALUE_TUPLE, .list = &nothing};
+        out->kind = HL_ITERATE_STRING;
+        out->source = hl_string("", 0);
         return 0;
     case HL_VALUE_STRING:
         out->kind = HL_ITERATE_STRING;

@@ -195,6 +195,17 @@ void *hl_run_alloc(struct hl_run *run, size_t bytes);
 /* A new string of these bytes. */
 int hl_run_string(struct hl_run *run, const char *bytes, size_t n, struct hl_value *out);
 
+/* Argument i of a builtin, as a string, or as an int in which None and what is absent are `otherwise`; fails when it is
+ * of another type. */
+int hl_argument_text(struct hl_run *run, const struct hl_args *args, uint32_t i, struct hl_value *out);
+int hl_argument_int(struct hl_run *run, const struct hl_args *args, uint32_t i, int64_t otherwise, int64_t *out);
+
+/* Is argument i given? */
+static inline bool hl_argument_given(const struct hl_args *args, uint32_t i)
+{
+    return i < args->n && args->values[i].kind != HL_VALUE_ABSENT;
+}
+
 /* What a language prints of a value, as a string. */
 int hl_run_print(struct hl_run *run, struct hl_value value, struct hl_value *out);
 

@@ -8,6 +8,7 @@
 #include "hotlayer/tokenizer.h" /* hl_hash_text */
 #include "runtime/template_run.h"
 #include <math.h>
+#include <stdalign.h>
 #include <stdlib.h>
 
 #define CHUNK_LEAST ((size_t)16 << 10)

@@ -64,6 +64,7 @@ enum hl_undefined {
 };
 
 #define HL_STRING_SAFE 1u /* Markup: what is added to it is escaped */
+#define HL_TUPLE_GROUP 1u /* of two items that also have the names `grouper` and `list` */
 
 struct hl_value {
     uint8_t kind; /* enum hl_value_kind */
