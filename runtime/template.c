@@ -299,7 +299,9 @@ int hl_template_open(const void *section, size_t bytes, struct hl_template **out
         .names = (const void *)(base + h->names.offset),
         .globals = (const void *)(base + h->globals.offset),
         .text = (const char *)base + h->text.offset,
-        .dialect = h->language == HL_TEMPLATE_JINJA ? &hl_dialect_jinja : NULL,
+        .dialect = h->language == HL_TEMPLATE_JINJA ? &hl_dialect_jinja
+                   : h->language == HL_TEMPLATE_GO  ? &hl_dialect_go
+                                                    : NULL,
         .builtins = (void *)(t + 1),
     };
     const struct check check = {h, t, depths, err};

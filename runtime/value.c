@@ -164,7 +164,7 @@ static int hash_key(struct hl_value key, unsigned depth, uint32_t *hash, struct 
     case HL_VALUE_TUPLE:
         *hash = 17;
         for (uint32_t i = 0; depth < HL_VALUE_DEPTH && i < key.list->n; i++) {
-            uint32_t item;
+            uint32_t item = 0;
             if (hash_key(key.list->items[i], depth + 1, &item, err))
                 return -1;
             *hash = *hash * 31 + item;
