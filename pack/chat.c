@@ -142,42 +142,49 @@ static int compile_jinja(const struct hl_source *source, struct hl_chat *chat, s
 
 static int compile_go(struct hl_chat *chat, struct hl_error *err)
 {
-    void *section;
-    size_t bytes;
-    if (hl_gotemplate_compile((const char *)chat->source.data, chat->source.size, &section, &bytes, err) < 0)
-        return -1;
-    chat->section = (struct hl_bytes){section, bytes};
-    return 0;
+    return hl_gotemplate_compile((const char *)chat->source.data, chat->source.size, &chat->section.data,
+                                 &chat->section.size, err);
 }
 
 /* ---- trying out ---- */
 
-/* The control token behind the answer of a small conversation. Templates that refuse it tell nothing. */
-static void find_end(const struct hl_template *t, const struct hl_tokenizer *tokenizer, uint32_t *end)
+#define ANSWER "an answer"
+
+/* What the template writes behind an answer, in a conversation that goes on. */
+static int render_behind(const struct hl_template *t, struct hl_arena *arena, struct hl_view *out, struct hl_error *err)
 {
-    static const char answer[] = "an answer";
     struct hl_conversation conversation;
+    char *text;
+    size_t n;
+    if (hl_conversation_start(arena, "", "a question", &conversation, err) < 0 ||
+        hl_conversation_add(arena, &conversation, "assistant", ANSWER, err) < 0 ||
+        hl_conversation_add(arena, &conversation, "user", "another", err) < 0 ||
+        hl_prompt_render(t, arena, &conversation, 0, &text, &n, err) < 0)
+        return -1;
+    const char *at = memmem(text, n, ANSWER, strlen(ANSWER)), *end = text + n;
+    at = at ? at + strlen(ANSWER) : end;
+    while (at < end && (*at == ' ' || *at == '\n'))
+        at++;
+    *out = (struct hl_view){(const uint8_t *)at, (size_t)(end - at)};
+    return 0;
+}
+
+/* The control token behind the answer, or HL_NONE. Templates that refuse the conversation tell nothing. */
+static uint32_t find_end(const struct hl_template *t, const struct hl_tokenizer *tokenizer)
+{
     struct hl_arena arena;
+    struct hl_view behind;
     struct hl_error ignored;
     HL_FREE int32_t *ids = NULL;
-    char *text;
-    size_t n, n_ids;
+    size_t n = 0;
     hl_arena_init(&arena, HL_TEMPLATE_MEMORY, HL_TEMPLATE_WORK);
-    if (hl_conversation_start(&arena, "", "a question", &conversation, &ignored) == 0 &&
-        hl_conversation_add(&arena, &conversation, "assistant", answer, &ignored) == 0) {
-        conversation.reply = false;
-        if (hl_prompt_render(t, &arena, &conversation, 0, &text, &n, &ignored) == 0) {
-            const char *at = memmem(text, n, answer, sizeof answer - 1);
-            const char *behind = at ? at + sizeof answer - 1 : text + n;
-            while (behind < text + n && (*behind == ' ' || *behind == '\n'))
-                behind++;
-            if (hl_tokenizer_encode(tokenizer, behind, (size_t)(text + n - behind), HL_ENCODE_SPECIAL, &ids, &n_ids,
-                                    &ignored) == 0 &&
-                n_ids && hl_tokenizer_kind(tokenizer, (uint32_t)ids[0]) == HL_TOKEN_CONTROL)
-                *end = (uint32_t)ids[0];
-        }
-    }
+    if (render_behind(t, &arena, &behind, &ignored) < 0 ||
+        hl_tokenizer_encode(tokenizer, (const char *)behind.data, behind.size, HL_ENCODE_SPECIAL, &ids, &n, &ignored) <
+            0)
+        n = 0;
     hl_arena_release(&arena);
+    bool control = n && hl_tokenizer_kind(tokenizer, (uint32_t)ids[0]) == HL_TOKEN_CONTROL;
+    return control ? (uint32_t)ids[0] : HL_NONE;
 }
 
 static int try_out(struct hl_view tokenizer_section, struct hl_chat *chat, struct hl_error *err)
@@ -188,7 +195,7 @@ static int try_out(struct hl_view tokenizer_section, struct hl_chat *chat, struc
         return -1;
     int result = hl_tokenizer_open(tokenizer_section.data, tokenizer_section.size, &tokenizer, err);
     if (result == 0) {
-        find_end(t, tokenizer, &chat->end);
+        chat->end = find_end(t, tokenizer);
         hl_tokenizer_close(tokenizer);
     }
     hl_template_close(t);

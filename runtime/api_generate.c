@@ -220,8 +220,10 @@ static int converse(struct hl_api_body *body, struct hl_error *err)
         return 0;
     if (hl_conversation_start(&body->arena, body->system, body->prompt, &body->conversation, err) < 0)
         return -1;
-    if (*body->suffix)
+    if (*body->suffix) {
+        body->conversation.prompt = hl_string(body->prompt, strlen(body->prompt));
         body->conversation.suffix = hl_string(body->suffix, strlen(body->suffix));
+    }
     return 0;
 }
 
@@ -273,7 +275,7 @@ static int encode(struct hl_api_reply *reply, const struct hl_template *t, struc
 static int apply_template(struct hl_api_reply *reply, struct hl_error *err)
 {
     struct hl_template *own = NULL;
-    HL_FREE void *section = NULL;
+    HL_FREE uint8_t *section = NULL;
     size_t bytes;
     if (!*reply->body.template)
         return encode(reply, reply->api->model->template, err);

@@ -54,7 +54,7 @@ int hl_conversation_read(struct hl_arena *arena, const char *body, size_t n, str
     if (hl_value_json(arena, body, n, &json, err) < 0)
         return -1;
     const struct hl_value *messages = member(json, "messages"), *tools = member(json, "tools");
-    *out = (struct hl_conversation){.tools = hl_none(), .suffix = hl_none(), .reply = true};
+    *out = hl_conversation_empty();
     if (messages && messages->kind != HL_VALUE_LIST)
         return wrong(err, "messages", "array of objects");
     if (tools && tools->kind != HL_VALUE_LIST)

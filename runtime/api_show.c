@@ -74,7 +74,7 @@ static void add_model(struct evbuffer *out, const struct hl_model *model)
     hl_api_add_details(out, model);
     add_info(out, model);
     bool fills =
-        model->template && hl_template_language(model->template) == HL_TEMPLATE_GO && knows(model->template, "Suffix");
+        model->template && hl_template_language(model->template) == HL_TEMPLATE_GO && knows(model->template, "suffix");
     evbuffer_add_printf(out, ",\"capabilities\":[\"completion\"%s]}", fills ? ",\"insert\"" : "");
 }
 

@@ -1,7 +1,7 @@
 /* The variables that a template finds, by its language.
  *
  * Jinja, as transformers' apply_chat_template() calls it: messages, tools, documents, add_generation_prompt, and the
- * special tokens, which the section holds. Go, as Ollama does: runtime/gotemplate_data.c. */
+ * special tokens, which the section holds. Go, as Ollama does: runtime/gotemplate.h. */
 #include "runtime/prompt.h"
 #include "runtime/gotemplate.h"
 #include <string.h>
@@ -26,7 +26,7 @@ int hl_conversation_add(struct hl_arena *arena, struct hl_conversation *conversa
 int hl_conversation_start(struct hl_arena *arena, const char *system, const char *prompt, struct hl_conversation *out,
                           struct hl_error *err)
 {
-    *out = (struct hl_conversation){.tools = hl_none(), .suffix = hl_none(), .reply = true};
+    *out = hl_conversation_empty();
     if (hl_list_new(arena, HL_VALUE_LIST, 4, &out->messages, err) < 0 ||
         (*system && hl_conversation_add(arena, out, "system", system, err) < 0))
         return -1;
@@ -39,15 +39,21 @@ static int jinja_context(struct hl_arena *arena, const struct hl_conversation *c
     if (hl_dict_new(arena, HL_VALUE_DICT, out, err) < 0 || set(arena, *out, "messages", c->messages, err) < 0 ||
         set(arena, *out, "tools", c->tools, err) < 0 || set(arena, *out, "documents", hl_none(), err) < 0)
         return -1;
-    return set(arena, *out, "add_generation_prompt", hl_bool(c->reply), err);
+    return set(arena, *out, "add_generation_prompt", hl_bool(true), err);
 }
 
 int hl_prompt_render(const struct hl_template *t, struct hl_arena *arena, const struct hl_conversation *conversation,
                      int64_t now, char **text, size_t *n, struct hl_error *err)
 {
     struct hl_value context;
-    if (hl_template_language(t) == HL_TEMPLATE_GO)
-        return hl_gotemplate_render(t, arena, conversation, now, text, n, err);
+    if (hl_template_language(t) == HL_TEMPLATE_GO) {
+        const struct hl_gotemplate_input input = {.messages = conversation->messages,
+                                                  .tools = conversation->tools,
+                                                  .prompt = conversation->prompt,
+                                                  .suffix = conversation->suffix,
+                                                  .think = hl_none()};
+        return hl_gotemplate_render(t, arena, &input, now, text, n, err);
+    }
     if (conversation->suffix.kind != HL_VALUE_NONE)
         return hl_fail_as(err, HL_ERROR_REQUEST, "the model's chat template has no place for a suffix");
     if (jinja_context(arena, conversation, &context, err) < 0)

@@ -8,9 +8,15 @@
 struct hl_conversation {
     struct hl_value messages; /* LIST of DICTs with "role" and "content", as Ollama and OpenAI write them */
     struct hl_value tools;    /* LIST of what the model may call, or NONE */
-    struct hl_value suffix;   /* STRING that follows the gap to fill, or NONE; only templates in Go know of it */
-    bool reply;               /* the text ends where the assistant's answer begins */
+    struct hl_value prompt;   /* STRING: what is in front of the gap to fill, and */
+    struct hl_value suffix;   /* what follows it; or both NONE. Only templates in Go know of them */
 };
+
+static inline struct hl_conversation hl_conversation_empty(void)
+{
+    return (struct hl_conversation){
+        .messages = hl_none(), .tools = hl_none(), .prompt = hl_none(), .suffix = hl_none()};
+}
 
 /* A conversation of a system's text (unless empty) and one message of the user's. The texts must last as long as the
  * arena. */
