@@ -90,8 +90,8 @@ def ropes(full, sliding=10000.0):
 
 
 # family, tokenizer, the config's fields, and: stored, the type of the matrices (default F32); gguf (default True);
-# gguf_old, without the fields that older converters did not write; folder False, a GGUF alone; published, config.old.json
-# too; nested, as Gemma3ForConditionalGeneration.
+# gguf_old, without the fields that older converters did not write; folder False, a GGUF alone; published, with a
+# config.old.json; nested, as Gemma3ForConditionalGeneration.
 VARIANTS = {
     "gemma-mqa": dict(
         family="gemma", tokenizer=gemma_tokenizer(283), published=True,
@@ -160,7 +160,9 @@ VARIANTS = {
     ),
     "llama2-mha": dict(
         family="llama", tokenizer=llama2_tokenizer(283), published=True, gguf_old=True,
-        fields=shape(24, 4, 4, None, 36, 2, rms_norm_eps=1e-5, tie_word_embeddings=False, rope_parameters=rope(10000.0)),
+        fields=shape(
+            24, 4, 4, None, 36, 2, rms_norm_eps=1e-5, tie_word_embeddings=False, rope_parameters=rope(10000.0)
+        ),
     ),
     "llama-bias-f16": dict(
         family="llama", tokenizer=llama2_tokenizer(283), stored="F16",
