@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 
 #define HL_MAX_DIMS 4
+#define HL_ROPE_DIVISORS "rope_freqs.weight" /* a tensor of .gguf files that Hugging Face has no name for */
 
 /* Numbers lie one by one, or, in Q8_0, in blocks of 32 along a row: an fp16 scale and 32 int8 [ggml-common.h]. */
 enum hl_dtype { HL_DTYPE_F32, HL_DTYPE_F16, HL_DTYPE_BF16, HL_DTYPE_Q8_0 };
