@@ -1,10 +1,11 @@
 /* The shapes, as data: one row a model, and what distinguishes the families. From these follow config.json, the list of
  * tensors, and how large their random numbers are.
  *
- * The sizes of the numbers are such that a benchmark meets what it would meet in a trained model: attention scores and
- * logits spread by one or two, and each block changes the residual stream by less than the stream is, so that nothing
- * overflows or fades however many blocks there are. For that, a matrix's numbers have the spread gain / sqrt(columns),
- * which makes `gain` the spread of its outputs where its inputs have spread 1, as behind a norm.
+ * The sizes of the numbers are such that a benchmark meets what it would meet in a trained model. A matrix's numbers
+ * have the spread gain / sqrt(columns), which makes `gain` the spread of its outputs where its inputs have spread 1, as
+ * behind a norm: attention scores and logits spread by one or two. The first block writes a residual stream that is
+ * much larger than the embedding, so that a tied head does not find the last token in it again, and repeat it for ever;
+ * the others change the stream by less than it is. Nothing overflows or fades, however many blocks there are.
  */
 #include "hotlayer/cleanup.h"
 #include "pack/synth.h"
@@ -159,15 +160,16 @@ static void add_block(struct list *list, double stream)
 int hl_synth_tensors(const struct hl_synth_model *model, struct hl_synth_tensor **out, size_t *n, struct hl_error *err)
 {
     struct list list = {.model = model};
-    const double logits = 2;                       /* their spread; a tied embedding is the head, and so has it, too */
+    const double logits = 2; /* their spread; a tied embedding is the head, and so has its gain, too */
     bool scaled = families[model->family].centred; /* Gemma multiplies the embedding by sqrt(width) */
+    double embedding = scaled ? logits : logits / sqrt(model->width);
     list.tensors = calloc((size_t)model->blocks * TENSORS_OF_BLOCK + TENSORS_BESIDES, sizeof *list.tensors);
     if (!list.tensors)
         return hl_fail(err, "out of memory");
     add_matrix(&list, "model.embed_tokens", model->vocabulary, model->width, logits);
     for (uint32_t i = 0; i < model->blocks; i++) {
         snprintf(list.prefix, sizeof list.prefix, "model.layers.%u.", i);
-        add_block(&list, scaled ? logits : logits / sqrt(model->width));
+        add_block(&list, 16 * embedding);
     }
     list.prefix[0] = 0;
     add_norm(&list, "model.norm", model->width, 1);
