@@ -311,12 +311,19 @@ static int open_outputs(struct plan *plan, struct hl_error *err)
     return 0;
 }
 
+static int check_stopped(const struct plan *plan, struct hl_error *err)
+{
+    return plan->synth->stopped && plan->synth->stopped() ? hl_fail(err, "interrupted") : 0;
+}
+
 static int sync_and_rename(struct plan *plan, struct hl_error *err)
 {
     char part[HL_SYNTH_NAME_BYTES + 8];
     for (uint32_t i = 0; i < plan->n_outputs; i++)
         if (fsync(plan->outputs[i].fd) < 0)
             return fail_file(plan, &plan->outputs[i], "synced", err);
+    if (check_stopped(plan, err) < 0)
+        return -1;
     for (uint32_t i = 0; i < plan->n_outputs; i++) {
         struct output *output = &plan->outputs[i];
         part_name(output, part);
@@ -349,8 +356,8 @@ static int write_chunk(const struct work *work, size_t tensor, uint64_t chunk, c
     uint64_t first = (chunk - plan->places[tensor].first_chunk) * CHUNK_ELEMENTS, left = hl_synth_elements(t) - first;
     uint32_t n = left < CHUNK_ELEMENTS ? (uint32_t)left : CHUNK_ELEMENTS;
     uint64_t at = output->head.size + plan->places[tensor].offset + first * ELEMENT_BYTES;
-    if (plan->synth->stopped && plan->synth->stopped())
-        return hl_fail(err, "interrupted");
+    if (check_stopped(plan, err) < 0)
+        return -1;
     draw(key_of(plan->synth->seed, t->name), table, first, n, buffer);
     const char *bytes = (const char *)buffer;
     for (size_t rest = (size_t)n * ELEMENT_BYTES; rest;) {
