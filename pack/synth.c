@@ -167,14 +167,13 @@ static int make_head(const struct plan *plan, uint32_t index, struct hl_error *e
     fputs("01234567{\"__metadata__\":{\"format\":\"pt\"}", text); /* the length goes where the digits are */
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const struct hl_synth_tensor *tensor = &plan->tensors[i];
-        uint64_t begin = plan->places[i].offset;
+        unsigned long long begin = plan->places[i].offset, end = begin + bytes_of(tensor);
         if (plan->places[i].output != index)
             continue;
         fprintf(text, ",\"%s\":{\"dtype\":\"BF16\",\"shape\":[%llu", tensor->name, (unsigned long long)tensor->rows);
         if (tensor->cols)
             fprintf(text, ",%llu", (unsigned long long)tensor->cols);
-        fprintf(text, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin,
-                (unsigned long long)(begin + bytes_of(tensor)));
+        fprintf(text, "],\"data_offsets\":[%llu,%llu]}", begin, end);
     }
     putc('}', text);
     while (ftell(text) % 8)
@@ -256,14 +255,15 @@ static void part_name(const struct output *output, char name[HL_SYNTH_NAME_BYTES
 
 static int check_empty(const struct plan *plan, struct hl_error *err)
 {
-    DIR *dir = fdopendir(dup(plan->folder));
-    int result = dir ? 0 : hl_fail(err, "%s: cannot be read: %s", plan->synth->folder, strerror(errno));
+    DIR *dir = opendir(plan->synth->folder);
+    int result = 0;
+    if (!dir)
+        return hl_fail(err, "%s: cannot be read: %s", plan->synth->folder, strerror(errno));
     for (struct dirent *entry; result == 0 && (entry = readdir(dir));)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             result = hl_fail(err, "%s: there is %s in it; choose a folder that is empty or does not exist yet",
                              plan->synth->folder, entry->d_name);
-    if (dir)
-        closedir(dir);
+    closedir(dir);
     return result;
 }
 

@@ -20,8 +20,8 @@
 
 /* `count` tokens from `id` on; where there are several, %u in the text counts from `number`. */
 struct run {
-    uint32_t id, count, number;
     const char *text;
+    uint32_t id, count, number;
     bool plain; /* cut out of a text, but no control token */
 };
 
@@ -41,59 +41,59 @@ struct words {
 };
 
 /* clang-format off */
-static const struct run llama2_runs[] = {{0, 1, 0, "<unk>", false}, {1, 1, 0, "<s>", false}, {2, 1, 0, "</s>", false}};
+static const struct run llama2_runs[] = {{"<unk>", 0, 1, 0, false}, {"<s>", 1, 1, 0, false}, {"</s>", 2, 1, 0, false}};
 
 static const struct run mistral_runs[] = {
-    {0, 1, 0, "<unk>", false}, {1, 1, 0, "<s>", false}, {2, 1, 0, "</s>", false},
-    {3, 1, 0, "[INST]", false}, {4, 1, 0, "[/INST]", false},
-    {5, 1, 0, "[TOOL_CALLS]", false}, {6, 1, 0, "[AVAILABLE_TOOLS]", false}, {7, 1, 0, "[/AVAILABLE_TOOLS]", false},
-    {8, 1, 0, "[TOOL_RESULTS]", false}, {9, 1, 0, "[/TOOL_RESULTS]", false}, {10, 761, 8, "[control_%u]", false},
+    {"<unk>", 0, 1, 0, false}, {"<s>", 1, 1, 0, false}, {"</s>", 2, 1, 0, false},
+    {"[INST]", 3, 1, 0, false}, {"[/INST]", 4, 1, 0, false},
+    {"[TOOL_CALLS]", 5, 1, 0, false}, {"[AVAILABLE_TOOLS]", 6, 1, 0, false}, {"[/AVAILABLE_TOOLS]", 7, 1, 0, false},
+    {"[TOOL_RESULTS]", 8, 1, 0, false}, {"[/TOOL_RESULTS]", 9, 1, 0, false}, {"[control_%u]", 10, 761, 8, false},
 };
 
 static const struct run gemma_runs[] = {
-    {0, 1, 0, "<pad>", false}, {1, 1, 0, "<eos>", false}, {2, 1, 0, "<bos>", false}, {3, 1, 0, "<unk>", false},
-    {4, 1, 0, "<mask>", false}, {5, 1, 0, "<2mass>", false}, {6, 1, 0, "[@BOS@]", false},
-    {7, 99, 0, "<unused%u>", false}, {106, 1, 0, "<start_of_turn>", false}, {107, 1, 0, "<end_of_turn>", false},
+    {"<pad>", 0, 1, 0, false}, {"<eos>", 1, 1, 0, false}, {"<bos>", 2, 1, 0, false}, {"<unk>", 3, 1, 0, false},
+    {"<mask>", 4, 1, 0, false}, {"<2mass>", 5, 1, 0, false}, {"[@BOS@]", 6, 1, 0, false},
+    {"<unused%u>", 7, 99, 0, false}, {"<start_of_turn>", 106, 1, 0, false}, {"<end_of_turn>", 107, 1, 0, false},
 };
 
 static const struct run gemma3_runs[] = {
-    {0, 1, 0, "<pad>", false}, {1, 1, 0, "<eos>", false}, {2, 1, 0, "<bos>", false}, {3, 1, 0, "<unk>", false},
-    {4, 1, 0, "<mask>", false}, {5, 1, 0, "[multimodal]", false},
-    {6, 99, 0, "<unused%u>", false}, {105, 1, 0, "<start_of_turn>", false}, {106, 1, 0, "<end_of_turn>", false},
-    {255999, 1, 0, "<start_of_image>", false}, {256000, 1, 0, "<end_of_image>", false},
-    {256001, 6143, 99, "<unused%u>", false}, {262144, 1, 0, "<image_soft_token>", false},
+    {"<pad>", 0, 1, 0, false}, {"<eos>", 1, 1, 0, false}, {"<bos>", 2, 1, 0, false}, {"<unk>", 3, 1, 0, false},
+    {"<mask>", 4, 1, 0, false}, {"[multimodal]", 5, 1, 0, false},
+    {"<unused%u>", 6, 99, 0, false}, {"<start_of_turn>", 105, 1, 0, false}, {"<end_of_turn>", 106, 1, 0, false},
+    {"<start_of_image>", 255999, 1, 0, false}, {"<end_of_image>", 256000, 1, 0, false},
+    {"<unused%u>", 256001, 6143, 99, false}, {"<image_soft_token>", 262144, 1, 0, false},
 };
 
 static const struct run llama3_runs[] = {
-    {128000, 1, 0, "<|begin_of_text|>", false}, {128001, 1, 0, "<|end_of_text|>", false},
-    {128002, 4, 0, "<|reserved_special_token_%u|>", false},
-    {128006, 1, 0, "<|start_header_id|>", false}, {128007, 1, 0, "<|end_header_id|>", false},
-    {128008, 1, 4, "<|reserved_special_token_%u|>", false}, {128009, 1, 0, "<|eot_id|>", false},
-    {128010, 246, 5, "<|reserved_special_token_%u|>", false},
+    {"<|begin_of_text|>", 128000, 1, 0, false}, {"<|end_of_text|>", 128001, 1, 0, false},
+    {"<|reserved_special_token_%u|>", 128002, 4, 0, false},
+    {"<|start_header_id|>", 128006, 1, 0, false}, {"<|end_header_id|>", 128007, 1, 0, false},
+    {"<|reserved_special_token_%u|>", 128008, 1, 4, false}, {"<|eot_id|>", 128009, 1, 0, false},
+    {"<|reserved_special_token_%u|>", 128010, 246, 5, false},
 };
 
 static const struct run llama31_runs[] = {
-    {128000, 1, 0, "<|begin_of_text|>", false}, {128001, 1, 0, "<|end_of_text|>", false},
-    {128002, 2, 0, "<|reserved_special_token_%u|>", false}, {128004, 1, 0, "<|finetune_right_pad_id|>", false},
-    {128005, 1, 2, "<|reserved_special_token_%u|>", false},
-    {128006, 1, 0, "<|start_header_id|>", false}, {128007, 1, 0, "<|end_header_id|>", false},
-    {128008, 1, 0, "<|eom_id|>", false}, {128009, 1, 0, "<|eot_id|>", false}, {128010, 1, 0, "<|python_tag|>", false},
-    {128011, 245, 3, "<|reserved_special_token_%u|>", false},
+    {"<|begin_of_text|>", 128000, 1, 0, false}, {"<|end_of_text|>", 128001, 1, 0, false},
+    {"<|reserved_special_token_%u|>", 128002, 2, 0, false}, {"<|finetune_right_pad_id|>", 128004, 1, 0, false},
+    {"<|reserved_special_token_%u|>", 128005, 1, 2, false},
+    {"<|start_header_id|>", 128006, 1, 0, false}, {"<|end_header_id|>", 128007, 1, 0, false},
+    {"<|eom_id|>", 128008, 1, 0, false}, {"<|eot_id|>", 128009, 1, 0, false}, {"<|python_tag|>", 128010, 1, 0, false},
+    {"<|reserved_special_token_%u|>", 128011, 245, 3, false},
 };
 
 /* Qwen 2 has the first three, 2.5 goes on to <|file_sep|>. */
 static const struct run qwen_runs[] = {
-    {151643, 1, 0, "<|endoftext|>", false}, {151644, 1, 0, "<|im_start|>", false}, {151645, 1, 0, "<|im_end|>", false},
-    {151646, 1, 0, "<|object_ref_start|>", false}, {151647, 1, 0, "<|object_ref_end|>", false},
-    {151648, 1, 0, "<|box_start|>", false}, {151649, 1, 0, "<|box_end|>", false},
-    {151650, 1, 0, "<|quad_start|>", false}, {151651, 1, 0, "<|quad_end|>", false},
-    {151652, 1, 0, "<|vision_start|>", false}, {151653, 1, 0, "<|vision_end|>", false},
-    {151654, 1, 0, "<|vision_pad|>", false}, {151655, 1, 0, "<|image_pad|>", false},
-    {151656, 1, 0, "<|video_pad|>", false}, {151657, 1, 0, "<tool_call>", true}, {151658, 1, 0, "</tool_call>", true},
-    {151659, 1, 0, "<|fim_prefix|>", true}, {151660, 1, 0, "<|fim_middle|>", true},
-    {151661, 1, 0, "<|fim_suffix|>", true}, {151662, 1, 0, "<|fim_pad|>", true}, {151663, 1, 0, "<|repo_name|>", true},
-    {151664, 1, 0, "<|file_sep|>", true}, {151665, 1, 0, "<tool_response>", true},
-    {151666, 1, 0, "</tool_response>", true}, {151667, 1, 0, "<think>", true}, {151668, 1, 0, "</think>", true},
+    {"<|endoftext|>", 151643, 1, 0, false}, {"<|im_start|>", 151644, 1, 0, false}, {"<|im_end|>", 151645, 1, 0, false},
+    {"<|object_ref_start|>", 151646, 1, 0, false}, {"<|object_ref_end|>", 151647, 1, 0, false},
+    {"<|box_start|>", 151648, 1, 0, false}, {"<|box_end|>", 151649, 1, 0, false},
+    {"<|quad_start|>", 151650, 1, 0, false}, {"<|quad_end|>", 151651, 1, 0, false},
+    {"<|vision_start|>", 151652, 1, 0, false}, {"<|vision_end|>", 151653, 1, 0, false},
+    {"<|vision_pad|>", 151654, 1, 0, false}, {"<|image_pad|>", 151655, 1, 0, false},
+    {"<|video_pad|>", 151656, 1, 0, false}, {"<tool_call>", 151657, 1, 0, true}, {"</tool_call>", 151658, 1, 0, true},
+    {"<|fim_prefix|>", 151659, 1, 0, true}, {"<|fim_middle|>", 151660, 1, 0, true},
+    {"<|fim_suffix|>", 151661, 1, 0, true}, {"<|fim_pad|>", 151662, 1, 0, true}, {"<|repo_name|>", 151663, 1, 0, true},
+    {"<|file_sep|>", 151664, 1, 0, true}, {"<tool_response>", 151665, 1, 0, true},
+    {"</tool_response>", 151666, 1, 0, true}, {"<think>", 151667, 1, 0, true}, {"</think>", 151668, 1, 0, true},
 };
 
 /* The families' own, which differ in how many digits make a token. */
@@ -181,7 +181,7 @@ cJSON *hl_synth_tokenizer_config(const struct hl_synth_model *model)
         whole = cJSON_AddBoolToObject(config, "add_bos_token", w->begins) &&
                 cJSON_AddBoolToObject(config, "add_eos_token", false) && whole;
     if (w->prefix)
-        whole = cJSON_AddBoolToObject(config, "legacy", false) && whole;
+        whole = cJSON_AddBoolToObject(config, "legacy", false) && whole; /* as Llama 2 and Mistral have it */
     if (whole)
         return config;
     cJSON_Delete(config);
