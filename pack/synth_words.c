@@ -6,7 +6,7 @@
  *   eeee, ...                         of 4 as many as there is room for
  *
  * All parts of a syllable come before it, so whatever way its characters have grown together, the last two parts merge.
- * English comes to about three characters per token so; trained vocabularies have about four.
+ * English comes to two or three characters per token so; trained vocabularies have four or five.
  */
 #include "hotlayer/cleanup.h"
 #include "pack/synth.h"
