@@ -269,8 +269,11 @@ static int encode_by_pattern(struct run *run, const uint8_t *text, size_t n, str
 {
     size_t done = 0; /* text before it is encoded */
     size_t start = n, end = n;
+    HL_FREE uint8_t *seen = NULL;
+    if (hl_tokenizer_stand_in(text, n, &seen, err))
+        return -1;
     for (size_t at = 0; at < n;) {
-        if (next_word(run, text, n, at, &start, &end, err))
+        if (next_word(run, seen ? seen : text, n, at, &start, &end, err))
             return -1;
         if (start == n)
             break;
