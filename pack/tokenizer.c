@@ -27,7 +27,8 @@ void hl_vocabulary_release(struct hl_vocabulary *v)
     free(v->pattern.data);
 }
 
-static int put_text(struct hl_vocabulary *v, const void *text, size_t bytes, size_t *offset, struct hl_error *err)
+int hl_vocabulary_put_text(struct hl_vocabulary *v, const void *text, size_t bytes, size_t *offset,
+                           struct hl_error *err)
 {
     if (bytes > v->room_text - v->text.size) {
         size_t room = 2 * v->room_text + bytes + 4096;
@@ -74,85 +75,10 @@ int hl_vocabulary_set(struct hl_vocabulary *v, uint32_t id, const void *text, si
     if (v->tokens[id].kind != HL_TOKEN_UNUSED)
         return hl_fail(err, "%s: two tokens have the id %u", v->file, id);
     size_t offset = 0;
-    if (put_text(v, text, bytes, &offset, err))
+    if (hl_vocabulary_put_text(v, text, bytes, &offset, err))
         return -1;
     v->tokens[id] = (struct hl_vocabulary_token){.offset = offset, .bytes = (uint32_t)bytes, .kind = kind};
     return 0;
-}
-
-static bool has_text(const struct hl_vocabulary *v, size_t offset, size_t bytes, const char *text, size_t n)
-{
-    return bytes == n && !memcmp(v->text.data + offset, text, n);
-}
-
-static struct hl_added *find_added(const struct hl_vocabulary *v, const void *text, size_t bytes)
-{
-    for (uint32_t i = 0; i < v->n_added; i++)
-        if (has_text(v, v->added[i].offset, v->added[i].bytes, text, bytes))
-            return &v->added[i];
-    return NULL;
-}
-
-int hl_vocabulary_add(struct hl_vocabulary *v, uint32_t id, const void *text, size_t bytes, unsigned flags,
-                      struct hl_error *err)
-{
-    if (!bytes || bytes > HL_ADDED_MAX_BYTES)
-        return hl_fail(err, "%s: the added token %u has %zu bytes; 1 to %u are possible", v->file, id, bytes,
-                       HL_ADDED_MAX_BYTES);
-    struct hl_added *entry = find_added(v, text, bytes);
-    if (entry) {
-        entry->id = id;
-        entry->flags = (uint16_t)flags;
-        return 0;
-    }
-    if (v->n_added == v->room_added) {
-        uint32_t room = 2 * v->room_added + 256;
-        struct hl_added *larger = realloc(v->added, room * sizeof *larger);
-        if (!larger)
-            return hl_fail(err, "%s: the added tokens do not fit in memory", v->file);
-        v->added = larger;
-        v->room_added = room;
-    }
-    size_t offset = 0;
-    if (put_text(v, text, bytes, &offset, err))
-        return -1;
-    v->added[v->n_added++] = (struct hl_added){(uint32_t)offset, id, (uint16_t)bytes, (uint16_t)flags};
-    return 0;
-}
-
-uint32_t hl_vocabulary_find(const struct hl_vocabulary *v, const char *text)
-{
-    const struct hl_added *entry = find_added(v, text, strlen(text));
-    return entry ? entry->id : HL_NONE;
-}
-
-int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text, bool special, struct hl_error *err)
-{
-    size_t n = strlen(text);
-    unsigned flags = HL_ADDED_RAW | (special ? HL_ADDED_SPECIAL : 0u);
-    enum hl_token_kind kind = special ? HL_TOKEN_CONTROL : HL_TOKEN_USER;
-    if (id >= v->n_tokens || v->tokens[id].kind == HL_TOKEN_UNUSED) {
-        if (hl_vocabulary_set(v, id, text, n, kind, err))
-            return -1;
-        return hl_vocabulary_add(v, id, text, n, flags, err);
-    }
-    struct hl_vocabulary_token *token = &v->tokens[id];
-    HL_FREE char *plain = malloc(n + 1);
-    if (!plain)
-        return hl_fail(err, "tokenizer: out of memory");
-    size_t bytes = v->flags & HL_TOKENIZER_ESCAPE_SPACE ? hl_unmark_spaces(text, n, plain) : n;
-    if (bytes == n)
-        memcpy(plain, text, n);
-    const struct hl_added *entry = find_added(v, text, n);
-    if (token->kind == HL_TOKEN_UNKNOWN || token->kind == HL_TOKEN_BYTE)
-        return hl_vocabulary_add(v, id, text, n, flags, err);
-    if (!(entry && entry->id == id) && !has_text(v, token->offset, token->bytes, plain, bytes))
-        return hl_fail(err, "token %u is \"%s\" here but not in %s", id, text, v->file);
-    if (token->kind == HL_TOKEN_CONTROL || (token->kind == HL_TOKEN_USER && !special))
-        return 0;
-    token->kind = kind;
-    token->in_text = token->in_text && !special;
-    return hl_vocabulary_add(v, id, text, n, flags, err);
 }
 
 size_t hl_unmark_spaces(const void *text, size_t bytes, void *out)

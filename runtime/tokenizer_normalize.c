@@ -113,6 +113,19 @@ int hl_tokenizer_stand_in(const uint8_t *text, size_t n, uint8_t **out, struct h
     return 0;
 }
 
+static size_t space_length(uint32_t flags, const uint8_t *text, size_t n)
+{
+    if (n && text[0] == ' ')
+        return 1;
+    return flags & HL_TOKENIZER_ESCAPE_SPACE && n >= 3 && !memcmp(text, "\xE2\x96\x81", 3) ? 3 : 0;
+}
+
+static bool wants_prefix(uint32_t flags, const uint8_t *text, size_t n, bool at_start)
+{
+    return flags & HL_TOKENIZER_DUMMY_PREFIX && (at_start || !(flags & HL_TOKENIZER_PREFIX_ONCE)) &&
+           !(flags & HL_TOKENIZER_PREFIX_SINGLE && space_length(flags, text, n));
+}
+
 static int normalize_spaces(const struct hl_tokenizer *t, const uint8_t *text, size_t n, bool at_start, uint8_t **out,
                             size_t *n_out, struct hl_error *err)
 {
@@ -120,15 +133,12 @@ static int normalize_spaces(const struct hl_tokenizer *t, const uint8_t *text, s
     if (!copy)
         return hl_fail(err, "tokenizer: out of memory");
     size_t used = 0;
-    if (t->flags & HL_TOKENIZER_DUMMY_PREFIX && (at_start || !(t->flags & HL_TOKENIZER_PREFIX_ONCE)))
+    if (wants_prefix(t->flags, text, n, at_start))
         copy[used++] = ' ';
     for (size_t at = 0; at < n;) {
-        if (t->flags & HL_TOKENIZER_ESCAPE_SPACE && n - at >= 3 && !memcmp(text + at, "\xE2\x96\x81", 3)) {
-            copy[used++] = ' ';
-            at += 3;
-        } else {
-            copy[used++] = text[at++];
-        }
+        size_t space = space_length(t->flags, text + at, n - at);
+        copy[used++] = space ? ' ' : text[at];
+        at += space ? space : 1;
     }
     *out = copy;
     *n_out = used;

@@ -1,8 +1,8 @@
 /* encode_lines FOLDER ROWS FLAGS < TEXTS: tokenizes texts with the tokenizer of a model's folder.
  *
  * A line of TEXTS is the hexadecimal bytes of one text, or "=" and ids. Each gives a line: its ids, a tab, and the
- * hexadecimal bytes of these ids decoded one by one. ROWS is the number of embedding rows, FLAGS the HL_ENCODE_ flags as
- * a number. */
+ * hexadecimal bytes of these ids decoded one by one. ROWS is the number of embedding rows, FLAGS the HL_ENCODE_ flags
+ * as a number. */
 #include "hotlayer/cleanup.h"
 #include "pack/tokenizer.h"
 #include "runtime/tokenizer.h"

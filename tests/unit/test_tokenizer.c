@@ -201,7 +201,7 @@ static void test_refused_config(void)
         {"{\"add_eos_token\": true}", "add_eos_token is true, but"},
         {"{\"added_tokens_decoder\": {\"3\": {\"content\": \"b\"}}}",
          "token 3 is \"b\" here but not in tokenizer.model"},
-        {"{\"added_tokens_decoder\": {\"9\": {\"content\": \"b\", \"lstrip\": true}}}", "lstrip"},
+        {"{\"added_tokens_decoder\": {\"9\": {\"content\": \"b\", \"single_word\": true}}}", "single_word"},
         {"{\"added_tokens_decoder\": {\"100\": {\"content\": \"b\"}}}", "has 100 rows"},
         {"{\"bos_token\": \"a\\u0000\"}", "NUL"},
         {"{\"add_prefix_space\": true}", "add_prefix_space contradicts"},
@@ -232,11 +232,11 @@ static void test_refused_json(void)
         {"\"add_prefix_space\":false", "\"add_prefix_space\":true", "ByteLevel: add_prefix_space"},
         {"\"decoder\":{\"type\":\"ByteLevel\"", "\"decoder\":{\"type\":\"WordPiece\"", "decoder: WordPiece"},
         {"\"type\":\"TemplateProcessing\"", "\"type\":\"BertProcessing\"", "post_processor: BertProcessing"},
-        {"\"lstrip\":false", "\"lstrip\":true", "lstrip"},
+        {"\"single_word\":false", "\"single_word\":true", "single_word"},
         {"\"!\":0", "\"!\":-1", "\"!\" has no id"},
         {"\"!\":0", "\"!\":1", "two tokens have the id 1"},
-        {"\"merges\":[[", "\"merges\":[[\"q\",\"nothing\"],[", "model.merges: number 0"},
-        {"\"merges\":[[", "\"merges\":[\"q\",[", "model.merges: number 0 is no pair"},
+        {"\"merges\":[[", "\"merges\":[[\"q\",\"nothing\"],[", "merges: number 0"},
+        {"\"merges\":[[", "\"merges\":[\"q\",[", "merges: number 0 is no pair"},
         {"\"version\"", "\"novel\"", "the file: the key \"novel\" is not known"},
     };
     BYTES json = read_whole("tests/tokenizer/bytes/tokenizer.json");
