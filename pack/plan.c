@@ -8,14 +8,17 @@
  */
 #include "pack/plan.h"
 #include "hotlayer/cleanup.h"
+#include "hotlayer/half.h"
+#include "pack/tiles.h"
 #include <math.h>
 
-enum buffer { HIDDEN, NORMED, QKV, HEADS, FFN, DELTA, ANGLES, PICKED, LOGITS, BUFFERS };
+enum buffer { HIDDEN, NORMED, QKV, HEADS, FFN, DELTA, ANGLES, PICKED, LOGITS, SLIDING_ANGLES, BUFFERS };
 
-#define OPS_PER_BLOCK 13u
-#define OPS_BESIDE 5u
-#define TENSORS_PER_BLOCK 10u
-#define TENSORS_BESIDE 4u
+/* At most. */
+#define OPS_PER_BLOCK 17u
+#define OPS_BESIDE 7u
+#define TENSORS_PER_BLOCK 14u
+#define TENSORS_BESIDE 5u
 
 /* What the compiler carries along. */
 struct compiler {
@@ -23,6 +26,8 @@ struct compiler {
     const struct hl_arch *arch;
     enum hl_quant quant;
     struct hl_plan *plan;
+    const char *root; /* what the names of the text model's tensors begin with */
+    bool two_ropes;
     struct hl_error *err;
 };
 
@@ -62,10 +67,11 @@ static const struct hl_source_tensor *need(struct compiler *c, const char *name,
                      : tensor->n_dims == 1 && tensor->shape[0] == cols;
     if (fits)
         return tensor;
+    const char *by = c->source->gguf ? "the metadata" : "config.json";
     if (rows)
-        hl_fail(c->err, "%s: tensor %s: shape must be [%u, %u] by config.json", tensor->file, name, rows, cols);
+        hl_fail(c->err, "%s: tensor %s: shape must be [%u, %u] by %s", tensor->file, name, rows, cols, by);
     else
-        hl_fail(c->err, "%s: tensor %s: shape must be [%u] by config.json", tensor->file, name, cols);
+        hl_fail(c->err, "%s: tensor %s: shape must be [%u] by %s", tensor->file, name, cols, by);
     return NULL;
 }
 
@@ -118,27 +124,39 @@ static int fill(struct compiler *c, struct hl_plan_tensor *t, const char *prefix
     return matrix ? set_shape(c, t, type, rows, cols) : set_shape(c, t, type, 1, (uint32_t)rows);
 }
 
-/* An RMSNorm's weight; its index, or HL_NONE on failure. */
-static uint32_t norm_weight(struct compiler *c, const char *own_name, const char *prefix, const char *name,
-                            uint32_t cols)
+/* RMSNorm of `groups` runs of `cols`. */
+static int emit_norm(struct compiler *c, const char *own_name, const char *prefix, const char *name, struct hl_span out,
+                     struct hl_span in, uint32_t groups, uint32_t cols)
 {
-    uint32_t index = c->plan->n_tensors;
-    struct part part = {name, cols};
-    return fill(c, new_tensor(c, "%s", own_name), prefix, &part, 1, 1, false) < 0 ? HL_NONE : index;
+    const struct part part = {name, cols};
+    struct hl_op *op = emit(c, HL_OP_NORM);
+    op->norm.out = out;
+    op->norm.in = in;
+    op->norm.weight = c->plan->n_tensors;
+    op->norm.groups = groups;
+    op->norm.cols = cols;
+    op->norm.eps = c->arch->eps;
+    struct hl_plan_tensor *weight = new_tensor(c, "%s", own_name);
+    weight->addend = c->arch->norms_add_one && !c->source->norms_complete ? 1 : 0;
+    return fill(c, weight, prefix, &part, 1, 1, false);
 }
 
-static int emit_norm(struct compiler *c, uint32_t weight, enum buffer out, enum buffer in)
+/* A norm of a whole row, named after its block. */
+static int emit_block_norm(struct compiler *c, uint32_t block, const char *own_name, const char *prefix,
+                           const char *name, enum buffer out, enum buffer in)
 {
-    if (weight == HL_NONE)
-        return -1;
-    struct hl_op *op = emit(c, HL_OP_NORM);
-    op->norm.out = span(out, 0);
-    op->norm.in = span(in, 0);
-    op->norm.weight = weight;
-    op->norm.groups = 1;
-    op->norm.cols = c->arch->width;
-    op->norm.eps = c->arch->eps;
-    return 0;
+    char own[HL_NAME_BYTES];
+    snprintf(own, sizeof own, "blocks.%u.%s", block, own_name);
+    return emit_norm(c, own, prefix, name, span(out, 0), span(in, 0), 1, c->arch->width);
+}
+
+/* Each head of q, or of k, by itself. */
+static int emit_head_norm(struct compiler *c, uint32_t block, const char *own_name, const char *prefix,
+                          const char *name, uint32_t column, uint32_t heads)
+{
+    char own[HL_NAME_BYTES];
+    snprintf(own, sizeof own, "blocks.%u.attn.%s", block, own_name);
+    return emit_norm(c, own, prefix, name, span(QKV, column), span(QKV, column), heads, c->arch->head_dim);
 }
 
 /* A linear operation and its tensors: `stem` + ".weight", and ".bias" where there is one. */
@@ -166,11 +184,19 @@ static int emit_linear(struct compiler *c, const char *own_name, const char *pre
     return fill(c, new_tensor(c, "%s.bias", own_name), prefix, biases, n, 1, false);
 }
 
-static void emit_rope(struct compiler *c, uint32_t column, uint32_t heads)
+/* Blocks that slide turn by other angles than the rest. */
+static bool has_two_ropes(const struct hl_arch *arch)
+{
+    const struct hl_rope *a = &arch->rope, *b = &arch->sliding_rope;
+    return a->scaling != b->scaling || a->theta != b->theta || a->factor != b->factor || a->low != b->low ||
+           a->high != b->high || a->original != b->original;
+}
+
+static void emit_rope(struct compiler *c, uint32_t block, uint32_t column, uint32_t heads)
 {
     struct hl_op *op = emit(c, HL_OP_ROPE);
     op->rope.x = span(QKV, column);
-    op->rope.angles = span(ANGLES, 0);
+    op->rope.angles = span(c->two_ropes && c->arch->slides[block] ? SLIDING_ANGLES : ANGLES, 0);
     op->rope.heads = heads;
     op->rope.head_dim = op->rope.rotated = c->arch->head_dim;
 }
@@ -183,21 +209,9 @@ static void emit_add(struct compiler *c)
     op->add.cols = c->arch->width;
 }
 
-static int emit_attention(struct compiler *c, uint32_t block, const char *prefix)
+static void emit_attend(struct compiler *c, uint32_t block, uint32_t q, uint32_t kv)
 {
     const struct hl_arch *a = c->arch;
-    uint32_t q = a->heads * a->head_dim, kv = a->kv_heads * a->head_dim;
-    const struct part qkv[] = {{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}};
-    const struct part out[] = {{"self_attn.o_proj", a->width}};
-    char own[HL_NAME_BYTES];
-    snprintf(own, sizeof own, "blocks.%u.attn_norm", block);
-    if (emit_norm(c, norm_weight(c, own, prefix, "input_layernorm.weight", a->width), NORMED, HIDDEN) < 0)
-        return -1;
-    snprintf(own, sizeof own, "blocks.%u.attn.qkv", block);
-    if (emit_linear(c, own, prefix, qkv, 3, a->width, a->attention_bias, QKV, NORMED) < 0)
-        return -1;
-    emit_rope(c, 0, a->heads);
-    emit_rope(c, q, a->kv_heads);
     struct hl_op *write = emit(c, HL_OP_KV_WRITE);
     write->kv_write.k = span(QKV, q);
     write->kv_write.v = span(QKV, q + kv);
@@ -207,22 +221,48 @@ static int emit_attention(struct compiler *c, uint32_t block, const char *prefix
     attend->attend.q = span(QKV, 0);
     attend->attend.kv = block;
     attend->attend.heads = a->heads;
-    attend->attend.scale = (float)(1.0 / sqrt(a->head_dim));
+    attend->attend.window = a->slides[block] ? a->window : 0;
+    attend->attend.scale = (float)a->attention_scale;
+    attend->attend.softcap = a->attention_softcap;
+}
+
+static int emit_attention(struct compiler *c, uint32_t block, const char *prefix)
+{
+    const struct hl_arch *a = c->arch;
+    uint32_t q = a->heads * a->head_dim, kv = a->kv_heads * a->head_dim;
+    const struct part qkv[] = {{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}};
+    const struct part out[] = {{"self_attn.o_proj", a->width}};
+    char own[HL_NAME_BYTES];
+    if (emit_block_norm(c, block, "attn_norm", prefix, "input_layernorm.weight", NORMED, HIDDEN) < 0)
+        return -1;
+    snprintf(own, sizeof own, "blocks.%u.attn.qkv", block);
+    if (emit_linear(c, own, prefix, qkv, 3, a->width, a->qkv_bias, QKV, NORMED) < 0)
+        return -1;
+    if (a->qk_norm && (emit_head_norm(c, block, "q_norm", prefix, "self_attn.q_norm.weight", 0, a->heads) < 0 ||
+                       emit_head_norm(c, block, "k_norm", prefix, "self_attn.k_norm.weight", q, a->kv_heads) < 0))
+        return -1;
+    emit_rope(c, block, 0, a->heads);
+    emit_rope(c, block, q, a->kv_heads);
+    emit_attend(c, block, q, kv);
     snprintf(own, sizeof own, "blocks.%u.attn.out", block);
-    if (emit_linear(c, own, prefix, out, 1, q, a->attention_bias, DELTA, HEADS) < 0)
+    if (emit_linear(c, own, prefix, out, 1, q, a->out_bias, DELTA, HEADS) < 0)
+        return -1;
+    if (a->post_norms &&
+        emit_block_norm(c, block, "attn_post_norm", prefix, "post_attention_layernorm.weight", DELTA, DELTA) < 0)
         return -1;
     emit_add(c);
     return 0;
 }
 
+/* Where a family has no norm behind the attention, the name of that norm is given to the one in front of the ffn. */
 static int emit_ffn(struct compiler *c, uint32_t block, const char *prefix)
 {
     const struct hl_arch *a = c->arch;
     const struct part gate_up[] = {{"mlp.gate_proj", a->ffn}, {"mlp.up_proj", a->ffn}};
     const struct part down[] = {{"mlp.down_proj", a->width}};
+    const char *norm = a->post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
     char own[HL_NAME_BYTES];
-    snprintf(own, sizeof own, "blocks.%u.ffn_norm", block);
-    if (emit_norm(c, norm_weight(c, own, prefix, "post_attention_layernorm.weight", a->width), NORMED, HIDDEN) < 0)
+    if (emit_block_norm(c, block, "ffn_norm", prefix, norm, NORMED, HIDDEN) < 0)
         return -1;
     snprintf(own, sizeof own, "blocks.%u.ffn.gate_up", block);
     if (emit_linear(c, own, prefix, gate_up, 2, a->width, a->mlp_bias, FFN, NORMED) < 0)
@@ -231,78 +271,155 @@ static int emit_ffn(struct compiler *c, uint32_t block, const char *prefix)
     gate->gate.out = gate->gate.gate = span(FFN, 0);
     gate->gate.up = span(FFN, a->ffn);
     gate->gate.cols = a->ffn;
-    gate->gate.activation = HL_ACTIVATION_SILU;
+    gate->gate.activation = a->activation;
     snprintf(own, sizeof own, "blocks.%u.ffn.down", block);
     if (emit_linear(c, own, prefix, down, 1, a->ffn, a->mlp_bias, DELTA, FFN) < 0)
+        return -1;
+    if (a->post_norms &&
+        emit_block_norm(c, block, "ffn_post_norm", prefix, "post_feedforward_layernorm.weight", DELTA, DELTA) < 0)
         return -1;
     emit_add(c);
     return 0;
 }
 
-/* theta^(-2i/d), rounded where transformers on PyTorch rounds: the exponent and the power to float32. */
-static int emit_angles(struct compiler *c)
+/* Llama 3.1's rule: waves longer than the old context are stretched, those that fit into it many times are not. All in
+ * float32, as in transformers' _compute_llama3_parameters. */
+static float scale_llama3(const struct hl_rope *rope, float frequency)
 {
-    uint32_t half = c->arch->head_dim / 2;
+    const float low = (float)rope->low, high = (float)rope->high, old = (float)rope->original;
+    const float wave = (float)(2 * M_PI) / frequency, scaled = frequency / (float)rope->factor;
+    if (wave > (float)(rope->original / rope->low))
+        return scaled;
+    if (wave < (float)(rope->original / rope->high))
+        return frequency;
+    float smooth = (old / wave - low) / (high - low);
+    return (1 - smooth) * scaled + smooth * frequency;
+}
+
+/* theta^(-2i/d), rounded where transformers on PyTorch rounds: the exponent and the power to float32. */
+static float frequency_of(const struct hl_rope *rope, uint32_t i, uint32_t head_dim)
+{
+    float frequency = 1.0f / (float)pow(rope->theta, (double)((float)(2 * i) / (float)head_dim));
+    if (rope->scaling == HL_ROPE_LLAMA3)
+        return scale_llama3(rope, frequency);
+    return rope->scaling == HL_ROPE_LINEAR ? frequency / (float)rope->factor : frequency;
+}
+
+/* A .gguf brings the result of Llama 3.1's rule as a tensor of divisors. */
+static int divide_frequencies(struct compiler *c, float *frequencies, uint32_t n)
+{
+    if (!hl_source_find(c->source, HL_ROPE_DIVISORS))
+        return 0;
+    const struct hl_source_tensor *tensor = need(c, HL_ROPE_DIVISORS, 0, n);
+    if (!tensor)
+        return -1;
+    for (uint32_t i = 0; i < n; i++) {
+        float divisor;
+        hl_source_floats(tensor, i, 1, &divisor);
+        if (!(divisor > 0 && isfinite(divisor)))
+            return hl_fail(c->err, "%s: tensor %s: number %u is no divisor", tensor->file, tensor->name, i);
+        frequencies[i] /= divisor;
+    }
+    return 0;
+}
+
+static int emit_angles(struct compiler *c, const char *own_name, const struct hl_rope *rope, enum buffer out)
+{
+    uint32_t head_dim = c->arch->head_dim, half = head_dim / 2;
     struct hl_op *op = emit(c, HL_OP_ANGLES);
-    op->angles.out = span(ANGLES, 0);
+    op->angles.out = span(out, 0);
     op->angles.frequencies = c->plan->n_tensors;
-    struct hl_plan_tensor *t = new_tensor(c, "rope");
+    struct hl_plan_tensor *t = new_tensor(c, "%s", own_name);
     t->values = malloc(half * sizeof *t->values);
     if (!t->values)
         return hl_fail(c->err, "out of memory");
     for (uint32_t i = 0; i < half; i++)
-        t->values[i] = 1.0f / (float)pow(c->arch->rope_theta, (double)((float)(2 * i) / (float)c->arch->head_dim));
-    return set_shape(c, t, HL_TYPE_VECTOR, 1, half);
+        t->values[i] = frequency_of(rope, i, head_dim);
+    if (set_shape(c, t, HL_TYPE_VECTOR, 1, half) < 0)
+        return -1;
+    return rope == &c->arch->rope ? divide_frequencies(c, t->values, half) : 0;
 }
 
-static void emit_gather(struct compiler *c)
+/* sqrt(width), in the precision that the reference multiplies in: that of the embedding as it was published. Q8_0 was
+ * made from bfloat16, as far as anyone knows. */
+static float embedding_scale(const struct hl_arch *a, enum hl_dtype dtype)
 {
-    struct hl_op *op = emit(c, HL_OP_GATHER);
-    op->gather.out = span(HIDDEN, 0);
-    op->gather.scale = 1;
+    float scale = (float)sqrt(a->width);
+    if (!a->scaled_embedding)
+        return 1;
+    if (dtype == HL_DTYPE_F16)
+        return hl_f16_to_f32(hl_f32_to_f16(scale));
+    return dtype == HL_DTYPE_F32 ? scale : hl_bf16_to_f32(hl_f32_to_bf16(scale));
 }
 
 /* The embedding is the last tensor, so its index is known at the end. */
 static int finish_embedding(struct compiler *c, struct hl_op *gather, struct hl_op *head)
 {
-    const struct part embed = {"model.embed_tokens.weight", c->arch->vocabulary};
-    gather->gather.table = c->plan->n_tensors;
+    const struct part embed = {"embed_tokens.weight", c->arch->vocabulary};
+    struct hl_plan_tensor *table = new_tensor(c, "embed");
+    gather->gather.table = c->plan->n_tensors - 1;
     if (head)
-        head->linear.weight = c->plan->n_tensors;
-    return fill(c, new_tensor(c, "embed"), "", &embed, 1, c->arch->width, true);
+        head->linear.weight = gather->gather.table;
+    if (fill(c, table, c->root, &embed, 1, c->arch->width, true) < 0)
+        return -1;
+    gather->gather.scale = embedding_scale(c->arch, table->part[0]->dtype);
+    return 0;
 }
 
 static int emit_head(struct compiler *c, struct hl_op *gather)
 {
     const struct hl_arch *a = c->arch;
     const struct part head = {"lm_head", a->vocabulary};
-    struct hl_op *pick = emit(c, HL_OP_PICK);
+    struct hl_op *pick = emit(c, HL_OP_PICK), *tied = NULL;
     pick->pick.out = span(PICKED, 0);
     pick->pick.in = span(HIDDEN, 0);
     pick->pick.cols = a->width;
-    if (emit_norm(c, norm_weight(c, "norm", "", "model.norm.weight", a->width), PICKED, PICKED) < 0)
+    if (emit_norm(c, "norm", c->root, "norm.weight", span(PICKED, 0), span(PICKED, 0), 1, a->width) < 0)
         return -1;
-    if (!a->tied) {
-        if (emit_linear(c, "head", "", &head, 1, a->width, false, LOGITS, PICKED) < 0)
-            return -1;
-        return finish_embedding(c, gather, NULL);
+    if (a->tied) {
+        tied = emit(c, HL_OP_LINEAR);
+        tied->linear.out = span(LOGITS, 0);
+        tied->linear.in = span(PICKED, 0);
+        tied->linear.bias = HL_NONE;
+    } else if (emit_linear(c, "head", strncmp(c->root, "language_model.", 15) == 0 ? "language_model." : "", &head, 1,
+                           a->width, false, LOGITS, PICKED) < 0) {
+        return -1;
     }
-    struct hl_op *linear = emit(c, HL_OP_LINEAR);
-    linear->linear.out = span(LOGITS, 0);
-    linear->linear.in = span(PICKED, 0);
-    linear->linear.bias = HL_NONE;
-    return finish_embedding(c, gather, linear);
+    if (a->logit_softcap > 0) {
+        struct hl_op *cap = emit(c, HL_OP_SOFTCAP);
+        cap->softcap.x = span(LOGITS, 0);
+        cap->softcap.cols = a->vocabulary;
+        cap->softcap.cap = a->logit_softcap;
+    }
+    return finish_embedding(c, gather, tied);
+}
+
+/* The text model inside a model for text and images has a longer name, before and since transformers 4.52. */
+static const char *find_root(const struct hl_source *source)
+{
+    static const char *const roots[] = {"language_model.model.", "model.language_model."};
+    for (size_t i = 0; i < sizeof roots / sizeof roots[0]; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%sembed_tokens.weight", roots[i]);
+        if (hl_source_find(source, name))
+            return roots[i];
+    }
+    return "model.";
 }
 
 static int compile(struct compiler *c)
 {
-    struct hl_op *gather = &c->plan->ops[c->plan->program.n_ops];
-    emit_gather(c);
-    if (emit_angles(c) < 0)
+    const struct hl_arch *a = c->arch;
+    struct hl_op *gather = emit(c, HL_OP_GATHER);
+    gather->gather.out = span(HIDDEN, 0);
+    c->root = find_root(c->source);
+    c->two_ropes = has_two_ropes(a);
+    if (emit_angles(c, "rope", &a->rope, ANGLES) < 0 ||
+        (c->two_ropes && emit_angles(c, "sliding_rope", &a->sliding_rope, SLIDING_ANGLES) < 0))
         return -1;
-    for (uint32_t block = 0; block < c->arch->blocks; block++) {
+    for (uint32_t block = 0; block < a->blocks; block++) {
         char prefix[64];
-        snprintf(prefix, sizeof prefix, "model.layers.%u.", block);
+        snprintf(prefix, sizeof prefix, "%slayers.%u.", c->root, block);
         if (emit_attention(c, block, prefix) < 0 || emit_ffn(c, block, prefix) < 0)
             return -1;
     }
@@ -319,15 +436,20 @@ static void set_buffers(const struct hl_arch *a, struct hl_plan *plan)
         [FFN] = 2 * a->ffn,
         [DELTA] = a->width,
         [ANGLES] = a->head_dim,
+        [SLIDING_ANGLES] = a->head_dim,
         [PICKED] = a->width,
         [LOGITS] = a->vocabulary,
     };
     for (uint32_t i = 0; i < BUFFERS; i++)
-        plan->buffers[i] = (struct hl_buffer){cols[i], i < PICKED ? HL_DOMAIN_TOKENS : HL_DOMAIN_OUTPUTS};
+        plan->buffers[i] =
+            (struct hl_buffer){cols[i], i == PICKED || i == LOGITS ? HL_DOMAIN_OUTPUTS : HL_DOMAIN_TOKENS};
     for (uint32_t i = 0; i < a->blocks; i++)
         plan->kvs[i] = (struct hl_kv){a->kv_heads, a->head_dim};
-    plan->program = (struct hl_program){
-        .n_buffers = BUFFERS, .n_kvs = a->blocks, .vocabulary = a->vocabulary, .context = a->context, .logits = LOGITS};
+    plan->program = (struct hl_program){.n_buffers = has_two_ropes(a) ? BUFFERS : SLIDING_ANGLES,
+                                        .n_kvs = a->blocks,
+                                        .vocabulary = a->vocabulary,
+                                        .context = a->context,
+                                        .logits = LOGITS};
 }
 
 static struct hl_plan *new_plan(const struct hl_arch *a)

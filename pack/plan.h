@@ -20,6 +20,7 @@ struct hl_plan_tensor {
     const struct hl_source_tensor *part[HL_PLAN_PARTS];
     uint32_t n_parts;
     float *values; /* computed: tensor.cols of them, owned by the plan; NULL otherwise */
+    float addend;  /* to every value of a vector: 1 for the norms that multiply by 1 + weight */
 };
 
 struct hl_plan {

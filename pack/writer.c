@@ -274,7 +274,10 @@ static int write_vector(struct stream *s, const struct hl_plan_tensor *tensor)
         HL_FREE float *values = malloc(part->shape[0] * sizeof *values);
         if (!values)
             return hl_fail(s->err, "out of memory");
-        hl_source_floats(part, 0, part->shape[0], values);
+        for (uint64_t row = 0; row < part->shape[0]; row++) {
+            hl_source_floats(part, hl_source_row(part, row), 1, &values[row]);
+            values[row] += tensor->addend;
+        }
         if (stream_bytes(s, (const uint8_t *)values, part->shape[0] * sizeof *values) < 0)
             return -1;
     }

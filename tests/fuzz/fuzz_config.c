@@ -27,6 +27,10 @@ static void add_block(struct hl_source *source, const struct hl_arch *a, unsigne
     uint64_t q = (uint64_t)a->heads * a->head_dim, kv = (uint64_t)a->kv_heads * a->head_dim;
     add(source, 0, a->width, "model.layers.%u.input_layernorm.weight", block);
     add(source, 0, a->width, "model.layers.%u.post_attention_layernorm.weight", block);
+    add(source, 0, a->width, "model.layers.%u.pre_feedforward_layernorm.weight", block);
+    add(source, 0, a->width, "model.layers.%u.post_feedforward_layernorm.weight", block);
+    add(source, 0, a->head_dim, "model.layers.%u.self_attn.q_norm.weight", block);
+    add(source, 0, a->head_dim, "model.layers.%u.self_attn.k_norm.weight", block);
     add(source, q, a->width, "model.layers.%u.self_attn.q_proj.weight", block);
     add(source, kv, a->width, "model.layers.%u.self_attn.k_proj.weight", block);
     add(source, kv, a->width, "model.layers.%u.self_attn.v_proj.weight", block);
@@ -77,7 +81,7 @@ static void check_program(struct hl_plan *plan)
 static void compile(struct hl_source *source, const struct hl_arch *arch)
 {
     struct hl_error err;
-    source->tensors = calloc(arch->blocks * 16u + 3, sizeof *source->tensors);
+    source->tensors = calloc(arch->blocks * 20u + 3, sizeof *source->tensors);
     if (!source->tensors)
         return;
     add(source, arch->vocabulary, arch->width, "model.embed_tokens.weight", 0);

@@ -1,0 +1,54 @@
+/* Which fields of config.json may be there.
+ *
+ * A model that is nearly right is wrong: a field that nobody here knows may change the mathematics, so it is refused
+ * and not ignored, unless it says nothing. The lists are short words between spaces. */
+#include "pack/arch.h"
+#include "pack/json.h"
+
+/* Read by pack/arch.c and pack/arch_rope.c for every family. */
+static const char common[] = " architectures model_type hidden_size num_hidden_layers num_attention_heads "
+                             "num_key_value_heads head_dim intermediate_size vocab_size max_position_embeddings "
+                             "rms_norm_eps rope_theta rope_scaling rope_parameters partial_rotary_factor "
+                             "tie_word_embeddings ";
+
+/* About training, generation, bookkeeping; pack/meta.c reads eos_token_id. pretraining_tp splits products and adds up
+ * again, keys_to_ignore_at_inference names results. */
+static const char harmless[] =
+    " transformers_version torch_dtype dtype use_cache bos_token_id eos_token_id pad_token_id unk_token_id "
+    "sep_token_id decoder_start_token_id initializer_range attention_dropout hidden_dropout pretraining_tp "
+    "cache_implementation return_dict output_attentions output_hidden_states chunk_size_feed_forward id2label label2id "
+    "problem_type name_or_path is_decoder tokenizer_class keys_to_ignore_at_inference max_length min_length do_sample "
+    "early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty "
+    "length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size num_return_sequences use_reentrant "
+    "max_new_tokens unsloth_version unsloth_fixed model_max_length use_bfloat16 ";
+
+static bool is_listed(const char *list, const char *field)
+{
+    char word[80];
+    int n = snprintf(word, sizeof word, " %s ", field);
+    return n < (int)sizeof word && strstr(list, word);
+}
+
+static bool says_nothing(const cJSON *item)
+{
+    if (cJSON_IsArray(item) || cJSON_IsObject(item))
+        return !item->child;
+    return cJSON_IsNull(item) || cJSON_IsFalse(item) || (cJSON_IsString(item) && !*item->valuestring);
+}
+
+int hl_arch_check_fields(const cJSON *config, const char *own, struct hl_error *err)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, config)
+    {
+        const char *field = item->string;
+        if (*field == '_' || says_nothing(item) || is_listed(common, field) || is_listed(own, field) ||
+            is_listed(harmless, field))
+            continue;
+        return hl_fail(err,
+                       "%.80s is set, and not known here: it may change what the model computes. If it does not, "
+                       "remove it",
+                       field);
+    }
+    return 0;
+}
