@@ -90,7 +90,7 @@ uint32_t hl_vocabulary_find(const struct hl_vocabulary *v, const char *text)
     return entry ? entry->id : HL_NONE;
 }
 
-int hl_vocabulary_make_special(struct hl_vocabulary *v, uint32_t id, const char *text, struct hl_error *err)
+int hl_vocabulary_make_special(struct hl_vocabulary *v, uint32_t id, struct hl_view text, struct hl_error *err)
 {
     bool found = false;
     v->tokens[id].in_text = false;
@@ -101,7 +101,7 @@ int hl_vocabulary_make_special(struct hl_vocabulary *v, uint32_t id, const char 
             v->added[i].flags |= HL_ADDED_SPECIAL;
             found = true;
         }
-    return found ? 0 : hl_vocabulary_add(v, id, text, strlen(text), HL_ADDED_RAW | HL_ADDED_SPECIAL, err);
+    return found ? 0 : hl_vocabulary_add(v, id, text.data, text.size, HL_ADDED_RAW | HL_ADDED_SPECIAL, err);
 }
 
 /* The entry of a token is as this file says it from now on; pieces of SentencePiece keep their place behind the

@@ -51,7 +51,8 @@ static int read_token(struct hl_vocabulary *v, const cJSON *item, const char *na
     *id = hl_vocabulary_find(v, text);
     if (*id == HL_NONE)
         return hl_fail(err, "tokenizer_config.json: %s: there is no token %s in %s", name, text, v->file);
-    if (v->tokens[*id].kind != HL_TOKEN_CONTROL && hl_vocabulary_make_special(v, *id, text, err))
+    struct hl_view spelled = {(const uint8_t *)text, strlen(text)};
+    if (v->tokens[*id].kind != HL_TOKEN_CONTROL && hl_vocabulary_make_special(v, *id, spelled, err))
         return hl_error_prefix(err, "tokenizer_config.json: %s", name);
     return 0;
 }

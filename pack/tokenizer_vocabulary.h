@@ -41,6 +41,8 @@ struct hl_vocabulary {
     uint32_t n_added, room_added;
     uint32_t bytes[256]; /* byte -> id, or HL_NONE */
     struct hl_bytes pattern;
+    struct hl_view unk_surface; /* what the unknown piece decodes to */
+    unsigned user_flags;        /* enum hl_added_flag of user-defined pieces: 0, or HL_ADDED_RAW */
 };
 
 void hl_vocabulary_init(struct hl_vocabulary *v, const char *file, uint32_t limit);
@@ -70,7 +72,7 @@ int hl_added_flags(const struct hl_vocabulary *v, const cJSON *item, unsigned *f
 uint32_t hl_vocabulary_find(const struct hl_vocabulary *v, const char *text);
 
 /* Token `id`, whose name this is, is a special one. */
-int hl_vocabulary_make_special(struct hl_vocabulary *v, uint32_t id, const char *text, struct hl_error *err);
+int hl_vocabulary_make_special(struct hl_vocabulary *v, uint32_t id, struct hl_view text, struct hl_error *err);
 
 /* What is said about token `id` beside the model's pieces: it has this text and is split out of the input. It may be
  * new. */
@@ -79,11 +81,23 @@ int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text
 int hl_vocabulary_read_spm(struct hl_vocabulary *v, struct hl_view model, struct hl_error *err);
 int hl_vocabulary_read_json(struct hl_vocabulary *v, struct hl_view json, struct hl_error *err);
 
+/* A piece of SentencePiece; types 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
+struct hl_piece {
+    struct hl_view text;
+    float score;
+    uint64_t type;
+};
+
+int hl_vocabulary_add_piece(struct hl_vocabulary *v, uint32_t id, const struct hl_piece *piece, struct hl_error *err);
+
 /* tokenizer_config.json and added_tokens.json, over what one of the above has read. */
 int hl_vocabulary_read_config(struct hl_vocabulary *v, const struct hl_tokenizer_files *files, struct hl_error *err);
 
 /* The section's bytes. */
 int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, struct hl_error *err);
+
+/* The section of a model that comes without a tokenizer. */
+int hl_vocabulary_write_empty(struct hl_bytes *out, struct hl_error *err);
 
 /* `text` with each U+2581 as a space, into `out` (as long); returns the length. */
 size_t hl_unmark_spaces(const void *text, size_t bytes, void *out);

@@ -377,6 +377,10 @@ int hl_tokenizer_encode(const struct hl_tokenizer *t, const char *text, size_t n
                         size_t *n_ids, struct hl_error *err)
 {
     __attribute__((cleanup(release_run))) struct run run = {.t = t, .special = flags & HL_ENCODE_SPECIAL};
+    if (!t->n_tokens)
+        return hl_fail_as(err, HL_ERROR_REQUEST,
+                          "this model was packed without a tokenizer: it takes token numbers, "
+                          "no text");
     if (n > HL_ENCODE_MAX_BYTES)
         return hl_fail_as(err, HL_ERROR_REQUEST, "a text of %zu bytes is too long to tokenize at once", n);
     if (encode_text(&run, (const uint8_t *)text, n, flags, err))

@@ -10,6 +10,8 @@
  *   bytes    uint32_t[256]            byte -> id of its token, or HL_NONE
  *   pattern  bytes                    PCRE2 pattern (UTF and UCP) that cuts text into words; empty: text is one word
  *
+ * A model that comes without a tokenizer has a section without tokens.
+ *
  * Tables start on multiples of 8, and the section ends on one. All numbers are little-endian, all padding is zero.
  * Nothing here is trusted: the reader checks the header when it opens the section, and every offset and id where it
  * follows it, so opening touches one page.

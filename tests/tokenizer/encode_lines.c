@@ -1,9 +1,10 @@
-/* encode_lines FOLDER ROWS FLAGS < TEXTS: tokenizes texts with the tokenizer of a model's folder.
+/* encode_lines SOURCE ROWS FLAGS < TEXTS: tokenizes texts with the tokenizer of a model's folder or .gguf file.
  *
  * A line of TEXTS is the hexadecimal bytes of one text, or "=" and ids. Each gives a line: its ids, a tab, and the
  * hexadecimal bytes of these ids decoded one by one. ROWS is the number of embedding rows, FLAGS the HL_ENCODE_ flags
  * as a number. */
 #include "hotlayer/cleanup.h"
+#include "pack/files.h"
 #include "pack/tokenizer.h"
 #include "runtime/tokenizer.h"
 #include <time.h>
@@ -54,6 +55,24 @@ static int decode_line(const struct hl_tokenizer *t, char *line, struct hl_error
     return 0;
 }
 
+static int build(const char *source, uint32_t rows, struct hl_bytes *out, struct hl_error *err)
+{
+    const char *name = strrchr(source, '/'), *end = strrchr(source, '.');
+    struct hl_view file;
+    struct hl_gguf *gguf = NULL;
+    if (!end || strcmp(end, ".gguf"))
+        return hl_tokenizer_build(source, rows, out, err);
+    HL_FREE char *folder = name ? strndup(source, (size_t)(name - source)) : strdup(".");
+    if (!folder || hl_file_map(folder, name ? name + 1 : source, false, &file, err))
+        return -1;
+    int result = hl_gguf_open(file, source, &gguf, err);
+    if (!result)
+        result = hl_tokenizer_build_gguf(gguf, rows, out, err);
+    hl_gguf_close(gguf);
+    hl_file_unmap(&file);
+    return result;
+}
+
 static double milliseconds(void)
 {
     struct timespec now;
@@ -67,9 +86,9 @@ int main(int argc, char **argv)
     struct hl_bytes section = {0};
     struct hl_tokenizer *t = NULL;
     if (argc != 4)
-        return fprintf(stderr, "encode_lines FOLDER ROWS FLAGS < TEXTS\n"), 2;
+        return fprintf(stderr, "encode_lines SOURCE ROWS FLAGS < TEXTS\n"), 2;
     double start = milliseconds();
-    if (hl_tokenizer_build(argv[1], (uint32_t)strtoul(argv[2], NULL, 0), &section, &err))
+    if (build(argv[1], (uint32_t)strtoul(argv[2], NULL, 0), &section, &err))
         return fprintf(stderr, "%s\n", err.message), 1;
     double built = milliseconds();
     if (hl_tokenizer_open(section.data, section.size, &t, &err))

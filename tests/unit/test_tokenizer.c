@@ -178,7 +178,9 @@ static void test_refused_spm(void)
     } cases[] = {
         {small_spm(1, 0, NULL, 0), 100, "model_type is unigram"},
         {small_spm(2, 1, NULL, 0), 100, "remove_extra_whitespaces"},
-        {small_spm(2, 0, "x", 5), 100, "type 5"},
+        {small_spm(2, 0, "x", 5), 100, "token 6 (x) is of the unused type"},
+        {small_spm(2, 0, "aaa", 5), 100, "token 6 (aaa) is of the unused type"},
+        {small_spm(2, 0, "x", 7), 100, "piece 6 has the type 7"},
         {small_spm(2, 0, "x", 6), 100, "byte like <0x0A>"},
         {small_spm(2, 0, "x", 2), 100, "both the unknown piece"},
         {small_spm(2, 0, "aa", 1), 100, "tokens 4 and 6 have the same text"},
@@ -252,7 +254,6 @@ static void test_refused_json(void)
     }
     check_refused(&(struct hl_tokenizer_files){.json = {json.data, json.size}}, 500, "has 500 rows");
     check_refused(&(struct hl_tokenizer_files){.json = {json.data, json.size / 2}}, 700, "cut short");
-    check_refused(&(struct hl_tokenizer_files){0}, 700, "neither");
 }
 
 /* What the cases do not reach: merging from characters that are no pieces, added tokens of the configuration,
