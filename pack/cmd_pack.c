@@ -120,6 +120,11 @@ static int write_model(const struct options *o, const struct hl_source *source, 
         (source->gguf ? hl_tokenizer_build_gguf(source->gguf, arch->vocabulary, &tokenizer, err)
                       : hl_tokenizer_build(o->source, arch->vocabulary, &tokenizer, err)) < 0)
         return -1;
+    if (hl_tokenizer_is_empty(&tokenizer))
+        fprintf(stderr,
+                "hotlayer pack: no tokenizer found: %s computes logits from token numbers, but reads and writes no "
+                "text\n",
+                name);
     struct hl_write write = {
         .path = o->output,
         .plan = plan,
