@@ -2,8 +2,8 @@
 
     python3 compare_families.py HOTLAYER HOTLAYERD FAMILIES [NAME...]
 
-For each model: packs the folder as transformers wrote it, the folder in the style of older publications, the folder with
-the names that some versions of transformers gave the tensors, and the GGUF; compares the logits of all positions,
+For each model: packs the folder as transformers wrote it, the folder in the style of older publications, the folder
+with the names that some versions of transformers gave the tensors, and the GGUF; compares the logits of all positions,
 computed in one step, one by one and seven at a time, with logits.f32. Prints a line per comparison and, last,
 "N passed, N failed". Needs Python alone.
 """
@@ -18,8 +18,8 @@ import tempfile
 
 from compare import Failure, errors, run
 
-# Relative, over all positions. Beside float32 and float16 tiles everything is computed in float32: only its rounding may
-# show; measured, it is below 2e-6. Beside bfloat16 and int8 tiles the activations are rounded too.
+# Relative, over all positions. Beside float32 and float16 tiles everything is computed in float32: only its rounding
+# may show. Beside bfloat16 and int8 tiles the activations are rounded too.
 LIMITS = {"F32": 1e-5, "F16": 1e-5, "BF16": 1e-2, "Q8_0": 1e-2}  # by what the matrices are stored as
 WORST_POSITION = 2  # times the limit: one position averages less than all
 STEPS = ((), ("--batch", "1"), ("--batch", "7"))
