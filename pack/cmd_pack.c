@@ -1,4 +1,4 @@
-/* hotlayer pack: a model's folder -> MODEL.hot. */
+/* hotlayer pack: a model's folder or .gguf -> MODEL.hot. */
 #include "hotlayer/cleanup.h"
 #include "pack/commands.h"
 #include "pack/meta.h"
@@ -8,14 +8,15 @@
 #include <errno.h>
 #include <getopt.h>
 
-static const char help[] = "usage: hotlayer pack FOLDER -o MODEL.hot [OPTIONS]\n"
+static const char help[] = "usage: hotlayer pack SOURCE -o MODEL.hot [OPTIONS]\n"
                            "\n"
-                           "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) into\n"
-                           "MODEL.hot and its shards MODEL.hot.001, MODEL.hot.002, ...\n"
+                           "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) or a\n"
+                           ".gguf file (F32, F16, BF16 or Q8_0; of one in parts, the first) into MODEL.hot and its\n"
+                           "shards MODEL.hot.001, MODEL.hot.002, ...\n"
                            "\n"
                            "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
                            "      --quant TYPE       keep (default): no loss; bf16; q8: 8 bits in blocks of 32\n"
-                           "      --name NAME        the model's name to its users (default: the folder's)\n"
+                           "      --name NAME        the model's name to its users (default: the folder's or file's)\n"
                            "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
                            "      --threads N        for the conversion (default: one per core)\n"
                            "      --json             print the result as JSON\n"
@@ -23,7 +24,8 @@ static const char help[] = "usage: hotlayer pack FOLDER -o MODEL.hot [OPTIONS]\n
                            "\n"
                            "examples:\n"
                            "  hotlayer pack ./Llama-2-7b-hf -o llama.hot\n"
-                           "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2\n";
+                           "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2\n"
+                           "  hotlayer pack gemma-3-4b-it-Q8_0.gguf -o gemma.hot\n";
 
 struct options {
     const char *source, *output, *name;
@@ -101,7 +103,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
     if (result < 0)
         return -1;
     if (optind + 1 != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "name one SOURCE, a model's folder");
+        return hl_fail_as(err, HL_ERROR_USAGE, "name one SOURCE, a model's folder or .gguf file");
     if (!o->output)
         return hl_fail_as(err, HL_ERROR_USAGE, "-o MODEL.hot is missing");
     o->source = argv[optind];
@@ -115,8 +117,14 @@ static int write_model(const struct options *o, const struct hl_source *source, 
     HL_BYTES struct hl_bytes tokenizer = {NULL, 0};
     struct hl_progress progress = {.out = stderr};
     if (hl_meta_build(source, arch, plan, o->quant, name, &meta, err) < 0 ||
-        hl_tokenizer_build(o->source, arch->vocabulary, &tokenizer, err) < 0)
+        (source->gguf ? hl_tokenizer_build_gguf(source->gguf, arch->vocabulary, &tokenizer, err)
+                      : hl_tokenizer_build(o->source, arch->vocabulary, &tokenizer, err)) < 0)
         return -1;
+    if (hl_tokenizer_is_empty(&tokenizer))
+        fprintf(stderr,
+                "hotlayer pack: no tokenizer found: %s computes logits from token numbers, but reads and writes no "
+                "text\n",
+                name);
     struct hl_write write = {
         .path = o->output,
         .plan = plan,
@@ -162,8 +170,8 @@ static int run(const struct options *o, struct hl_error *err)
         result = hl_name_from_path(o->source, &own_name, err);
         name = own_name;
     }
-    if (result == 0)
-        result = hl_arch_read(source->config, &arch, err);
+    if (result == 0 && (result = hl_arch_read(source->config, &arch, err)) < 0 && source->gguf)
+        hl_error_prefix(err, "%s: metadata as", o->source);
     if (result == 0)
         result = hl_plan_build(source, &arch, o->quant, &plan, err);
     if (result == 0)
