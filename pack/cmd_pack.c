@@ -1,4 +1,4 @@
-/* hotlayer pack: a model's folder -> MODEL.hot. */
+/* hotlayer pack: a model's folder or .gguf -> MODEL.hot. */
 #include "hotlayer/cleanup.h"
 #include "pack/commands.h"
 #include "pack/meta.h"
@@ -7,14 +7,15 @@
 #include <errno.h>
 #include <getopt.h>
 
-static const char help[] = "usage: hotlayer pack FOLDER -o MODEL.hot [OPTIONS]\n"
+static const char help[] = "usage: hotlayer pack SOURCE -o MODEL.hot [OPTIONS]\n"
                            "\n"
-                           "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) into\n"
-                           "MODEL.hot and its shards MODEL.hot.001, MODEL.hot.002, ...\n"
+                           "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) or a\n"
+                           ".gguf file (F32, F16, BF16 or Q8_0; of one in parts, the first) into MODEL.hot and its\n"
+                           "shards MODEL.hot.001, MODEL.hot.002, ...\n"
                            "\n"
                            "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
                            "      --quant TYPE       keep (default): no loss; bf16; q8: 8 bits in blocks of 32\n"
-                           "      --name NAME        the model's name to its users (default: the folder's)\n"
+                           "      --name NAME        the model's name to its users (default: the folder's or file's)\n"
                            "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
                            "      --template FILE    a chat template instead of the model's own: Jinja, or, if its\n"
                            "                         name ends in .gotmpl, Go's as Ollama has it\n"
@@ -24,7 +25,8 @@ static const char help[] = "usage: hotlayer pack FOLDER -o MODEL.hot [OPTIONS]\n
                            "\n"
                            "examples:\n"
                            "  hotlayer pack ./Llama-2-7b-hf -o llama.hot\n"
-                           "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2\n";
+                           "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2\n"
+                           "  hotlayer pack gemma-3-4b-it-Q8_0.gguf -o gemma.hot\n";
 
 struct options {
     struct hl_pack pack;
@@ -106,7 +108,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
     if (result < 0)
         return -1;
     if (optind + 1 != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "name one SOURCE, a model's folder");
+        return hl_fail_as(err, HL_ERROR_USAGE, "name one SOURCE, a model's folder or .gguf file");
     if (!o->pack.output)
         return hl_fail_as(err, HL_ERROR_USAGE, "-o MODEL.hot is missing");
     o->pack.source = argv[optind];
@@ -116,6 +118,11 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 static void print_result(const struct options *o, const struct hl_packed *packed)
 {
     const struct hl_written *written = &packed->written;
+    if (packed->textless)
+        fprintf(stderr,
+                "hotlayer pack: no tokenizer found: %s computes logits from token numbers, but reads and writes no "
+                "text\n",
+                packed->name);
     char head[24], weights[24];
     if (o->json) {
         cJSON *json = cJSON_CreateObject();

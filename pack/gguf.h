@@ -39,11 +39,32 @@ struct hl_gguf_value {
     struct hl_view bytes; /* a string's text (UTF-8, no NUL inside), a number, or an array's items, as they lie */
 };
 
+struct hl_gguf_key {
+    struct hl_view name; /* printable ASCII */
+    struct hl_gguf_value value;
+};
+
+struct hl_gguf_tensor {
+    struct hl_view name; /* printable ASCII */
+    uint32_t type;       /* the number of a ggml type that hl_gguf_type_name() knows */
+    uint32_t n_dims;     /* 1 to 4 */
+    uint64_t dims[4];    /* innermost first; none is 0, those beyond n_dims are 1 */
+    const uint8_t *data; /* in the file; not aligned */
+    uint64_t bytes;
+};
+
 struct hl_gguf;
 
 /* Reads the metadata of a mapped file, which must outlive the result. `name` is for messages. The caller closes it. */
 int hl_gguf_open(struct hl_view file, const char *name, struct hl_gguf **out, struct hl_error *err);
 void hl_gguf_close(struct hl_gguf *gguf);
+
+/* All of them, sorted by name. */
+const struct hl_gguf_key *hl_gguf_keys(const struct hl_gguf *gguf, size_t *n);
+const struct hl_gguf_tensor *hl_gguf_tensors(const struct hl_gguf *gguf, size_t *n);
+
+/* "Q4_K"; NULL for numbers that are none. */
+const char *hl_gguf_type_name(uint32_t type);
 
 /* NULL when there is none. */
 const struct hl_gguf_value *hl_gguf_get(const struct hl_gguf *gguf, const char *key);
@@ -55,11 +76,15 @@ bool hl_gguf_real(const struct hl_gguf_value *value, double *out);
 bool hl_gguf_truth(const struct hl_gguf_value *value, bool *out);
 bool hl_gguf_text(const struct hl_gguf_value *value, struct hl_view *out);
 
+/* UTF-8 without NUL inside? Of texts in arrays only the lengths are known to be right. */
+bool hl_gguf_is_text(struct hl_view text);
+
 /* Walks through an array: start with *at = 0; false at the end. */
 bool hl_gguf_next_text(const struct hl_gguf_value *array, size_t *at, struct hl_view *out);
 
 /* Item `index` of an array of numbers, as above; false beyond the end. */
 bool hl_gguf_item_count(const struct hl_gguf_value *array, uint64_t index, uint64_t most, uint64_t *out);
+bool hl_gguf_item_truth(const struct hl_gguf_value *array, uint64_t index, bool *out);
 bool hl_gguf_item_real(const struct hl_gguf_value *array, uint64_t index, double *out);
 
 #endif

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <sys/stat.h>
 
 #define STOPS_MOST 64
 
@@ -35,13 +36,27 @@ int hl_name_check(const char *name, struct hl_error *err)
     return 0;
 }
 
+/* How much of a file's name is the model's: what comes before "-00001-of-00003.gguf" or ".gguf". */
+static size_t stem_of(const char *name)
+{
+    uint32_t part, parts;
+    size_t n = strlen(name);
+    if (hl_gguf_part(name, &part, &parts))
+        return n - strlen("-00001-of-00001.gguf");
+    return n > 5 && strcmp(name + n - 5, ".gguf") == 0 ? n - 5 : n;
+}
+
+/* A folder may be "." or end in '/', so its path is made plain; a file may be a link to where a cache keeps it. */
 int hl_name_from_path(const char *path, char **out, struct hl_error *err)
 {
     char real[PATH_MAX];
-    if (!realpath(path, real))
+    struct stat st;
+    if (!realpath(path, real) || stat(real, &st) < 0)
         return hl_fail(err, "%s: %s", path, strerror(errno));
-    const char *last = strrchr(real, '/');
-    char *name = strndup(last && last[1] ? last + 1 : "model", HL_MODEL_NAME_MAX);
+    const char *from = S_ISDIR(st.st_mode) ? real : path, *last = strrchr(from, '/');
+    last = last ? last + 1 : from;
+    size_t n = S_ISDIR(st.st_mode) ? strlen(last) : stem_of(last);
+    char *name = strndup(n ? last : "model", n && n < HL_MODEL_NAME_MAX ? n : HL_MODEL_NAME_MAX);
     if (!name)
         return hl_fail(err, "out of memory");
     for (char *p = name; *p; p++)
@@ -119,10 +134,15 @@ static bool add_string(cJSON *object, const char *key, const char *value, size_t
     return copy && cJSON_AddStringToObject(object, key, copy);
 }
 
-/* `license:` of the model card's front matter, if there is one. */
+/* `license:` of the model card's front matter, or a .gguf's own, if there is one. */
 static int add_licence(cJSON *meta, const struct hl_source *source, struct hl_error *err)
 {
     struct hl_view card;
+    if (source->gguf) {
+        bool said = hl_gguf_text(hl_gguf_get(source->gguf, "general.license"), &card) && card.size < 200;
+        return !said || add_string(meta, "license", (const char *)card.data, card.size) ? 0
+                                                                                        : hl_fail(err, "out of memory");
+    }
     if (hl_file_map(source->folder, "README.md", true, &card, err) < 0 || !card.data)
         return 0; /* an unreadable model card is no reason to refuse a model */
     if (!card.data)

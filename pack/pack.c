@@ -57,8 +57,9 @@ static int read_model(const struct hl_pack *pack, struct work *w, struct hl_erro
         return -1;
     if (pack->name && !(w->name = strdup(pack->name)))
         return hl_fail(err, "out of memory");
-    if (hl_arch_read(w->source->config, &w->arch, err) < 0 ||
-        hl_plan_build(w->source, &w->arch, pack->quant, &w->plan, err) < 0 || read_tokenizer(w, err) < 0)
+    if (hl_arch_read(w->source->config, &w->arch, err) < 0)
+        return w->source->gguf ? hl_error_prefix(err, "%s: metadata as", pack->source) : -1;
+    if (hl_plan_build(w->source, &w->arch, pack->quant, &w->plan, err) < 0 || read_tokenizer(w, err) < 0)
         return -1;
     const struct hl_view tokenizer = {w->tokenizer.data, w->tokenizer.size};
     if (hl_chat_read(w->source, pack->template, tokenizer, &w->chat, err) < 0)
@@ -82,5 +83,6 @@ int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *
         .progress = pack->progress,
     };
     snprintf(out->name, sizeof out->name, "%s", w.name);
+    out->textless = hl_tokenizer_is_empty(&w.tokenizer);
     return hl_write_hot(&write, &out->written, err);
 }

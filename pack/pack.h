@@ -20,6 +20,7 @@ struct hl_pack {
 struct hl_packed {
     struct hl_written written;
     char name[HL_MODEL_NAME_MAX + 1];
+    bool textless; /* no tokenizer was found */
 };
 
 int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *err);

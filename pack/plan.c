@@ -67,10 +67,11 @@ static const struct hl_source_tensor *need(struct compiler *c, const char *name,
                      : tensor->n_dims == 1 && tensor->shape[0] == cols;
     if (fits)
         return tensor;
+    const char *by = c->source->gguf ? "the metadata" : "config.json";
     if (rows)
-        hl_fail(c->err, "%s: tensor %s: shape must be [%u, %u] by config.json", tensor->file, name, rows, cols);
+        hl_fail(c->err, "%s: tensor %s: shape must be [%u, %u] by %s", tensor->file, name, rows, cols, by);
     else
-        hl_fail(c->err, "%s: tensor %s: shape must be [%u] by config.json", tensor->file, name, cols);
+        hl_fail(c->err, "%s: tensor %s: shape must be [%u] by %s", tensor->file, name, cols, by);
     return NULL;
 }
 

@@ -1,11 +1,11 @@
-/* A Hugging Face folder as a source: which files there are, and that together they are one model. */
+/* A Hugging Face folder or a .gguf as a source: which files there are, and that together they are one model. */
 #include "pack/source.h"
 #include "hotlayer/cleanup.h"
 #include "pack/files.h"
 #include "pack/json.h"
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
+#include <sys/stat.h>
 
 #define SINGLE "model.safetensors"
 #define INDEX "model.safetensors.index.json"
@@ -137,13 +137,12 @@ static int check_index(const struct hl_source *source, const cJSON *map, struct 
     return 0;
 }
 
-static int sort_tensors(struct hl_source *source, struct hl_error *err)
+int hl_source_sort(struct hl_source *source, struct hl_error *err)
 {
     qsort(source->tensors, source->n_tensors, sizeof *source->tensors, by_name);
     for (size_t i = 1; i < source->n_tensors; i++)
         if (strcmp(source->tensors[i - 1].name, source->tensors[i].name) == 0)
-            return hl_fail(err, "%s/%s: tensor %s is there twice", source->folder, source->tensors[i].file,
-                           source->tensors[i].name);
+            return hl_fail(err, "%s: tensor %s is there twice", source->tensors[i].file, source->tensors[i].name);
     return 0;
 }
 
@@ -164,35 +163,67 @@ static int open_tensors(struct hl_source *source, struct hl_error *err)
         source->files = calloc(1, sizeof *source->files);
         if (!source->files)
             return hl_fail(err, "out of memory");
-        return add_file(source, SINGLE, err) < 0 ? -1 : sort_tensors(source, err);
+        return add_file(source, SINGLE, err) < 0 ? -1 : hl_source_sort(source, err);
     }
     const cJSON *map = cJSON_GetObjectItemCaseSensitive(index, "weight_map");
     int result = open_indexed(source, map, err);
     if (result == 0)
-        result = sort_tensors(source, err);
+        result = hl_source_sort(source, err);
     if (result == 0)
         result = check_index(source, map, err);
     cJSON_Delete(index);
     return result < 0 ? hl_error_prefix(err, "%s", INDEX) : 0;
 }
 
-int hl_source_open(const char *folder, struct hl_source **out, struct hl_error *err)
+static int open_folder(struct hl_source *source, struct hl_error *err)
 {
-    DIR *dir = opendir(folder);
-    if (!dir && (strstr(folder, "://") || errno == ENOTDIR))
-        return hl_fail(err, "%s: this version packs Hugging Face folders only", folder);
-    if (!dir)
-        return hl_fail(err, "%s: cannot be opened as a folder: %s", folder, strerror(errno));
-    closedir(dir);
+    if (read_json(source->folder, "config.json", false, &source->config, err) < 0 ||
+        read_json(source->folder, "generation_config.json", true, &source->generation_config, err) < 0 ||
+        read_json(source->folder, "tokenizer_config.json", true, &source->tokenizer_config, err) < 0)
+        return -1;
+    return open_tensors(source, err);
+}
+
+/* One file, or all parts of which the first is named. */
+static int open_gguf(struct hl_source *source, struct hl_error *err)
+{
+    static const char numbers[] = "00001-of-00001.gguf";
+    const char *slash = strrchr(source->folder, '/'), *name = slash ? slash + 1 : source->folder;
+    size_t before = slash ? (size_t)(slash - source->folder) : 0;
+    HL_FREE char *folder = slash ? strndup(source->folder, before ? before : 1) : strdup(".");
+    uint32_t part = 1, parts = 1;
+    bool split = hl_gguf_part(name, &part, &parts);
+    if (part != 1 || parts == 0)
+        return hl_fail(err, "%s: part %u of %u; name the first", source->folder, part, parts);
+    source->files = calloc(parts, sizeof *source->files);
+    if (!source->files || !folder)
+        return hl_fail(err, "out of memory");
+    while (source->n_files < parts) {
+        struct hl_source_file *file = &source->files[source->n_files];
+        int stem = (int)(strlen(name) - (split ? strlen(numbers) : 0));
+        if (asprintf(&file->name, split ? "%.*s%05zu-of-%05u.gguf" : "%.*s", stem, name, source->n_files + 1, parts) <
+            0)
+            return hl_fail(err, "out of memory");
+        source->n_files++;
+        if (hl_file_map(folder, file->name, false, &file->map, err) < 0)
+            return -1;
+    }
+    return hl_gguf_read(source, err) < 0 ? -1 : hl_source_sort(source, err);
+}
+
+int hl_source_open(const char *path, struct hl_source **out, struct hl_error *err)
+{
+    struct stat st;
+    if (strstr(path, "://"))
+        return hl_fail(err, "%s: this version packs folders and .gguf files only", path);
+    if (stat(path, &st) < 0)
+        return hl_fail(err, "%s: cannot be opened: %s", path, strerror(errno));
     struct hl_source *source = calloc(1, sizeof *source);
-    if (!source || !(source->folder = strdup(folder))) {
+    if (!source || !(source->folder = strdup(path))) {
         free(source);
         return hl_fail(err, "out of memory");
     }
-    if (read_json(folder, "config.json", false, &source->config, err) < 0 ||
-        read_json(folder, "generation_config.json", true, &source->generation_config, err) < 0 ||
-        read_json(folder, "tokenizer_config.json", true, &source->tokenizer_config, err) < 0 ||
-        open_tensors(source, err) < 0) {
+    if ((S_ISDIR(st.st_mode) ? open_folder(source, err) : open_gguf(source, err)) < 0) {
         hl_source_close(source);
         return -1;
     }
@@ -210,6 +241,7 @@ void hl_source_close(struct hl_source *source)
         hl_file_unmap(&source->files[i].map);
         free(source->files[i].name);
     }
+    hl_gguf_close(source->gguf);
     free(source->tensors);
     free(source->files);
     cJSON_Delete(source->config);

@@ -44,9 +44,13 @@ struct hl_source {
 };
 
 /* Opens a Hugging Face folder (config.json and model.safetensors, or the files that model.safetensors.index.json names)
- * or a .gguf file. Checks every length and offset; the data of the tensors stays on disk. The caller closes it. */
+ * or a .gguf file; of one in parts, the first. Checks every length and offset; the data of the tensors stays on disk.
+ * The caller closes it. */
 int hl_source_open(const char *path, struct hl_source **out, struct hl_error *err);
 void hl_source_close(struct hl_source *source);
+
+/* Sorts the tensors, which hl_source_find() needs, when all are there. Two of one name are an error. */
+int hl_source_sort(struct hl_source *source, struct hl_error *err);
 
 /* NULL when there is none. */
 const struct hl_source_tensor *hl_source_find(const struct hl_source *source, const char *name);
@@ -64,5 +68,11 @@ uint64_t hl_source_row(const struct hl_source_tensor *tensor, uint64_t row);
 
 /* Appends the tensors of one safetensors file, already mapped, to a source. Their names must be new. */
 int hl_safetensors_read(struct hl_source *source, const struct hl_source_file *file, struct hl_error *err);
+
+/* Fills a source from the files of a .gguf, already mapped: one, or all of its parts in order. */
+int hl_gguf_read(struct hl_source *source, struct hl_error *err);
+
+/* "model-00002-of-00003.gguf" is part 2 of 3. False when the name is none of a part. */
+bool hl_gguf_part(const char *name, uint32_t *part, uint32_t *parts);
 
 #endif

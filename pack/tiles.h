@@ -9,7 +9,7 @@
 uint32_t hl_padded_cols(enum hl_type type, uint32_t cols);
 
 /* Encodes strip `strip` of a tiled tensor into `out`, hl_strip_bytes() long. `row` is scratch for
- * hl_padded_cols() floats. Fails when a value has no place in the type. */
+ * hl_padded_cols() floats. Blocks of Q8_0 go into q8 tiles bit by bit. Fails when a value has no place in the type. */
 int hl_encode_strip(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, uint8_t *out,
                     struct hl_error *err);
 

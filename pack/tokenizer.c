@@ -27,7 +27,8 @@ void hl_vocabulary_release(struct hl_vocabulary *v)
     free(v->pattern.data);
 }
 
-static int put_text(struct hl_vocabulary *v, const void *text, size_t bytes, size_t *offset, struct hl_error *err)
+int hl_vocabulary_put_text(struct hl_vocabulary *v, const void *text, size_t bytes, size_t *offset,
+                           struct hl_error *err)
 {
     if (bytes > v->room_text - v->text.size) {
         size_t room = 2 * v->room_text + bytes + 4096;
@@ -74,85 +75,10 @@ int hl_vocabulary_set(struct hl_vocabulary *v, uint32_t id, const void *text, si
     if (v->tokens[id].kind != HL_TOKEN_UNUSED)
         return hl_fail(err, "%s: two tokens have the id %u", v->file, id);
     size_t offset = 0;
-    if (put_text(v, text, bytes, &offset, err))
+    if (hl_vocabulary_put_text(v, text, bytes, &offset, err))
         return -1;
     v->tokens[id] = (struct hl_vocabulary_token){.offset = offset, .bytes = (uint32_t)bytes, .kind = kind};
     return 0;
-}
-
-static bool has_text(const struct hl_vocabulary *v, size_t offset, size_t bytes, const char *text, size_t n)
-{
-    return bytes == n && !memcmp(v->text.data + offset, text, n);
-}
-
-static struct hl_added *find_added(const struct hl_vocabulary *v, const void *text, size_t bytes)
-{
-    for (uint32_t i = 0; i < v->n_added; i++)
-        if (has_text(v, v->added[i].offset, v->added[i].bytes, text, bytes))
-            return &v->added[i];
-    return NULL;
-}
-
-int hl_vocabulary_add(struct hl_vocabulary *v, uint32_t id, const void *text, size_t bytes, unsigned flags,
-                      struct hl_error *err)
-{
-    if (!bytes || bytes > HL_ADDED_MAX_BYTES)
-        return hl_fail(err, "%s: the added token %u has %zu bytes; 1 to %u are possible", v->file, id, bytes,
-                       HL_ADDED_MAX_BYTES);
-    struct hl_added *entry = find_added(v, text, bytes);
-    if (entry) {
-        entry->id = id;
-        entry->flags = (uint16_t)flags;
-        return 0;
-    }
-    if (v->n_added == v->room_added) {
-        uint32_t room = 2 * v->room_added + 256;
-        struct hl_added *larger = realloc(v->added, room * sizeof *larger);
-        if (!larger)
-            return hl_fail(err, "%s: the added tokens do not fit in memory", v->file);
-        v->added = larger;
-        v->room_added = room;
-    }
-    size_t offset = 0;
-    if (put_text(v, text, bytes, &offset, err))
-        return -1;
-    v->added[v->n_added++] = (struct hl_added){(uint32_t)offset, id, (uint16_t)bytes, (uint16_t)flags};
-    return 0;
-}
-
-uint32_t hl_vocabulary_find(const struct hl_vocabulary *v, const char *text)
-{
-    const struct hl_added *entry = find_added(v, text, strlen(text));
-    return entry ? entry->id : HL_NONE;
-}
-
-int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text, bool special, struct hl_error *err)
-{
-    size_t n = strlen(text);
-    unsigned flags = HL_ADDED_RAW | (special ? HL_ADDED_SPECIAL : 0u);
-    enum hl_token_kind kind = special ? HL_TOKEN_CONTROL : HL_TOKEN_USER;
-    if (id >= v->n_tokens || v->tokens[id].kind == HL_TOKEN_UNUSED) {
-        if (hl_vocabulary_set(v, id, text, n, kind, err))
-            return -1;
-        return hl_vocabulary_add(v, id, text, n, flags, err);
-    }
-    struct hl_vocabulary_token *token = &v->tokens[id];
-    HL_FREE char *plain = malloc(n + 1);
-    if (!plain)
-        return hl_fail(err, "tokenizer: out of memory");
-    size_t bytes = v->flags & HL_TOKENIZER_ESCAPE_SPACE ? hl_unmark_spaces(text, n, plain) : n;
-    if (bytes == n)
-        memcpy(plain, text, n);
-    const struct hl_added *entry = find_added(v, text, n);
-    if (token->kind == HL_TOKEN_UNKNOWN || token->kind == HL_TOKEN_BYTE)
-        return hl_vocabulary_add(v, id, text, n, flags, err);
-    if (!(entry && entry->id == id) && !has_text(v, token->offset, token->bytes, plain, bytes))
-        return hl_fail(err, "token %u is \"%s\" here but not in %s", id, text, v->file);
-    if (token->kind == HL_TOKEN_CONTROL || (token->kind == HL_TOKEN_USER && !special))
-        return 0;
-    token->kind = kind;
-    token->in_text = token->in_text && !special;
-    return hl_vocabulary_add(v, id, text, n, flags, err);
 }
 
 size_t hl_unmark_spaces(const void *text, size_t bytes, void *out)
@@ -256,6 +182,30 @@ static int fill_strings(const struct hl_vocabulary *v, struct hl_text_map *map, 
     return 0;
 }
 
+/* SentencePiece merges into unused pieces as well, and takes them apart in the end; a character that is one stays. Here
+ * they must be out of reach of any text. */
+static int check_unused(const struct hl_vocabulary *v, const struct hl_text_map *map, const struct hl_view *texts,
+                        struct hl_error *err)
+{
+    for (uint32_t id = 0; id < v->n_tokens; id++) {
+        const struct hl_view *text = &texts[id];
+        if (v->tokens[id].kind != HL_TOKEN_UNUSED || !text->size)
+            continue;
+        size_t characters = 0;
+        bool reachable = false;
+        for (size_t at = 0; at < text->size; at++) {
+            bool begins = (text->data[at] & 0xC0) != 0x80;
+            characters += begins;
+            reachable = reachable || (at && begins && hl_text_map_find(map, texts, text->data, at) != HL_NONE &&
+                                      hl_text_map_find(map, texts, text->data + at, text->size - at) != HL_NONE);
+        }
+        if (reachable || characters < 2)
+            return hl_fail(err, "%s: token %u (%.*s) is of the unused type, but text could become it; not supported",
+                           v->file, id, (int)hl_min_u32((uint32_t)text->size, 64), (const char *)text->data);
+    }
+    return 0;
+}
+
 static int fill_pairs(const struct hl_vocabulary *v, struct hl_pair_slot *slots, uint32_t n_slots, uint32_t *longest,
                       struct hl_error *err)
 {
@@ -294,7 +244,7 @@ static int by_score(const void *a, const void *b)
 /* Equal scores have equal ranks: then the leftmost pair merges first. */
 static int rank_tokens(const struct hl_vocabulary *v, struct hl_token *tokens, struct hl_error *err)
 {
-    HL_FREE struct scored *order = calloc(v->n_tokens, sizeof *order);
+    HL_FREE struct scored *order = calloc(v->n_tokens + 1u, sizeof *order);
     if (!order)
         return hl_fail(err, "tokenizer: out of memory");
     for (uint32_t id = 0; id < v->n_tokens; id++)
@@ -397,18 +347,16 @@ static int fill_tables(const struct hl_vocabulary *v, const struct hl_text_map *
     return 0;
 }
 
-int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, struct hl_error *err)
+static int write_section(const struct hl_vocabulary *v, struct hl_bytes *out, struct hl_error *err)
 {
     __attribute__((cleanup(hl_text_map_release))) struct hl_text_map strings = {0};
     struct hl_tokenizer_header header = {
         .version = HL_TOKENIZER_VERSION, .flags = v->flags, .bos = v->bos, .eos = v->eos, .unk = v->unk};
     memcpy(header.magic, HL_TOKENIZER_MAGIC, sizeof header.magic);
-    if (!v->n_tokens)
-        return hl_fail(err, "%s: no tokens", v->file);
-    HL_FREE struct hl_view *texts = calloc(v->n_tokens, sizeof *texts);
+    HL_FREE struct hl_view *texts = calloc(v->n_tokens + 1u, sizeof *texts);
     if (!texts)
         return hl_fail(err, "tokenizer: out of memory");
-    if (fill_strings(v, &strings, texts, err))
+    if (fill_strings(v, &strings, texts, err) || check_unused(v, &strings, texts, err))
         return -1;
     find_cuts(v, &strings, texts, header.cuts);
     header.longest_probe = strings.longest_probe;
@@ -426,15 +374,32 @@ int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, str
     return 0;
 }
 
+int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, struct hl_error *err)
+{
+    return v->n_tokens ? write_section(v, out, err) : hl_fail(err, "%s: no tokens", v->file);
+}
+
+int hl_vocabulary_write_empty(struct hl_bytes *out, struct hl_error *err)
+{
+    struct hl_vocabulary none;
+    hl_vocabulary_init(&none, "", 0);
+    return write_section(&none, out, err);
+}
+
+bool hl_tokenizer_is_empty(const struct hl_bytes *section)
+{
+    return ((const struct hl_tokenizer_header *)(const void *)section->data)->tokens.count == 0;
+}
+
 int hl_tokenizer_build_from(const struct hl_tokenizer_files *files, uint32_t vocabulary, struct hl_bytes *out,
                             struct hl_error *err)
 {
     __attribute__((cleanup(hl_vocabulary_release))) struct hl_vocabulary v = {0};
     if (!files->model.data && !files->json.data)
-        return hl_fail(err, "neither tokenizer.model nor tokenizer.json");
-    hl_vocabulary_init(&v, files->model.data ? "tokenizer.model" : "tokenizer.json", vocabulary);
-    int failed = files->model.data ? hl_vocabulary_read_spm(&v, files->model, err)
-                                   : hl_vocabulary_read_json(&v, files->json, err);
+        return hl_vocabulary_write_empty(out, err);
+    hl_vocabulary_init(&v, files->json.data ? "tokenizer.json" : "tokenizer.model", vocabulary);
+    int failed = files->json.data ? hl_vocabulary_read_json(&v, files->json, err)
+                                  : hl_vocabulary_read_spm(&v, files->model, err);
     if (failed || hl_vocabulary_read_config(&v, files, err))
         return -1;
     return hl_vocabulary_write(&v, out, err);
@@ -469,6 +434,17 @@ static int read_file(const char *folder, const char *name, struct hl_bytes *out,
     return ferror(file) ? hl_fail(err, "%s: %s", path, strerror(errno)) : 0;
 }
 
+/* A vocabulary in another form than those that are read is not the same as none. */
+static int refuse_file(const char *folder, const char *name, struct hl_error *err)
+{
+    HL_FREE char *path = NULL;
+    if (asprintf(&path, "%s/%s", folder, name) < 0) {
+        path = NULL;
+        return hl_fail(err, "tokenizer: out of memory");
+    }
+    return access(path, F_OK) ? 0 : hl_fail(err, "%s without a tokenizer.json is not supported", path);
+}
+
 static struct hl_view view_of(const struct hl_bytes *bytes)
 {
     return (struct hl_view){bytes->data, bytes->size};
@@ -476,14 +452,20 @@ static struct hl_view view_of(const struct hl_bytes *bytes)
 
 int hl_tokenizer_build(const char *folder, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err)
 {
-    static const char *const names[4] = {"tokenizer.model", "tokenizer.json", "tokenizer_config.json",
+    static const char *const names[4] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
                                          "added_tokens.json"};
+    static const char *const others[] = {"tekken.json", "tokenizer.model.v3", "spiece.model", "vocab.json",
+                                         "vocab.txt"};
     struct hl_bytes files[4] = {{0}};
     int failed = 0;
     for (int i = 0; i < 4 && !failed; i++)
         failed = i == 1 && files[0].data ? 0 : read_file(folder, names[i], &files[i], err);
-    const struct hl_tokenizer_files views = {view_of(&files[0]), view_of(&files[1]), view_of(&files[2]),
-                                             view_of(&files[3])};
+    for (size_t i = 0; i < sizeof others / sizeof *others && !failed && !files[0].data && !files[1].data; i++)
+        failed = refuse_file(folder, others[i], err);
+    const struct hl_tokenizer_files views = {.json = view_of(&files[0]),
+                                             .model = view_of(&files[1]),
+                                             .config = view_of(&files[2]),
+                                             .added = view_of(&files[3])};
     if (!failed && hl_tokenizer_build_from(&views, vocabulary, out, err))
         failed = hl_error_prefix(err, "%s", folder);
     for (int i = 0; i < 4; i++)

@@ -17,12 +17,8 @@ static int read_added(struct hl_vocabulary *v, const cJSON *added, struct hl_err
         const char *content = hl_json_text(item, "content");
         if (errno || end == item->string || *end || id >= INT32_MAX || !content || !*content)
             return hl_fail(err, "tokenizer_config.json: added_tokens_decoder: \"%s\" is no token", item->string);
-        if (hl_json_true(item, "single_word") || hl_json_true(item, "lstrip") || hl_json_true(item, "rstrip"))
-            return hl_fail(err,
-                           "tokenizer_config.json: added_tokens_decoder: %s: single_word, lstrip and rstrip are not "
-                           "supported",
-                           content);
-        if (hl_vocabulary_overlay(v, (uint32_t)id, content, hl_json_true(item, "special"), err))
+        unsigned flags = 0;
+        if (hl_added_flags(v, item, &flags, err) || hl_vocabulary_overlay(v, (uint32_t)id, content, flags, err))
             return hl_error_prefix(err, "tokenizer_config.json: added_tokens_decoder");
     }
     return 0;
@@ -38,7 +34,7 @@ static int read_old_added(struct hl_vocabulary *v, struct hl_view text, struct h
         uint32_t id;
         if (!hl_json_id(item, &id) || !*item->string)
             return hl_fail(err, "added_tokens.json: \"%s\" has no id", item->string);
-        if (hl_vocabulary_overlay(v, id, item->string, false, err))
+        if (hl_vocabulary_overlay(v, id, item->string, HL_ADDED_RAW, err))
             return hl_error_prefix(err, "added_tokens.json");
     }
     return 0;
@@ -55,7 +51,8 @@ static int read_token(struct hl_vocabulary *v, const cJSON *item, const char *na
     *id = hl_vocabulary_find(v, text);
     if (*id == HL_NONE)
         return hl_fail(err, "tokenizer_config.json: %s: there is no token %s in %s", name, text, v->file);
-    if (v->tokens[*id].kind != HL_TOKEN_CONTROL && hl_vocabulary_overlay(v, *id, text, true, err))
+    struct hl_view spelled = {(const uint8_t *)text, strlen(text)};
+    if (v->tokens[*id].kind != HL_TOKEN_CONTROL && hl_vocabulary_make_special(v, *id, spelled, err))
         return hl_error_prefix(err, "tokenizer_config.json: %s", name);
     return 0;
 }

@@ -1,14 +1,14 @@
 /* Reads tokenizer.json: the Hugging Face tokenizers library's file, a pipeline spelled out part by part
  * [https://huggingface.co/docs/tokenizers/components]. Two shapes of it are understood:
  *
- *                   byte-level (GPT-2, Llama 3, Qwen 2)       SentencePiece-like (Llama 2, Gemma)
- *   normalizer      none, NFC                                 Prepend U+2581, Replace " " by U+2581
- *   pre_tokenizer   Split by a regex, ByteLevel               none, or a Split that no longer finds spaces
- *   model           BPE                                       BPE, byte_fallback
- *   decoder         ByteLevel                                 Replace, ByteFallback, Fuse, Strip
- *   post_processor  none, ByteLevel (offsets only), TemplateProcessing with at most one token on each side
+ *                   byte-level (GPT-2, Llama 3, Qwen 2)       SentencePiece-like (Llama 2, Mistral, Gemma)
+ *   normalizer      none, NFC                                 Prepend U+2581, Replace " " by U+2581; or none
+ *   pre_tokenizer   Split by a regex, ByteLevel               none, or a Split that no longer finds spaces; or
+ * Metaspace model           BPE                                       BPE, byte_fallback decoder         ByteLevel
+ * Replace, ByteFallback, Fuse, Strip post_processor  none, ByteLevel (offsets only), TemplateProcessing with at most
+ * one token on each side
  *
- * A byte-level vocabulary spells each byte as a printable character; that is undone here. Keys that only matter to
+ * Keys that only matter to
  * training or to offsets are passed over by name; any other is refused. truncation and padding are about batches and
  * are not read.
  */
@@ -18,16 +18,16 @@
 
 #define REFUSE(...) hl_fail(err, "tokenizer.json: " __VA_ARGS__)
 
-/* What ByteLevel cuts by with use_regex: GPT-2's pattern. */
-static const char gpt2_pattern[] = "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+static struct hl_view view_of(const char *text)
+{
+    return (struct hl_view){(const uint8_t *)text, strlen(text)};
+}
 
 struct reader {
     struct hl_vocabulary *v;
-    bool byte_level;          /* seen in pre_tokenizer */
-    bool strips;              /* the decoder takes a leading space away */
-    struct hl_view *spelling; /* by id, as the file writes the model's tokens */
-    uint32_t n_spelling;
-    struct hl_text_map ids; /* spelling -> id */
+    bool byte_level; /* seen in pre_tokenizer */
+    bool strips;     /* the decoder takes a leading space away */
+    struct hl_spellings spellings;
 };
 
 static const char *type_of(const cJSON *item)
@@ -109,8 +109,34 @@ static int read_split(struct reader *r, const cJSON *item, struct hl_error *err)
     return set_pattern(r->v, regex, err);
 }
 
+/* Metaspace replaces spaces by U+2581, puts one in front of a text (or of its first segment) that has none there, and
+ * may begin a word at each. */
+static int read_metaspace(struct reader *r, const cJSON *item, struct hl_error *err)
+{
+    const char *scheme = hl_json_text(item, "prepend_scheme");
+    const cJSON *older = hl_json_get(item, "add_prefix_space"); /* before there were schemes */
+    if (check_keys(item, "pre_tokenizer: Metaspace", " type replacement prepend_scheme split add_prefix_space str_rep ",
+                   err))
+        return -1;
+    if (!scheme)
+        scheme = cJSON_IsFalse(older) ? "never" : "always";
+    if (!hl_json_is(item, "replacement", HL_SPACE_MARK) || r->byte_level || r->v->flags)
+        return REFUSE("pre_tokenizer: Metaspace with another replacement, or beside a normalizer, is not supported");
+    r->v->flags |= HL_TOKENIZER_ESCAPE_SPACE;
+    if (!strcmp(scheme, "always") || !strcmp(scheme, "first"))
+        r->v->flags |=
+            HL_TOKENIZER_DUMMY_PREFIX | HL_TOKENIZER_PREFIX_SINGLE | (*scheme == 'f' ? HL_TOKENIZER_PREFIX_ONCE : 0u);
+    else if (strcmp(scheme, "never"))
+        return REFUSE("pre_tokenizer: Metaspace: prepend_scheme %s is not supported", scheme);
+    if (!cJSON_IsFalse(hl_json_get(item, "split")))
+        return REFUSE("pre_tokenizer: Metaspace: split is supported only as false");
+    return 0;
+}
+
 static int read_pre_tokenizer(struct reader *r, const cJSON *item, struct hl_error *err)
 {
+    if (!strcmp(type_of(item), "Metaspace"))
+        return read_metaspace(r, item, err);
     if (!strcmp(type_of(item), "Split"))
         return read_split(r, item, err);
     if (strcmp(type_of(item), "ByteLevel") || r->byte_level)
@@ -121,7 +147,7 @@ static int read_pre_tokenizer(struct reader *r, const cJSON *item, struct hl_err
         return REFUSE("pre_tokenizer: ByteLevel: add_prefix_space is not supported");
     r->byte_level = true;
     const cJSON *use_regex = hl_json_get(item, "use_regex"); /* absent: older files, which mean true */
-    return cJSON_IsFalse(use_regex) ? 0 : set_pattern(r->v, gpt2_pattern, err);
+    return cJSON_IsFalse(use_regex) ? 0 : set_pattern(r->v, HL_GPT2_PATTERN, err);
 }
 
 static int read_decoder(struct reader *r, const cJSON *item, struct hl_error *err)
@@ -130,6 +156,7 @@ static int read_decoder(struct reader *r, const cJSON *item, struct hl_error *er
     if (!strcmp(type, "ByteLevel") && r->byte_level)
         return 0;
     bool known = !strcmp(type, "ByteFallback") || !strcmp(type, "Fuse") ||
+                 (!strcmp(type, "Metaspace") && hl_json_is(item, "prepend_scheme", "never")) ||
                  (!strcmp(type, "Replace") && replaces(item, HL_SPACE_MARK, " "));
     if (!strcmp(type, "Strip")) {
         const cJSON *start = hl_json_get(item, "start"), *stop = hl_json_get(item, "stop");
@@ -156,9 +183,9 @@ static int read_pipeline(struct reader *r, const cJSON *root, struct hl_error *e
     if (r->byte_level && (escapes || prefixes))
         return REFUSE("normalizer: Prepend and Replace before ByteLevel are not supported");
     if (!r->byte_level && (!escapes || v->flags & HL_TOKENIZER_NFC || v->pattern.size))
-        return REFUSE("pre_tokenizer: neither ByteLevel, nor a normalizer alone that replaces spaces");
+        return REFUSE("pre_tokenizer: neither ByteLevel, nor Metaspace, nor a normalizer alone that replaces spaces");
     if (prefixes != r->strips)
-        return REFUSE("decoder: Strip is there without the normalizer's Prepend, or the other way round");
+        return REFUSE("decoder: Strip is there without a Prepend or Metaspace, or the other way round");
     v->flags |= r->byte_level ? HL_TOKENIZER_BYTE_LEVEL : 0u;
     return 0;
 }
@@ -185,69 +212,6 @@ static int read_model(struct reader *r, const cJSON *model, struct hl_error *err
     return 0;
 }
 
-/* The byte that a byte-level vocabulary spells as this character, or -1: printable Latin-1 characters are themselves,
- * the other 68 bytes follow in order from U+0100. */
-static int byte_of(uint32_t character)
-{
-    if ((character >= 0x21 && character <= 0x7E) || (character >= 0xA1 && character <= 0xFF && character != 0xAD))
-        return (int)character;
-    if (character < 0x100 || character > 0x143)
-        return -1;
-    uint32_t n = character - 0x100;
-    return (int)(n <= 0x20 ? n : n <= 0x42 ? n - 0x21 + 0x7F : 0xAD);
-}
-
-/* Into `out` (as long); false when some character spells no byte, then `out` is the text itself. */
-static bool unspell_bytes(struct hl_view text, uint8_t *out, size_t *n_out)
-{
-    size_t used = 0;
-    for (size_t at = 0; at < text.size; at++) {
-        uint32_t character = text.data[at];
-        if ((character & 0xE0) == 0xC0 && at + 1 < text.size)
-            character = (character & 0x1F) << 6 | (text.data[++at] & 0x3Fu);
-        else if (character >= 0x80)
-            character = 0;
-        int byte = byte_of(character);
-        if (byte < 0) {
-            memcpy(out, text.data, text.size);
-            *n_out = text.size;
-            return false;
-        }
-        out[used++] = (uint8_t)byte;
-    }
-    *n_out = used;
-    return true;
-}
-
-/* A token of the model as it decodes, and whether ordinary text may become it. */
-static int read_token(struct reader *r, uint32_t id, struct hl_view spelling, struct hl_error *err)
-{
-    struct hl_vocabulary *v = r->v;
-    HL_FREE uint8_t *text = malloc(spelling.size + 1);
-    if (!text)
-        return REFUSE("out of memory");
-    int byte = v->flags & HL_TOKENIZER_BYTE_FALLBACK ? hl_byte_piece(spelling) : -1;
-    if (byte >= 0) {
-        v->bytes[byte] = id;
-        text[0] = (uint8_t)byte;
-        return hl_vocabulary_set(v, id, text, 1, HL_TOKEN_BYTE, err);
-    }
-    size_t bytes;
-    bool in_text;
-    if (r->byte_level) {
-        in_text = unspell_bytes(spelling, text, &bytes);
-    } else {
-        in_text = !memchr(spelling.data, ' ', spelling.size);
-        bytes = hl_unmark_spaces(spelling.data, spelling.size, text);
-    }
-    if (hl_vocabulary_set(v, id, text, bytes, HL_TOKEN_NORMAL, err))
-        return -1;
-    v->tokens[id].in_text = in_text && bytes;
-    if (r->byte_level && in_text && bytes == 1)
-        v->bytes[text[0]] = id;
-    return 0;
-}
-
 static int read_vocabulary(struct reader *r, const cJSON *vocab, struct hl_error *err)
 {
     struct hl_vocabulary *v = r->v;
@@ -257,91 +221,42 @@ static int read_vocabulary(struct reader *r, const cJSON *vocab, struct hl_error
     for (const cJSON *item = vocab->child; item; item = item->next, count++) {
         if (!hl_json_id(item, &id))
             return REFUSE("model.vocab: \"%s\" has no id", item->string);
-        struct hl_view spelling = {(const uint8_t *)item->string, strlen(item->string)};
-        if (read_token(r, id, spelling, err))
+        if (hl_bpe_token(v, id, view_of(item->string), err))
             return -1;
     }
-    r->n_spelling = v->n_tokens;
-    r->spelling = calloc(v->n_tokens + 1u, sizeof *r->spelling);
-    if (!r->spelling || hl_text_map_init(&r->ids, count, err))
-        return REFUSE("out of memory");
+    if (hl_spellings_init(&r->spellings, v->n_tokens, count, err))
+        return -1;
     for (const cJSON *item = vocab->child; item; item = item->next) {
         hl_json_id(item, &id);
-        r->spelling[id] = (struct hl_view){(const uint8_t *)item->string, strlen(item->string)};
-        if (hl_text_map_insert(&r->ids, r->spelling, id, err))
+        if (hl_spellings_add(&r->spellings, id, view_of(item->string), err))
             return hl_error_prefix(err, "tokenizer.json: model.vocab");
     }
-    for (unsigned byte = 0; r->byte_level && byte < 256; byte++)
-        if (v->bytes[byte] == HL_NONE)
-            return REFUSE("model.vocab has no token for the byte 0x%02X", byte);
-    return 0;
-}
-
-static uint32_t find_spelling(const struct reader *r, const char *text, size_t bytes)
-{
-    return hl_text_map_find(&r->ids, r->spelling, text, bytes);
+    return r->byte_level ? hl_bpe_check_bytes(v, err) : 0;
 }
 
 /* "left right" or ["left", "right"] */
 static int read_merge(struct reader *r, const cJSON *item, uint32_t rank, struct hl_error *err)
 {
-    const char *left = cJSON_GetStringValue(item), *right = left ? strchr(left, ' ') : NULL;
-    size_t n_left = right ? (size_t)(right++ - left) : 0;
-    if (cJSON_GetArraySize(item) == 2) {
-        left = cJSON_GetStringValue(item->child);
-        right = cJSON_GetStringValue(item->child->next);
-        n_left = left ? strlen(left) : 0;
-    }
-    if (!left || !right || (!cJSON_IsArray(item) && strchr(right, ' ')))
+    const char *both = cJSON_GetStringValue(item);
+    const cJSON *first = cJSON_GetArraySize(item) == 2 ? item->child : NULL;
+    const char *left = cJSON_GetStringValue(first), *right = first ? cJSON_GetStringValue(first->next) : NULL;
+    if (both)
+        return hl_bpe_merge_line(r->v, &r->spellings, view_of(both), rank, err);
+    if (!left || !right)
         return REFUSE("model.merges: number %u is no pair", rank);
-    size_t n_right = strlen(right);
-    HL_FREE char *both = malloc(n_left + n_right + 1);
-    if (!both)
-        return REFUSE("out of memory");
-    memcpy(both, left, n_left);
-    memcpy(both + n_left, right, n_right);
-    struct hl_pair_slot merge = {find_spelling(r, left, n_left), find_spelling(r, right, n_right), rank,
-                                 find_spelling(r, both, n_left + n_right)};
-    if (merge.left == HL_NONE || merge.right == HL_NONE || merge.merged == HL_NONE)
-        return REFUSE("model.merges: number %u has parts that are not in model.vocab", rank);
-    if (r->v->tokens[merge.merged].kind != HL_TOKEN_CONTROL) /* text must not grow into a special token */
-        r->v->merges[r->v->n_merges++] = merge;
-    return 0;
+    return hl_bpe_merge(r->v, &r->spellings, view_of(left), view_of(right), rank, err);
 }
 
 static int read_merges(struct reader *r, const cJSON *merges, struct hl_error *err)
 {
     if (!cJSON_IsArray(merges))
         return REFUSE("model.merges is not an array");
-    r->v->merges = calloc((size_t)cJSON_GetArraySize(merges) + 1, sizeof *r->v->merges);
-    if (!r->v->merges)
-        return REFUSE("out of memory");
+    if (hl_bpe_reserve_merges(r->v, (uint64_t)cJSON_GetArraySize(merges), err))
+        return -1;
     uint32_t rank = 0;
     for (const cJSON *item = merges->child; item; item = item->next)
         if (read_merge(r, item, rank++, err))
             return -1;
-    return 0;
-}
-
-static bool is_ascii(const char *text)
-{
-    for (; *text; text++)
-        if (*text & 0x80)
-            return false;
-    return true;
-}
-
-/* Tokens that are "normalized" are looked for behind the normalizer, in a form that has been through it as well. */
-static int added_flags(const struct reader *r, const cJSON *item, const char *content, unsigned *flags,
-                       struct hl_error *err)
-{
-    bool normalized = hl_json_true(item, "normalized");
-    uint32_t normalizer = r->v->flags & (HL_TOKENIZER_NFC | HL_TOKENIZER_ESCAPE_SPACE | HL_TOKENIZER_DUMMY_PREFIX);
-    if (hl_json_true(item, "single_word") || hl_json_true(item, "lstrip") || hl_json_true(item, "rstrip"))
-        return REFUSE("added_tokens: %s: single_word, lstrip and rstrip are not supported", content);
-    if (normalized && (normalizer & HL_TOKENIZER_DUMMY_PREFIX || (normalizer && !is_ascii(content))))
-        return REFUSE("added_tokens: %s: normalized, with this normalizer, is not supported", content);
-    *flags = (normalized && normalizer ? 0u : HL_ADDED_RAW) | (hl_json_true(item, "special") ? HL_ADDED_SPECIAL : 0u);
     return 0;
 }
 
@@ -353,21 +268,17 @@ static int read_added(struct reader *r, const cJSON *item, struct hl_error *err)
     unsigned flags = 0;
     if (!content || !*content || !hl_json_id(hl_json_get(item, "id"), &id))
         return REFUSE("added_tokens: an entry without content or id");
-    if (check_keys(item, "added_tokens", " id content single_word lstrip rstrip normalized special ", err) ||
-        added_flags(r, item, content, &flags, err))
+    if (check_keys(item, "added_tokens", " id content single_word lstrip rstrip normalized special ", err))
         return -1;
-    size_t bytes = strlen(content);
-    uint32_t known = find_spelling(r, content, bytes);
-    bool is_new = id >= r->n_spelling || !r->spelling[id].data;
+    if (hl_added_flags(v, item, &flags, err))
+        return hl_error_prefix(err, "tokenizer.json: added_tokens");
+    uint32_t known = hl_spellings_find(&r->spellings, view_of(content));
+    bool is_new = id >= r->spellings.n || !r->spellings.texts[id].data;
     if (is_new ? known != HL_NONE : known != id)
         return REFUSE("added_tokens: %s has the id %u, in model.vocab it is another token's", content, id);
-    if (is_new && read_token(r, id, (struct hl_view){(const uint8_t *)content, bytes}, err))
+    if (is_new && hl_bpe_token(v, id, view_of(content), err))
         return -1;
-    struct hl_vocabulary_token *token = &v->tokens[id];
-    bool special = flags & HL_ADDED_SPECIAL;
-    token->kind = special ? HL_TOKEN_CONTROL : token->kind == HL_TOKEN_BYTE ? HL_TOKEN_BYTE : HL_TOKEN_USER;
-    token->in_text = token->in_text && !special && !is_new;
-    return hl_vocabulary_add(v, id, content, bytes, flags, err);
+    return hl_bpe_added(v, id, view_of(content), flags, is_new, err);
 }
 
 static int read_unknown(struct reader *r, const cJSON *model, struct hl_error *err)
@@ -375,7 +286,7 @@ static int read_unknown(struct reader *r, const cJSON *model, struct hl_error *e
     const char *text = hl_json_text(model, "unk_token");
     if (!text)
         return 0;
-    r->v->unk = find_spelling(r, text, strlen(text));
+    r->v->unk = hl_spellings_find(&r->spellings, view_of(text));
     if (r->v->unk == HL_NONE)
         return REFUSE("model.unk_token: %s is not in model.vocab", text);
     if (r->v->tokens[r->v->unk].kind == HL_TOKEN_NORMAL) {
@@ -423,8 +334,7 @@ static int read_processor(struct reader *r, const cJSON *item, struct hl_error *
 
 static void release_reader(struct reader *r)
 {
-    free(r->spelling);
-    hl_text_map_release(&r->ids);
+    hl_spellings_release(&r->spellings);
 }
 
 int hl_vocabulary_read_json(struct hl_vocabulary *v, struct hl_view json, struct hl_error *err)

@@ -4,6 +4,10 @@
  * they are run by PCRE2. What the patterns in use are made of means the same in both, but for \s: PCRE2 counts U+180E,
  * which Mongolian puts inside words, and Oniguruma goes by Unicode's White_Space. So \s is written out. What means
  * something else in PCRE2, or might, is refused rather than passed on.
+ *
+ * The runtime shows a pattern stand-ins for characters that the libraries' versions of Unicode disagree about, of the
+ * same general category (runtime/tokenizer_unicode.c). So that is all that a pattern may ask of characters beyond
+ * ASCII: other properties, literal characters and ranges are refused.
  */
 #include "hotlayer/cleanup.h"
 #include "pack/tokenizer_vocabulary.h"
@@ -35,6 +39,20 @@ static void put_spaces(struct output *out, const char *before, const char *behin
     put(out, behind, strlen(behind));
 }
 
+/* `at` is behind "p" or "P": the length of {..} when it names letters, marks, numbers, punctuation, symbols,
+ * separators, or a kind of these; else 0. */
+static size_t property_length(const char *at)
+{
+    static const char *const known[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",
+                                        "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
+                                        "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp"};
+    size_t n = *at == '{' ? strcspn(at + 1, "}") : 0;
+    for (size_t i = 0; n && at[n + 1] && i < sizeof known / sizeof *known; i++)
+        if (strlen(known[i]) == n && !memcmp(at + 1, known[i], n))
+            return n + 2;
+    return 0;
+}
+
 /* `at` is behind a backslash, in front of punctuation or a letter that means the same in both. Returns how many
  * characters the escape has there; 0 when it is refused. */
 static size_t put_escape(struct output *out, const char *at, bool in_class)
@@ -50,10 +68,12 @@ static size_t put_escape(struct output *out, const char *at, bool in_class)
     }
     if (!*at || !strchr("rntfpPd!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ ", *at))
         return 0;
-    if (*at == 'p' || *at == 'P')
-        n = at[1] == '{' ? strcspn(at, "}") + 1 : 0;
-    if (!n || n > strlen(at))
-        return 0;
+    if (*at == 'p' || *at == 'P') {
+        size_t property = property_length(at + 1);
+        if (!property)
+            return 0;
+        n += property;
+    }
     put(out, at - 1, n + 1);
     return n;
 }
@@ -72,6 +92,8 @@ static bool is_known_group(const char *at)
 
 static bool is_same_in_both(const char *at, bool in_class)
 {
+    if (*at & 0x80)
+        return false;
     if (in_class)
         return *at != '[' && strncmp(at, "&&", 2);
     if (*at == '(')

@@ -187,16 +187,10 @@ static int read_settings(struct settings *s, struct hl_view model, struct hl_err
     return check_settings(s, err);
 }
 
-struct piece {
-    struct hl_view text;
-    float score;
-    uint64_t type;
-};
-
-static int read_piece(struct piece *piece, struct hl_view bytes, uint32_t id, struct hl_error *err)
+static int read_piece(struct hl_piece *piece, struct hl_view bytes, uint32_t id, struct hl_error *err)
 {
     struct message m = message_of(bytes);
-    *piece = (struct piece){.type = 1};
+    *piece = (struct hl_piece){.type = 1};
     for (struct field f; next_field(&m, &f);) {
         if (f.number == 1 && f.wire == WIRE_BYTES) {
             piece->text = f.bytes;
@@ -214,55 +208,6 @@ static int read_piece(struct piece *piece, struct hl_view bytes, uint32_t id, st
     return 0;
 }
 
-static int read_byte_piece(struct hl_vocabulary *v, const struct piece *piece, uint32_t id, struct hl_error *err)
-{
-    int byte = hl_byte_piece(piece->text);
-    if (byte < 0 || v->bytes[byte] != HL_NONE)
-        return hl_fail(err, "tokenizer.model: piece %u should be a byte like <0x0A>, each once", id);
-    v->bytes[byte] = id;
-    uint8_t text = (uint8_t)byte;
-    return hl_vocabulary_set(v, id, &text, 1, HL_TOKEN_BYTE, err);
-}
-
-/* Merging sees texts with spaces for U+2581; a piece with a space of its own can then never be met. */
-static int read_text_piece(struct hl_vocabulary *v, const struct piece *piece, uint32_t id, struct hl_error *err)
-{
-    enum hl_token_kind kind = piece->type == 4 ? HL_TOKEN_USER : HL_TOKEN_NORMAL;
-    HL_FREE uint8_t *text = malloc(piece->text.size + 1);
-    if (!text)
-        return hl_fail(err, "tokenizer: out of memory");
-    size_t bytes = hl_unmark_spaces(piece->text.data, piece->text.size, text);
-    if (hl_vocabulary_set(v, id, text, bytes, kind, err))
-        return -1;
-    v->tokens[id].in_text = piece->text.data && !memchr(piece->text.data, ' ', piece->text.size);
-    v->tokens[id].score = piece->score;
-    return kind == HL_TOKEN_USER && v->tokens[id].in_text ? hl_vocabulary_add(v, id, text, bytes, 0, err) : 0;
-}
-
-static int add_piece(struct hl_vocabulary *v, const struct settings *s, const struct piece *piece, uint32_t id,
-                     struct hl_error *err)
-{
-    switch (piece->type) {
-    case 1: /* normal */
-    case 4: /* user-defined */
-        return read_text_piece(v, piece, id, err);
-    case 2:
-        if (v->unk != HL_NONE)
-            return hl_fail(err, "tokenizer.model: pieces %u and %u are both the unknown piece", v->unk, id);
-        v->unk = id;
-        return hl_vocabulary_set(v, id, s->unk_surface.data, s->unk_surface.size, HL_TOKEN_UNKNOWN, err);
-    case 3:
-        if (hl_vocabulary_set(v, id, piece->text.data, piece->text.size, HL_TOKEN_CONTROL, err))
-            return -1;
-        return hl_vocabulary_add(v, id, piece->text.data, piece->text.size, HL_ADDED_RAW | HL_ADDED_SPECIAL, err);
-    case 6:
-        return read_byte_piece(v, piece, id, err);
-    default:
-        return hl_fail(err, "tokenizer.model: piece %u has type %llu (5 is unused), which is not supported", id,
-                       (unsigned long long)piece->type);
-    }
-}
-
 static uint32_t find_control(const struct hl_vocabulary *v, struct hl_view text)
 {
     for (uint32_t id = 0; id < v->n_tokens; id++)
@@ -277,13 +222,14 @@ int hl_vocabulary_read_spm(struct hl_vocabulary *v, struct hl_view model, struct
     struct settings s;
     if (read_settings(&s, model, err))
         return -1;
+    v->unk_surface = s.unk_surface;
     struct message m = message_of(model);
     uint32_t id = 0;
     for (struct field f; next_field(&m, &f);) {
-        struct piece piece;
+        struct hl_piece piece;
         if (f.number != 1 || f.wire != WIRE_BYTES)
             continue;
-        if (read_piece(&piece, f.bytes, id, err) || add_piece(v, &s, &piece, id, err))
+        if (read_piece(&piece, f.bytes, id, err) || hl_vocabulary_add_piece(v, id, &piece, err))
             return -1;
         id++;
     }

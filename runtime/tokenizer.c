@@ -33,7 +33,7 @@ static int check_tables(const struct hl_tokenizer_header *h, size_t bytes, struc
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (check_table(tables[i].table, tables[i].element, bytes, tables[i].name, err))
             return -1;
-    if (h->first.count != 257 || h->bytes.count != 256 || h->tokens.count == 0 || h->tokens.count > INT32_MAX ||
+    if (h->first.count != 257 || h->bytes.count != 256 || h->tokens.count > INT32_MAX ||
         h->pattern.count > HL_PATTERN_MAX_BYTES)
         return hl_fail(err, "tokenizer section: a table has an impossible number of elements");
     return 0;

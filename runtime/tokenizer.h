@@ -36,7 +36,7 @@ uint32_t hl_tokenizer_find(const struct hl_tokenizer *tokenizer, const char *tex
 
 /* Any bytes are legal; those that are not UTF-8 become U+FFFD, one for each byte. *ids is the caller's to free(), and
  * NULL when *n_ids is 0. Time is O(n log n) whatever the text. Fails when the text is larger than HL_ENCODE_MAX_BYTES,
- * when the split pattern gives up on it (both HL_ERROR_REQUEST), or out of memory. */
+ * when the split pattern gives up on it, when there are no tokens (HL_ERROR_REQUEST), or out of memory. */
 int hl_tokenizer_encode(const struct hl_tokenizer *tokenizer, const char *text, size_t n, unsigned flags, int32_t **ids,
                         size_t *n_ids, struct hl_error *err);
 

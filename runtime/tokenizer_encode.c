@@ -269,8 +269,11 @@ static int encode_by_pattern(struct run *run, const uint8_t *text, size_t n, str
 {
     size_t done = 0; /* text before it is encoded */
     size_t start = n, end = n;
+    HL_FREE uint8_t *seen = NULL;
+    if (hl_tokenizer_stand_in(text, n, &seen, err))
+        return -1;
     for (size_t at = 0; at < n;) {
-        if (next_word(run, text, n, at, &start, &end, err))
+        if (next_word(run, seen ? seen : text, n, at, &start, &end, err))
             return -1;
         if (start == n)
             break;
@@ -285,11 +288,38 @@ static int encode_by_pattern(struct run *run, const uint8_t *text, size_t n, str
     return encode_word(run, text + done, n - done, err);
 }
 
+/* Bytes of the white space [Unicode, PropList.txt] at the start of text[0..n); 0 when there is none. Behind the
+ * normalizer a space may stand for U+2581, which is none. */
+static size_t white_space(const uint8_t *text, size_t n, bool space_is_mark)
+{
+    if (!n)
+        return 0;
+    uint32_t bytes = hl_utf8_length(text[0]), c = hl_utf8_decode(text);
+    bool is_white = (c >= 0x09 && c <= 0x0D) || (c == ' ' && !space_is_mark) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+                    (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+                    c == 0x3000;
+    return is_white ? bytes : 0;
+}
+
+/* Moves *start back to the beginning of the white space that ends there, not before `least`. */
+static void strip_left(const uint8_t *text, size_t least, size_t *start, bool space_is_mark)
+{
+    while (*start > least) {
+        size_t before = *start - 1;
+        while (before > least && hl_is_continuation(text[before]))
+            before--;
+        if (!white_space(text + before, *start - before, space_is_mark))
+            return;
+        *start = before;
+    }
+}
+
 /* Cuts the added tokens of one stage out of the text; `rest` encodes what lies between them. */
 static int encode_around(struct run *run, const uint8_t *text, size_t n, unsigned stage,
                          int (*rest)(struct run *, const uint8_t *, size_t, bool, struct hl_error *),
                          struct hl_error *err)
 {
+    bool space_is_mark = !stage && run->t->flags & HL_TOKENIZER_ESCAPE_SPACE;
     size_t done = 0;
     for (size_t at = 0; at < n;) {
         const struct hl_added *added = hl_find_added(run->t, text + at, n - at, stage, run->special);
@@ -297,11 +327,17 @@ static int encode_around(struct run *run, const uint8_t *text, size_t n, unsigne
             at++;
             continue;
         }
-        if (at > done && rest(run, text + done, at - done, done == 0, err))
+        size_t start = at;
+        if (added->flags & HL_ADDED_LSTRIP)
+            strip_left(text, done, &start, space_is_mark);
+        if (start > done && rest(run, text + done, start - done, done == 0, err))
             return -1;
         if (put_id(run, added->id, err))
             return -1;
-        done = at += added->bytes;
+        at += added->bytes;
+        for (size_t bytes = 1; bytes && added->flags & HL_ADDED_RSTRIP; at += bytes)
+            bytes = white_space(text + at, n - at, space_is_mark);
+        done = at;
     }
     return n > done ? rest(run, text + done, n - done, done == 0, err) : 0;
 }
@@ -341,6 +377,10 @@ int hl_tokenizer_encode(const struct hl_tokenizer *t, const char *text, size_t n
                         size_t *n_ids, struct hl_error *err)
 {
     __attribute__((cleanup(release_run))) struct run run = {.t = t, .special = flags & HL_ENCODE_SPECIAL};
+    if (!t->n_tokens)
+        return hl_fail_as(err, HL_ERROR_REQUEST,
+                          "this model was packed without a tokenizer: it takes token numbers, "
+                          "no text");
     if (n > HL_ENCODE_MAX_BYTES)
         return hl_fail_as(err, HL_ERROR_REQUEST, "a text of %zu bytes is too long to tokenize at once", n);
     if (encode_text(&run, (const uint8_t *)text, n, flags, err))

@@ -49,6 +49,37 @@ int hl_utf8_repair(const uint8_t *text, size_t n, uint8_t **out, size_t *n_out, 
 int hl_tokenizer_normalize(const struct hl_tokenizer *t, const uint8_t *text, size_t n, bool at_start, uint8_t **out,
                            size_t *n_out, struct hl_error *err);
 
+/* Characters first..last; `other` is their stand-in. */
+struct hl_range {
+    uint32_t first, last, other;
+};
+
+/* In order, apart from each other. */
+struct hl_ranges {
+    const struct hl_range *rows;
+    size_t n;
+};
+
+/* Of tokenizer_unicode.c. Characters that split patterns must not see, with those that they see instead, of as many
+ * bytes; and those that NFC takes for starters that do not compose. */
+extern const struct hl_ranges hl_later_characters, hl_inert_characters;
+
+/* Where the last look-up ended: text stays in its script, so most need no search. Starts as {ranges}. */
+struct hl_range_cursor {
+    const struct hl_ranges *ranges;
+    uint32_t from, to; /* for characters in [from, to) the answer is `row` */
+    const struct hl_range *row;
+};
+
+/* The range that a character is in, or NULL. */
+const struct hl_range *hl_range_of(struct hl_range_cursor *cursor, uint32_t character);
+
+/* The character at the start of text known to be UTF-8. */
+uint32_t hl_utf8_decode(const uint8_t *text);
+
+/* A copy of UTF-8 for the split pattern, with stand-ins; *out stays NULL when nothing needs one. */
+int hl_tokenizer_stand_in(const uint8_t *text, size_t n, uint8_t **out, struct hl_error *err);
+
 /* The token, when there is one with that id whose text lies inside the section. */
 static inline const struct hl_token *hl_token_at(const struct hl_tokenizer *t, uint32_t id)
 {

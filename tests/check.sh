@@ -44,6 +44,7 @@ for unit in tests/unit/test_*.c; do
 done
 suite fuzz-cases sh tests/fuzz/replay.sh "$build"
 suite cli sh tests/cli.sh "$build"
+suite synth sh tests/synth.sh "$build"
 suite golden sh tests/golden.sh "$build"
 suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/
 suite memory sh tests/memory.sh "$build"

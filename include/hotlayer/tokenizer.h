@@ -10,6 +10,8 @@
  *   bytes    uint32_t[256]            byte -> id of its token, or HL_NONE
  *   pattern  bytes                    PCRE2 pattern (UTF and UCP) that cuts text into words; empty: text is one word
  *
+ * A model that comes without a tokenizer has a section without tokens.
+ *
  * Tables start on multiples of 8, and the section ends on one. All numbers are little-endian, all padding is zero.
  * Nothing here is trusted: the reader checks the header when it opens the section, and every offset and id where it
  * follows it, so opening touches one page.
@@ -19,7 +21,8 @@
  *
  * How text becomes tokens:
  *   1. Bytes that are not UTF-8 become U+FFFD, one for each byte.
- *   2. Added tokens with HL_ADDED_RAW are cut out, leftmost and longest first. Each remaining run is a segment.
+ *   2. Added tokens with HL_ADDED_RAW are cut out, leftmost and longest first, with the white space on the sides where
+ *      they strip it. Each remaining run is a segment.
  *   3. A segment is normalized: NFC; or U+2581 becomes a space (ESCAPE_SPACE: in this section, U+2581 of SentencePiece
  *      is always written as the space that it stands for), and a space is put in front (DUMMY_PREFIX).
  *   4. Added tokens without HL_ADDED_RAW are cut out in the same way.
@@ -72,7 +75,8 @@ enum hl_tokenizer_flag {
     HL_TOKENIZER_PREFIX_ONCE = 1u << 7,  /* ... only the segment at the very start of the text */
     HL_TOKENIZER_ADD_BOS = 1u << 8,      /* the model's own way to begin a text */
     HL_TOKENIZER_ADD_EOS = 1u << 9,      /* ... and to end it */
-    HL_TOKENIZER_FLAGS = (1u << 10) - 1,
+    HL_TOKENIZER_PREFIX_SINGLE = 1u << 10, /* ... only segments that do not begin with a space */
+    HL_TOKENIZER_FLAGS = (1u << 11) - 1,
 };
 
 struct hl_tokenizer_table {
@@ -115,6 +119,8 @@ struct hl_pair_slot {
 enum hl_added_flag {
     HL_ADDED_SPECIAL = 1u << 0, /* recognised only where the caller wants special tokens */
     HL_ADDED_RAW = 1u << 1,     /* cut out before the text is normalized */
+    HL_ADDED_LSTRIP = 1u << 2,  /* the white space in front of it disappears */
+    HL_ADDED_RSTRIP = 1u << 3,  /* the white space behind it disappears */
 };
 
 /* The text to look for; it may differ from the token's text, which is what decoding gives. */

@@ -53,6 +53,7 @@ program() {
 case $target in
 safetensors) copies 'model-*.safetensors' ;; # the small ones
 config) copies config.json ;;
+gguf) PYTHONDONTWRITEBYTECODE=1 python3 "$tests/gguf/make_tiny.py" "$dir" ;;
 spm) copies tokenizer.model ;;
 tokenizer_json) copies tokenizer.json ;;
 hot) heads head_file ;;

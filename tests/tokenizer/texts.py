@@ -1,5 +1,7 @@
 """Texts that tokenizers disagree about, the same in every run: for make_cases.py and compare.py."""
+import codecs
 import random
+import unicodedata
 
 PLAIN = [
     "", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\t\t\t", " \n ", "\n \n", "a", " a", "a ", " a ", "  a  b   c    d",
@@ -27,17 +29,77 @@ POOLS = [
 ]
 
 
+ASSIGNED = [c for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co")]
+MARKS = [c for c in ASSIGNED if unicodedata.combining(chr(c))]
+EMOJI = [c for c in range(0x1F300, 0x1FB00) if unicodedata.category(chr(c)) == "So"]
+CODE = ["if (a[i] != b) {", "    return x;\n", "\t\tfor i in range(10):\n", "/* ... */", "=> ", "::", "->next", "0x7fFF", "#define X(y) \\\n", "</div>\r\n", "\"key\": null,", "$HOME/.x", "// ---\n", "a += 1;", "}\n\n\n"]
+
+
+def script(rng):
+    """neighbours in Unicode, as the letters of one script are"""
+    start = rng.choice(ASSIGNED)
+    return "".join(chr(start + rng.randrange(64)) if rng.random() < 0.85 else " " for _ in range(rng.randint(2, 20)) if not 0xD7C0 <= start < 0xE000 and start < 0x10FF00)
+
+
+def emoji(rng):
+    parts = [chr(rng.choice(EMOJI)) + rng.choice(["", "", "\ufe0f", chr(rng.randint(0x1F3FB, 0x1F3FF))]) for _ in range(rng.randint(1, 5))]
+    return rng.choice(["\u200d", "", " "]).join(parts)
+
+
+def marks(rng):
+    bases = rng.choice(["aeioucnsq", "\u0905\u0995\u0e01\u05d0\u0627", "\u1100\u1161\u11a8\uac00", "\u0391\u0415\u1e9b"])
+    return "".join(rng.choice(bases) + "".join(chr(rng.choice(MARKS)) for _ in range(rng.randint(0, 4))) for _ in range(rng.randint(1, 5)))
+
+
+KINDS = [
+    script, script, emoji, marks,
+    lambda rng: "".join(chr(rng.choice(ASSIGNED)) for _ in range(rng.randint(1, 16))),
+    lambda rng: "".join(chr(rng.choice((rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)))) for _ in range(rng.randint(1, 10))),
+    lambda rng: "".join(chr(rng.randrange(0xA0) if rng.random() < 0.5 else rng.randrange(0x20)) for _ in range(rng.randint(1, 16))),
+    lambda rng: rng.choice([" ", "\n", "\t", "\u00a0", "\r\n", "\u3000"]) * rng.randint(1, 70),
+    lambda rng: rng.choice(["", "-", "$"]) + str(rng.randrange(10 ** rng.randint(1, 25))) + rng.choice(["", ".5", "e-7", "%", ",000"]),
+    lambda rng: "".join(rng.choice(CODE) for _ in range(rng.randint(1, 6))),
+]
+
+
 def random_text(rng, extra=()):
     parts = []
     for _ in range(rng.randint(1, 9)):
         if extra and rng.random() < 0.25:
             parts.append(rng.choice(extra))
-        elif rng.random() < 0.3:
+        elif rng.random() < 0.2:
             parts.append(rng.choice(PLAIN))
+        elif rng.random() < 0.5:
+            parts.append(rng.choice(KINDS)(rng))
         else:
             pool = rng.choice(POOLS)
             parts.append("".join(rng.choice(pool) for _ in range(rng.randint(1, 12))))
     return "".join(parts)
+
+
+def random_bytes(rng):
+    """Bytes that are mostly no UTF-8."""
+    if rng.random() < 0.4:
+        return rng.randbytes(rng.randint(1, 24))
+    text = bytearray(random_text(rng).encode())
+    for _ in range(rng.randint(1, 4)):
+        if text:
+            text[rng.randrange(len(text))] = rng.randrange(256)
+    return bytes(text[rng.randint(0, 3):])
+
+
+def repaired(data):
+    """As text, with U+FFFD for each byte that is no UTF-8."""
+    return data.decode("utf-8", "each_byte")
+
+
+codecs.register_error("each_byte", lambda e: ("\ufffd" * (e.end - e.start), e.end))
+
+
+def all_characters(joint, size=256):
+    """Texts in which each code point stands, in order, between joints."""
+    points = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    return [joint.join(points[at:at + size]) for at in range(0, len(points), size)]
 
 
 def texts(count, seed=1, extra=()):

@@ -178,7 +178,9 @@ static void test_refused_spm(void)
     } cases[] = {
         {small_spm(1, 0, NULL, 0), 100, "model_type is unigram"},
         {small_spm(2, 1, NULL, 0), 100, "remove_extra_whitespaces"},
-        {small_spm(2, 0, "x", 5), 100, "type 5"},
+        {small_spm(2, 0, "x", 5), 100, "token 6 (x) is of the unused type"},
+        {small_spm(2, 0, "aaa", 5), 100, "token 6 (aaa) is of the unused type"},
+        {small_spm(2, 0, "x", 7), 100, "piece 6 has the type 7"},
         {small_spm(2, 0, "x", 6), 100, "byte like <0x0A>"},
         {small_spm(2, 0, "x", 2), 100, "both the unknown piece"},
         {small_spm(2, 0, "aa", 1), 100, "tokens 4 and 6 have the same text"},
@@ -201,7 +203,7 @@ static void test_refused_config(void)
         {"{\"add_eos_token\": true}", "add_eos_token is true, but"},
         {"{\"added_tokens_decoder\": {\"3\": {\"content\": \"b\"}}}",
          "token 3 is \"b\" here but not in tokenizer.model"},
-        {"{\"added_tokens_decoder\": {\"9\": {\"content\": \"b\", \"lstrip\": true}}}", "lstrip"},
+        {"{\"added_tokens_decoder\": {\"9\": {\"content\": \"b\", \"single_word\": true}}}", "single_word"},
         {"{\"added_tokens_decoder\": {\"100\": {\"content\": \"b\"}}}", "has 100 rows"},
         {"{\"bos_token\": \"a\\u0000\"}", "NUL"},
         {"{\"add_prefix_space\": true}", "add_prefix_space contradicts"},
@@ -232,11 +234,11 @@ static void test_refused_json(void)
         {"\"add_prefix_space\":false", "\"add_prefix_space\":true", "ByteLevel: add_prefix_space"},
         {"\"decoder\":{\"type\":\"ByteLevel\"", "\"decoder\":{\"type\":\"WordPiece\"", "decoder: WordPiece"},
         {"\"type\":\"TemplateProcessing\"", "\"type\":\"BertProcessing\"", "post_processor: BertProcessing"},
-        {"\"lstrip\":false", "\"lstrip\":true", "lstrip"},
+        {"\"single_word\":false", "\"single_word\":true", "single_word"},
         {"\"!\":0", "\"!\":-1", "\"!\" has no id"},
         {"\"!\":0", "\"!\":1", "two tokens have the id 1"},
-        {"\"merges\":[[", "\"merges\":[[\"q\",\"nothing\"],[", "model.merges: number 0"},
-        {"\"merges\":[[", "\"merges\":[\"q\",[", "model.merges: number 0 is no pair"},
+        {"\"merges\":[[", "\"merges\":[[\"q\",\"nothing\"],[", "merges: number 0"},
+        {"\"merges\":[[", "\"merges\":[\"q\",[", "merges: number 0 is no pair"},
         {"\"version\"", "\"novel\"", "the file: the key \"novel\" is not known"},
     };
     BYTES json = read_whole("tests/tokenizer/bytes/tokenizer.json");
@@ -252,7 +254,6 @@ static void test_refused_json(void)
     }
     check_refused(&(struct hl_tokenizer_files){.json = {json.data, json.size}}, 500, "has 500 rows");
     check_refused(&(struct hl_tokenizer_files){.json = {json.data, json.size / 2}}, 700, "cut short");
-    check_refused(&(struct hl_tokenizer_files){0}, 700, "neither");
 }
 
 /* What the cases do not reach: merging from characters that are no pieces, added tokens of the configuration,
