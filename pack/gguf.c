@@ -196,11 +196,11 @@ static int by_place(const void *a, const void *b)
 
 static int read_header(struct reader *r, uint64_t *n_tensors, uint64_t *n_keys)
 {
-    struct hl_view magic;
+    char magic[4];
     uint32_t version;
-    if (take_view(r, "the magic", 4, 1, &magic) < 0)
+    if (take(r, "the magic", magic, sizeof magic) < 0)
         return -1;
-    if (memcmp(magic.data, "GGUF", 4) != 0)
+    if (memcmp(magic, "GGUF", sizeof magic) != 0)
         return hl_fail(r->err, "it does not begin with GGUF; name a model's folder or a .gguf file");
     if (take(r, "the version", &version, sizeof version) < 0)
         return -1;

@@ -9,7 +9,7 @@ hotlayer=$1
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/refused.sh"
 
-python3 "$here/make_folders.py" "$work/in" && python3 "$here/make_ggufs.py" "$work/in" || exit 1
+python3 "$here/make_folders.py" "$work/in" && PYTHONDONTWRITEBYTECODE=1 python3 "$here/make_ggufs.py" "$work/in" || exit 1
 tab=$(printf '\t')
 
 for name in good good-sharded good.gguf good-00001-of-00003.gguf; do
