@@ -181,7 +181,7 @@ static int equal(struct hl_run *run, struct hl_value a, struct hl_value b, bool 
         *out = hl_go_is_nil(a) && hl_go_is_nil(b);
     } else if (is_basic(a) || is_basic(b)) {
         return hl_run_fail(run, "a %s and a %s cannot be compared", hl_go_type_name(a), hl_go_type_name(b));
-    } else if (hl_go_is_nil(a) || hl_go_is_nil(b)) {
+    } else if (a.kind == b.kind && (hl_go_is_nil(a) || hl_go_is_nil(b))) {
         *out = hl_go_is_nil(a) && hl_go_is_nil(b);
     } else {
         return fail_type(run, "nothing compares with", a);
