@@ -258,7 +258,7 @@ static uint32_t call_template(struct parser *p, const struct definition *definit
 
 static int parse_template(struct parser *p, bool defines, uint32_t *out)
 {
-    struct definition *definition;
+    struct definition *definition = NULL;
     struct declaration declared = {0};
     struct operand argument = {LITERAL, 0, NULL};
     if (next(p) != 0 || find_definition(p, &definition) != 0)
@@ -325,7 +325,7 @@ static bool is_blank(const char *text, size_t n)
 /* {{define}} at the top of the template. */
 static int parse_define(struct parser *p)
 {
-    struct definition *definition;
+    struct definition *definition = NULL;
     if (next(p) != 0 || find_definition(p, &definition) != 0 || hl_go_expect_close(p, "{{define}}") != 0)
         return -1;
     return parse_definition(p, definition);

@@ -4,8 +4,6 @@
  */
 #include "runtime/template_eval.h"
 
-#define LEVELS_MOST 1500 /* of nodes within nodes, through all calls */
-
 struct hl_frame *hl_frame_new(struct hl_run *run, struct hl_frame *outer, uint32_t slots)
 {
     struct hl_frame *frame = hl_run_alloc(run, sizeof *frame + slots * sizeof *frame->slots);
@@ -384,7 +382,7 @@ static int (*const evaluators[HL_NODE_KINDS])(struct hl_run *, const struct hl_n
 static int enter(struct hl_run *run, const struct hl_node *node)
 {
     run->line = node->line;
-    if (run->depth >= LEVELS_MOST)
+    if (run->depth >= HL_RUN_LEVELS)
         return hl_run_fail(run, "calls are nested too deeply");
     run->depth++;
     return hl_arena_pay(run->arena, 1, run->err);
@@ -528,7 +526,8 @@ static int exec_for(struct hl_run *run, const struct hl_node *node)
 {
     const struct hl_template_loop *loop = &run->t->loops[node->a];
     struct hl_value iterable, variable, item, *slot = NULL;
-    int got, status = 0;
+    bool complete = false; /* jinja2: `else` runs unless some item came to the end of the body */
+    int got, status;
     if (hl_evaluate(run, loop->iterable, &iterable) || hl_object_new(run, HL_OBJECT_LOOP, &variable))
         return -1;
     struct hl_loop *state = &variable.object->loop;
@@ -546,10 +545,11 @@ static int exec_for(struct hl_run *run, const struct hl_node *node)
             return -1;
         if (status == HL_EXECUTE_BREAK)
             break;
+        complete = complete || !status;
     }
     if (got < 0)
         return -1;
-    return state->index < 0 && loop->otherwise != HL_NONE ? hl_execute(run, loop->otherwise) : 0;
+    return !complete && loop->otherwise != HL_NONE ? hl_execute(run, loop->otherwise) : 0;
 }
 
 static int exec_break(struct hl_run *run, const struct hl_node *node)

@@ -184,7 +184,7 @@ int hl_jinja_item(struct hl_run *run, struct hl_value object, struct hl_value ke
 
 /* Dicts */
 
-static int view(struct hl_run *run, const struct hl_args *args, enum hl_view which, struct hl_value *out)
+static int view(struct hl_run *run, const struct hl_args *args, enum hl_dict_view which, struct hl_value *out)
 {
     if (hl_object_new(run, HL_OBJECT_VIEW, out))
         return -1;

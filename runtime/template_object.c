@@ -228,8 +228,14 @@ int hl_iterate_next(struct hl_run *run, struct hl_iterator *it, struct hl_value 
     if (hl_arena_pay(run->arena, 1, run->err))
         return -1;
     switch (it->kind) {
-    case HL_ITERATE_LAZY:
-        return it->next(run, it->state, out);
+    case HL_ITERATE_LAZY: { /* of what may be lazy itself */
+        if (run->depth >= HL_RUN_LEVELS)
+            return hl_run_fail(run, "calls are nested too deeply");
+        run->depth++;
+        int got = it->next(run, it->state, out);
+        run->depth--;
+        return got;
+    }
     case HL_ITERATE_DICT:
         return next_entry(run, it, out);
     case HL_ITERATE_STRING: {

@@ -63,6 +63,8 @@ struct hl_template {
     const struct hl_builtin **builtins; /* what the section's names of builtins stand for */
 };
 
+#define HL_RUN_LEVELS 1500 /* of nodes within nodes, through all calls */
+
 struct hl_run {
     const struct hl_template *t;
     const struct hl_dialect *dialect;
@@ -81,8 +83,8 @@ struct hl_run {
  * ones. */
 struct hl_iterator {
     enum { HL_ITERATE_ITEMS, HL_ITERATE_STRING, HL_ITERATE_DICT, HL_ITERATE_RANGE, HL_ITERATE_LAZY } kind;
-    enum hl_view { HL_VIEW_KEYS, HL_VIEW_VALUES, HL_VIEW_ITEMS } view; /* of a dict */
-    bool backwards;                                                    /* items and ranges */
+    enum hl_dict_view { HL_VIEW_KEYS, HL_VIEW_VALUES, HL_VIEW_ITEMS } view; /* of a dict */
+    bool backwards;                                                         /* items and ranges */
     uint64_t at;
     struct hl_value source;
     int (*next)(struct hl_run *run, void *state, struct hl_value *out); /* lazy: as hl_iterate_next() */
@@ -131,7 +133,7 @@ struct hl_object {
         } iterator;
         struct {
             struct hl_dict *dict;
-            enum hl_view view;
+            enum hl_dict_view view;
         } view;
         struct {
             int64_t start, stop, step, length;

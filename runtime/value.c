@@ -140,7 +140,7 @@ int hl_dict_new(struct hl_arena *arena, enum hl_value_kind kind, struct hl_value
 }
 
 /* Equal keys have equal hashes: 1, 1.0 and True are equal. */
-static int hash_key(struct hl_value key, unsigned depth, uint32_t *hash, struct hl_error *err)
+static int hash_key(struct hl_arena *arena, struct hl_value key, unsigned depth, uint32_t *hash, struct hl_error *err)
 {
     double real = key.kind == HL_VALUE_BOOL ? key.truth : key.kind == HL_VALUE_INT ? (double)key.integer : key.real;
     switch (key.kind) {
@@ -165,7 +165,7 @@ static int hash_key(struct hl_value key, unsigned depth, uint32_t *hash, struct 
         *hash = 17;
         for (uint32_t i = 0; depth < HL_VALUE_DEPTH && i < key.list->n; i++) {
             uint32_t item = 0;
-            if (hash_key(key.list->items[i], depth + 1, &item, err))
+            if (hash_key(arena, key.list->items[i], depth + 1, &item, err) || hl_arena_pay(arena, 1, err))
                 return -1;
             *hash = *hash * 31 + item;
         }
@@ -196,7 +196,7 @@ static int index_again(struct hl_arena *arena, struct hl_dict *dict, struct hl_e
     dict->index = index;
     dict->slots = slots;
     for (uint32_t i = 0; i < dict->n; i++) {
-        if (hash_key(dict->entries[i].key, 0, &hash, err) || index_entry(arena, dict, hash, i, err))
+        if (hash_key(arena, dict->entries[i].key, 0, &hash, err) || index_entry(arena, dict, hash, i, err))
             return -1;
     }
     return 0;
@@ -223,7 +223,7 @@ int hl_dict_find(struct hl_arena *arena, const struct hl_dict *dict, struct hl_v
         *out = hl_dict_get(dict, key.text, key.n);
         return 0;
     }
-    if (hash_key(key, 0, &hash, err))
+    if (hash_key(arena, key, 0, &hash, err))
         return -1;
     uint32_t at = dict->index ? hash & (dict->slots - 1) : 0;
     while (dict->index ? dict->index[at] != 0 : at < dict->n) {
@@ -260,7 +260,7 @@ int hl_dict_set(struct hl_arena *arena, struct hl_dict *dict, struct hl_value ke
         return 0;
     if (dict->n > dict->slots / 3 * 2)
         return index_again(arena, dict, err);
-    return hash_key(key, 0, &hash, err) ? -1 : index_entry(arena, dict, hash, dict->n - 1, err);
+    return hash_key(arena, key, 0, &hash, err) ? -1 : index_entry(arena, dict, hash, dict->n - 1, err);
 }
 
 bool hl_value_truth(struct hl_value value)
