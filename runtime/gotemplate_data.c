@@ -460,10 +460,11 @@ static int collate(struct hl_arena *arena, struct hl_value from, struct hl_value
                    struct hl_error *err)
 {
     bool any = false;
+    uint32_t n = from.kind == HL_VALUE_LIST ? from.list->n : 0;
     *system = no_text;
-    if (empty_list(arena, HL_GO_ANY, out, err) != 0)
+    if (empty_list(arena, n ? HL_GO_ANY : HL_GO_ANY | HL_GO_NIL, out, err) != 0)
         return -1;
-    for (uint32_t i = 0; from.kind == HL_VALUE_LIST && i < from.list->n; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         struct hl_value built;
         if (message(arena, from, i, &built, err) != 0)
             return -1;

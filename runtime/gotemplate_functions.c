@@ -177,15 +177,13 @@ static int equal(struct hl_run *run, struct hl_value a, struct hl_value b, bool 
                : a.kind == HL_VALUE_INT   ? a.integer == b.integer
                : a.kind == HL_VALUE_FLOAT ? a.real == b.real
                                           : compare_text(a, b) == 0;
-    } else if (is_nothing(a) || is_nothing(b)) {
-        *out = hl_go_is_nil(a) && hl_go_is_nil(b);
-    } else if (is_basic(a) || is_basic(b)) {
-        return hl_run_fail(run, "a %s and a %s cannot be compared", hl_go_type_name(a), hl_go_type_name(b));
-    } else if (hl_go_is_nil(a) || hl_go_is_nil(b)) {
-        *out = hl_go_is_nil(a) && hl_go_is_nil(b);
-    } else {
-        return fail_type(run, "nothing compares with", a);
+        return 0;
     }
+    /* Everything compares with nil, and lists and maps with those that are nil. */
+    bool alike = a.kind == b.kind && (hl_go_is_nil(a) || hl_go_is_nil(b));
+    if (!is_nothing(a) && !is_nothing(b) && !alike)
+        return hl_run_fail(run, "a %s and a %s cannot be compared", hl_go_type_name(a), hl_go_type_name(b));
+    *out = hl_go_is_nil(a) && hl_go_is_nil(b);
     return 0;
 }
 

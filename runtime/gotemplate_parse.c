@@ -86,7 +86,7 @@ static int parse_else(struct parser *p, const char *word, int (*chained)(struct 
         if (next(p) != 0 || hl_go_expect_close(p, "{{end}}") != 0)
             return -1;
     }
-    if (cut && !p->function->outer)
+    if (cut && !p->function.defined)
         *out = unless_last(p, *out);
     return 0;
 }
@@ -167,10 +167,10 @@ static int parse_range(struct parser *p, uint32_t *out)
     loop.iterable = call(p, "range of", arguments, 2);
     loop.target = node(p, HL_NODE_TUPLE, hl_build_list(p->b, targets, 2), 0, 0);
     p->dot = dot;
-    p->function->loops++;
+    p->function.loops++;
     if (parse_branch(p, &body[inside++]) != 0)
         return -1;
-    p->function->loops--;
+    p->function.loops--;
     p->dot = outer;
     loop.body = block(p, body, inside);
     if (parse_else(p, NULL, NULL, &loop.otherwise) != 0)
@@ -186,7 +186,7 @@ static int parse_leave(struct parser *p, uint32_t *out)
 {
     bool leaves = is_word(p, "break");
     const char *word = leaves ? "{{break}}" : "{{continue}}";
-    if (p->function->loops == 0)
+    if (p->function.loops == 0)
         return FAIL(p, "%s outside of {{range}}", word);
     *out = node(p, leaves ? HL_NODE_BREAK : HL_NODE_CONTINUE, 0, 0, 0);
     return next(p) != 0 ? -1 : hl_go_expect_close(p, word);
@@ -212,10 +212,10 @@ static int find_definition(struct parser *p, struct definition **out)
         if ((*out)->n == n && !memcmp((*out)->name, name, n))
             return next(p);
     }
-    if (p->n_definitions == MOST_TEMPLATES || p->main.slots == HL_TEMPLATE_MAX_SLOTS)
+    if (p->n_definitions == MOST_TEMPLATES)
         return FAIL(p, "more than %u templates", MOST_TEMPLATES);
     *out = &p->definitions[p->n_definitions++];
-    **out = (struct definition){name, n, p->main.slots++, HL_NONE, p->lex.token_line, false};
+    **out = (struct definition){name, n, p->n_definitions, HL_NONE, p->lex.token_line, false};
     name = NULL;
     return next(p);
 }
@@ -223,10 +223,10 @@ static int find_definition(struct parser *p, struct definition **out)
 /* What {{define}} or {{block}} contains, up to its {{end}}. */
 static int parse_definition(struct parser *p, struct definition *definition)
 {
-    struct function function = {.outer = p->function, .slots = 1, .first = p->n_variables}, *outer = p->function;
+    const struct function outer = p->function;
     uint32_t dot = p->dot, body, parameter;
     bool blank;
-    p->function = &function;
+    p->function = (struct function){.defined = true, .slots = 1, .first = p->n_variables};
     p->dot = 0;
     if (hl_go_nest(p) != 0 || hl_go_add_variable(p, "$", 1, 0) != 0 || parse_list(p, &body, &blank) != 0)
         return -1;
@@ -234,7 +234,7 @@ static int parse_definition(struct parser *p, struct definition *definition)
         return hl_go_unexpected(p, "a template that needs its {{end}}");
     parameter = node(p, HL_NODE_PARAMETER, hl_build_text(p->b, "dot", 3), HL_NONE, 0);
     const struct hl_template_function built = {
-        .name = HL_NONE, .parameters = hl_build_list(p->b, &parameter, 1), .body = body, .slots = function.slots};
+        .name = HL_NONE, .parameters = hl_build_list(p->b, &parameter, 1), .body = body, .slots = p->function.slots};
     if (definition->function != HL_NONE && !definition->blank && !blank)
         return FAIL(p, "the template \"%.*s\" is defined twice", (int)definition->n, definition->name);
     if (definition->function == HL_NONE || definition->blank) {
@@ -243,7 +243,7 @@ static int parse_definition(struct parser *p, struct definition *definition)
         hl_build_set_function(p->b, definition->function, &built);
     }
     p->nesting--;
-    p->n_variables = function.first;
+    p->n_variables = p->function.first;
     p->function = outer;
     p->dot = dot;
     return next(p) != 0 ? -1 : hl_go_expect_close(p, "{{end}}");
@@ -252,13 +252,13 @@ static int parse_definition(struct parser *p, struct definition *definition)
 /* A call of a template; `dot` is its argument. */
 static uint32_t call_template(struct parser *p, const struct definition *definition, uint32_t dot)
 {
-    uint32_t called = variable(p, definition->slot, p->function->outer ? 1 : 0);
+    uint32_t called = variable(p, definition->slot, p->function.defined ? 1 : 0);
     return node(p, HL_NODE_OUTPUT, node(p, HL_NODE_CALL, called, hl_build_list(p->b, &dot, 1), 0), 0, 0);
 }
 
 static int parse_template(struct parser *p, bool defines, uint32_t *out)
 {
-    struct definition *definition;
+    struct definition *definition = NULL;
     struct declaration declared = {0};
     struct operand argument = {LITERAL, 0, NULL};
     if (next(p) != 0 || find_definition(p, &definition) != 0)
@@ -287,8 +287,8 @@ static int parse_template(struct parser *p, bool defines, uint32_t *out)
 static int parse_plain_action(struct parser *p, uint32_t *out)
 {
     struct declaration declared;
-    struct operand value;
-    p->in_action = !p->function->outer;
+    struct operand value = {0};
+    p->in_action = !p->function.defined;
     if (hl_go_pipeline(p, 1, &declared, &value) != 0)
         return -1;
     p->in_action = false;
@@ -325,7 +325,7 @@ static bool is_blank(const char *text, size_t n)
 /* {{define}} at the top of the template. */
 static int parse_define(struct parser *p)
 {
-    struct definition *definition;
+    struct definition *definition = NULL;
     if (next(p) != 0 || find_definition(p, &definition) != 0 || hl_go_expect_close(p, "{{define}}") != 0)
         return -1;
     return parse_definition(p, definition);
@@ -337,7 +337,7 @@ static int parse_list(struct parser *p, uint32_t *out, bool *blank)
     NODES struct nodes before = {0}, behind = {0};
     bool cut = p->cut, nothing = true;
     while (p->lex.token != HL_GO_END) {
-        uint32_t statement;
+        uint32_t statement = 0;
         bool is_behind = !cut && p->cut;
         p->line = p->lex.token_line;
         if (p->lex.token == HL_GO_TEXT) {
@@ -373,7 +373,7 @@ static int parse_list(struct parser *p, uint32_t *out, bool *blank)
 
 /* ---- the template itself ---- */
 
-/* Slot 0 is the data, then come the templates, then the template's own list. */
+/* The data and the templates get into their slots; then comes the template's own list. */
 static int build_main(struct parser *p, uint32_t list)
 {
     NODES struct nodes nodes = {0};
@@ -399,14 +399,14 @@ static int build_main(struct parser *p, uint32_t list)
     const struct hl_template_function built = {.name = HL_NONE,
                                                .parameters = hl_build_list(p->b, NULL, 0),
                                                .body = block(p, nodes.at, nodes.n),
-                                               .slots = p->main.slots};
+                                               .slots = p->function.slots};
     hl_build_set_function(p->b, 0, &built);
     return 0;
 }
 
 static int parse(struct parser *p)
 {
-    uint32_t list;
+    uint32_t list = 0;
     if (next(p) != 0 || hl_go_add_variable(p, "$", 1, 0) != 0 || parse_list(p, &list, NULL) != 0)
         return -1;
     if (p->lex.token != HL_GO_END)
@@ -429,6 +429,20 @@ static int check_text(const char *source, size_t n, struct hl_error *err)
     return 0;
 }
 
+/* How deep a tree has become and how large its section, the reader knows best: pipes and arguments add levels too. */
+static int check_section(uint8_t **section, size_t bytes, struct hl_error *err)
+{
+    struct hl_template *t;
+    if (hl_template_open(*section, bytes, &t, err) != 0) {
+        free(*section);
+        *section = NULL;
+        err->kind = HL_ERROR_REQUEST;
+        return hl_error_prefix(err, "template: it is too deep or too large");
+    }
+    hl_template_close(t);
+    return 0;
+}
+
 int hl_gotemplate_compile(const char *source, size_t n, uint8_t **out, size_t *bytes, struct hl_error *err)
 {
     if (check_text(source, n, err) != 0)
@@ -439,11 +453,12 @@ int hl_gotemplate_compile(const char *source, size_t n, uint8_t **out, size_t *b
         return hl_fail(err, "out of memory");
     p->b = b;
     p->err = err;
-    p->main.slots = 1;
-    p->function = &p->main;
+    p->function.slots = 1 + MOST_TEMPLATES;
     hl_go_lex_start(&p->lex, source, n);
     int result = parse(p);
     for (uint32_t i = 0; i < p->n_definitions; i++)
         free(p->definitions[i].name);
-    return result == 0 ? hl_build_finish(b, out, bytes, err) : -1;
+    if (result != 0)
+        return -1;
+    return hl_build_finish(b, out, bytes, err) != 0 ? -1 : check_section(out, *bytes, err);
 }

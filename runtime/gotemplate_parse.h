@@ -33,24 +33,25 @@ struct variable {
 };
 
 struct function {
-    const struct function *outer; /* NULL: the template itself */
+    bool defined; /* inside of the template, by {{define}} or {{block}} */
     uint32_t slots, first, loops;
 };
 
 struct definition {
     char *name;
     size_t n;
-    uint32_t slot, function, line; /* function HL_NONE: only mentioned so far */
-    bool blank;                    /* nothing but space: another definition replaces it */
+    uint32_t slot;           /* of the template itself: 1 to MOST_TEMPLATES */
+    uint32_t function, line; /* function HL_NONE: only mentioned so far */
+    bool blank;              /* nothing but space: another definition replaces it */
 };
 
 struct parser {
     struct hl_go_lex lex;
     struct hl_build *b;
     struct hl_error *err;
-    struct function main, *function;
-    uint32_t dot;  /* slot */
-    uint32_t line; /* where the present action began */
+    struct function function; /* that is being compiled */
+    uint32_t dot;             /* slot */
+    uint32_t line;            /* where the present action began */
     uint32_t nesting;
     bool in_action, response, cut; /* .Response was seen: in this action, or in one before */
     bool knows_messages, knows_response;

@@ -63,15 +63,15 @@ uint32_t hl_go_value_of(struct parser *p, struct operand operand)
 
 int hl_go_new_slot(struct parser *p, uint32_t *slot)
 {
-    if (p->function->slots == HL_TEMPLATE_MAX_SLOTS)
+    if (p->function.slots == HL_TEMPLATE_MAX_SLOTS)
         return FAIL(p, "more than %u variables", HL_TEMPLATE_MAX_SLOTS);
-    *slot = p->function->slots++;
+    *slot = p->function.slots++;
     return 0;
 }
 
 static struct variable *find_variable(struct parser *p, const char *name, size_t n)
 {
-    for (uint32_t i = p->n_variables; i > p->function->first; i--)
+    for (uint32_t i = p->n_variables; i > p->function.first; i--)
         if (p->variables[i - 1].n == n && !memcmp(p->variables[i - 1].name, name, n))
             return &p->variables[i - 1];
     return NULL;
@@ -240,15 +240,16 @@ static int call_function(struct parser *p, const struct rule *rule, const uint32
 {
     if (n < rule->least || n > rule->most)
         return FAIL(p, "%s with %u arguments: it takes %u to %u", rule->name, n, rule->least, rule->most);
-    bool and = !strcmp(rule->name, "and"), or = !strcmp(rule->name, "or");
+    enum hl_node_kind kind = !strcmp(rule->name, "and") ? HL_NODE_AND : HL_NODE_OR;
+    bool decides = kind == HL_NODE_AND || !strcmp(rule->name, "or");
     out->kind = PIPE;
-    out->node = arguments ? arguments[0] : 0;
+    out->node = arguments[0];
+    for (uint32_t i = 1; decides && i < n; i++)
+        out->node = node(p, kind, out->node, arguments[i], 0);
     if (!strcmp(rule->name, "not"))
         out->node = node(p, HL_NODE_NOT, arguments[0], 0, 0);
-    else if (!and&&! or)
+    else if (!decides)
         out->node = call(p, rule->name, arguments, n);
-    for (uint32_t i = 1; (and || or) && i < n; i++)
-        out->node = node(p, and? HL_NODE_AND : HL_NODE_OR, out->node, arguments[i], 0);
     return 0;
 }
 
@@ -260,13 +261,13 @@ static bool at_end_of_command(const struct parser *p)
 /* One command; `piped` is what comes out of the one before, or HL_NONE. */
 static int parse_command(struct parser *p, uint32_t piped, struct operand *out)
 {
-    uint32_t arguments[MOST_ARGUMENTS + 1], n = 0;
+    uint32_t arguments[MOST_ARGUMENTS + 1] = {0}, n = 0;
     if (parse_operand(p, out) != 0)
         return -1;
     if (out->kind != FUNCTION && piped != HL_NONE)
         return FAIL(p, "only functions take what | passes on");
     while (!at_end_of_command(p)) {
-        struct operand argument;
+        struct operand argument = {0};
         if (!p->lex.spaced)
             return hl_go_unexpected(p, "an action");
         if (out->kind != FUNCTION)
@@ -282,7 +283,7 @@ static int parse_command(struct parser *p, uint32_t piped, struct operand *out)
         return FAIL(p, "nil cannot stand alone");
     if (piped != HL_NONE)
         arguments[n++] = piped;
-    return out->kind == FUNCTION ? call_function(p, out->rule, n ? arguments : NULL, n, out) : 0;
+    return out->kind == FUNCTION ? call_function(p, out->rule, arguments, n, out) : 0;
 }
 
 /* $a := or $a, $b := (up to `most` of them) or the same with =. Nothing is read when there is none. */
@@ -330,8 +331,9 @@ static int resolve(struct parser *p, struct declaration *declared)
 
 int hl_go_pipeline(struct parser *p, uint32_t most, struct declaration *declared, struct operand *out)
 {
-    struct declaration none;
-    declared = declared ? declared : &none;
+    struct declaration none = {0};
+    if (!declared)
+        declared = &none;
     if (parse_declaration(p, most, declared) != 0)
         return -1;
     if (at_end_of_command(p))

@@ -252,8 +252,11 @@ static int put_wrong(struct hl_run *run, struct hl_text *out, const struct verb 
         return -1;
     if (hl_go_is_nil(value))
         return put(run, out, "<nil>)");
+    struct verb plain = *verb;
+    plain.letter = 'v';
+    plain.sharp = false;
     if (put(run, out, hl_go_type_name(value)) != 0 || put(run, out, "=") != 0 ||
-        put_value(run, out, &plain_verb, value, depth) != 0)
+        put_value(run, out, &plain, value, depth) != 0)
         return -1;
     return put(run, out, ")");
 }

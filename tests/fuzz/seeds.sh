@@ -59,6 +59,13 @@ tokenizer_json) copies tokenizer.json ;;
 hot) heads head_file ;;
 program) heads program ;;
 tokenizer_section) heads tokenizer_section ;;
+gotemplate)
+    cp "$tests"/template-go/*.gotmpl "$dir"
+    sed -n 's/^   "template": "\(.*\)",$/\1/p' "$tests/template-go/cases.json" | grep -n . |
+        while IFS=: read -r line text; do
+            printf %b "$(printf %s "$text" | sed 's/\\"/"/g')" >"$dir/case-$line"
+        done
+    ;;
 http_body)
     printf '{"model":"m","prompt":"why is the sky blue?"}' >"$dir/plain"
     printf '{"model":"m","prompt":"","keep_alive":"5m","stream":false}' >"$dir/load"

@@ -310,7 +310,7 @@ func cut(t *template.Template) *template.Template {
 }
 
 func render(source string, with conversation) (string, error) {
-	t, err := template.New("t").Option("missingkey=zero").Funcs(functions).Parse(source)
+	t, err := template.New("").Option("missingkey=zero").Funcs(functions).Parse(source)
 	if err != nil {
 		return "", err
 	}

@@ -177,6 +177,22 @@ static void check_limits(void)
     CHECK_FAILS(nested(600, "{{$x := 1}}", "", ""), render_error, "variables");
 }
 
+/* Pipes in parentheses in pipes: more levels than parentheses alone could make. */
+static void check_depth(unsigned levels, bool good)
+{
+    char text[8192] = "{{", *at = text + 2;
+    for (unsigned i = 0; i < levels; i++)
+        *at++ = '(';
+    *at++ = '1';
+    for (unsigned i = 0; i < levels; i++)
+        at = stpcpy(at, "|not|not|not|not|not|not|not|not|not|not)");
+    strcpy(at, "}}");
+    if (good)
+        CHECK_OK(try(text), render_error);
+    else if (CHECK_FAILS(try(text), render_error, "too deep"))
+        CHECK(render_error.kind == HL_ERROR_REQUEST);
+}
+
 /* Newer than the Go that made the cases, or not Go at all but what clients of OpenAI send. */
 static void check_conversation(const char *json, const char *source, const char *wanted)
 {
@@ -242,6 +258,8 @@ int main(int argc, char **argv)
     if (argc == 1) {
         check_messages();
         check_limits();
+        check_depth(30, true);
+        check_depth(50, false);
         check_beyond();
         check_names();
     }
