@@ -47,6 +47,7 @@ suite cli sh tests/cli.sh "$build"
 suite synth sh tests/synth.sh "$build"
 suite golden sh tests/golden.sh "$build"
 suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/
+suite families python3 tests/oracle/compare_families.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/families
 suite memory sh tests/memory.sh "$build"
 suite hostile-folders sh tests/hostile/run.sh "$build/hotlayer"
 mkdir "$work/good"
