@@ -93,9 +93,9 @@ exits "pack --shard-size 3G" 2 "$hotlayer" pack $model -o "$work/x.hot" --shard-
 exits "pack a folder that is not there" 1 "$hotlayer" pack "$work/nowhere" -o "$work/x.hot"
 says "it is named" err "$work/nowhere"
 exits "pack a file" 1 "$hotlayer" pack "$model/config.json" -o "$work/x.hot"
-says "it says what can be packed" err 'folders only'
+says "it says what can be packed" err "a model's folder or a .gguf file"
 exits "pack from the hub" 1 "$hotlayer" pack hf://org/name -o "$work/x.hot"
-says "it says what can be packed" err 'folders only'
+says "it says what can be packed" err 'folders and .gguf files only'
 exits "pack into a folder that is not there" 1 "$hotlayer" pack $model -o "$work/nowhere/x.hot"
 mkdir "$work/taken.hot"
 exits "pack onto a folder" 1 "$hotlayer" pack $model -o "$work/taken.hot"

@@ -429,11 +429,6 @@ index_text("deep", DEEP)
 # The tokenizer.
 
 
-@case("tokenizer-absent", TOKENIZER)
-def _(files):
-    del files[TOKENIZER]
-
-
 def tokenizer(name, change, word=""):
     case("tokenizer-" + name, TOKENIZER, word)(lambda files: files.update({TOKENIZER: change(files[TOKENIZER])}))
 

@@ -143,9 +143,9 @@ static void test_cut(void)
     put_u64(&f, 4);
     put_u64(&f, 2);
     put_u32(&f, 0);
-    put_u64(&f, 16);
+    put_u64(&f, 0);
     f.n = (f.n + 7) / 8 * 8;
-    put(&f, (uint8_t[48]){0}, 48);
+    put(&f, (uint8_t[32]){0}, 32);
     for (size_t i = 0; i < f.n; i++) {
         HL_FREE uint8_t *cut = malloc(i + 1);
         memcpy(cut, f.bytes, i);
