@@ -73,7 +73,7 @@ static void ready(void *context, struct hl_exchange *exchange)
 }
 
 /* Clients want a digest, and some show its first twelve digits. Ours is what the head says of itself: the checksums of
- * the header, which covers those of all shards, and of the four sections, 40 hexadecimal digits. Two models that differ
+ * the header, which covers those of all shards, and of the five sections, 48 hexadecimal digits. Two models that differ
  * have different ones but for chance; it is no SHA-256. */
 static void add_digest(struct evbuffer *body, const struct hl_header *header)
 {

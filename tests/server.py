@@ -95,7 +95,7 @@ def test_small_routes(server):
     size = os.path.getsize(MODEL)
     check("tags", tag["name"] == tag["model"] == server_model + ":latest" and tag["details"]["format"] == "hot"
           and tag["details"]["family"] == "llama" and tag["details"]["families"] == ["llama"] and tag["size"] > size
-          and re.fullmatch(r"[0-9a-f]{40}", tag["digest"]) and tag["modified_at"].endswith("Z"), tag)
+          and re.fullmatch(r"[0-9a-f]{48}", tag["digest"]) and tag["modified_at"].endswith("Z"), tag)
     for method, path, allow in (("POST", "/api/tags", "GET, HEAD"), ("GET", "/api/generate", "POST"),
                                 ("DELETE", "/", "GET, HEAD"), ("OPTIONS", "/api/generate", "POST"),
                                 ("PATCH", "/healthz", "GET, HEAD")):

@@ -36,7 +36,9 @@ static void compile(const struct hl_source *source)
         HL_FREE char *meta = NULL;
         if (hl_plan_build(source, arch, quant, &plan, &err) < 0)
             return;
-        if (hl_meta_build(source, arch, plan, quant, "fuzz", &meta, &err) < 0)
+        const struct hl_chat chat = {.end = HL_NONE};
+        const struct hl_meta facts = {source, arch, plan, &chat, "fuzz", quant, HL_NONE};
+        if (hl_meta_build(&facts, &meta, &err) < 0)
             abort(); /* the stops are tokens, the texts are texts: that was seen to before */
         for (uint32_t i = 0; i < plan->n_tensors; i++)
             convert(&plan->tensors[i]);

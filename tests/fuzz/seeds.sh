@@ -69,7 +69,10 @@ gotemplate)
 http_body)
     printf '{"model":"m","prompt":"why is the sky blue?"}' >"$dir/plain"
     printf '{"model":"m","prompt":"","keep_alive":"5m","stream":false}' >"$dir/load"
-    printf '{"model":"m","prompt":"\\u00e9\\ud83d\\ude00","raw":true,"system":"s","options":{"temperature":0.5,"top_k":40,%s}}' \
+    printf '{"model":"m","prompt":"\\u00e9\\ud83d\\ude00","system":"s","suffix":"","template":"{{ .Prompt }}","options":{"temperature":0.5,"top_k":40,%s}}' \
         '"top_p":0.9,"min_p":0.1,"seed":1,"num_predict":5,"num_ctx":64,"stop":["\n","x"],"repeat_penalty":1.1' >"$dir/all"
+    printf '{"model":"m","messages":[{"role":"System","content":"s"},{"role":"user","content":[{"type":"text","text":"t"}]},%s],%s}' \
+        '{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"x":1.0}}}]},{"role":"tool","tool_name":"f","content":"1"}' \
+        '"tools":[{"type":"function","function":{"name":"f"}}],"_debug_render_only":true' >"$dir/chat"
     ;;
 esac

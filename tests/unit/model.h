@@ -5,9 +5,7 @@
 
 #include "check.h"
 #include "hotlayer/cleanup.h"
-#include "pack/meta.h"
-#include "pack/tokenizer.h"
-#include "pack/writer.h"
+#include "pack/pack.h"
 #include <limits.h>
 
 #define FIXTURES "tests/oracle/fixtures/"

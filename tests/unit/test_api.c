@@ -292,7 +292,8 @@ static void test_conversations(void)
                         ",\"tools\":[{\"type\":\"function\"}],\"_debug_render_only\":true", &body, &err))) {
         const struct hl_dict *message = body.conversation.messages.list->items[0].dict;
         CHECK(!body.load && body.render_only);
-        CHECK(hl_is_text(*hl_dict_get(message, "role", 4), "tool") && hl_is_text(*hl_dict_get(message, "name", 4), "f"));
+        CHECK(hl_is_text(*hl_dict_get(message, "role", 4), "tool") &&
+              hl_is_text(*hl_dict_get(message, "name", 4), "f"));
         CHECK(hl_dict_get(message, "content", 7)->kind == HL_VALUE_NONE);
         CHECK(hl_dict_get(message, "x", 1)->kind == HL_VALUE_FLOAT);
         CHECK(body.conversation.tools.kind == HL_VALUE_LIST && body.conversation.tools.list->n == 1);
