@@ -93,6 +93,7 @@ struct jinja {
     struct jinja_scope *scope;
     uint32_t n_symbols;         /* of all scopes */
     struct jinja_node *guarded; /* tests like "name is defined", linked */
+    unsigned loops;             /* around what is parsed */
     bool in_loop;               /* break and continue have one to leave */
     struct hl_error *err;
 };

@@ -345,16 +345,6 @@ static int emit_condition(struct jinja *j, const struct jinja_node *node, struct
     return 0;
 }
 
-static int check_loop_name(struct jinja *j, const struct jinja_node *target)
-{
-    if (target->kind == JINJA_LOAD && hl_is_text(target->name, "loop"))
-        return jinja_fail(j, target->line, "'loop' cannot be assigned to within a loop");
-    for (const struct jinja_node *item = target->items.first; item; item = item->next)
-        if (check_loop_name(j, item))
-            return -1;
-    return 0;
-}
-
 /* The loop, in the present scope; `iterable` is already emitted. */
 static int emit_loop(struct jinja *j, const struct jinja_node *node, uint32_t iterable, uint32_t *out)
 {
@@ -362,7 +352,7 @@ static int emit_loop(struct jinja *j, const struct jinja_node *node, uint32_t it
     struct hl_template_loop loop = {.iterable = iterable, .otherwise = HL_NONE, .slot = HL_NONE};
     const struct jinja_scope *where;
     bool extended = node->op || jinja_scope_uses(&node->items, name);
-    if (check_loop_name(j, node->a) || emit_condition(j, node, &loop))
+    if (emit_condition(j, node, &loop))
         return -1;
     if (!jinja_scope_open(j, NULL) || (extended && jinja_scope_parameter(j, hl_string(name, 4))) ||
         jinja_scope_parameters(j, node->a) || jinja_scope_body(j, &node->items) || jinja_scope_slots(j) ||
