@@ -98,7 +98,8 @@ struct jinja {
     struct hl_error *err;
 };
 
-#define JINJA_MAX_DEPTH 120u    /* of the syntax tree */
+#define JINJA_MAX_LEVELS 400u   /* of an expression as a tree; operators in a row are levels, too */
+#define JINJA_MAX_DEPTH 120u    /* of brackets and blocks within each other */
 #define JINJA_MAX_SYMBOLS 4096u /* they are searched for one by one */
 
 /* The error "line N: ...". Returns -1. */
