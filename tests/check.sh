@@ -46,6 +46,7 @@ suite fuzz-cases sh tests/fuzz/replay.sh "$build"
 suite cli sh tests/cli.sh "$build"
 suite golden sh tests/golden.sh "$build"
 suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/
+suite template python3 tests/template/run_cases.py "$build/tests/template/render"
 suite memory sh tests/memory.sh "$build"
 suite hostile-folders sh tests/hostile/run.sh "$build/hotlayer"
 mkdir "$work/good"
