@@ -187,7 +187,7 @@ static int read_llama(struct reader *r, struct hl_error *err)
             v->flags |= HL_TOKENIZER_BYTE_FALLBACK;
     if (v->unk == HL_NONE && read_id(r, KEY("unknown_token_id"), 0, &v->unk, err))
         return -1;
-    return 0;
+    return v->unk == HL_NONE ? 0 : make_special(r, v->unk, err);
 }
 
 /* NULL with an error. */

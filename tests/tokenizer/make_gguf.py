@@ -70,6 +70,9 @@ def json_keys(data):
     if model.get("byte_fallback"):
         for i, name in enumerate(names):
             kinds[i] = UNKNOWN if name == model["unk_token"] else BYTE if len(name) == 6 and name.startswith("<0x") else kinds[i]
+        if "<0x09>" not in names:  # Gemma 2's tokenizer.json calls it what it stands for
+            at = names.index("<0x08>") + 1
+            names[at], kinds[at] = "<0x09>", BYTE
         prefix = "Prepend" in json.dumps(data["normalizer"])
         return {"model": "llama", "pre": "default", "scores": [-float(i) for i in range(n)], "add_space_prefix": prefix} | keys
     pattern = json.dumps(data["pre_tokenizer"]).replace("\\\\", "\\")
