@@ -16,11 +16,11 @@ trap 'rm -rf "$work"' EXIT
 # compare NAME COMMAND...: a check whose last line tells how much was compared.
 compare() {
     check "$@"
-    tail -n 1 "$work/output" | sed 's/^/     /'
+    tail -n "${lines:-1}" "$work/output" | sed 's/^/     /'
 }
 
-tokens() { # FOLDER ROWS
-    PYTHONDONTWRITEBYTECODE=1 "$python" tests/tokenizer/compare.py "$build/tests/tokenizer/encode_lines" "$1" "$2" 3000
+tokens() { # FOLDER ROWS TEXTS
+    PYTHONDONTWRITEBYTECODE=1 "$python" tests/tokenizer/compare.py "$build/tests/tokenizer/encode_lines" "$1" "$2" "$3"
 }
 
 sh tests/packages.sh reference || exit 1
@@ -29,12 +29,13 @@ make "$build/tests/tokenizer/encode_lines" BUILD="$build" >"$work/make" || { cat
 "$python" -m pip install -q --disable-pip-version-check numpy sentencepiece tokenizers || exit 1
 
 compare "logits in tests/oracle" "$python" tests/oracle/recompute.py tests/oracle/fixtures/*/
-for folder in tests/tokenizer/spm tests/tokenizer/bytes tests/tokenizer/fallback examples/demo/model; do
-    compare "tokens: $folder" tokens "$folder" 300000
+lines=20
+for folder in tests/tokenizer/spm tests/tokenizer/bytes tests/tokenizer/fallback tests/tokenizer/metaspace examples/demo/model; do
+    compare "tokens: $folder" tokens "$folder" 300000 2000
 done
 for folder in ../shared/models/stories260k ../shared/tokenizers/*; do
     if [ -d "$folder" ]; then
-        compare "tokens: $folder" tokens "$folder" 300000
+        compare "tokens: $folder" tokens "$folder" 300000 20000
     else
         skip "tokens: needs $folder"
     fi
