@@ -429,9 +429,10 @@ index_text("deep", DEEP)
 # The tokenizer.
 
 
-@case("tokenizer-absent", TOKENIZER)
+@case("tokenizer-of-another-kind", "vocab.json")
 def _(files):
     del files[TOKENIZER]
+    files["vocab.json"] = b"{}"
 
 
 def tokenizer(name, change, word=""):
