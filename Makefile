@@ -38,8 +38,11 @@ BENCH := $(wildcard bench/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(KERNELS) $(RUNTIME) $(PACK))
-# What the packer takes of the runtime: the reader, so that `inspect` and `verify` see what the runtime will see.
-READER := $(call objects,$(wildcard runtime/cli.c runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c))
+# What the packer takes of the runtime: the reader, so that `inspect` and `verify` see what the runtime will see, and a
+# chat template is tried out when it is packed.
+READER := $(call objects,$(wildcard runtime/cli.c runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c \
+                                     runtime/template*.c runtime/gotemplate*.c runtime/prompt.c runtime/value*.c \
+                                     runtime/unicode.c))
 
 all: $(BUILD)/hotlayer $(BUILD)/hotlayerd
 
@@ -73,7 +76,7 @@ $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/m
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
 
-units: $(UNIT:%.c=$(BUILD)/%) $(FUZZ:tests/fuzz/fuzz_%.c=$(BUILD)/tests/fuzz/replay_%)
+units: $(UNIT:%.c=$(BUILD)/%) $(BUILD)/tests/template/render $(FUZZ:tests/fuzz/fuzz_%.c=$(BUILD)/tests/fuzz/replay_%)
 
 # Unit tests and command-line tests with what is built; tests/run.sh adds the installation of packages and the containers.
 test: all units
@@ -102,7 +105,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 	    $(PACK_LIBS) -o $@
 
 SOURCES := $(wildcard include/hotlayer/*.h kernels/*.h kernels/cpu/*.[ch] runtime/*.[ch] pack/*.[ch] tests/unit/*.[ch] \
-             tests/fuzz/*.[ch] tests/tokenizer/*.[ch] bench/*.[ch])
+             tests/fuzz/*.[ch] tests/tokenizer/*.[ch] tests/template/*.[ch] bench/*.[ch])
 
 format:
 	clang-format -i $(SOURCES)

@@ -40,8 +40,8 @@ static int check_names(const cJSON *parameters, enum hl_rope_scaling scaling, st
     static const char *const known[] = {
         " rope_type type rope_theta partial_rotary_factor ",
         " rope_type type rope_theta partial_rotary_factor factor ",
-        " rope_type type rope_theta partial_rotary_factor factor low_freq_factor high_freq_factor "
-        "original_max_position_embeddings ",
+        (" rope_type type rope_theta partial_rotary_factor factor low_freq_factor high_freq_factor "
+         "original_max_position_embeddings "),
     };
     const cJSON *item;
     cJSON_ArrayForEach(item, parameters)

@@ -2,8 +2,7 @@
 #include "hotlayer/cleanup.h"
 #include "pack/commands.h"
 #include "pack/meta.h"
-#include "pack/tokenizer.h"
-#include "pack/writer.h"
+#include "pack/pack.h"
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -18,6 +17,8 @@ static const char help[] = "usage: hotlayer pack SOURCE -o MODEL.hot [OPTIONS]\n
                            "      --quant TYPE       keep (default): no loss; bf16; q8: 8 bits in blocks of 32\n"
                            "      --name NAME        the model's name to its users (default: the folder's or file's)\n"
                            "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
+                           "      --template FILE    a chat template instead of the model's own: Jinja, or, if its\n"
+                           "                         name ends in .gotmpl, Go's as Ollama has it\n"
                            "      --threads N        for the conversion (default: one per core)\n"
                            "      --json             print the result as JSON\n"
                            "  -h, --help\n"
@@ -28,10 +29,7 @@ static const char help[] = "usage: hotlayer pack SOURCE -o MODEL.hot [OPTIONS]\n
                            "  hotlayer pack gemma-3-4b-it-Q8_0.gguf -o gemma.hot\n";
 
 struct options {
-    const char *source, *output, *name;
-    enum hl_quant quant;
-    uint64_t shard_bytes;
-    uint32_t threads;
+    struct hl_pack pack;
     bool json, help;
 };
 
@@ -65,31 +63,38 @@ static int parse_quant(const char *text, enum hl_quant *out, struct hl_error *er
 
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 {
-    static const struct option longs[] = {
-        {"output", required_argument, NULL, 'o'},  {"quant", required_argument, NULL, 'q'},
-        {"name", required_argument, NULL, 'n'},    {"shard-size", required_argument, NULL, 's'},
-        {"threads", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
+                                          {"quant", required_argument, NULL, 'q'},
+                                          {"name", required_argument, NULL, 'n'},
+                                          {"shard-size", required_argument, NULL, 's'},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"template", required_argument, NULL, 'T'},
+                                          {NULL, 0, NULL, 0}};
     int option, result = 0;
     opterr = 0;
     while (result == 0 && (option = getopt_long(argc, argv, "o:h", longs, NULL)) != -1)
         switch (option) {
         case 'o':
-            o->output = optarg;
+            o->pack.output = optarg;
             break;
         case 'q':
-            result = parse_quant(optarg, &o->quant, err);
+            result = parse_quant(optarg, &o->pack.quant, err);
             break;
         case 'n':
-            o->name = optarg;
+            o->pack.name = optarg;
             if ((result = hl_name_check(optarg, err)) < 0)
                 err->kind = HL_ERROR_USAGE;
             break;
+        case 'T':
+            o->pack.template = optarg;
+            break;
         case 's':
-            result = parse_size(optarg, &o->shard_bytes, err);
+            result = parse_size(optarg, &o->pack.shard_bytes, err);
             break;
         case 't':
-            result = hl_parse_count("--threads", optarg, 1, 1024, &o->threads, err);
+            result = hl_parse_count("--threads", optarg, 1, 1024, &o->pack.threads, err);
             break;
         case 'j':
             o->json = true;
@@ -104,46 +109,25 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
         return -1;
     if (optind + 1 != argc)
         return hl_fail_as(err, HL_ERROR_USAGE, "name one SOURCE, a model's folder or .gguf file");
-    if (!o->output)
+    if (!o->pack.output)
         return hl_fail_as(err, HL_ERROR_USAGE, "-o MODEL.hot is missing");
-    o->source = argv[optind];
+    o->pack.source = argv[optind];
     return 0;
 }
 
-static int write_model(const struct options *o, const struct hl_source *source, const struct hl_arch *arch,
-                       struct hl_plan *plan, const char *name, struct hl_written *written, struct hl_error *err)
+static void print_result(const struct options *o, const struct hl_packed *packed)
 {
-    HL_FREE char *meta = NULL;
-    HL_BYTES struct hl_bytes tokenizer = {NULL, 0};
-    struct hl_progress progress = {.out = stderr};
-    if (hl_meta_build(source, arch, plan, o->quant, name, &meta, err) < 0 ||
-        (source->gguf ? hl_tokenizer_build_gguf(source->gguf, arch->vocabulary, &tokenizer, err)
-                      : hl_tokenizer_build(o->source, arch->vocabulary, &tokenizer, err)) < 0)
-        return -1;
-    if (hl_tokenizer_is_empty(&tokenizer))
+    const struct hl_written *written = &packed->written;
+    if (packed->textless)
         fprintf(stderr,
                 "hotlayer pack: no tokenizer found: %s computes logits from token numbers, but reads and writes no "
                 "text\n",
-                name);
-    struct hl_write write = {
-        .path = o->output,
-        .plan = plan,
-        .meta = {(const uint8_t *)meta, strlen(meta)},
-        .tokenizer = {tokenizer.data, tokenizer.size},
-        .shard_bytes = o->shard_bytes,
-        .threads = o->threads,
-        .progress = &progress,
-    };
-    return hl_write_hot(&write, written, err);
-}
-
-static void print_result(const struct options *o, const char *name, const struct hl_written *written)
-{
+                packed->name);
     char head[24], weights[24];
     if (o->json) {
         cJSON *json = cJSON_CreateObject();
-        cJSON_AddStringToObject(json, "path", o->output);
-        cJSON_AddStringToObject(json, "name", name);
+        cJSON_AddStringToObject(json, "path", o->pack.output);
+        cJSON_AddStringToObject(json, "name", packed->name);
         cJSON_AddNumberToObject(json, "head_bytes", (double)written->head_bytes);
         cJSON_AddNumberToObject(json, "weight_bytes", (double)written->weight_bytes);
         cJSON_AddNumberToObject(json, "shards", written->n_shards);
@@ -152,40 +136,16 @@ static void print_result(const struct options *o, const char *name, const struct
         cJSON_Delete(json);
         return;
     }
-    fprintf(stderr, "%s: head %s, weights %s in %u shard%s\n", name, hl_format_bytes(written->head_bytes, head),
+    fprintf(stderr, "%s: head %s, weights %s in %u shard%s\n", packed->name, hl_format_bytes(written->head_bytes, head),
             hl_format_bytes(written->weight_bytes, weights), written->n_shards, written->n_shards == 1 ? "" : "s");
-    printf("%s\n", o->output);
-}
-
-static int run(const struct options *o, struct hl_error *err)
-{
-    struct hl_source *source = NULL;
-    struct hl_arch arch;
-    struct hl_plan *plan = NULL;
-    struct hl_written written;
-    HL_FREE char *own_name = NULL;
-    const char *name = o->name;
-    int result = hl_source_open(o->source, &source, err);
-    if (result == 0 && !name) {
-        result = hl_name_from_path(o->source, &own_name, err);
-        name = own_name;
-    }
-    if (result == 0 && (result = hl_arch_read(source->config, &arch, err)) < 0 && source->gguf)
-        hl_error_prefix(err, "%s: metadata as", o->source);
-    if (result == 0)
-        result = hl_plan_build(source, &arch, o->quant, &plan, err);
-    if (result == 0)
-        result = write_model(o, source, &arch, plan, name, &written, err);
-    hl_plan_free(plan);
-    hl_source_close(source);
-    if (result == 0)
-        print_result(o, name, &written);
-    return result;
+    printf("%s\n", o->pack.output);
 }
 
 int hl_cmd_pack(int argc, char **argv)
 {
-    struct options o = {.quant = HL_QUANT_KEEP, .shard_bytes = 1ull << 30};
+    struct hl_progress progress = {.out = stderr};
+    struct options o = {.pack = {.quant = HL_QUANT_KEEP, .shard_bytes = 1ull << 30, .progress = &progress}};
+    struct hl_packed packed;
     struct hl_error err;
     if (parse(argc, argv, &o, &err) < 0)
         return hl_report("pack", &err);
@@ -193,5 +153,8 @@ int hl_cmd_pack(int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
-    return run(&o, &err) < 0 ? hl_report("pack", &err) : 0;
+    if (hl_pack(&o.pack, &packed, &err) < 0)
+        return hl_report("pack", &err);
+    print_result(&o, &packed);
+    return 0;
 }

@@ -196,19 +196,19 @@ static int by_place(const void *a, const void *b)
 
 static int read_header(struct reader *r, uint64_t *n_tensors, uint64_t *n_keys)
 {
-    struct hl_view magic;
+    char magic[4];
     uint32_t version;
-    if (take_view(r, "the magic", 4, 1, &magic) < 0)
+    if (take(r, "the magic", magic, sizeof magic) < 0)
         return -1;
-    if (memcmp(magic.data, "GGUF", 4) != 0)
+    if (memcmp(magic, "GGUF", sizeof magic) != 0)
         return hl_fail(r->err, "it does not begin with GGUF; name a model's folder or a .gguf file");
     if (take(r, "the version", &version, sizeof version) < 0)
         return -1;
-    if ((version & 0xffff) == 0)
+    if (version && (version & 0xffff) == 0)
         return hl_fail(r->err, "the file is big-endian, which is not supported; convert the model again");
     if (version == 1)
         return hl_fail(r->err, "version 1 of the format is not supported; " VERSIONS ": convert the model again");
-    if (version > 3)
+    if (version < 2 || version > 3)
         return hl_fail(r->err, "version %u of the format is unknown; " VERSIONS, version);
     if (take(r, "the number of tensors", n_tensors, sizeof *n_tensors) < 0 ||
         take(r, "the number of keys", n_keys, sizeof *n_keys) < 0)
@@ -298,37 +298,50 @@ static int find_alignment(const struct reader *r, const struct hl_gguf *gguf, ui
     return 0;
 }
 
-static int place_tensors(const struct reader *r, struct hl_gguf *gguf, const uint64_t *offsets)
+/* From offsets to places. */
+static int place_tensors(const struct reader *r, struct hl_gguf *gguf, const uint64_t *offsets, struct hl_view data,
+                         uint64_t alignment)
 {
-    uint64_t alignment;
-    if (find_alignment(r, gguf, &alignment) < 0)
-        return -1;
-    uint64_t start = hl_round_up(r->at, alignment), room = start < r->file.size ? r->file.size - start : 0;
     for (size_t i = 0; i < gguf->n_tensors; i++) {
         struct hl_gguf_tensor *t = &gguf->tensors[i];
         if (offsets[i] % alignment)
             return hl_fail(r->err, "tensor %.*s: offset %llu is no multiple of %llu", (int)t->name.size,
                            (const char *)t->name.data, (unsigned long long)offsets[i], (unsigned long long)alignment);
-        if (!hl_in_range(offsets[i], t->bytes, room))
+        if (!hl_in_range(offsets[i], t->bytes, data.size))
             return hl_fail(r->err,
-                           "tensor %.*s: %llu bytes from offset %llu reach beyond the %llu bytes of data; was the "
+                           "tensor %.*s: %llu bytes from offset %llu reach beyond the %zu bytes of data; was the "
                            "download cut short?",
                            (int)t->name.size, (const char *)t->name.data, (unsigned long long)t->bytes,
-                           (unsigned long long)offsets[i], (unsigned long long)room);
-        t->data = r->file.data + start + offsets[i];
+                           (unsigned long long)offsets[i], data.size);
+        t->data = data.data + offsets[i];
     }
     return 0;
 }
 
-/* No two tensors share a byte or a name. */
-static int check_tensors(const struct reader *r, struct hl_gguf *gguf)
+/* No two tensors share a byte, and none is without one but for the padding: what else would the file be hiding? */
+static int check_cover(const struct reader *r, struct hl_gguf *gguf, struct hl_view data, uint64_t alignment)
 {
     struct hl_gguf_tensor *t = gguf->tensors;
+    uint64_t end = 0;
     qsort(t, gguf->n_tensors, sizeof *t, by_place);
-    for (size_t i = 1; i < gguf->n_tensors; i++)
-        if (t[i].data < t[i - 1].data + t[i - 1].bytes)
+    for (size_t i = 0; i < gguf->n_tensors; i++) {
+        uint64_t begin = (uint64_t)(t[i].data - data.data);
+        if (begin < end)
             return hl_fail(r->err, "tensor %.*s overlaps tensor %.*s", (int)t[i].name.size,
                            (const char *)t[i].name.data, (int)t[i - 1].name.size, (const char *)t[i - 1].name.data);
+        if (begin - end >= alignment)
+            return hl_fail(r->err, "tensor %.*s: %llu bytes before it belong to no tensor", (int)t[i].name.size,
+                           (const char *)t[i].name.data, (unsigned long long)(begin - end));
+        end = begin + t[i].bytes;
+    }
+    if (data.size - end >= alignment)
+        return hl_fail(r->err, "the last %llu bytes belong to no tensor", (unsigned long long)(data.size - end));
+    return 0;
+}
+
+static int check_names(const struct reader *r, struct hl_gguf *gguf)
+{
+    struct hl_gguf_tensor *t = gguf->tensors;
     qsort(t, gguf->n_tensors, sizeof *t, by_tensor);
     for (size_t i = 1; i < gguf->n_tensors; i++)
         if (by_tensor(&t[i - 1], &t[i]) == 0)
@@ -338,15 +351,20 @@ static int check_tensors(const struct reader *r, struct hl_gguf *gguf)
 
 static int read_all(struct reader *r, struct hl_gguf *gguf)
 {
-    uint64_t n_tensors = 0, n_keys = 0;
+    uint64_t n_tensors = 0, n_keys = 0, alignment;
     if (read_header(r, &n_tensors, &n_keys) < 0 || read_keys(r, gguf, n_keys) < 0)
         return -1;
     HL_FREE uint64_t *offsets = calloc((size_t)n_tensors + 1, sizeof *offsets);
     if (!offsets)
         return hl_fail(r->err, "out of memory");
-    if (read_tensors(r, gguf, n_tensors, offsets) < 0 || place_tensors(r, gguf, offsets) < 0)
+    if (read_tensors(r, gguf, n_tensors, offsets) < 0 || find_alignment(r, gguf, &alignment) < 0)
         return -1;
-    return check_tensors(r, gguf);
+    uint64_t start = hl_round_up(r->at, alignment);
+    start = start < r->file.size ? start : r->file.size; /* a file without tensors may lack the padding */
+    struct hl_view data = {r->file.data + start, r->file.size - (size_t)start};
+    if (place_tensors(r, gguf, offsets, data, alignment) < 0 || check_cover(r, gguf, data, alignment) < 0)
+        return -1;
+    return check_names(r, gguf);
 }
 
 int hl_gguf_open(struct hl_view file, const char *name, struct hl_gguf **out, struct hl_error *err)

@@ -17,6 +17,7 @@
 #include "hotlayer/cleanup.h"
 #include "pack/arch.h"
 #include "pack/gguf_model.h"
+#include <assert.h>
 
 #define ARCHITECTURE "general.architecture"
 #define GEMMA_ANY (HL_GGUF_GEMMA2 | HL_GGUF_GEMMA3)
@@ -219,6 +220,7 @@ static int put_heads(struct translation *t, uint64_t width, uint64_t *heads, uin
     uint64_t kv_heads;
     if (count(t, "attention.head_count", 0, heads) < 0 || count(t, "attention.head_count_kv", *heads, &kv_heads) < 0)
         return -1;
+    assert(*heads); /* count() saw to it */
     if (!get(t, "attention.key_length") && width % *heads)
         return hl_fail(t->err, "%s.attention.key_length is missing, and embedding_length is no multiple of head_count",
                        t->family->name);
@@ -262,7 +264,7 @@ static int read_scaling(const struct translation *t, uint64_t context, double *f
 static int put_rope(struct translation *t, uint64_t context)
 {
     bool gemma3 = t->family->family == HL_GGUF_GEMMA3;
-    double base, local, factor;
+    double base, local = 0, factor = 1;
     const char *base_key = gemma3 && !get(t, "rope.freq_base") ? "rope.global.freq_base" : "rope.freq_base";
     const char *local_key = get(t, "rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base";
     if (real(t, base_key, gemma3 ? 1e6 : 1e4, &base) < 0 || (gemma3 && real(t, local_key, 1e4, &local) < 0) ||

@@ -73,7 +73,7 @@ static size_t block_of(const char *name, uint32_t *block)
     if (strncmp(name, "blk.", 4) != 0 || !isdigit((unsigned char)name[4]) || (name[4] == '0' && name[5] != '.'))
         return 0;
     size_t at = 4;
-    for (*block = 0; isdigit((unsigned char)name[at]) && at < 10; at++)
+    for (*block = 0; at < 10 && isdigit((unsigned char)name[at]); at++)
         *block = *block * 10 + (uint32_t)(name[at] - '0');
     return name[at] == '.' ? at + 1 : 0;
 }

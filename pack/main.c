@@ -6,6 +6,7 @@ static const struct hl_command commands[] = {
     {"image", hl_cmd_image, "bake a .hot file into an OCI image"},
     {"inspect", hl_cmd_inspect, "show what is in a .hot file or an image"},
     {"verify", hl_cmd_verify, "check every checksum of a .hot file or an image"},
+    {"synth", hl_cmd_synth, "make a model of random numbers in a real one's shape, to measure with"},
     {NULL, NULL, NULL},
 };
 

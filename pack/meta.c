@@ -4,6 +4,7 @@
 #include "hotlayer/layout.h"
 #include "pack/files.h"
 #include "pack/json.h"
+#include "runtime/model.h"
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -65,29 +66,64 @@ int hl_name_from_path(const char *path, char **out, struct hl_error *err)
     return 0;
 }
 
-/* eos_token_id is a number or a list of numbers. */
-static int add_stops(cJSON *meta, const struct hl_source *source, uint32_t vocabulary, struct hl_error *err)
+static bool has_number(const cJSON *list, uint32_t number)
 {
-    const cJSON *eos = cJSON_GetObjectItemCaseSensitive(source->generation_config, "eos_token_id");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) if (item->valuedouble == number) return true;
+    return false;
+}
+
+static int add_stop(cJSON *stops, uint32_t id, struct hl_error *err)
+{
+    if (has_number(stops, id))
+        return 0;
+    if (cJSON_GetArraySize(stops) == STOPS_MOST)
+        return hl_fail(err, "more than %d tokens end a text", STOPS_MOST);
+    return cJSON_AddItemToArray(stops, cJSON_CreateNumber(id)) ? 0 : hl_fail(err, "out of memory");
+}
+
+/* eos_token_id is a number or a list of numbers. What the chat template ends a turn with is a stop too. */
+static int add_stops(cJSON *json, const struct hl_meta *meta, struct hl_error *err)
+{
+    const cJSON *eos = hl_json_get(meta->source->generation_config, "eos_token_id");
     const char *file = "generation_config.json";
-    if (!eos || cJSON_IsNull(eos)) {
-        eos = cJSON_GetObjectItemCaseSensitive(source->config, "eos_token_id");
+    if (!eos) {
+        eos = hl_json_get(meta->source->config, "eos_token_id");
         file = "config.json";
     }
-    cJSON *stops = cJSON_AddArrayToObject(meta, "stop_tokens");
+    cJSON *stops = cJSON_AddArrayToObject(json, "stop_tokens");
     if (!stops)
         return hl_fail(err, "out of memory");
-    if (!eos || cJSON_IsNull(eos))
-        return 0;
-    int n = cJSON_IsArray(eos) ? cJSON_GetArraySize(eos) : 1;
-    if (n > STOPS_MOST)
-        return hl_fail(err, "%s: eos_token_id lists more than %d tokens", file, STOPS_MOST);
+    int n = !eos ? 0 : cJSON_IsArray(eos) ? cJSON_GetArraySize(eos) : 1;
     for (int i = 0; i < n; i++) {
         uint64_t id;
-        if (!hl_json_count(cJSON_IsArray(eos) ? cJSON_GetArrayItem(eos, i) : eos, vocabulary - 1, &id))
-            return hl_fail(err, "%s: eos_token_id must be token numbers below vocab_size %u", file, vocabulary);
-        if (!cJSON_AddItemToArray(stops, cJSON_CreateNumber((double)id)))
+        if (!hl_json_count(cJSON_IsArray(eos) ? cJSON_GetArrayItem(eos, i) : eos, meta->arch->vocabulary - 1, &id))
+            return hl_fail(err, "%s: eos_token_id must be token numbers below vocab_size %u", file,
+                           meta->arch->vocabulary);
+        if (add_stop(stops, (uint32_t)id, err) < 0)
+            return hl_error_prefix(err, "%s: eos_token_id", file);
+    }
+    if (n == 0 && meta->eos < meta->arch->vocabulary && add_stop(stops, meta->eos, err) < 0)
+        return -1;
+    return meta->chat->end < meta->arch->vocabulary ? add_stop(stops, meta->chat->end, err) : 0;
+}
+
+/* stop_strings of generation_config.json: a text or a list of texts. */
+static int add_stop_texts(cJSON *json, const struct hl_source *source, struct hl_error *err)
+{
+    const cJSON *texts = hl_json_get(source->generation_config, "stop_strings");
+    if (!texts)
+        return 0;
+    cJSON *out = cJSON_AddArrayToObject(json, "stop_texts");
+    for (const cJSON *text = cJSON_IsArray(texts) ? texts->child : texts; text; text = text->next) {
+        const char *value = cJSON_GetStringValue(text);
+        if (!value || !*value || strlen(value) >= HL_STOP_TEXT_BYTES || cJSON_GetArraySize(out) == HL_STOP_TEXTS_MOST)
+            return hl_fail(err, "generation_config.json: stop_strings must be at most %d texts below %d bytes",
+                           HL_STOP_TEXTS_MOST, HL_STOP_TEXT_BYTES);
+        if (!out || !cJSON_AddItemToArray(out, cJSON_CreateString(value)))
             return hl_fail(err, "out of memory");
+        if (text == texts)
+            break;
     }
     return 0;
 }
@@ -127,49 +163,42 @@ static int add_licence(cJSON *meta, const struct hl_source *source, struct hl_er
     return ok ? 0 : hl_fail(err, "out of memory");
 }
 
-/* In a file of its own, which goes first as in transformers, or in tokenizer_config.json. */
-static int add_template(cJSON *meta, const struct hl_source *source, struct hl_error *err)
+static int add_template(cJSON *json, const struct hl_chat *chat, struct hl_error *err)
 {
-    struct hl_view file = {NULL, 0};
-    if (!source->gguf && hl_file_map(source->folder, "chat_template.jinja", true, &file, err) < 0)
-        return -1;
-    if (file.data) {
-        bool ok = add_string(meta, "template", (const char *)file.data, file.size);
-        hl_file_unmap(&file);
-        return ok ? 0 : hl_fail(err, "out of memory");
-    }
-    const cJSON *template = cJSON_GetObjectItemCaseSensitive(source->tokenizer_config, "chat_template");
-    if (!template || cJSON_IsNull(template))
+    static const char *const languages[] = {[HL_TEMPLATE_JINJA] = "jinja", [HL_TEMPLATE_GO] = "go"};
+    if (!chat->source.data)
         return 0;
-    if (!cJSON_IsString(template))
-        return hl_fail(err, "tokenizer_config.json: chat_template is no text");
-    return cJSON_AddStringToObject(meta, "template", template->valuestring) ? 0 : hl_fail(err, "out of memory");
-}
-
-static int fill(cJSON *meta, const struct hl_source *source, const struct hl_arch *arch, const struct hl_plan *plan,
-                enum hl_quant quant, const char *name, struct hl_error *err)
-{
-    if (!cJSON_AddStringToObject(meta, "name", name) || !cJSON_AddStringToObject(meta, "family", arch->family) ||
-        !cJSON_AddStringToObject(meta, "quantization", hl_quant_name(quant)) ||
-        !cJSON_AddNumberToObject(meta, "parameters", (double)plan->parameters) ||
-        !cJSON_AddNumberToObject(meta, "context", arch->context) ||
-        !cJSON_AddNumberToObject(meta, "width", arch->width) ||
-        !cJSON_AddNumberToObject(meta, "blocks", arch->blocks) ||
-        !cJSON_AddStringToObject(meta, "kv", plan->kv_type == HL_KV_F32 ? "f32" : "f16") ||
-        !cJSON_AddStringToObject(meta, "source", source->gguf ? "gguf" : "safetensors"))
+    if (!add_string(json, "template", (const char *)chat->source.data, chat->source.size) ||
+        !cJSON_AddStringToObject(json, "template_language", languages[chat->language]) ||
+        (chat->tools_apart && !cJSON_AddTrueToObject(json, "tools_apart")))
         return hl_fail(err, "out of memory");
-    if (add_stops(meta, source, arch->vocabulary, err) < 0 || add_licence(meta, source, err) < 0)
-        return -1;
-    return add_template(meta, source, err);
+    return 0;
 }
 
-int hl_meta_build(const struct hl_source *source, const struct hl_arch *arch, const struct hl_plan *plan,
-                  enum hl_quant quant, const char *name, char **out, struct hl_error *err)
+static int fill(cJSON *json, const struct hl_meta *meta, struct hl_error *err)
 {
-    cJSON *meta = cJSON_CreateObject();
-    int result = meta ? fill(meta, source, arch, plan, quant, name, err) : hl_fail(err, "out of memory");
-    if (result == 0 && !(*out = cJSON_PrintUnformatted(meta)))
+    const struct hl_arch *arch = meta->arch;
+    if (!cJSON_AddStringToObject(json, "name", meta->name) || !cJSON_AddStringToObject(json, "family", arch->family) ||
+        !cJSON_AddStringToObject(json, "quantization", hl_quant_name(meta->quant)) ||
+        !cJSON_AddNumberToObject(json, "parameters", (double)meta->plan->parameters) ||
+        !cJSON_AddNumberToObject(json, "context", arch->context) ||
+        !cJSON_AddNumberToObject(json, "width", arch->width) ||
+        !cJSON_AddNumberToObject(json, "blocks", arch->blocks) ||
+        !cJSON_AddStringToObject(json, "kv", meta->plan->kv_type == HL_KV_F32 ? "f32" : "f16") ||
+        !cJSON_AddStringToObject(json, "source", meta->source->gguf ? "gguf" : "safetensors"))
+        return hl_fail(err, "out of memory");
+    if (add_stops(json, meta, err) < 0 || add_stop_texts(json, meta->source, err) < 0 ||
+        add_licence(json, meta->source, err) < 0)
+        return -1;
+    return add_template(json, meta->chat, err);
+}
+
+int hl_meta_build(const struct hl_meta *meta, char **out, struct hl_error *err)
+{
+    cJSON *json = cJSON_CreateObject();
+    int result = json ? fill(json, meta, err) : hl_fail(err, "out of memory");
+    if (result == 0 && !(*out = cJSON_PrintUnformatted(json)))
         result = hl_fail(err, "out of memory");
-    cJSON_Delete(meta);
+    cJSON_Delete(json);
     return result;
 }

@@ -355,7 +355,8 @@ static int write_head(const struct hl_write *write, struct hl_header *header, co
         write_section(out, header, HL_SECTION_META, &write->meta, 1, err) < 0 ||
         write_section(out, header, HL_SECTION_PROGRAM, program, 4, err) < 0 ||
         write_section(out, header, HL_SECTION_TENSORS, &table, 1, err) < 0 ||
-        write_section(out, header, HL_SECTION_TOKENIZER, &write->tokenizer, 1, err) < 0)
+        write_section(out, header, HL_SECTION_TOKENIZER, &write->tokenizer, 1, err) < 0 ||
+        write_section(out, header, HL_SECTION_TEMPLATE, &write->template, 1, err) < 0)
         return -1;
     header->crc32c = hl_crc32c(0, header, sizeof *header);
     if (pwrite(out->fd, header, sizeof *header, 0) != (ssize_t)sizeof *header)

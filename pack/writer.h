@@ -13,6 +13,7 @@ struct hl_write {
     struct hl_plan *plan;     /* hl_place() fills in its offsets */
     struct hl_view meta;      /* JSON */
     struct hl_view tokenizer; /* section */
+    struct hl_view template;  /* section, or empty */
     uint64_t shard_bytes; /* at most this much per shard, unless a single tensor is larger: those are cut at 2 MiB */
     uint32_t threads;     /* for the conversion; 0: one per core */
     struct hl_progress *progress; /* or NULL */

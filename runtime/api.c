@@ -15,6 +15,13 @@ bool hl_api_is_model(const struct hl_model *model, const char *name)
     return name[n] == 0 || (!strchr(model->name, ':') && strcasecmp(name + n, ":latest") == 0);
 }
 
+void hl_api_unknown_model(struct hl_exchange *exchange, const char *name)
+{
+    char message[160];
+    snprintf(message, sizeof message, "model '%.128s' not found", name);
+    hl_reply_error(exchange, 404, message);
+}
+
 void hl_api_time(const struct timespec *time, char out[40])
 {
     struct tm utc;
@@ -66,7 +73,7 @@ static void ready(void *context, struct hl_exchange *exchange)
 }
 
 /* Clients want a digest, and some show its first twelve digits. Ours is what the head says of itself: the checksums of
- * the header, which covers those of all shards, and of the four sections, 40 hexadecimal digits. Two models that differ
+ * the header, which covers those of all shards, and of the five sections, 48 hexadecimal digits. Two models that differ
  * have different ones but for chance; it is no SHA-256. */
 static void add_digest(struct evbuffer *body, const struct hl_header *header)
 {
@@ -84,12 +91,11 @@ static void add_field(struct evbuffer *body, const char *name, const char *text)
 static void add_model(struct evbuffer *body, const struct hl_model *model)
 {
     const struct hl_header *header = model->hot->header;
-    char name[sizeof model->name + 8], modified[40], size[16];
+    char name[sizeof model->name + 8], modified[40];
     struct stat file = {.st_mtim = {.tv_sec = 0}};
     snprintf(name, sizeof name, "%s%s", model->name, strchr(model->name, ':') ? "" : ":latest");
     stat(model->hot->path, &file);
     hl_api_time(&file.st_mtim, modified);
-    hl_model_size_text(model, size);
     evbuffer_add_printf(body, "{");
     add_field(body, "name", name);
     evbuffer_add_printf(body, ",");
@@ -97,7 +103,16 @@ static void add_model(struct evbuffer *body, const struct hl_model *model)
     evbuffer_add_printf(body, ",\"modified_at\":\"%s\",\"size\":%" PRIu64 ",\"digest\":\"", modified,
                         header->head_bytes + header->weight_bytes);
     add_digest(body, header);
-    evbuffer_add_printf(body, "\",\"details\":{\"parent_model\":\"\",\"format\":\"hot\",");
+    evbuffer_add_printf(body, "\",");
+    hl_api_add_details(body, model);
+    evbuffer_add_printf(body, "}");
+}
+
+void hl_api_add_details(struct evbuffer *body, const struct hl_model *model)
+{
+    char size[16];
+    hl_model_size_text(model, size);
+    evbuffer_add_printf(body, "\"details\":{\"parent_model\":\"\",\"format\":\"hot\",");
     add_field(body, "family", model->family);
     evbuffer_add_printf(body, ",\"families\":[");
     hl_json_string(body, model->family, strlen(model->family));
@@ -105,7 +120,7 @@ static void add_model(struct evbuffer *body, const struct hl_model *model)
     add_field(body, "parameter_size", size);
     evbuffer_add_printf(body, ",");
     add_field(body, "quantization_level", model->quantization);
-    evbuffer_add_printf(body, "}}");
+    evbuffer_add_printf(body, "}");
 }
 
 static void tags(void *context, struct hl_exchange *exchange)
@@ -129,6 +144,8 @@ const struct hl_route hl_api_routes[] = {
     {"/readyz", HL_GET, ready},
     {"/api/version", HL_GET, version},
     {"/api/tags", HL_GET, tags},
+    {"/api/show", HL_POST, hl_api_show},
     {"/api/generate", HL_POST, hl_api_generate},
+    {"/api/chat", HL_POST, hl_api_chat},
     {.path = NULL},
 };

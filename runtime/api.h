@@ -5,7 +5,9 @@
 
 #include "runtime/http.h"
 #include "runtime/model.h"
+#include "runtime/prompt.h"
 #include "runtime/worker.h"
+#include <cjson/cJSON.h>
 
 struct hl_api_reply;
 
@@ -31,6 +33,13 @@ void hl_api_cancel_all(struct hl_api *api);
 /* ---- between the files of the API ---- */
 
 void hl_api_generate(void *api, struct hl_exchange *exchange);
+void hl_api_chat(void *api, struct hl_exchange *exchange);
+void hl_api_show(void *api, struct hl_exchange *exchange);
+
+void hl_api_unknown_model(struct hl_exchange *exchange, const char *name);
+
+/* The sections of a model's description that /api/tags and /api/show share: "details":{...} */
+void hl_api_add_details(struct evbuffer *out, const struct hl_model *model);
 
 /* Does a request mean the model that is served? As Ollama compares: without regard to case, and ":latest" goes without
  * saying. */
@@ -39,19 +48,31 @@ bool hl_api_is_model(const struct hl_model *model, const char *name);
 /* RFC 3339 in UTC, with nanoseconds: "2026-11-20T09:30:00.123456789Z". */
 void hl_api_time(const struct timespec *time, char out[40]);
 
-/* A body of POST /api/generate, checked as far as that goes without the model. */
-struct hl_generate_body {
-    char *model, *prompt; /* never NULL */
+/* A body of POST /api/generate or /api/chat, checked as far as that goes without the model. */
+struct hl_api_body {
+    bool chat;                                 /* of /api/chat */
+    char *model;                               /* never NULL, like the next four */
+    char *prompt, *system, *suffix, *template; /* of /api/generate */
+    struct hl_arena arena;                     /* what the conversation lies in */
+    struct hl_conversation conversation;       /* of /api/chat */
     bool stream, raw;
     bool load;                   /* nothing to generate: the client waits for the model to be ready */
+    bool render_only;            /* the prompt itself is wanted */
     bool seeded;                 /* else a random seed is wanted */
     uint32_t context;            /* num_ctx, or 0 */
     struct hl_generate generate; /* without prompt and callbacks */
     char ignored[128];           /* names of options that have no effect, for the log */
 };
 
+/* Any bytes as a JSON object; what is none is HL_ERROR_REQUEST. The caller deletes it. */
+int hl_api_json_read(const char *body, size_t n, cJSON **out, struct hl_error *err);
+
 /* Reads any bytes. Errors are HL_ERROR_REQUEST and name the field. The caller releases *out after success. */
-int hl_generate_body_read(const char *body, size_t n, struct hl_generate_body *out, struct hl_error *err);
-void hl_generate_body_release(struct hl_generate_body *body);
+int hl_api_body_read(const char *body, size_t n, bool chat, struct hl_api_body *out, struct hl_error *err);
+void hl_api_body_release(struct hl_api_body *body);
+
+/* messages and tools of a request. */
+int hl_conversation_read(struct hl_arena *arena, const char *body, size_t n, struct hl_conversation *out,
+                         struct hl_error *err);
 
 #endif

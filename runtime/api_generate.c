@@ -1,9 +1,10 @@
-/* POST /api/generate. A reply lives from the request until the worker has ended its job; its exchange may go sooner,
- * when the client leaves. Everything a client can do wrong is found before the job is queued, so that it is told with a
- * status; what fails later is told in the stream. */
+/* POST /api/generate and /api/chat. A reply lives from the request until the worker has ended its job; its exchange may
+ * go sooner, when the client leaves. Everything a client can do wrong is found before the job is queued, so that it is
+ * told with a status; what fails later is told in the stream. */
 #include "hotlayer/cleanup.h"
 #include "runtime/api.h"
 #include "runtime/clock.h"
+#include "runtime/gotemplate.h"
 #include "runtime/log.h"
 #include <inttypes.h>
 #include <sys/random.h>
@@ -16,10 +17,12 @@ struct hl_api_reply {
     struct hl_api *api;
     struct hl_exchange *exchange; /* NULL: the client has left */
     struct hl_job *job;
-    struct hl_generate_body body; /* what was asked */
+    struct hl_api_body body; /* what was asked */
     uint64_t arrived;
     int32_t *tokens; /* prompt and generated */
     size_t n_tokens, n_prompt, room;
+    const char *rendered; /* the prompt, where that is the answer; in the body's arena, or its prompt */
+    size_t n_rendered;
     struct evbuffer *text; /* the whole text, where it is not streamed */
     bool begun;            /* part of the stream is out */
 };
@@ -31,7 +34,7 @@ static void free_reply(struct hl_api_reply *reply)
         link = &(*link)->next;
     if (*link)
         *link = reply->next;
-    hl_generate_body_release(&reply->body);
+    hl_api_body_release(&reply->body);
     free(reply->tokens);
     if (reply->text)
         evbuffer_free(reply->text);
@@ -53,7 +56,8 @@ void hl_api_cancel_all(struct hl_api *api)
 
 /* ---- JSON ---- */
 
-/* {"model":...,"created_at":...,"response":...,"done":...   - the rest and the brace are the caller's */
+/* {"model":...,"created_at":...,"response":... or "message":...,"done":...   - the rest and the brace are the caller's
+ */
 static void begin_object(struct evbuffer *out, const struct hl_api_reply *reply, const char *text, size_t n, bool done)
 {
     struct timespec now;
@@ -62,9 +66,10 @@ static void begin_object(struct evbuffer *out, const struct hl_api_reply *reply,
     hl_api_time(&now, created);
     evbuffer_add_printf(out, "{\"model\":");
     hl_json_string(out, reply->body.model, strlen(reply->body.model));
-    evbuffer_add_printf(out, ",\"created_at\":\"%s\",\"response\":", created);
+    evbuffer_add_printf(out, ",\"created_at\":\"%s\",%s", created,
+                        reply->body.chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"response\":");
     hl_json_string(out, text, n);
-    evbuffer_add_printf(out, ",\"done\":%s", done ? "true" : "false");
+    evbuffer_add_printf(out, "%s,\"done\":%s", reply->body.chat ? "}" : "", done ? "true" : "false");
 }
 
 static void add_result(struct evbuffer *out, const struct hl_api_reply *reply, enum hl_finish reason,
@@ -77,12 +82,13 @@ static void add_result(struct evbuffer *out, const struct hl_api_reply *reply, e
                                                      : "stop");
     if (reply->body.load)
         return;
-    for (size_t i = 0; i < reply->n_tokens && !reply->body.raw; i++)
+    bool context = !reply->body.raw && !reply->body.chat;
+    for (size_t i = 0; i < reply->n_tokens && context; i++)
         evbuffer_add_printf(out, "%s%d", i ? "," : ",\"context\":[", reply->tokens[i]);
     evbuffer_add_printf(out,
                         "%s,\"total_duration\":%" PRIu64 ",\"load_duration\":%" PRIu64 ",\"prompt_eval_count\":%u"
                         ",\"prompt_eval_duration\":%" PRIu64 ",\"eval_count\":%u,\"eval_duration\":%" PRIu64,
-                        reply->body.raw ? "" : "]", total, total > computed ? total - computed : 0, timings->n_prompt,
+                        context ? "]" : "", total, total > computed ? total - computed : 0, timings->n_prompt,
                         timings->prompt_ns, timings->n_decoded, timings->decode_ns);
 }
 
@@ -199,17 +205,86 @@ static void on_finish(void *context, enum hl_finish reason, const char *rest, si
 
 /* ---- the request ---- */
 
-static int check_model(const struct hl_api *api, const struct hl_generate_body *body, struct hl_error *err)
+static int check_context(const struct hl_api *api, const struct hl_api_body *body, struct hl_error *err)
 {
-    if (api->model->template && !body->raw && !body->load)
-        return hl_fail_as(err, HL_ERROR_REQUEST,
-                          "%s has a chat template, which this version cannot apply yet; with \"raw\": true the prompt "
-                          "is taken as it is",
-                          api->model->name);
     if (body->context > api->context)
         return hl_fail_as(err, HL_ERROR_REQUEST, "option \"num_ctx\" is %u, more than the %u of this server (--ctx)",
                           body->context, api->context);
     return 0;
+}
+
+/* A prompt is a conversation of one message. */
+static int converse(struct hl_api_body *body, struct hl_error *err)
+{
+    if (body->chat)
+        return 0;
+    if (hl_conversation_start(&body->arena, body->system, body->prompt, &body->conversation, err) < 0)
+        return -1;
+    if (*body->suffix) {
+        body->conversation.prompt = hl_string(body->prompt, strlen(body->prompt));
+        body->conversation.suffix = hl_string(body->suffix, strlen(body->suffix));
+    }
+    return 0;
+}
+
+/* What the model is to see: the template's text, or, without a template, the bare prompt. */
+static int render(struct hl_api_reply *reply, const struct hl_template *t, const char **text, size_t *n,
+                  struct hl_error *err)
+{
+    struct hl_api_body *body = &reply->body;
+    const struct hl_model *model = reply->api->model;
+    char *rendered;
+    *text = body->prompt;
+    *n = strlen(body->prompt);
+    if (body->raw)
+        return 0;
+    if (!t && (body->chat || *body->system || *body->suffix))
+        return hl_fail_as(err, HL_ERROR_REQUEST,
+                          "%s has no chat template; send a bare \"prompt\" to /api/generate, or a \"template\" with it",
+                          model->name);
+    if (!t)
+        return 0;
+    if (t == model->template && model->tools_apart && body->conversation.tools.kind != HL_VALUE_NONE)
+        return hl_fail_as(err, HL_ERROR_REQUEST, "%s was packed without its template for tools", model->name);
+    if (converse(body, err) < 0 ||
+        hl_prompt_render(t, &body->arena, &body->conversation, (int64_t)time(NULL), &rendered, n, err) < 0)
+        return -1;
+    *text = rendered;
+    return 0;
+}
+
+static int encode(struct hl_api_reply *reply, const struct hl_template *t, struct hl_error *err)
+{
+    const struct hl_tokenizer *tokenizer = reply->api->model->tokenizer;
+    const char *text;
+    size_t n;
+    if (render(reply, t, &text, &n, err) < 0)
+        return -1;
+    if (reply->body.render_only) {
+        reply->rendered = text;
+        reply->n_rendered = n;
+        return 0;
+    }
+    if (t && !reply->body.raw)
+        return hl_prompt_encode(t, tokenizer, text, n, &reply->tokens, &reply->n_tokens, err);
+    return hl_tokenizer_encode(tokenizer, text, n, HL_ENCODE_BOS | HL_ENCODE_SPECIAL, &reply->tokens, &reply->n_tokens,
+                               err);
+}
+
+/* A request may bring a template of its own, in Ollama's language. */
+static int apply_template(struct hl_api_reply *reply, struct hl_error *err)
+{
+    struct hl_template *own = NULL;
+    HL_FREE uint8_t *section = NULL;
+    size_t bytes;
+    if (!*reply->body.template)
+        return encode(reply, reply->api->model->template, err);
+    if (hl_gotemplate_compile(reply->body.template, strlen(reply->body.template), &section, &bytes, err) < 0 ||
+        hl_template_open(section, bytes, &own, err) < 0)
+        return hl_error_prefix(err, "template");
+    int result = encode(reply, own, err);
+    hl_template_close(own);
+    return result;
 }
 
 /* From the prompt's text to tokens that fit. */
@@ -220,9 +295,11 @@ static int prepare(struct hl_api_reply *reply, struct hl_error *err)
     uint32_t context = reply->body.context ? reply->body.context : api->context;
     if (reply->body.load)
         return 0;
-    if (hl_tokenizer_encode(api->model->tokenizer, reply->body.prompt, strlen(reply->body.prompt),
-                            HL_ENCODE_BOS | HL_ENCODE_SPECIAL, &reply->tokens, &reply->n_tokens, err) < 0)
+    if (apply_template(reply, err) < 0)
         return -1;
+    if (reply->body.render_only)
+        return 0;
+    hl_arena_release(&reply->body.arena);
     reply->n_prompt = reply->n_tokens;
     generate->n_prompt = reply->n_tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)reply->n_tokens;
     if (hl_prompt_check(generate->n_prompt, context, err) < 0)
@@ -243,21 +320,16 @@ static int queue(struct hl_api_reply *reply, struct hl_error *err)
     struct hl_generate *generate = &reply->body.generate;
     if (reply->api->stopping)
         return hl_fail_as(err, HL_ERROR_BUSY, "the server is shutting down");
-    if (check_model(reply->api, &reply->body, err) < 0 || prepare(reply, err) < 0)
+    if (check_context(reply->api, &reply->body, err) < 0 || prepare(reply, err) < 0)
         return -1;
+    if (reply->rendered)
+        return 0;
     if (!reply->body.stream && !(reply->text = evbuffer_new()))
         return hl_fail(err, "out of memory");
     generate->text = on_text;
     generate->finish = on_finish;
     generate->context = reply;
     return hl_worker_start(reply->api->worker, generate, &reply->job, err);
-}
-
-static void reply_unknown_model(struct hl_exchange *exchange, const char *name)
-{
-    char message[160];
-    snprintf(message, sizeof message, "model '%.128s' not found", name);
-    hl_reply_error(exchange, 404, message);
 }
 
 static void log_ignored(const char *names)
@@ -267,7 +339,23 @@ static void log_ignored(const char *names)
     hl_log(HL_LOG_WARNING, "unknown options are ignored", fields);
 }
 
-void hl_api_generate(void *context, struct hl_exchange *exchange)
+/* Ollama's answer to "_debug_render_only". */
+static void reply_rendered(const struct hl_api_reply *reply)
+{
+    struct evbuffer *out = evbuffer_new();
+    if (!out) {
+        hl_reply_error(reply->exchange, 500, "out of memory");
+        return;
+    }
+    begin_object(out, reply, "", 0, false);
+    evbuffer_add_printf(out, ",\"_debug_info\":{\"rendered_template\":");
+    hl_json_string(out, reply->rendered, reply->n_rendered);
+    evbuffer_add_printf(out, "}}");
+    hl_reply(reply->exchange, 200, json_type, out);
+    evbuffer_free(out);
+}
+
+static void generate(struct hl_api *api, struct hl_exchange *exchange, bool chat)
 {
     struct hl_error err;
     struct hl_api_reply *reply = calloc(1, sizeof *reply);
@@ -277,22 +365,36 @@ void hl_api_generate(void *context, struct hl_exchange *exchange)
         hl_reply_error(exchange, 500, "out of memory");
         return;
     }
-    reply->api = context;
+    reply->api = api;
     reply->exchange = exchange;
     reply->arrived = hl_now_ns();
-    int result = hl_generate_body_read(body, n, &reply->body, &err);
-    bool known = result == 0 && hl_api_is_model(reply->api->model, reply->body.model);
-    if (known && (result = queue(reply, &err)) == 0) {
-        if (*reply->body.ignored)
-            log_ignored(reply->body.ignored);
-        reply->next = reply->api->replies;
-        reply->api->replies = reply;
+    int result = hl_api_body_read(body, n, chat, &reply->body, &err);
+    bool known = result == 0 && hl_api_is_model(api->model, reply->body.model);
+    if (known)
+        result = queue(reply, &err);
+    if (known && result == 0 && *reply->body.ignored)
+        log_ignored(reply->body.ignored);
+    if (known && result == 0 && !reply->rendered) {
+        reply->next = api->replies;
+        api->replies = reply;
         hl_exchange_defer(exchange, on_left, reply);
         return;
     }
     if (result < 0)
         hl_reply_failure(exchange, &err);
+    else if (known)
+        reply_rendered(reply);
     else
-        reply_unknown_model(exchange, reply->body.model);
+        hl_api_unknown_model(exchange, reply->body.model);
     free_reply(reply);
+}
+
+void hl_api_generate(void *context, struct hl_exchange *exchange)
+{
+    generate(context, exchange, false);
+}
+
+void hl_api_chat(void *context, struct hl_exchange *exchange)
+{
+    generate(context, exchange, true);
 }

@@ -1,7 +1,7 @@
-/* The body of POST /api/generate: JSON from strangers.
+/* The body of POST /api/generate and /api/chat: JSON from strangers.
  *
  * What is harmless to leave out is taken and ignored (keep_alive: the model always stays). What would silently change
- * the meaning of a request, were it ignored, is refused by name (images, format, system, ...): a client that asks for
+ * the meaning of a request, were it ignored, is refused by name (images, format, ...): a client that asks for
  * JSON and gets prose has been lied to. Options that nobody knows are ignored, as Ollama does, but named in the log. */
 #include "hotlayer/cleanup.h"
 #include "runtime/api.h"
@@ -43,9 +43,9 @@ static int check_text(const char *body, size_t n, struct hl_error *err)
 
 enum type { INTEGER, REAL, BOOLEAN };
 
-typedef int (*setter)(struct hl_generate_body *out, double value, struct hl_error *err);
+typedef int (*setter)(struct hl_api_body *out, double value, struct hl_error *err);
 
-static int set_predict(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_predict(struct hl_api_body *out, double value, struct hl_error *err)
 {
     (void)err;
     out->load = out->load || value == 0;
@@ -53,7 +53,7 @@ static int set_predict(struct hl_generate_body *out, double value, struct hl_err
     return 0;
 }
 
-static int set_context(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_context(struct hl_api_body *out, double value, struct hl_error *err)
 {
     if (!(value >= 1 && value <= UINT32_MAX))
         return hl_fail_as(err, HL_ERROR_REQUEST, "option \"num_ctx\" must be at least 1");
@@ -61,7 +61,7 @@ static int set_context(struct hl_generate_body *out, double value, struct hl_err
     return 0;
 }
 
-static int set_seed(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_seed(struct hl_api_body *out, double value, struct hl_error *err)
 {
     (void)err;
     out->seeded = value != -1;
@@ -70,21 +70,21 @@ static int set_seed(struct hl_generate_body *out, double value, struct hl_error 
     return 0;
 }
 
-static int set_repeat_last_n(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_repeat_last_n(struct hl_api_body *out, double value, struct hl_error *err)
 {
     (void)err;
     out->generate.sampling.repeat_last_n = value < 0 || value >= UINT32_MAX ? UINT32_MAX : (uint32_t)value;
     return 0;
 }
 
-static int set_top_k(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_top_k(struct hl_api_body *out, double value, struct hl_error *err)
 {
     (void)err;
     out->generate.sampling.top_k = value < 0 || value >= UINT32_MAX ? 0 : (uint32_t)value;
     return 0;
 }
 
-static int set_repeat_penalty(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_repeat_penalty(struct hl_api_body *out, double value, struct hl_error *err)
 {
     if (!(value > 0))
         return hl_fail_as(err, HL_ERROR_REQUEST, "option \"repeat_penalty\" must be greater than 0");
@@ -98,35 +98,35 @@ static double clip(double value, double least, double most)
     return fmax(least, fmin(value, most));
 }
 
-static int set_temperature(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_temperature(struct hl_api_body *out, double value, struct hl_error *err)
 {
     (void)err;
     out->generate.sampling.temperature = (float)fmax(value, 0);
     return 0;
 }
 
-static int set_top_p(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_top_p(struct hl_api_body *out, double value, struct hl_error *err)
 {
     (void)err;
     out->generate.sampling.top_p = (float)clip(value, 0, 1);
     return 0;
 }
 
-static int set_min_p(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_min_p(struct hl_api_body *out, double value, struct hl_error *err)
 {
     (void)err;
     out->generate.sampling.min_p = (float)clip(value, 0, 1);
     return 0;
 }
 
-static int set_presence(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_presence(struct hl_api_body *out, double value, struct hl_error *err)
 {
     (void)err;
     out->generate.sampling.presence_penalty = (float)value;
     return 0;
 }
 
-static int set_frequency(struct hl_generate_body *out, double value, struct hl_error *err)
+static int set_frequency(struct hl_api_body *out, double value, struct hl_error *err)
 {
     (void)err;
     out->generate.sampling.frequency_penalty = (float)value;
@@ -182,8 +182,7 @@ static int read_stop(const cJSON *stop, struct hl_generate *generate, struct hl_
     return 0;
 }
 
-static int read_option(const struct option *option, const cJSON *item, struct hl_generate_body *out,
-                       struct hl_error *err)
+static int read_option(const struct option *option, const cJSON *item, struct hl_api_body *out, struct hl_error *err)
 {
     static const char *const names[] = {"integer", "float32", "boolean"};
     if (option->type == BOOLEAN)
@@ -196,13 +195,13 @@ static int read_option(const struct option *option, const cJSON *item, struct hl
     return option->set ? option->set(out, value, err) : 0;
 }
 
-static void note_ignored(struct hl_generate_body *out, const char *name)
+static void note_ignored(struct hl_api_body *out, const char *name)
 {
     size_t n = strlen(out->ignored);
     snprintf(out->ignored + n, sizeof out->ignored - n, "%s%s", n ? ", " : "", name);
 }
 
-static int read_options(const cJSON *items, struct hl_generate_body *out, struct hl_error *err)
+static int read_options(const cJSON *items, struct hl_api_body *out, struct hl_error *err)
 {
     const cJSON *item;
     cJSON_ArrayForEach(item, items)
@@ -254,15 +253,7 @@ static int read_bool(const cJSON *json, const char *name, bool absent, bool *out
 /* Fields that may be present as long as they say nothing. */
 static int check_unsupported(const cJSON *json, struct hl_error *err)
 {
-    static const char *const texts[] = {"system", "template", "suffix"};
     static const char *const lists[] = {"context", "images"};
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        const char *text;
-        if (read_text(json, texts[i], &text, err) < 0)
-            return -1;
-        if (*text)
-            return refuse(err, texts[i]);
-    }
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         const cJSON *list = get(json, lists[i]);
         if (list && !cJSON_IsArray(list))
@@ -283,32 +274,64 @@ static int check_unsupported(const cJSON *json, struct hl_error *err)
     return logprobs ? refuse(err, "logprobs") : 0;
 }
 
-static int read_fields(const cJSON *json, struct hl_generate_body *out, struct hl_error *err)
+static int copy_text(const cJSON *json, const char *name, char **out, struct hl_error *err)
 {
-    const char *model, *prompt;
-    const cJSON *keep_alive = get(json, "keep_alive"), *items = get(json, "options");
-    if (read_text(json, "model", &model, err) < 0 || read_text(json, "prompt", &prompt, err) < 0 ||
-        read_bool(json, "stream", true, &out->stream, err) < 0 || read_bool(json, "raw", false, &out->raw, err) < 0 ||
-        check_unsupported(json, err) < 0)
+    const char *text;
+    if (read_text(json, name, &text, err) < 0)
         return -1;
-    if (!*model)
+    *out = strdup(text);
+    return *out ? 0 : hl_fail(err, "out of memory");
+}
+
+/* A prompt with its options, or messages: what the other route knows is not known here. */
+static int read_prompt(const cJSON *json, struct hl_api_body *out, struct hl_error *err)
+{
+    const char *const texts[] = {"prompt", "system", "suffix", "template"};
+    char **const to[] = {&out->prompt, &out->system, &out->suffix, &out->template};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (copy_text(out->chat ? NULL : json, texts[i], to[i], err) < 0)
+            return -1;
+    if (out->chat)
+        return 0;
+    if (read_bool(json, "raw", false, &out->raw, err) < 0)
+        return -1;
+    if (out->raw && (*out->system || *out->suffix || *out->template))
+        return hl_fail_as(err, HL_ERROR_REQUEST, "raw mode does not support template, system, suffix or context");
+    out->load = !*out->prompt;
+    return 0;
+}
+
+static int read_fields(const cJSON *json, struct hl_api_body *out, struct hl_error *err)
+{
+    const cJSON *keep_alive = get(json, "keep_alive"), *items = get(json, "options");
+    if (copy_text(json, "model", &out->model, err) < 0 || read_prompt(json, out, err) < 0 ||
+        read_bool(json, "stream", true, &out->stream, err) < 0 ||
+        read_bool(json, "_debug_render_only", false, &out->render_only, err) < 0 || check_unsupported(json, err) < 0)
+        return -1;
+    if (!*out->model)
         return hl_fail_as(err, HL_ERROR_REQUEST, "\"model\" is missing");
     if (keep_alive && !cJSON_IsNumber(keep_alive) && !cJSON_IsString(keep_alive))
         return wrong_field(err, "keep_alive", "number or string");
     if (items && !cJSON_IsObject(items))
         return wrong_field(err, "options", "object");
-    out->load = !*prompt;
-    if (read_options(items, out, err) < 0)
-        return -1;
-    out->model = strdup(model);
-    out->prompt = strdup(prompt);
-    return out->model && out->prompt ? 0 : hl_fail(err, "out of memory");
+    return read_options(items, out, err);
 }
 
-int hl_generate_body_read(const char *body, size_t n, struct hl_generate_body *out, struct hl_error *err)
+/* The model would call tools in a form of its own, and nobody here reads that yet. */
+static int read_conversation(const char *body, size_t n, struct hl_api_body *out, struct hl_error *err)
+{
+    if (hl_conversation_read(&out->arena, body, n, &out->conversation, err) < 0)
+        return -1;
+    out->load = out->load || out->conversation.messages.list->n == 0;
+    if (out->conversation.tools.kind != HL_VALUE_NONE && !out->render_only)
+        return refuse(err, "tools");
+    return 0;
+}
+
+int hl_api_json_read(const char *body, size_t n, cJSON **out, struct hl_error *err)
 {
     const char *end = NULL;
-    *out = (struct hl_generate_body){.generate = {.n_predict = UINT32_MAX, .sampling = hl_sampling_default}};
+    *out = NULL;
     if (n == 0)
         return hl_fail_as(err, HL_ERROR_REQUEST, "missing request body");
     if (check_text(body, n, err) < 0)
@@ -321,17 +344,36 @@ int hl_generate_body_read(const char *body, size_t n, struct hl_generate_body *o
         result = hl_fail_as(err, HL_ERROR_REQUEST, "broken JSON near byte %td", end ? end - body : 0);
     else if (!cJSON_IsObject(json))
         result = hl_fail_as(err, HL_ERROR_REQUEST, "the request is not a JSON object");
+    if (result == 0)
+        *out = json;
     else
-        result = read_fields(json, out, err);
-    cJSON_Delete(json);
-    if (result < 0)
-        hl_generate_body_release(out);
+        cJSON_Delete(json);
     return result;
 }
 
-void hl_generate_body_release(struct hl_generate_body *body)
+int hl_api_body_read(const char *body, size_t n, bool chat, struct hl_api_body *out, struct hl_error *err)
+{
+    cJSON *json;
+    *out = (struct hl_api_body){.chat = chat, .generate = {.n_predict = UINT32_MAX, .sampling = hl_sampling_default}};
+    hl_arena_init(&out->arena, HL_TEMPLATE_MEMORY, HL_TEMPLATE_WORK);
+    if (hl_api_json_read(body, n, &json, err) < 0)
+        return -1;
+    int result = read_fields(json, out, err);
+    cJSON_Delete(json);
+    if (result == 0 && chat)
+        result = read_conversation(body, n, out, err);
+    if (result < 0)
+        hl_api_body_release(out);
+    return result;
+}
+
+void hl_api_body_release(struct hl_api_body *body)
 {
     free(body->model);
     free(body->prompt);
-    body->model = body->prompt = NULL;
+    free(body->system);
+    free(body->suffix);
+    free(body->template);
+    hl_arena_release(&body->arena);
+    body->model = body->prompt = body->system = body->suffix = body->template = NULL;
 }

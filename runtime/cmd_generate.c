@@ -3,8 +3,10 @@
 #include "runtime/commands.h"
 #include "runtime/generate.h"
 #include "runtime/http.h"
+#include "runtime/prompt.h"
 #include <assert.h>
 #include <getopt.h>
+#include <time.h>
 
 static const char help[] =
     "usage: hotlayerd generate --model PATH -p PROMPT [OPTIONS]\n"
@@ -16,6 +18,7 @@ static const char help[] =
     "      --temp T         0 (default): always the most likely token\n"
     "      --top-k K, --top-p P, --min-p P, --repeat-penalty X\n"
     "      --seed S         the same seed gives the same text (default 0)\n"
+    "      --system TEXT    what the chat template tells the model in front of the prompt\n"
     "      --raw            take the prompt as it is, without a chat template\n"
     "      --json           one JSON object with the text, counts and durations\n" HL_COMMON_HELP "  -h, --help\n"
     "\n"
@@ -25,13 +28,13 @@ static const char help[] =
 
 struct options {
     struct hl_common common;
-    const char *prompt;
+    const char *prompt, *system;
     struct hl_generate generate;
     uint32_t seed;
     bool raw, json, help;
 };
 
-enum { TEMP = 1, TOP_K, TOP_P, MIN_P, REPEAT, SEED, RAW, JSON };
+enum { TEMP = 1, TOP_K, TOP_P, MIN_P, REPEAT, SEED, SYSTEM, RAW, JSON };
 
 static int take(struct options *o, int option, char *const *argv, struct hl_error *err)
 {
@@ -54,6 +57,9 @@ static int take(struct options *o, int option, char *const *argv, struct hl_erro
         return hl_parse_real("--repeat-penalty", optarg, 0.01, 100, &s->repeat_penalty, err);
     case SEED:
         return hl_parse_count("--seed", optarg, 0, UINT32_MAX, &o->seed, err);
+    case SYSTEM:
+        o->system = optarg;
+        return 0;
     case RAW:
         o->raw = true;
         return 0;
@@ -79,6 +85,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
                                           {"min-p", required_argument, NULL, MIN_P},
                                           {"repeat-penalty", required_argument, NULL, REPEAT},
                                           {"seed", required_argument, NULL, SEED},
+                                          {"system", required_argument, NULL, SYSTEM},
                                           {"raw", no_argument, NULL, RAW},
                                           {"json", no_argument, NULL, JSON},
                                           {"help", no_argument, NULL, 'h'},
@@ -162,6 +169,30 @@ static int print_json(const struct output *out)
     return result;
 }
 
+/* The prompt is the user's message, where the model has a chat template. */
+static int encode(const struct options *o, const struct hl_model *model, int32_t **ids, size_t *n_ids,
+                  struct hl_error *err)
+{
+    struct hl_conversation conversation;
+    struct hl_arena arena;
+    char *text;
+    size_t n;
+    if (o->system && (o->raw || !model->template))
+        return hl_fail(err, "--system needs a chat template, and %s",
+                       o->raw ? "--raw takes none" : "the model has none");
+    if (o->raw || !model->template)
+        return hl_tokenizer_encode(model->tokenizer, o->prompt, strlen(o->prompt), HL_ENCODE_BOS | HL_ENCODE_SPECIAL,
+                                   ids, n_ids, err);
+    hl_arena_init(&arena, HL_TEMPLATE_MEMORY, HL_TEMPLATE_WORK);
+    int result = hl_conversation_start(&arena, o->system ? o->system : "", o->prompt, &conversation, err);
+    if (result == 0)
+        result = hl_prompt_render(model->template, &arena, &conversation, (int64_t)time(NULL), &text, &n, err);
+    if (result == 0)
+        result = hl_prompt_encode(model->template, model->tokenizer, text, n, ids, n_ids, err);
+    hl_arena_release(&arena);
+    return result;
+}
+
 static int generate(const struct options *o, const struct hl_model *model, struct hl_engine *engine,
                     struct hl_error *err)
 {
@@ -172,12 +203,7 @@ static int generate(const struct options *o, const struct hl_model *model, struc
     HL_FREE int32_t *prompt = NULL;
     size_t n_prompt;
     assert(o->prompt); /* parse() insists on it */
-    if (model->template && !o->raw)
-        return hl_fail(err, "%s has a chat template, which this build cannot apply; pass --raw for the bare prompt",
-                       model->name);
-    if (hl_tokenizer_encode(model->tokenizer, o->prompt, strlen(o->prompt), HL_ENCODE_BOS | HL_ENCODE_SPECIAL, &prompt,
-                            &n_prompt, err) < 0 ||
-        hl_scheduler_open(model, engine, &scheduler, err) < 0)
+    if (encode(o, model, &prompt, &n_prompt, err) < 0 || hl_scheduler_open(model, engine, &scheduler, err) < 0)
         return -1;
     request.prompt = prompt;
     request.n_prompt = n_prompt > UINT32_MAX ? UINT32_MAX : (uint32_t)n_prompt;

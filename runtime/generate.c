@@ -7,6 +7,7 @@
 
 struct hl_generation {
     struct hl_generate request;
+    const struct hl_model *model;
     struct hl_task *task;
     struct hl_decoder decoder;
     char *held; /* text not given out yet */
@@ -15,13 +16,19 @@ struct hl_generation {
     bool starved; /* text was lost for want of memory */
 };
 
+/* The request's stop texts, then the model's. */
+static const char *stop_text(const struct hl_generation *g, uint32_t i)
+{
+    return i < g->request.n_stop ? g->request.stop[i] : g->model->stop_text[i - g->request.n_stop];
+}
+
 /* The first stop text in what is held: its place, or n_held. */
 static size_t find_stop(const struct hl_generation *g)
 {
     size_t first = g->n_held;
-    for (uint32_t i = 0; i < g->request.n_stop; i++) {
-        size_t n = strlen(g->request.stop[i]);
-        const char *at = n ? memmem(g->held, g->n_held, g->request.stop[i], n) : NULL;
+    for (uint32_t i = 0; i < g->request.n_stop + g->model->n_stop_texts; i++) {
+        size_t n = strlen(stop_text(g, i));
+        const char *at = n ? memmem(g->held, g->n_held, stop_text(g, i), n) : NULL;
         if (at && (size_t)(at - g->held) < first)
             first = (size_t)(at - g->held);
     }
@@ -32,10 +39,11 @@ static size_t find_stop(const struct hl_generation *g)
 static size_t suspicious(const struct hl_generation *g)
 {
     size_t most = 0;
-    for (uint32_t i = 0; i < g->request.n_stop; i++) {
-        size_t n = strlen(g->request.stop[i]);
+    for (uint32_t i = 0; i < g->request.n_stop + g->model->n_stop_texts; i++) {
+        const char *stop = stop_text(g, i);
+        size_t n = strlen(stop);
         for (size_t k = n < g->n_held + 1 ? n - (n > 0) : g->n_held; k > most; k--)
-            if (memcmp(g->held + g->n_held - k, g->request.stop[i], k) == 0)
+            if (memcmp(g->held + g->n_held - k, stop, k) == 0)
                 most = k;
     }
     return most;
@@ -104,6 +112,7 @@ int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *mod
         return hl_fail(err, "out of memory");
     }
     g->request = *generate;
+    g->model = model;
     /* A prompt of nothing but the beginning makes the text start here: a dummy space in front is not the text's. */
     bool bare = generate->n_prompt == 1 && (uint32_t)generate->prompt[0] == hl_tokenizer_bos(model->tokenizer);
     hl_decoder_init(&g->decoder, model->tokenizer, bare ? 0 : HL_DECODE_CONTINUE);

@@ -21,7 +21,7 @@
 
 const char *hl_section_name(int section)
 {
-    static const char *const names[HL_SECTION_COUNT] = {"meta", "program", "tensors", "tokenizer"};
+    static const char *const names[HL_SECTION_COUNT] = {"meta", "program", "tensors", "tokenizer", "template"};
     return names[section];
 }
 
@@ -156,6 +156,8 @@ static int open_sections(struct hl_hot *hot, struct hl_error *err)
     hot->meta_bytes = section[HL_SECTION_META].bytes;
     hot->tokenizer = file + section[HL_SECTION_TOKENIZER].offset;
     hot->tokenizer_bytes = section[HL_SECTION_TOKENIZER].bytes;
+    hot->template = file + section[HL_SECTION_TEMPLATE].offset;
+    hot->template_bytes = section[HL_SECTION_TEMPLATE].bytes;
     if (section[HL_SECTION_TENSORS].bytes != (uint64_t)hot->header->n_tensors * sizeof(struct hl_tensor))
         return hl_fail(err, "section tensors: %" PRIu64 " bytes do not hold n_tensors = %u",
                        section[HL_SECTION_TENSORS].bytes, hot->header->n_tensors);

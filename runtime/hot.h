@@ -17,6 +17,8 @@ struct hl_hot {
     struct hl_program_view program; /* with the tensors */
     const void *tokenizer;
     size_t tokenizer_bytes;
+    const void *template;
+    size_t template_bytes;  /* 0: the model has none */
     const uint8_t *weights; /* NULL until hl_hot_map_weights() */
     /* the mappings behind these */
     void *head_map;

@@ -34,6 +34,42 @@ static int read_stops(const cJSON *meta, struct hl_model *model, struct hl_error
     return 0;
 }
 
+static int read_stop_texts(const cJSON *meta, struct hl_model *model, struct hl_error *err)
+{
+    const cJSON *texts = cJSON_GetObjectItemCaseSensitive(meta, "stop_texts"), *item;
+    cJSON_ArrayForEach(item, texts)
+    {
+        const char *text = cJSON_GetStringValue(item);
+        if (!text || !*text || strlen(text) >= HL_STOP_TEXT_BYTES || model->n_stop_texts == HL_STOP_TEXTS_MOST)
+            return hl_fail(err, "meta: stop_texts must be at most %d texts below %d bytes", HL_STOP_TEXTS_MOST,
+                           HL_STOP_TEXT_BYTES);
+        snprintf(model->stop_text[model->n_stop_texts++], HL_STOP_TEXT_BYTES, "%s", text);
+    }
+    return 0;
+}
+
+static int copy_text(const cJSON *meta, const char *key, char **out, struct hl_error *err)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, key));
+    return !text || (*out = strdup(text)) ? 0 : hl_fail(err, "out of memory");
+}
+
+/* Source and compiled form come together or not at all. */
+static int open_template(struct hl_model *model, struct hl_error *err)
+{
+    const struct hl_hot *hot = model->hot;
+    if (!model->template_text != !hot->template_bytes)
+        return hl_fail(err, "template: the section and meta's template do not belong together");
+    return hot->template_bytes ? hl_template_open(hot->template, hot->template_bytes, &model->template, err) : 0;
+}
+
+/* For people: nothing is computed with it. */
+static uint32_t read_count(const cJSON *meta, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(meta, key);
+    return cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 1e9 ? (uint32_t)item->valuedouble : 0;
+}
+
 static int read_meta(struct hl_model *model, const cJSON *meta, struct hl_error *err)
 {
     char kv[8];
@@ -42,14 +78,16 @@ static int read_meta(struct hl_model *model, const cJSON *meta, struct hl_error 
     if (read_text(meta, "name", model->name, sizeof model->name, err) < 0 ||
         read_text(meta, "family", model->family, sizeof model->family, err) < 0 ||
         read_text(meta, "quantization", model->quantization, sizeof model->quantization, err) < 0 ||
-        read_text(meta, "kv", kv, sizeof kv, err) < 0 || read_stops(meta, model, err) < 0)
+        read_text(meta, "kv", kv, sizeof kv, err) < 0 || read_stops(meta, model, err) < 0 ||
+        read_stop_texts(meta, model, err) < 0 || copy_text(meta, "template", &model->template_text, err) < 0 ||
+        copy_text(meta, "license", &model->license, err) < 0)
         return -1;
+    model->tools_apart = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(meta, "tools_apart"));
     model->kv_type = strcmp(kv, "f32") == 0 ? HL_KV_F32 : HL_KV_F16;
+    model->width = read_count(meta, "width");
+    model->blocks = read_count(meta, "blocks");
     const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(meta, "parameters");
     model->parameters = cJSON_IsNumber(parameters) ? parameters->valuedouble : 0;
-    const cJSON *template = cJSON_GetObjectItemCaseSensitive(meta, "template");
-    if (cJSON_IsString(template) && !(model->template = strdup(template->valuestring)))
-        return hl_fail(err, "out of memory");
     return 0;
 }
 
@@ -68,6 +106,8 @@ int hl_model_open(const char *path, struct hl_model **out, struct hl_error *err)
     if (result == 0 &&
         hl_tokenizer_open(model->hot->tokenizer, model->hot->tokenizer_bytes, &model->tokenizer, err) < 0)
         result = hl_error_prefix(err, "tokenizer");
+    if (result == 0)
+        result = open_template(model, err);
     if (result < 0) {
         hl_error_prefix(err, "%s", model->hot->path);
         hl_model_close(model);
@@ -81,9 +121,11 @@ void hl_model_close(struct hl_model *model)
 {
     if (!model)
         return;
+    hl_template_close(model->template);
     hl_tokenizer_close(model->tokenizer);
     hl_hot_close(model->hot);
-    free(model->template);
+    free(model->template_text);
+    free(model->license);
     free(model);
 }
 

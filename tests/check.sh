@@ -44,15 +44,20 @@ for unit in tests/unit/test_*.c; do
 done
 suite fuzz-cases sh tests/fuzz/replay.sh "$build"
 suite cli sh tests/cli.sh "$build"
+suite synth sh tests/synth.sh "$build"
 suite golden sh tests/golden.sh "$build"
 suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/
+suite families python3 tests/oracle/compare_families.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/families
+suite gguf env PYTHONDONTWRITEBYTECODE=1 python3 tests/gguf/check.py "$build/hotlayer" "$build/hotlayerd"
 suite memory sh tests/memory.sh "$build"
 suite hostile-folders sh tests/hostile/run.sh "$build/hotlayer"
 mkdir "$work/good"
-"$build/hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/good/m.hot" --shard-size 64K >/dev/null 2>&1
+echo '{% for m in messages %}{{ m.role }}{% endfor %}' >"$work/t.jinja"
+"$build/hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/good/m.hot" --shard-size 64K --template "$work/t.jinja" >/dev/null 2>&1
 suite hostile-hot sh tests/hostile/run_hot.sh "$build/hotlayer" "$build/hotlayerd" "$work/good/m.hot"
 suite stories sh tests/stories.sh "$build"
 "$build/hotlayer" pack examples/demo/model --name demo -o "$work/demo.hot" >/dev/null 2>&1
+suite chat python3 tests/chat.py "$build/hotlayerd" examples/demo/model
 suite server python3 tests/server.py "$build/hotlayerd" "$work/demo.hot"
 if [ -n "${HOTLAYER_IMAGE_TESTS:-}" ]; then
     suite image sh tests/image.sh "$build/hotlayer" "$build/hotlayerd" "$work/demo.hot"

@@ -52,7 +52,7 @@ for program in "$hotlayer" "$hotlayerd"; do
     exits "$name nonsense" 2 "$program" nonsense
     says "$name nonsense" err nonsense
 done
-for command in pack image inspect verify; do
+for command in pack image inspect verify synth; do
     exits "hotlayer $command --help" 0 "$hotlayer" $command --help
     says "hotlayer $command --help shows examples" out '^examples\?:'
     exits "hotlayer $command alone" 2 "$hotlayer" $command
@@ -93,9 +93,9 @@ exits "pack --shard-size 3G" 2 "$hotlayer" pack $model -o "$work/x.hot" --shard-
 exits "pack a folder that is not there" 1 "$hotlayer" pack "$work/nowhere" -o "$work/x.hot"
 says "it is named" err "$work/nowhere"
 exits "pack a file" 1 "$hotlayer" pack "$model/config.json" -o "$work/x.hot"
-says "it says what can be packed" err 'folders only'
+says "it says what can be packed" err 'folder or a .gguf file'
 exits "pack from the hub" 1 "$hotlayer" pack hf://org/name -o "$work/x.hot"
-says "it says what can be packed" err 'folders only'
+says "it says what can be packed" err 'folders and .gguf files only'
 exits "pack into a folder that is not there" 1 "$hotlayer" pack $model -o "$work/nowhere/x.hot"
 mkdir "$work/taken.hot"
 exits "pack onto a folder" 1 "$hotlayer" pack $model -o "$work/taken.hot"
@@ -149,8 +149,14 @@ says "it says so" err 'the prompt is empty'
 cp -r tests/oracle/fixtures/f32-mha "$work/chat"
 echo '{{ messages }}' >"$work/chat/chat_template.jinja"
 exits "pack a model with a chat template in a file of its own" 0 "$hotlayer" pack "$work/chat" -o "$work/chat.hot"
-exits "generate without --raw" 1 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
+exits "generate with the template" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
+exits "generate with a system's text" 0 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1
+exits "--system with --raw" 1 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1 --raw
+exits "--system without a template" 1 "$hotlayerd" generate --model "$work/m.hot" --system b -p a -n 1
 says "it says so" err 'chat template'
+echo '{% frobnicate %}' >"$work/bad.jinja"
+exits "pack with a template that is none" 1 "$hotlayer" pack tests/oracle/fixtures/f32-mha -o "$work/x.hot" --template "$work/bad.jinja"
+says "it says where" err 'frobnicate'
 exits "generate with --raw" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --raw
 exits "generate --kernels nonsense" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --kernels neon
 exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --device cuda

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Holds our tokenizers and fixtures against the reference packages of the Python Package Index: numpy, sentencepiece, tokenizers.
+# Holds our tokenizers, fixtures and .gguf files against the reference packages of the Python Package Index: numpy,
+# sentencepiece, tokenizers, gguf.
 #
 #   sh tests/reference.sh BUILD
 #
@@ -26,9 +27,15 @@ tokens() { # FOLDER ROWS TEXTS
 sh tests/packages.sh reference || exit 1
 make "$build/tests/tokenizer/encode_lines" BUILD="$build" >"$work/make" || { cat "$work/make"; exit 1; }
 [ -x "$python" ] || python3 -m venv "$build/venv" || exit 1
-"$python" -m pip install -q --disable-pip-version-check numpy sentencepiece tokenizers || exit 1
+"$python" -m pip install -q --disable-pip-version-check numpy sentencepiece tokenizers gguf || exit 1
 
 compare "logits in tests/oracle" "$python" tests/oracle/recompute.py tests/oracle/fixtures/*/
+if [ -x "$build/hotlayer" ]; then
+    compare "files in tests/gguf" env PYTHONDONTWRITEBYTECODE=1 "$python" tests/gguf/reference.py "$build/hotlayer" \
+        tests/oracle/fixtures/*/ examples/demo/model
+else
+    skip "files in tests/gguf: needs $build/hotlayer"
+fi
 lines=20
 for folder in tests/tokenizer/spm tests/tokenizer/bytes tests/tokenizer/fallback tests/tokenizer/metaspace examples/demo/model; do
     compare "tokens: $folder" tokens "$folder" 300000 2000

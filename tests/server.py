@@ -95,7 +95,7 @@ def test_small_routes(server):
     size = os.path.getsize(MODEL)
     check("tags", tag["name"] == tag["model"] == server_model + ":latest" and tag["details"]["format"] == "hot"
           and tag["details"]["family"] == "llama" and tag["details"]["families"] == ["llama"] and tag["size"] > size
-          and re.fullmatch(r"[0-9a-f]{40}", tag["digest"]) and tag["modified_at"].endswith("Z"), tag)
+          and re.fullmatch(r"[0-9a-f]{48}", tag["digest"]) and tag["modified_at"].endswith("Z"), tag)
     for method, path, allow in (("POST", "/api/tags", "GET, HEAD"), ("GET", "/api/generate", "POST"),
                                 ("DELETE", "/", "GET, HEAD"), ("OPTIONS", "/api/generate", "POST"),
                                 ("PATCH", "/healthz", "GET, HEAD")):
@@ -223,10 +223,11 @@ def test_bad_bodies(server):
         refused(server, "option %s: %.20r" % (option, value), {**good, "options": {option: value}},
                 words='"%s"' % option)
     refused(server, "an infinite option", '{"model":"x","options":{"top_p":1e999}}', words="top_p")
-    for field, value in (("system", "be kind"), ("template", "{{ .Prompt }}"), ("suffix", "x"), ("context", [1, 2]),
-                         ("images", ["aGk="]), ("format", "json"), ("format", {"type": "object"}), ("think", True),
+    for field, value in (("context", [1, 2]), ("images", ["aGk="]), ("format", "json"), ("format", {"type": "object"}), ("think", True),
                          ("think", "high"), ("logprobs", True)):
         refused(server, "%s is not supported" % field, {**good, field: value}, words='"%s"' % field)
+    for field in ("system", "suffix"):
+        refused(server, "%s without a chat template" % field, {**good, field: "be kind"}, words="no chat template")
     harmless = {"system": "", "template": None, "suffix": "", "context": [], "images": [], "format": "", "think": False,
                 "keep_alive": -1, "unheard": {"of": 1}}
     status, lines = generate(server, options={"num_predict": 2, "num_keep": 4, "num_thread": 8, "use_mmap": True},

@@ -2,7 +2,7 @@
  *
  * A model is one head file and its shards, side by side:
  *
- *   MODEL.hot        header (4 KiB) | meta | program | tensors | tokenizer         small, read first
+ *   MODEL.hot        header (4 KiB) | meta | program | tensors | tokenizer | template   small, read first
  *   MODEL.hot.001    weights [shard 1] | trailer (4 KiB)                           about 1 GiB each, in load order
  *   MODEL.hot.002    weights [shard 2] | trailer
  *
@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HL_FORMAT_VERSION 1u
+#define HL_FORMAT_VERSION 2u
 #define HL_HEADER_MAGIC "HOTLAYER"
 #define HL_SHARD_MAGIC "HOTSHARD"
 #define HL_PAGE_BYTES 4096u           /* sections, tensors and the trailer start on a multiple of this */
@@ -34,6 +34,7 @@ enum hl_section_id {
     HL_SECTION_PROGRAM,   /* struct hl_program and its tables, program.h */
     HL_SECTION_TENSORS,   /* struct hl_tensor[], in the order of first touch, tile.h */
     HL_SECTION_TOKENIZER, /* tables to use in place, tokenizer.h */
+    HL_SECTION_TEMPLATE,  /* the chat template, compiled, template.h; empty: the model has none */
     HL_SECTION_COUNT,
 };
 
@@ -79,7 +80,7 @@ static_assert(sizeof(struct hl_shard) == 24, "on-disk size");
 static_assert(sizeof(struct hl_header) == HL_PAGE_BYTES, "on-disk size");
 static_assert(sizeof(struct hl_trailer) == HL_PAGE_BYTES, "on-disk size");
 static_assert(offsetof(struct hl_header, section) == 40, "on-disk offset");
-static_assert(offsetof(struct hl_header, shard) == 136, "on-disk offset");
+static_assert(offsetof(struct hl_header, shard) == 160, "on-disk offset");
 static_assert(offsetof(struct hl_trailer, shard) == 16, "on-disk offset");
 
 #endif

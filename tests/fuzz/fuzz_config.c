@@ -94,7 +94,9 @@ static void compile(struct hl_source *source, const struct hl_arch *arch)
         struct hl_plan *plan = NULL;
         HL_FREE char *meta = NULL;
         must(hl_plan_build(source, arch, quant, &plan, &err), &err);
-        hl_meta_build(source, arch, plan, quant, "fuzz", &meta, &err);
+        const struct hl_chat chat = {.end = HL_NONE};
+        const struct hl_meta facts = {source, arch, plan, &chat, "fuzz", quant, 2};
+        hl_meta_build(&facts, &meta, &err);
         check_program(plan);
         hl_plan_free(plan);
     }

@@ -1,4 +1,4 @@
-/* The body of POST /api/generate. What is accepted must be what the engine can take. */
+/* The body of POST /api/generate and /api/chat. What is accepted must be what the engine and a template can take. */
 #include "hotlayer/cleanup.h"
 #include "runtime/api.h"
 #include <math.h>
@@ -12,14 +12,17 @@ static void demand(bool holds)
         abort();
 }
 
-static void check_accepted(const struct hl_generate_body *body)
+static void check_accepted(const struct hl_api_body *body)
 {
     const struct hl_generate *generate = &body->generate;
     const struct hl_sampling *s = &generate->sampling;
     utf8proc_int32_t code;
     utf8proc_ssize_t n;
     demand(body->model && *body->model && body->prompt);
-    demand(body->load || (*body->prompt && generate->n_predict > 0));
+    demand(body->load || ((body->chat || *body->prompt) && generate->n_predict > 0));
+    demand(!body->chat || body->conversation.messages.kind == HL_VALUE_LIST);
+    for (uint32_t i = 0; body->chat && i < body->conversation.messages.list->n; i++)
+        demand(body->conversation.messages.list->items[i].kind == HL_VALUE_DICT);
     for (const char *at = body->prompt; *at; at += n)
         demand((n = utf8proc_iterate((const utf8proc_uint8_t *)at, -1, &code)) > 0);
     demand(generate->n_stop <= HL_STOP_TEXTS_MOST);
@@ -33,13 +36,15 @@ static void check_accepted(const struct hl_generate_body *body)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct hl_generate_body body;
-    struct hl_error err = {.message = ""};
-    if (hl_generate_body_read((const char *)data, size, &body, &err) < 0) {
-        demand(err.kind == HL_ERROR_REQUEST && *err.message);
-    } else {
-        check_accepted(&body);
-        hl_generate_body_release(&body);
+    for (int chat = 0; chat < 2; chat++) {
+        struct hl_api_body body;
+        struct hl_error err = {.message = ""};
+        if (hl_api_body_read((const char *)data, size, chat, &body, &err) < 0) {
+            demand(err.kind == HL_ERROR_REQUEST && *err.message);
+        } else {
+            check_accepted(&body);
+            hl_api_body_release(&body);
+        }
     }
     return 0;
 }

@@ -53,6 +53,7 @@ program() {
 case $target in
 safetensors) copies 'model-*.safetensors' ;; # the small ones
 config) copies config.json ;;
+gguf) PYTHONDONTWRITEBYTECODE=1 python3 "$tests/gguf/make_tiny.py" "$dir" ;;
 spm) copies tokenizer.model ;;
 tokenizer_json) copies tokenizer.json ;;
 tokenizer_gguf) copies tokenizer.gguf ;;
@@ -72,10 +73,20 @@ END
 hot) heads head_file ;;
 program) heads program ;;
 tokenizer_section) heads tokenizer_section ;;
+gotemplate)
+    cp "$tests"/template-go/*.gotmpl "$dir"
+    sed -n 's/^   "template": "\(.*\)",$/\1/p' "$tests/template-go/cases.json" | grep -n . |
+        while IFS=: read -r line text; do
+            printf %b "$(printf %s "$text" | sed 's/\\"/"/g')" >"$dir/case-$line"
+        done
+    ;;
 http_body)
     printf '{"model":"m","prompt":"why is the sky blue?"}' >"$dir/plain"
     printf '{"model":"m","prompt":"","keep_alive":"5m","stream":false}' >"$dir/load"
-    printf '{"model":"m","prompt":"\\u00e9\\ud83d\\ude00","raw":true,"system":"s","options":{"temperature":0.5,"top_k":40,%s}}' \
+    printf '{"model":"m","prompt":"\\u00e9\\ud83d\\ude00","system":"s","suffix":"","template":"{{ .Prompt }}","options":{"temperature":0.5,"top_k":40,%s}}' \
         '"top_p":0.9,"min_p":0.1,"seed":1,"num_predict":5,"num_ctx":64,"stop":["\n","x"],"repeat_penalty":1.1' >"$dir/all"
+    printf '{"model":"m","messages":[{"role":"System","content":"s"},{"role":"user","content":[{"type":"text","text":"t"}]},%s],%s}' \
+        '{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"x":1.0}}}]},{"role":"tool","tool_name":"f","content":"1"}' \
+        '"tools":[{"type":"function","function":{"name":"f"}}],"_debug_render_only":true' >"$dir/chat"
     ;;
 esac

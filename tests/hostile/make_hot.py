@@ -20,13 +20,13 @@ import struct
 import sys
 
 PAGE, SHARD_ALIGN = 4096, 2 << 20
-SECTIONS = ("meta", "program", "tensors", "tokenizer")
+SECTIONS = ("meta", "program", "tensors", "tokenizer", "template")
 META, PROGRAM, TENSORS, TOKENIZER = range(4)
 NONE = 0xFFFFFFFF
 
 # struct hl_header
 VERSION, CRC, HEAD_BYTES, WEIGHT_BYTES, N_TENSORS, N_SHARDS = 8, 12, 16, 24, 32, 36
-SECTION_ROW, SHARD_ROW, ROW_BYTES, MAX_SHARDS = 40, 136, 24, 96
+SECTION_ROW, SHARD_ROW, ROW_BYTES, MAX_SHARDS = 40, 160, 24, 96
 HEADER_RESERVED = SHARD_ROW + ROW_BYTES * MAX_SHARDS
 # struct hl_section and struct hl_shard, within a row
 OFFSET, BYTES, ROW_CRC, ROW_RESERVED = 0, 8, 16, 20
@@ -242,7 +242,7 @@ def header_cases(cases):
     cases.add("head-cut-by-one", "", lambda hot: hot.head.pop(), seal=False)
     cases.add("head-longer", "", lambda hot: hot.head.extend(bytes(PAGE)), seal=False)
     cases.add("magic-of-a-shard", "", lambda hot: hot.head.__setitem__(slice(0, 8), b"HOTSHARD"))
-    for version in (0, 2, NONE):
+    for version in (0, 1, 3, NONE):
         cases.put32(f"version-{version}", "version", at(VERSION), version)
     cases.put64("head-bytes-more", "", at(HEAD_BYTES), lambda hot: len(hot.head) + PAGE)
     cases.put64("head-bytes-fewer", "", at(HEAD_BYTES), lambda hot: len(hot.head) - 1)
@@ -315,7 +315,7 @@ def shard_cases(cases):
     shard("without-trailer", lambda hot: hot.shards[0].__delitem__(slice(-PAGE, None)))
     shard("longer", lambda hot: hot.shards[0].extend(bytes(PAGE)))
     shard("trailer-magic", lambda hot: flip(hot.shards[0], hot.trailer(0)))
-    shard("trailer-version", lambda hot: put32(hot.shards[0], hot.trailer(0) + TRAILER_VERSION, 2))
+    shard("trailer-version", lambda hot: put32(hot.shards[0], hot.trailer(0) + TRAILER_VERSION, 1))
     shard("trailer-index", lambda hot: put32(hot.shards[0], hot.trailer(0) + TRAILER_INDEX, 1))
     shard("trailer-offset", lambda hot: put64(hot.shards[0], hot.trailer(0) + TRAILER_ROW, SHARD_ALIGN))
     shard("trailer-bytes", lambda hot: flip(hot.shards[0], hot.trailer(0) + TRAILER_ROW + BYTES + 1, 4))

@@ -1,4 +1,4 @@
-"""A Hugging Face model's weights as a GGUF, laid out as llama.cpp's convert_hf_to_gguf.py does it. Needs gguf and numpy.
+"""A Hugging Face model's weights as a GGUF, as llama.cpp's convert_hf_to_gguf.py lays it out. Needs gguf and numpy.
 
 What such a file cannot say, so that no variant with a GGUF may need it:
     - query_pre_attn_scalar: a reader takes key_length, and embedding_length / head_count when Gemma 2 has 46 blocks or

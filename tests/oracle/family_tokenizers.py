@@ -1,7 +1,8 @@
 """The small tokenizers of make_families.py: as files of a Hugging Face folder, and as the fields of a GGUF.
 
-A tokenizer is a dict: kind, "spm" (SentencePiece) or "bytes" (byte-level BPE); tokens, a list of (text, score, type) with
-GGUF's token types, which are SentencePiece's; merges; ids of bos, eos, unk, pad; bos_first; prefix, a space in front.
+A tokenizer is a dict: kind, "spm" (SentencePiece) or "bytes" (byte-level BPE); tokens, a list of (text, score, type)
+with GGUF's token types, which are SentencePiece's; merges; the ids bos, eos, unk, pad; bos_first; prefix, a space in
+front of a text.
 """
 import json
 import os
@@ -28,7 +29,8 @@ def spm(specials, count, prefix):
     find = {text: i for i, text in enumerate(specials)}
     return dict(
         kind="spm", tokens=tokens, merges=[], bos_first=True, prefix=prefix,
-        bos=find.get("<bos>", find.get("<s>")), eos=find.get("<eos>", find.get("</s>")), unk=find["<unk>"], pad=find.get("<pad>"),
+        bos=find.get("<bos>", find.get("<s>")), eos=find.get("<eos>", find.get("</s>")), unk=find["<unk>"],
+        pad=find.get("<pad>"),
     )
 
 
@@ -47,7 +49,7 @@ def bytes_bpe(specials, bos, eos, pad, bos_first, pattern, pre):
     tokens = [(text, 0.0, NORMAL) for text in texts] + [(text, 0.0, CONTROL) for text in specials]
     find = {text: i for i, (text, _, _) in enumerate(tokens)}
     return dict(
-        kind="bytes", tokens=tokens, merges=merges, bos_first=bos_first, pattern=pattern, pre=pre, specials=specials,
+        kind="bytes", tokens=tokens, merges=merges, bos_first=bos_first, pattern=pattern, pre=pre,
         bos=find.get(bos), eos=find[eos], pad=find.get(pad), unk=None, prefix=False,
     )
 
@@ -69,10 +71,8 @@ def spm_model(t):
 
 
 def tokenizer_json(t):
-    added = [
-        {"id": i, "content": text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-        for i, (text, _, kind) in enumerate(t["tokens"]) if kind == CONTROL
-    ]
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    added = [{"id": i, "content": text, **plain} for i, (text, _, kind) in enumerate(t["tokens"]) if kind == CONTROL]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     split = {"type": "Split", "pattern": {"Regex": t["pattern"]}, "behavior": "Isolated", "invert": False}
     post = byte_level
@@ -125,8 +125,8 @@ def write_files(folder, t, tokenizer_class, template):
 
 
 def add_to_gguf(writer, t, rows, template, add_bos_key, space_prefix_key):
-    """As the converters do: as many tokens as the table has rows, the missing ones named [PADn]. add_bos_key: whether the
-    file says that a text begins with bos (files made by older converters from a tokenizer.json do not);
+    """As the converters do: as many tokens as the table has rows, the missing ones named [PADn]. add_bos_key: whether
+    the file says that a text begins with bos (files made by older converters from a tokenizer.json do not);
     space_prefix_key: whether it says anything of the space in front (said of Gemma, else not)."""
     tokens = t["tokens"] + [(f"[PAD{i}]", -10000.0, UNUSED) for i in range(len(t["tokens"]), rows)]
     writer.add_tokenizer_model("llama" if t["kind"] == "spm" else "gpt2")

@@ -4,9 +4,8 @@ GGUF, and the logits that transformers computes.
     python3 make_families.py [NAME...]     needs torch, transformers, safetensors and gguf
 
 families/NAME/ is a folder to pack; README.md says what each proves and what the files are. The logits are those of
-float32 arithmetic on the stored weights, with attn_implementation="eager". A model stored in bfloat16 multiplies its
-embeddings by sqrt(width) rounded to bfloat16, as transformers does when it computes in that type; one stored in any other
-type by the float32 value.
+float32 arithmetic on the stored weights, with attn_implementation="eager". A Gemma multiplies its embeddings by
+sqrt(width) rounded to the type that they are stored in, as transformers does when it computes in that type.
 """
 import json
 import os
@@ -21,7 +20,7 @@ import transformers
 
 import family_gguf
 import family_tokenizers
-from make_fixtures import round_to_bf16
+from make_fixtures import round_to_bf16, write_json
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "families")
 
@@ -90,9 +89,9 @@ def ropes(full, sliding=10000.0):
     return {"full_attention": full, "sliding_attention": rope(sliding)}
 
 
-# family, the config's fields, and: stored, the type of the matrices (default F32); gguf (default True); gguf_old, without
-# the fields that older converters did not write; folder False: a GGUF alone; published: also config.old.json, in the
-# style that published models have; nested: as Gemma3ForConditionalGeneration.
+# family, tokenizer, the config's fields, and: stored, the type of the matrices (default F32); gguf (default True);
+# gguf_old, without the fields that older converters did not write; folder False, a GGUF alone; published, with a
+# config.old.json; nested, as Gemma3ForConditionalGeneration.
 VARIANTS = {
     "gemma-mqa": dict(
         family="gemma", tokenizer=gemma_tokenizer(283), published=True,
@@ -110,7 +109,7 @@ VARIANTS = {
         ),
     ),
     "gemma2-scalar": dict(
-        family="gemma2", tokenizer=gemma_tokenizer(281), published=True, gguf=False,
+        family="gemma2", tokenizer=gemma_tokenizer(281), published=True, gguf=False, stored="F16",
         fields=shape(
             20, 4, 1, 10, 28, 3, 281, rms_norm_eps=1e-4, query_pre_attn_scalar=7, sliding_window=8,
             attn_logit_softcapping=None, final_logit_softcapping=3.0, rope_parameters=rope(5000.0),
@@ -161,7 +160,9 @@ VARIANTS = {
     ),
     "llama2-mha": dict(
         family="llama", tokenizer=llama2_tokenizer(283), published=True, gguf_old=True,
-        fields=shape(24, 4, 4, 6, 36, 2, rms_norm_eps=1e-5, tie_word_embeddings=False, rope_parameters=rope(10000.0)),
+        fields=shape(
+            24, 4, 4, None, 36, 2, rms_norm_eps=1e-5, tie_word_embeddings=False, rope_parameters=rope(10000.0)
+        ),
     ),
     "llama-bias-f16": dict(
         family="llama", tokenizer=llama2_tokenizer(283), stored="F16",
@@ -226,7 +227,9 @@ VARIANTS = {
     ),
     "qwen3": dict(
         family="qwen3", tokenizer=qwen_tokenizer(), published=True,
-        fields=shape(28, 4, 2, 14, 36, 2, rms_norm_eps=1e-5, tie_word_embeddings=False, rope_parameters=rope(1000000.0)),
+        fields=shape(
+            28, 4, 2, 14, 36, 2, rms_norm_eps=1e-5, tie_word_embeddings=False, rope_parameters=rope(1000000.0)
+        ),
     ),
     "qwen3-tied": dict(
         family="qwen3", tokenizer=qwen_tokenizer(),
@@ -236,8 +239,8 @@ VARIANTS = {
 
 
 def random_values(rng, name, size, config):
-    """As in a trained model, attention scores and logits spread by one or two, and a block changes the residual stream by
-    less than the stream is, so that the next block does not amplify the rounding of the last."""
+    """As in a trained model, attention scores and logits spread by one or two, and a block changes the residual stream
+    by less than the stream is, so that the next block does not amplify the rounding of the last."""
     gemma = config.model_type.startswith("gemma")
     width = config.hidden_size
     if name.endswith("norm.weight"):
@@ -250,8 +253,10 @@ def random_values(rng, name, size, config):
         return values - 1 if gemma else values
     if name.endswith("bias"):
         return rng.normal(0, 4.0 if config.model_type == "qwen2" and "k_proj" in name else 0.3, size)
-    gains = dict(embed_tokens=1.0 if gemma else np.sqrt(width), lm_head=2.0, q_proj=1.1, k_proj=1.1, v_proj=1.0, o_proj=0.4)
-    gains |= dict(gate_proj=1.2, up_proj=1.0, down_proj=0.3)
+    gains = dict(
+        embed_tokens=1.0 if gemma else np.sqrt(width), q_proj=1.1, k_proj=1.1, v_proj=1.0, o_proj=0.4, gate_proj=1.2,
+        up_proj=1.0, down_proj=0.3, lm_head=2.0,
+    )
     return rng.normal(0, gains[name.split(".")[-2]] / np.sqrt(size[-1]), size)
 
 
@@ -282,6 +287,10 @@ def nest(config):
     )
 
 
+def torch_type(v):
+    return {"F16": torch.float16, "BF16": torch.bfloat16}.get(v["stored"], torch.float32)
+
+
 def build(config, tensors=None):
     """A model in float32 with these weights, named as in a text-only model."""
     torch.manual_seed(1)
@@ -290,8 +299,9 @@ def build(config, tensors=None):
         kind = transformers.AutoModelForImageTextToText
     model = kind.from_config(config, attn_implementation="eager", dtype=torch.float32).eval()
     if tensors:
-        state = {(rename_nested(name) if config.model_type == "gemma3" else name): torch.from_numpy(values.copy())
-                 for name, values in tensors.items()}
+        nested = config.model_type == "gemma3"
+        names = {name: name.replace("model.", "model.language_model.", 1) if nested else name for name in tensors}
+        state = {names[name]: torch.from_numpy(values.copy()) for name, values in tensors.items()}
         missing, unexpected = model.load_state_dict(state, strict=False)
         assert not unexpected, unexpected
         assert all("lm_head" in name or "vision" in name or "multi_modal" in name for name in missing), missing
@@ -299,8 +309,10 @@ def build(config, tensors=None):
     return model
 
 
-def rename_nested(name):
-    return name.replace("model.", "model.language_model.", 1)
+def round_scale(model, config, v):
+    scale = torch.tensor(config.hidden_size**0.5).to(torch_type(v)).float()
+    (model.model.language_model if v.get("nested") else model.model).embed_tokens.embed_scale = scale
+    return scale.item()
 
 
 def logits_of(model, tokens):
@@ -308,50 +320,49 @@ def logits_of(model, tokens):
         return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0].float().numpy()
 
 
-def published_config(config, v):
-    """config.json as models that were published before transformers 5 have it."""
-    defaults = type(config)().to_dict()
-    old = {key: value for key, value in config.to_dict().items() if key in v["fields"] or key.endswith("_token_id")}
-    old = {key: value for key, value in old.items() if value is not None or defaults.get(key) is not None}
-    old.pop("layer_types", None)
-    rope_full = dict(old.pop("rope_parameters"))
-    family = config.model_type
-    if family == "gemma3_text":
-        old["rope_local_base_freq"] = rope_full["sliding_attention"]["rope_theta"]
-        rope_full = rope_full["full_attention"]
-        if "layer_types" in v["fields"]:
-            old["sliding_window_pattern"] = 2
-    old["rope_theta"] = rope_full.pop("rope_theta")
-    old["rope_scaling"] = None if rope_full["rope_type"] == "default" else rope_full
-    if family == "gemma":
-        old |= {"hidden_act": "gelu", "hidden_activation": None}
-    if family == "gemma2":
-        old |= {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh", "cache_implementation": "hybrid"}
-    dtype = {"F16": "float16", "BF16": "bfloat16"}.get(v.get("stored"), "float32")
-    old |= {"model_type": family, "torch_dtype": dtype, "transformers_version": "4.40.0", "use_cache": True}
-    if v.get("nested"):
-        # Only what differs from the library's defaults, as in the published 4B.
-        text = {key: value for key, value in old.items() if value != defaults.get(key)}
-        for key in ("rope_theta", "rope_local_base_freq", "torch_dtype", "transformers_version"):
-            text.pop(key, None)
-        text["model_type"] = family
-        whole = nest(config).to_dict()
-        keys = ("boi_token_index", "eoi_token_index", "eos_token_id", "image_token_index", "initializer_range")
-        old = {key: whole[key] for key in (*keys, "mm_tokens_per_image")}
-        vision = {key: value for key, value in whole["vision_config"].items() if key in (
-            "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size")}
-        old |= {"model_type": "gemma3", "text_config": text, "torch_dtype": dtype, "transformers_version": "4.50.0.dev0"}
-        old["vision_config"] = vision | {"model_type": "siglip_vision_model", "vision_use_head": False}
-    old["architectures"] = [transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[family]]
-    if v.get("nested"):
-        old["architectures"] = ["Gemma3ForConditionalGeneration"]
+def published_rope(config):
+    """rope_parameters as rope_theta, rope_local_base_freq and rope_scaling."""
+    old, rope_of_all = {}, dict(config.rope_parameters)
+    if config.model_type == "gemma3_text":
+        old["rope_local_base_freq"] = rope_of_all["sliding_attention"]["rope_theta"]
+        rope_of_all = dict(rope_of_all["full_attention"])
+    old["rope_theta"] = rope_of_all.pop("rope_theta")
+    old["rope_scaling"] = None if rope_of_all["rope_type"] == "default" else rope_of_all
     return old
 
 
-def write_json(path, value, **options):
-    with open(path, "w") as file:
-        json.dump(value, file, **options)
-        file.write("\n")
+def published_config(config, v):
+    """config.json as models have it that were published before transformers 5."""
+    family, values = config.model_type, config.to_dict()
+    said = [key for key in values if key in v["fields"] or key.endswith("_token_id")]
+    old = {"architectures": [type(build(config)).__name__]}
+    old |= {key: values[key] for key in said if key not in ("layer_types", "rope_parameters")}
+    old |= published_rope(config) | {"model_type": family}
+    if family == "gemma":
+        old |= {"hidden_act": "gelu", "hidden_activation": None}
+    if family == "gemma2":
+        old |= {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
+    if family == "gemma3_text" and "layer_types" in v["fields"]:
+        old["sliding_window_pattern"] = 2
+    if v.get("nested"):
+        old = published_nested(config, old)
+    return old | {"torch_dtype": str(torch_type(v)).split(".")[1], "transformers_version": "4.50.0", "use_cache": True}
+
+
+def published_nested(config, text):
+    """Of the text model only what differs from the library's defaults, as in the published 4B."""
+    defaults = type(config)().to_dict() | published_rope(type(config)())
+    whole = nest(config).to_dict()
+    keys = ("boi_token_index", "eoi_token_index", "eos_token_id", "image_token_index", "mm_tokens_per_image")
+    sizes = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size")
+    text = {key: value for key, value in text.items() if key == "model_type" or value != defaults.get(key)}
+    text.pop("architectures")
+    return {key: whole[key] for key in keys} | {
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "model_type": "gemma3",
+        "text_config": text,
+        "vision_config": {key: whole["vision_config"][key] for key in sizes} | {"model_type": "siglip_vision_model"},
+    }
 
 
 def make_weights(name, v, config):
@@ -365,8 +376,7 @@ def make_weights(name, v, config):
 
 
 def save_folder(folder, model, v):
-    kept = {"F16": torch.float16, "BF16": torch.bfloat16}.get(v["stored"], torch.float32)
-    model.to(kept).save_pretrained(folder)
+    model.to(torch_type(v)).save_pretrained(folder)
     os.chmod(os.path.join(folder, "model.safetensors"), 0o644)
     family_tokenizers.write_files(folder, *v["tokenizer"])
 
@@ -382,9 +392,7 @@ def make(name, v):
     model = build(whole, tensors)
     expected = {}
     if name.startswith("gemma"):
-        scale = torch.tensor(config.hidden_size**0.5).to(torch.bfloat16 if v["stored"] == "BF16" else torch.float32)
-        (model.model.language_model if v.get("nested") else model.model).embed_tokens.embed_scale = scale.float()
-        expected["embedding_scale"] = scale.item()
+        expected["embedding_scale"] = round_scale(model, config, v)
     # First, last and repeated rows of the table, behind BOS; more tokens than any window has.
     rows = v["tokenizer"][0]["tokens"]
     count = min(config.vocab_size, len(rows)) if config.model_type == "gemma3_text" else config.vocab_size
@@ -397,7 +405,10 @@ def make(name, v):
     if v.get("published"):
         old = published_config(config, v)
         write_json(os.path.join(folder, "config.old.json"), old, indent=1)
-        again = logits_of(build(transformers.AutoConfig.for_model(**old), tensors), tokens)
+        again = build(transformers.AutoConfig.for_model(**old), tensors)
+        if name.startswith("gemma"):
+            round_scale(again, config, v)
+        again = logits_of(again, tokens)
         difference = np.linalg.norm(again - logits) / np.linalg.norm(logits)
         assert difference < 1e-6, f"the published configuration says something else: {difference}"
     expected |= {"tokens": tokens, "vocabulary": config.vocab_size, "stored": v["stored"]}

@@ -5,9 +5,7 @@
 
 #include "check.h"
 #include "hotlayer/cleanup.h"
-#include "pack/meta.h"
-#include "pack/tokenizer.h"
-#include "pack/writer.h"
+#include "pack/pack.h"
 #include <limits.h>
 
 #define FIXTURES "tests/oracle/fixtures/"
@@ -58,35 +56,10 @@ static inline int scratch_summary(void)
 static inline int pack_model(const char *folder, const char *out, enum hl_quant quant, uint64_t shard_bytes,
                              struct hl_error *err)
 {
-    struct hl_source *source = NULL;
-    struct hl_plan *plan = NULL;
-    struct hl_arch arch;
-    struct hl_bytes tokenizer = {NULL, 0};
-    struct hl_written written;
-    char *meta = NULL;
-    int result = hl_source_open(folder, &source, err);
-    if (result == 0)
-        result = hl_arch_read(source->config, &arch, err);
-    if (result == 0)
-        result = hl_plan_build(source, &arch, quant, &plan, err);
-    if (result == 0)
-        result = hl_meta_build(source, &arch, plan, quant, "test", &meta, err);
-    if (result == 0)
-        result = hl_tokenizer_build(folder, arch.vocabulary, &tokenizer, err);
-    if (result == 0) {
-        struct hl_write write = {.path = out,
-                                 .plan = plan,
-                                 .meta = {(const uint8_t *)meta, strlen(meta)},
-                                 .tokenizer = {tokenizer.data, tokenizer.size},
-                                 .shard_bytes = shard_bytes,
-                                 .threads = 2};
-        result = hl_write_hot(&write, &written, err);
-    }
-    free(meta);
-    free(tokenizer.data);
-    hl_plan_free(plan);
-    hl_source_close(source);
-    return result;
+    const struct hl_pack pack = {
+        .source = folder, .output = out, .name = "test", .quant = quant, .shard_bytes = shard_bytes, .threads = 2};
+    struct hl_packed packed;
+    return hl_pack(&pack, &packed, err);
 }
 
 #endif

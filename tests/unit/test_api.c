@@ -109,20 +109,20 @@ static void test_listening(void)
 
 /* ---- bodies ---- */
 
-static bool read_body(const char *text, struct hl_generate_body *out, struct hl_error *err)
+static bool read_body(const char *text, struct hl_api_body *out, struct hl_error *err)
 {
     /* A copy without the NUL, so that reading on is noticed. */
     size_t n = strlen(text);
     char *copy = malloc(n ? n : 1);
     memcpy(copy, text, n);
-    int result = hl_generate_body_read(copy, n, out, err);
+    int result = hl_api_body_read(copy, n, false, out, err);
     free(copy);
     return result == 0;
 }
 
 static void test_defaults(void)
 {
-    struct hl_generate_body body;
+    struct hl_api_body body;
     struct hl_error err = {.message = ""};
     const struct hl_sampling *s = &body.generate.sampling;
     if (!CHECK(read_body(" {\"model\":\"m\",\"prompt\":\"p\"} \n", &body, &err)))
@@ -132,12 +132,12 @@ static void test_defaults(void)
     CHECK(body.generate.n_predict == UINT32_MAX && body.generate.n_stop == 0);
     CHECK(s->temperature == 0.8f && s->top_k == 40 && s->top_p == 0.9f && s->min_p == 0 && s->repeat_penalty == 1);
     CHECK(s->presence_penalty == 0 && s->frequency_penalty == 0 && s->repeat_last_n == 64);
-    hl_generate_body_release(&body);
+    hl_api_body_release(&body);
 }
 
 static void test_options(void)
 {
-    struct hl_generate_body body;
+    struct hl_api_body body;
     struct hl_error err = {.message = ""};
     const struct hl_sampling *s = &body.generate.sampling;
     if (!CHECK(
@@ -153,18 +153,18 @@ static void test_options(void)
     CHECK(s->frequency_penalty == 2 && s->repeat_last_n == 5 && body.generate.n_stop == 2);
     CHECK(strcmp(body.generate.stop[0], "a") == 0 && strcmp(body.generate.stop[1], "b") == 0);
     CHECK(strcmp(body.ignored, "new, newer") == 0);
-    hl_generate_body_release(&body);
+    hl_api_body_release(&body);
 }
 
 /* One option's text, and what comes of it. */
-static struct hl_generate_body with(const char *option)
+static struct hl_api_body with(const char *option)
 {
     char text[1024];
-    struct hl_generate_body body;
+    struct hl_api_body body;
     struct hl_error err = {.message = ""};
     snprintf(text, sizeof text, "{\"model\":\"m\",\"prompt\":\"p\",\"options\":{%s}}", option);
     if (CHECK_SAY(read_body(text, &body, &err), "%s: %s", option, err.message))
-        hl_generate_body_release(&body);
+        hl_api_body_release(&body);
     return body;
 }
 
@@ -220,9 +220,11 @@ static void test_refusals(void)
         {"{\"model\":\"m\",\"raw\":\"\"}", "\"raw\""},
         {"{\"model\":\"m\",\"images\":[\"\"]}", "\"images\""},
         {"{\"model\":\"m\",\"context\":[1]}", "\"context\""},
-        {"{\"model\":\"m\",\"system\":\"s\"}", "\"system\""},
-        {"{\"model\":\"m\",\"template\":\"s\"}", "\"template\""},
-        {"{\"model\":\"m\",\"suffix\":\"s\"}", "\"suffix\""},
+        {"{\"model\":\"m\",\"system\":[]}", "\"system\""},
+        {"{\"model\":\"m\",\"template\":1}", "\"template\""},
+        {"{\"model\":\"m\",\"suffix\":{}}", "\"suffix\""},
+        {"{\"model\":\"m\",\"prompt\":\"p\",\"raw\":true,\"system\":\"s\"}", "raw mode"},
+        {"{\"model\":\"m\",\"prompt\":\"p\",\"raw\":true,\"template\":\"t\"}", "raw mode"},
         {"{\"model\":\"m\",\"format\":\"json\"}", "\"format\""},
         {"{\"model\":\"m\",\"format\":{}}", "\"format\""},
         {"{\"model\":\"m\",\"think\":true}", "\"think\""},
@@ -238,20 +240,65 @@ static void test_refusals(void)
         {"{\"model\":\"m\",\"options\":{\"seed\":1e999}}", "seed"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct hl_generate_body body;
+        struct hl_api_body body;
         struct hl_error err = {.message = ""};
         bool taken = read_body(cases[i][0], &body, &err);
         CHECK_SAY(!taken && err.kind == HL_ERROR_REQUEST && strstr(err.message, cases[i][1]), "%s: %s", cases[i][0],
                   taken ? "taken" : err.message);
         if (taken)
-            hl_generate_body_release(&body);
+            hl_api_body_release(&body);
     }
-    struct hl_generate_body body;
+    struct hl_api_body body;
     struct hl_error err;
     /* These look like a NUL and are none. */
     CHECK(read_body("{\"model\":\"m\\\\u0000\",\"prompt\":\"\\u00001\"}", &body, &err) == false);
     if (CHECK(read_body("{\"model\":\"m\\\\u0000\",\"prompt\":\"u0000\"}", &body, &err)))
-        hl_generate_body_release(&body);
+        hl_api_body_release(&body);
+}
+
+static bool read_chat(const char *messages, const char *more, struct hl_api_body *out, struct hl_error *err)
+{
+    char text[1024];
+    int n = snprintf(text, sizeof text, "{\"model\":\"m\",\"messages\":%s%s}", messages, more);
+    return hl_api_body_read(text, (size_t)n, true, out, err) == 0;
+}
+
+static void test_conversations(void)
+{
+    static const char *const bad[][3] = {
+        {"{}", "", "\"messages\""},
+        {"[1]", "", "\"messages\""},
+        {"[{}]", "", "\"role\""},
+        {"[{\"role\":1}]", "", "\"role\""},
+        {"[{\"role\":\"user\",\"content\":7}]", "", "\"content\""},
+        {"[{\"role\":\"user\",\"images\":[\"aGk=\"]}]", "", "\"images\""},
+        {"[]", ",\"tools\":1", "\"tools\""},
+        {"[]", ",\"tools\":[{}]", "\"tools\""},
+    };
+    struct hl_api_body body;
+    struct hl_error err = {.message = ""};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        bool taken = read_chat(bad[i][0], bad[i][1], &body, &err);
+        CHECK_SAY(!taken && err.kind == HL_ERROR_REQUEST && strstr(err.message, bad[i][2]), "%s%s: %s", bad[i][0],
+                  bad[i][1], taken ? "taken" : err.message);
+        if (taken)
+            hl_api_body_release(&body);
+    }
+    if (CHECK(read_chat("[]", "", &body, &err))) {
+        CHECK(body.load && body.chat);
+        hl_api_body_release(&body);
+    }
+    if (CHECK(read_chat("[{\"role\":\"TOOL\",\"content\":null,\"tool_name\":\"f\",\"x\":1.0}]",
+                        ",\"tools\":[{\"type\":\"function\"}],\"_debug_render_only\":true", &body, &err))) {
+        const struct hl_dict *message = body.conversation.messages.list->items[0].dict;
+        CHECK(!body.load && body.render_only);
+        CHECK(hl_is_text(*hl_dict_get(message, "role", 4), "tool") &&
+              hl_is_text(*hl_dict_get(message, "name", 4), "f"));
+        CHECK(hl_dict_get(message, "content", 7)->kind == HL_VALUE_NONE);
+        CHECK(hl_dict_get(message, "x", 1)->kind == HL_VALUE_FLOAT);
+        CHECK(body.conversation.tools.kind == HL_VALUE_LIST && body.conversation.tools.list->n == 1);
+        hl_api_body_release(&body);
+    }
 }
 
 static void test_names(void)
@@ -303,6 +350,7 @@ int main(void)
     test_options();
     test_edges();
     test_refusals();
+    test_conversations();
     test_names();
     test_time();
     test_json_strings();

@@ -1,0 +1,23 @@
+/* The chat template that a model brings: found, compiled, and tried out once. */
+#ifndef HL_PACK_CHAT_H
+#define HL_PACK_CHAT_H
+
+#include "hotlayer/template.h"
+#include "pack/source.h"
+#include <stdbool.h>
+
+struct hl_chat {
+    struct hl_bytes source;  /* the template as it came; data NULL: the model has none */
+    struct hl_bytes section; /* hotlayer/template.h */
+    enum hl_template_language language;
+    bool tools_apart; /* the model has another template for tools, which is not kept */
+    uint32_t end;     /* the token that ends the assistant's turn, or HL_NONE */
+};
+
+/* `path`, when it is not NULL, names a file to take instead: Go's if its name ends in .gotmpl, else Jinja. `tokenizer`
+ * is the section. The caller releases *out after success. */
+int hl_chat_read(const struct hl_source *source, const char *path, struct hl_view tokenizer, struct hl_chat *out,
+                 struct hl_error *err);
+void hl_chat_release(struct hl_chat *chat);
+
+#endif

@@ -1,0 +1,88 @@
+/* source -> arch -> plan -> tokenizer, template, meta -> writer. Everything that can be wrong with a model is found
+ * before the first weight is converted. */
+#include "pack/pack.h"
+#include "hotlayer/cleanup.h"
+#include "pack/chat.h"
+#include "pack/meta.h"
+#include "pack/tokenizer.h"
+#include "runtime/tokenizer.h"
+
+/* What a model becomes, in the order in which it does. */
+struct work {
+    struct hl_source *source;
+    struct hl_arch arch;
+    struct hl_plan *plan;
+    struct hl_bytes tokenizer; /* section */
+    struct hl_chat chat;
+    char *name, *meta;
+};
+
+static void release(struct work *w)
+{
+    free(w->meta);
+    free(w->name);
+    hl_chat_release(&w->chat);
+    free(w->tokenizer.data);
+    hl_plan_free(w->plan);
+    hl_source_close(w->source);
+}
+
+static int read_tokenizer(struct work *w, struct hl_error *err)
+{
+    return w->source->gguf ? hl_tokenizer_build_gguf(w->source->gguf, w->arch.vocabulary, &w->tokenizer, err)
+                           : hl_tokenizer_build(w->source->folder, w->arch.vocabulary, &w->tokenizer, err);
+}
+
+static int build_meta(struct work *w, enum hl_quant quant, struct hl_error *err)
+{
+    struct hl_tokenizer *tokenizer;
+    if (hl_tokenizer_open(w->tokenizer.data, w->tokenizer.size, &tokenizer, err) < 0)
+        return -1;
+    const struct hl_meta meta = {.source = w->source,
+                                 .arch = &w->arch,
+                                 .plan = w->plan,
+                                 .chat = &w->chat,
+                                 .name = w->name,
+                                 .quant = quant,
+                                 .eos = hl_tokenizer_eos(tokenizer)};
+    hl_tokenizer_close(tokenizer);
+    return hl_meta_build(&meta, &w->meta, err);
+}
+
+static int read_model(const struct hl_pack *pack, struct work *w, struct hl_error *err)
+{
+    if (hl_source_open(pack->source, &w->source, err) < 0)
+        return -1;
+    if (!pack->name && hl_name_from_path(pack->source, &w->name, err) < 0)
+        return -1;
+    if (pack->name && !(w->name = strdup(pack->name)))
+        return hl_fail(err, "out of memory");
+    if (hl_arch_read(w->source->config, &w->arch, err) < 0)
+        return w->source->gguf ? hl_error_prefix(err, "%s: metadata as", pack->source) : -1;
+    if (hl_plan_build(w->source, &w->arch, pack->quant, &w->plan, err) < 0 || read_tokenizer(w, err) < 0)
+        return -1;
+    const struct hl_view tokenizer = {w->tokenizer.data, w->tokenizer.size};
+    if (hl_chat_read(w->source, pack->template, tokenizer, &w->chat, err) < 0)
+        return -1;
+    return build_meta(w, pack->quant, err);
+}
+
+int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *err)
+{
+    __attribute__((cleanup(release))) struct work w = {.chat = {.end = HL_NONE}};
+    if (read_model(pack, &w, err) < 0)
+        return -1;
+    const struct hl_write write = {
+        .path = pack->output,
+        .plan = w.plan,
+        .meta = {(const uint8_t *)w.meta, strlen(w.meta)},
+        .tokenizer = {w.tokenizer.data, w.tokenizer.size},
+        .template = {w.chat.section.data, w.chat.section.size},
+        .shard_bytes = pack->shard_bytes,
+        .threads = pack->threads,
+        .progress = pack->progress,
+    };
+    snprintf(out->name, sizeof out->name, "%s", w.name);
+    out->textless = hl_tokenizer_is_empty(&w.tokenizer);
+    return hl_write_hot(&write, &out->written, err);
+}

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Chat templates as clients meet them: /api/generate, /api/chat and /api/show of a model that has one.
+
+    python3 tests/chat.py HOTLAYERD MODEL_FOLDER
+
+MODEL_FOLDER is packed with templates of this file, one in Jinja and one in Go. What the model saw is read from the
+"context" of an answer and from "_debug_render_only". Prints a line per check and ends with "N passed, N failed".
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+from serving import HOTLAYERD, MODEL as FOLDER, Server, ask, check, tally
+
+JINJA = """{{ bos_token }}{% for m in messages -%}
+{%- if m.role == 'system' and m.content == 'forbidden' %}{{ raise_exception('No "system" here: ' ~ m.content) }}{% endif -%}
+[{{ m.role }}] {{ m.content }}{{ eos_token }}
+{% endfor %}{% for t in tools or [] %}<{{ t | tojson }}>{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"""
+GO = """{{ if .System }}S:{{ .System }} {{ end }}U:{{ .Prompt }} A:{{ .Response }}"""
+
+
+def pack(name, folder, template=None, suffix=".jinja", more=()):
+    out = os.path.join(folder, name + ".hot")
+    command = [os.path.join(os.path.dirname(HOTLAYERD), "hotlayer"), "pack", FOLDER, "-o", out, "--name", name, *more]
+    if template is not None:
+        path = os.path.join(folder, name + suffix)
+        with open(path, "w") as f:
+            f.write(template)
+        command += ["--template", path]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit("%s: %s" % (" ".join(command), done.stderr))
+    return out
+
+
+def post(server, path, body):
+    status, headers, data = ask(server, "POST", path, json.dumps(body))
+    return status, headers, [json.loads(line) for line in data.splitlines()]
+
+
+def tokens(model, text):
+    """Ids of a text whose special tokens are special, without the one that a text begins with."""
+    command = [HOTLAYERD, "tokenize", "--model", model, "--special", text]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)[1:]
+
+
+def rendered(server, path, body):
+    status, _, lines = post(server, path, {**body, "_debug_render_only": True})
+    return lines[0].get("_debug_info", {}).get("rendered_template") if status == 200 else (status, lines)
+
+
+def same(what, got, want):
+    check(what, got == want, (got, want))
+
+
+def test_jinja(server, model):
+    bos, eos = "<|begin_of_text|>", "<|end_of_text|>"
+    user = bos + "[user] Hi!" + eos + "\n[assistant] "
+    ask_hi = {"model": "jinja", "prompt": "Hi!", "options": {"temperature": 0, "num_predict": 4}}
+    same("generate renders one message", rendered(server, "/api/generate", ask_hi), user)
+    same("and the system's text", rendered(server, "/api/generate", {**ask_hi, "system": "Be ü."}),
+         bos + "[system] Be ü." + eos + "\n[user] Hi!" + eos + "\n[assistant] ")
+    same("raw renders nothing", rendered(server, "/api/generate", {**ask_hi, "raw": True}), "Hi!")
+    status, _, lines = post(server, "/api/generate", {**ask_hi, "stream": False})
+    answer = lines[0]
+    want = tokens(model, user)
+    same("the model sees these tokens", (status, answer["context"][: len(want)], answer["prompt_eval_count"]),
+         (200, want, len(want)))
+    check("the text begins once", want[0] == 998 and want[1] != 998, want)
+    _, _, plain = post(server, "/api/generate", {**ask_hi, "raw": True, "prompt": user.replace(bos, ""), "stream": False})
+    same("raw with the same text gives the same answer", plain[0]["response"], answer["response"])
+    status, _, lines = post(server, "/api/generate", {**ask_hi, "system": "forbidden"})
+    check("what a template raises is a 400", status == 400 and 'No "system" here: forbidden' in lines[0]["error"],
+          (status, lines))
+    status, _, lines = post(server, "/api/generate", {**ask_hi, "suffix": "end"})
+    check("no place for a suffix", status == 400 and "suffix" in lines[0]["error"], (status, lines))
+
+    chat = {"model": "jinja", "options": ask_hi["options"], "messages": [
+        {"role": "System", "content": "s"}, {"role": "user", "content": "Hi!"}, {"role": "assistant", "content": ""},
+        {"role": "user", "content": "Wie geht's? \U0001f600"}]}
+    same("chat renders all messages", rendered(server, "/api/chat", chat),
+         bos + "[system] s" + eos + "\n[user] Hi!" + eos + "\n[assistant] " + eos + "\n[user] Wie geht's? \U0001f600" + eos
+         + "\n[assistant] ")
+    status, headers, lines = post(server, "/api/chat", {**chat, "messages": [{"role": "user", "content": "Hi!"}]})
+    text = "".join(line["message"]["content"] for line in lines)
+    check("chat streams messages", status == 200 and headers["Content-Type"] == "application/x-ndjson" and lines[-1]["done"]
+          and all(line["message"]["role"] == "assistant" for line in lines) and "context" not in lines[-1], lines)
+    same("with generate's answer", text, answer["response"])
+    status, _, lines = post(server, "/api/chat", {**chat, "stream": False})
+    check("chat in one piece", status == 200 and len(lines) == 1 and lines[0]["message"]["content"] and lines[0]["done"]
+          and "response" not in lines[0], lines)
+    status, _, lines = post(server, "/api/chat", {"model": "jinja", "messages": []})
+    check("no messages load", status == 200 and lines[-1]["done_reason"] == "load", lines)
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"x": 1.0, "y": [1, 2.5e3, True, None, "é"]}}}]
+    status, _, lines = post(server, "/api/chat", {**chat, "tools": tools})
+    check("tools are refused, not forgotten", status == 400 and "tools" in lines[0]["error"], lines)
+    same("tools are rendered with their order and numbers",
+         rendered(server, "/api/chat", {**chat, "messages": [{"role": "user", "content": "x"}], "tools": tools}),
+         bos + "[user] x" + eos + '\n<{"type": "function", "function": {"name": "f", "parameters": {"x": 1.0, "y": [1, 2500.0, '
+         'true, null, "é"]}}}>[assistant] ')
+
+    same("a template of the request", rendered(server, "/api/generate", {**ask_hi, "template": GO, "system": "s"}),
+         "S:s U:Hi! A:")
+    status, _, lines = post(server, "/api/generate", {**ask_hi, "template": "{{ if }"})
+    check("a broken one is a 400", status == 400 and "template" in lines[0]["error"], lines)
+    status, _, lines = post(server, "/api/generate", {**ask_hi, "template": "{{ if .System }}"})
+    check("one without end too", status == 400 and "template" in lines[0]["error"], lines)
+
+    status, _, (show,) = post(server, "/api/show", {"model": "jinja:latest"})
+    check("show", status == 200 and show["template"] == JINJA and eos in show["parameters"]
+          and show["details"]["family"] == "llama" and show["model_info"]["llama.context_length"] == 512
+          and show["capabilities"] == ["completion"] and show["modified_at"].endswith("Z"), show)
+    for body, code in (({"model": "nobody"}, 404), ({}, 400), ([], 400), ({"name": "jinja"}, 200)):
+        same("show %s" % json.dumps(body), post(server, "/api/show", body)[0], code)
+
+
+def test_go(server, model):
+    ask_hi = {"model": "go", "prompt": "Hi!", "options": {"temperature": 0, "num_predict": 4}}
+    same("Go: generate", rendered(server, "/api/generate", ask_hi), "U:Hi! A:")
+    same("Go: with a system's text", rendered(server, "/api/generate", {**ask_hi, "system": "s"}), "S:s U:Hi! A:")
+    chat = {"model": "go", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+                                        {"role": "user", "content": "c"}]}
+    same("Go: turn by turn", rendered(server, "/api/chat", chat), "U:a A:bU:c A:")
+    _, _, (answer,) = post(server, "/api/generate", {**ask_hi, "stream": False})
+    got = answer["context"]
+    check("Go: the text's beginning is added", got[0] == 998 and got[1] != 998 and answer["prompt_eval_count"] > 2, got)
+    status, _, (show,) = post(server, "/api/show", {"model": "go"})
+    check("Go: show gives the template as it is", status == 200 and show["template"] == GO, show)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        model = pack("jinja", folder, JINJA)
+        with Server(model=model) as server:
+            test_jinja(server, model)
+        model = pack("go", folder, GO, ".gotmpl")
+        with Server(model=model) as server:
+            test_go(server, model)
+    print("%(passed)d passed, %(failed)d failed" % tally)
+    sys.exit(0 if tally["failed"] == 0 else 1)
+
+
+if __name__ == "__main__":
+    main()
