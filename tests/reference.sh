@@ -1,6 +1,6 @@
 #!/bin/sh
 # Holds our tokenizers, fixtures and .gguf files against the reference packages of the Python Package Index: numpy,
-# sentencepiece, tokenizers, gguf.
+# sentencepiece, protobuf, tokenizers, gguf.
 #
 #   sh tests/reference.sh BUILD
 #
@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 # compare NAME COMMAND...: a check whose last line tells how much was compared.
 compare() {
     check "$@"
-    tail -n "${lines:-1}" "$work/output" | sed 's/^/     /'
+    tail -n "${lines:-1}" "$work/output" | grep -v 'bytes; build' | sed 's/^/     /'
 }
 
 tokens() { # FOLDER ROWS TEXTS
@@ -27,7 +27,7 @@ tokens() { # FOLDER ROWS TEXTS
 sh tests/packages.sh reference || exit 1
 make "$build/tests/tokenizer/encode_lines" BUILD="$build" >"$work/make" || { cat "$work/make"; exit 1; }
 [ -x "$python" ] || python3 -m venv "$build/venv" || exit 1
-"$python" -m pip install -q --disable-pip-version-check numpy sentencepiece tokenizers gguf || exit 1
+"$python" -m pip install -q --disable-pip-version-check numpy sentencepiece protobuf tokenizers gguf || exit 1
 
 compare "logits in tests/oracle" "$python" tests/oracle/recompute.py tests/oracle/fixtures/*/
 if [ -x "$build/hotlayer" ]; then
