@@ -161,6 +161,19 @@ exits "generate with --raw" 0 "$hotlayerd" generate --model "$work/chat.hot" -p 
 exits "generate --kernels nonsense" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --kernels neon
 exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --device cuda
 
+cp -r "$model" "$work/mute"
+rm "$work/mute"/tokenizer*
+exits "pack a model without a tokenizer" 0 "$hotlayer" pack "$work/mute" -o "$work/mute.hot"
+says "pack warns that there is none" err "no tokenizer found: mute computes logits from token numbers, but reads and writes no text"
+exits "logits without a tokenizer" 0 "$hotlayerd" logits --model "$work/mute.hot" --tokens 1,2,3
+says "logits without a tokenizer" out '{"logits":\['
+exits "no text without a tokenizer" 1 "$hotlayerd" tokenize --model "$work/mute.hot" abc
+says "no text without a tokenizer" err 'packed without a tokenizer'
+exits "nor a prompt" 1 "$hotlayerd" generate --model "$work/mute.hot" -p abc -n 1
+touch "$work/mute/vocab.json"
+exits "an unknown kind of tokenizer is not none" 1 "$hotlayer" pack "$work/mute" -o "$work/mute2.hot"
+says "an unknown kind of tokenizer is not none" err 'vocab.json without a tokenizer.json is not supported'
+
 exits "tokenize" 0 "$hotlayerd" tokenize --model "$work/m.hot" abc
 says "tokenize" out '^\[[0-9,]*\]$'
 exits "tokenize nothing" 0 "$hotlayerd" tokenize --model "$work/m.hot" ''

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Holds our tokenizers, templates, fixtures and .gguf files against the reference packages of the Python Package Index:
-# gguf, jinja2, numpy, sentencepiece, tokenizers.
+# gguf, jinja2, numpy, protobuf, sentencepiece, tokenizers.
 #
 #   sh tests/reference.sh BUILD
 #
@@ -17,17 +17,17 @@ trap 'rm -rf "$work"' EXIT
 # compare NAME COMMAND...: a check whose last line tells how much was compared.
 compare() {
     check "$@"
-    tail -n 1 "$work/output" | sed 's/^/     /'
+    tail -n "${lines:-1}" "$work/output" | grep -v 'bytes; build' | sed 's/^/     /'
 }
 
-tokens() { # FOLDER ROWS
-    PYTHONDONTWRITEBYTECODE=1 "$python" tests/tokenizer/compare.py "$build/tests/tokenizer/encode_lines" "$1" "$2" 3000
+tokens() { # FOLDER ROWS TEXTS
+    PYTHONDONTWRITEBYTECODE=1 "$python" tests/tokenizer/compare.py "$build/tests/tokenizer/encode_lines" "$1" "$2" "$3"
 }
 
 sh tests/packages.sh reference || exit 1
 make "$build/tests/tokenizer/encode_lines" "$build/tests/template/render" BUILD="$build" >"$work/make" || { cat "$work/make"; exit 1; }
 [ -x "$python" ] || python3 -m venv "$build/venv" || exit 1
-"$python" -m pip install -q --disable-pip-version-check gguf jinja2 numpy sentencepiece tokenizers || exit 1
+"$python" -m pip install -q --disable-pip-version-check gguf jinja2 numpy protobuf sentencepiece tokenizers || exit 1
 
 templates() {
     PYTHONDONTWRITEBYTECODE=1 "$python" tests/template/compare.py "$build/tests/template/render" "$@"
@@ -48,12 +48,13 @@ if [ -x "$build/hotlayer" ]; then
 else
     skip "files in tests/gguf: needs $build/hotlayer"
 fi
-for folder in tests/tokenizer/spm tests/tokenizer/bytes tests/tokenizer/fallback examples/demo/model; do
-    compare "tokens: $folder" tokens "$folder" 300000
+lines=20
+for folder in tests/tokenizer/spm tests/tokenizer/bytes tests/tokenizer/fallback tests/tokenizer/metaspace examples/demo/model; do
+    compare "tokens: $folder" tokens "$folder" 300000 2000
 done
 for folder in ../shared/models/stories260k ../shared/tokenizers/*; do
     if [ -d "$folder" ]; then
-        compare "tokens: $folder" tokens "$folder" 300000
+        compare "tokens: $folder" tokens "$folder" 300000 20000
     else
         skip "tokens: needs $folder"
     fi

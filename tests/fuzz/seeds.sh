@@ -75,6 +75,20 @@ config) copies config.json ;;
 gguf) PYTHONDONTWRITEBYTECODE=1 python3 "$tests/gguf/make_tiny.py" "$dir" ;;
 spm) copies tokenizer.model ;;
 tokenizer_json) copies tokenizer.json ;;
+tokenizer_gguf) copies tokenizer.gguf ;;
+encode) # the first byte: which tokenizer, which flags
+    python3 - "$tests/tokenizer" "$dir" <<'END'
+import sys
+
+for name in ("bytes", "metaspace"):
+    with open(f"{sys.argv[1]}/{name}/cases.tsv") as cases:
+        for number, line in enumerate(cases):
+            text = line.split("\t")[1]
+            if number % 12 == 0 and text != "-":
+                with open(f"{sys.argv[2]}/{name}-{number}", "wb") as out:
+                    out.write(bytes([number // 12 % 16]) + bytes.fromhex(text)[:200])
+END
+    ;;
 hot) heads head_file ;;
 program) heads program ;;
 tokenizer_section) heads tokenizer_section ;;
