@@ -102,7 +102,7 @@ static int emit(struct jinja *j, const struct jinja_node *node, uint32_t *out);
 
 static int emit_items(struct jinja *j, const struct jinja_list *items, struct row *out)
 {
-    uint32_t node;
+    uint32_t node = 0;
     for (const struct jinja_node *item = items->first; item; item = item->next)
         if (emit(j, item, &node) || add(j, out, node))
             return -1;
@@ -252,7 +252,7 @@ static int emit_plain(struct jinja *j, const struct jinja_node *node, uint32_t *
 
 static int emit_here(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t a, b;
+    uint32_t a = 0, b = 0;
     switch (node->kind) {
     case JINJA_CONST:
         *out = put(j, HL_NODE_CONSTANT, node->line, constant(j, node->value), 0, 0);
@@ -407,7 +407,7 @@ static int emit_recursive(struct jinja *j, const struct jinja_node *node, uint32
     static const char name[] = " items"; /* no name that a template could have */
     struct hl_value items = hl_string(name, sizeof name - 1);
     struct pending p;
-    uint32_t iterable, body, function;
+    uint32_t iterable = 0, body = 0, function = 0;
     if (emit(j, node->b, &iterable) || begin_function(j, &p, hl_string("", 0)) || jinja_scope_parameter(j, items) ||
         jinja_scope_slots(j) || emit_loop(j, node, emit_name(j, j->scope, items, node->line), &body) ||
         add(j, &p.parameters, put(j, HL_NODE_PARAMETER, node->line, text(j, items), HL_NONE, 0)))
@@ -421,7 +421,7 @@ static int emit_recursive(struct jinja *j, const struct jinja_node *node, uint32
 
 static int emit_for(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t iterable;
+    uint32_t iterable = 0;
     if (node->op)
         return emit_recursive(j, node, out);
     return emit(j, node->b, &iterable) || emit_loop(j, node, iterable, out) ? -1 : 0;
@@ -455,7 +455,7 @@ static int declare_specials(struct jinja *j, const struct jinja_node *node, stru
 static int emit_function(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
     struct pending p;
-    uint32_t value, body;
+    uint32_t value, body = 0;
     if (begin_function(j, &p, node->name))
         return -1;
     for (const struct jinja_node *parameter = node->others.first; parameter; parameter = parameter->next)
@@ -483,7 +483,7 @@ static int emit_function(struct jinja *j, const struct jinja_node *node, uint32_
 static int emit_call_block(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
     struct row row = {0};
-    uint32_t caller, callee, call;
+    uint32_t caller = 0, callee = 0, call;
     if (emit_function(j, node, &caller))
         return -1;
     if (!node->a) { /* generation: the block's own output */
@@ -502,7 +502,7 @@ static int emit_call_block(struct jinja *j, const struct jinja_node *node, uint3
 /* Filters of what a block prints; their arguments belong to the block's scope. */
 static int emit_filter_block(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t body, value;
+    uint32_t body = 0, value = 0;
     if (!jinja_scope_open(j, NULL) || jinja_scope_body(j, &node->items) || jinja_scope_expression(j, node->a) ||
         emit_scope(j, &node->items, node->line, &body) ||
         emit_filters(j, node->a, emit_capture(j, body, node->line), &value))
@@ -514,7 +514,7 @@ static int emit_filter_block(struct jinja *j, const struct jinja_node *node, uin
 
 static int emit_set_block(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t body, value, target;
+    uint32_t body = 0, value = 0, target = 0;
     if (!jinja_scope_open(j, NULL) || jinja_scope_body(j, &node->items) || jinja_scope_expression(j, node->b) ||
         emit_scope(j, &node->items, node->line, &body) ||
         emit_filters(j, node->b, emit_capture(j, body, node->line), &value))
@@ -531,7 +531,7 @@ static int emit_with(struct jinja *j, const struct jinja_node *node, uint32_t *o
 {
     struct jinja_scope *outer = j->scope, *inner = jinja_scope_open(j, NULL);
     struct row row = {0};
-    uint32_t target, value;
+    uint32_t target = 0, value = 0;
     if (!inner)
         return -1;
     for (const struct jinja_node *set = node->others.first; set; set = set->next)
@@ -557,7 +557,7 @@ static int emit_with(struct jinja *j, const struct jinja_node *node, uint32_t *o
 static int emit_if(struct jinja *j, const struct jinja_node *node, const struct jinja_node *elif,
                    const struct jinja_list *otherwise, uint32_t *out)
 {
-    uint32_t test, body, other = HL_NONE;
+    uint32_t test = 0, body = 0, other = HL_NONE;
     if (j->depth >= JINJA_MAX_LEVELS)
         return jinja_fail(j, node->line, "more than %u branches of an if", JINJA_MAX_LEVELS);
     if (emit(j, node->a, &test) || emit_block(j, &node->items, node->line, &body))
@@ -573,7 +573,7 @@ static int emit_if(struct jinja *j, const struct jinja_node *node, const struct 
 
 static int emit_statement(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t a, b;
+    uint32_t a = 0, b = 0;
     switch (node->kind) {
     case JINJA_TEXT:
         *out = put(j, HL_NODE_TEXT, node->line, text(j, node->value), 0, 0);
@@ -613,7 +613,7 @@ static int emit_statement(struct jinja *j, const struct jinja_node *node, uint32
 
 static int emit_statements(struct jinja *j, const struct jinja_list *body, struct row *out)
 {
-    uint32_t node;
+    uint32_t node = 0;
     for (const struct jinja_node *statement = body->first; statement; statement = statement->next)
         if (emit_statement(j, statement, &node) || add(j, out, node))
             return -1;
@@ -623,7 +623,7 @@ static int emit_statements(struct jinja *j, const struct jinja_list *body, struc
 int jinja_emit(struct jinja *j, const struct jinja_list *body)
 {
     struct jinja_function function = {0};
-    uint32_t node;
+    uint32_t node = 0;
     if (!jinja_scope_open(j, &function) || jinja_scope_body(j, body) || emit_scope(j, body, 1, &node))
         return -1;
     struct hl_template_function code = {.name = HL_NONE, .body = node};

@@ -330,7 +330,7 @@ int hl_loop_next(struct hl_run *run, struct hl_loop *loop, struct hl_value *out)
 /* Items that have no number of their own are all fetched to count them. */
 static int count_items(struct hl_run *run, struct hl_loop *loop)
 {
-    struct hl_value rest, item;
+    struct hl_value rest = {0}, item = {0};
     int got;
     if (loop->length >= 0)
         return 0;

@@ -55,7 +55,7 @@ static void shortest(double real, char text[HL_FLOAT_TEXT])
 
 size_t hl_float_repr(double real, char text[HL_FLOAT_TEXT])
 {
-    char scratch[HL_FLOAT_TEXT], digits[HL_FLOAT_TEXT];
+    char scratch[HL_FLOAT_TEXT], digits[HL_FLOAT_TEXT] = "";
     if (!isfinite(real))
         return (size_t)snprintf(text, HL_FLOAT_TEXT, "%s", isnan(real) ? "nan" : real > 0 ? "inf" : "-inf");
     shortest(real, scratch);
