@@ -290,7 +290,7 @@ static int emit_here(struct jinja *j, const struct jinja_node *node, uint32_t *o
 
 static int emit(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    if (j->depth >= 4 * JINJA_MAX_DEPTH)
+    if (j->depth >= 2 * JINJA_MAX_LEVELS)
         return jinja_fail(j, node->line, "this is nested too deeply");
     j->depth++;
     int failed = emit_here(j, node, out);
@@ -345,16 +345,6 @@ static int emit_condition(struct jinja *j, const struct jinja_node *node, struct
     return 0;
 }
 
-static int check_loop_name(struct jinja *j, const struct jinja_node *target)
-{
-    if (target->kind == JINJA_LOAD && hl_is_text(target->name, "loop"))
-        return jinja_fail(j, target->line, "'loop' cannot be assigned to within a loop");
-    for (const struct jinja_node *item = target->items.first; item; item = item->next)
-        if (check_loop_name(j, item))
-            return -1;
-    return 0;
-}
-
 /* The loop, in the present scope; `iterable` is already emitted. */
 static int emit_loop(struct jinja *j, const struct jinja_node *node, uint32_t iterable, uint32_t *out)
 {
@@ -362,7 +352,7 @@ static int emit_loop(struct jinja *j, const struct jinja_node *node, uint32_t it
     struct hl_template_loop loop = {.iterable = iterable, .otherwise = HL_NONE, .slot = HL_NONE};
     const struct jinja_scope *where;
     bool extended = node->op || jinja_scope_uses(&node->items, name);
-    if (check_loop_name(j, node->a) || emit_condition(j, node, &loop))
+    if (emit_condition(j, node, &loop))
         return -1;
     if (!jinja_scope_open(j, NULL) || (extended && jinja_scope_parameter(j, hl_string(name, 4))) ||
         jinja_scope_parameters(j, node->a) || jinja_scope_body(j, &node->items) || jinja_scope_slots(j) ||
@@ -568,8 +558,8 @@ static int emit_if(struct jinja *j, const struct jinja_node *node, const struct 
                    const struct jinja_list *otherwise, uint32_t *out)
 {
     uint32_t test, body, other = HL_NONE;
-    if (j->depth >= 4 * JINJA_MAX_DEPTH)
-        return jinja_fail(j, node->line, "more than %u branches of an if", 4 * JINJA_MAX_DEPTH);
+    if (j->depth >= JINJA_MAX_LEVELS)
+        return jinja_fail(j, node->line, "more than %u branches of an if", JINJA_MAX_LEVELS);
     if (emit(j, node->a, &test) || emit_block(j, &node->items, node->line, &body))
         return -1;
     j->depth++;
@@ -667,7 +657,17 @@ int hl_jinja_compile(const char *source, size_t n, const struct hl_jinja_global 
     if (n > HL_JINJA_MAX_BYTES)
         return hl_fail(err, "chat template: %zu bytes, more than %zu", n, HL_JINJA_MAX_BYTES);
     hl_arena_init(&j.arena, MEMORY, WORK);
-    int failed = compile(&j, source, n, globals, n_globals) || hl_build_finish(build, &out->data, &out->size, err);
+    struct hl_bytes section = {0};
+    struct hl_template *opened = NULL;
+    int failed = compile(&j, source, n, globals, n_globals) ||
+                 hl_build_finish(build, &section.data, &section.size, err) ||
+                 hl_template_open(section.data, section.size, &opened, err);
     hl_arena_release(&j.arena);
-    return failed ? -1 : 0;
+    hl_template_close(opened);
+    if (failed) {
+        free(section.data);
+        return -1;
+    }
+    *out = section;
+    return 0;
 }

@@ -7,7 +7,8 @@ const struct hl_builtin *hl_find_builtin(const struct hl_dialect *dialect, const
 {
     for (const struct hl_builtin *const *table = dialect->builtins; *table; table++)
         for (const struct hl_builtin *b = *table; b->kind; b++)
-            if (n && b->name[0] == name[0] && !strncmp(b->name, name, n) && !b->name[n] && !strcmp(b->kind, kind))
+            if (n && b->name[0] == name[0] && strlen(b->name) == n && !memcmp(b->name, name, n) &&
+                !strcmp(b->kind, kind))
                 return b;
     return NULL;
 }

@@ -113,6 +113,9 @@ int hl_object_repr(struct hl_text *out, const struct hl_object *object, struct h
     } else if (object->kind == HL_OBJECT_FUNCTION && object->function.name.kind == HL_VALUE_STRING) {
         n = snprintf(text, sizeof text, "<Macro '%.*s'>", (int)(object->function.name.n & 63),
                      object->function.name.text);
+    } else if (object->kind == HL_OBJECT_LOOP && object->loop.length >= 0) {
+        n = snprintf(text, sizeof text, "<LoopContext %" PRId64 "/%" PRId64 ">", object->loop.index + 1,
+                     object->loop.length);
     } else {
         n = snprintf(text, sizeof text, "<%s>", hl_object_type(object));
     }

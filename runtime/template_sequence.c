@@ -332,11 +332,18 @@ static int filter_list(struct hl_run *run, const struct hl_args *args, struct hl
     return hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, out);
 }
 
+static int next_failure(struct hl_run *run, void *state, struct hl_value *out)
+{
+    (void)state;
+    (void)out;
+    return hl_run_fail(run, "items wants a dict");
+}
+
 static int filter_items(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value v = args->values[VALUE];
     if (v.kind != HL_VALUE_DICT && v.kind != HL_VALUE_UNDEFINED)
-        return hl_run_fail(run, "Can only get item pairs from a mapping.");
+        return hl_iterator_new(run, next_failure, NULL, out);
     if (once(run, v, false, "generator", out))
         return -1;
     out->object->iterator.items.view = HL_VIEW_ITEMS;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Holds our tokenizers, fixtures and .gguf files against the reference packages of the Python Package Index: numpy,
-# sentencepiece, protobuf, tokenizers, gguf.
+# Holds our tokenizers, templates, fixtures and .gguf files against the reference packages of the Python Package Index:
+# gguf, jinja2, numpy, protobuf, sentencepiece, tokenizers.
 #
 #   sh tests/reference.sh BUILD
 #
@@ -25,9 +25,21 @@ tokens() { # FOLDER ROWS TEXTS
 }
 
 sh tests/packages.sh reference || exit 1
-make "$build/tests/tokenizer/encode_lines" BUILD="$build" >"$work/make" || { cat "$work/make"; exit 1; }
+make "$build/tests/tokenizer/encode_lines" "$build/tests/template/render" BUILD="$build" >"$work/make" || { cat "$work/make"; exit 1; }
 [ -x "$python" ] || python3 -m venv "$build/venv" || exit 1
-"$python" -m pip install -q --disable-pip-version-check numpy sentencepiece protobuf tokenizers gguf || exit 1
+"$python" -m pip install -q --disable-pip-version-check gguf jinja2 numpy protobuf sentencepiece tokenizers || exit 1
+
+templates() {
+    PYTHONDONTWRITEBYTECODE=1 "$python" tests/template/compare.py "$build/tests/template/render" "$@"
+}
+compare "templates: constructs, families, random ones" templates --random 1500
+for folder in ../shared/tokenizers/*; do
+    if [ -f "$folder/tokenizer_config.json" ]; then
+        compare "templates: $folder" templates "$folder"
+    else
+        skip "templates: needs $folder/tokenizer_config.json"
+    fi
+done
 
 compare "logits in tests/oracle" "$python" tests/oracle/recompute.py tests/oracle/fixtures/*/
 if [ -x "$build/hotlayer" ]; then

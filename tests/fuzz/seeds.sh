@@ -50,7 +50,26 @@ program() {
     done
 }
 
+# Chat templates: those of the families, and those of cases.json, one or eight in a file.
+templates() {
+    cp "$tests"/template/families/*.jinja "$dir"
+    python3 - "$tests/template/cases.json" "$dir" <<'END'
+import json, sys
+templates = sorted({case[0] for case in json.load(open(sys.argv[1]))["cases"] if len(case[0]) < 400})
+for i in range(0, len(templates), 8):
+    with open(f"{sys.argv[2]}/cases-{i}", "w") as out:
+        out.write("\n".join(templates[i:i + 8] if i % 16 else templates[i:i + 1]))
+END
+}
+
 case $target in
+jinja) templates ;;
+template)
+    templates
+    for file in "$dir"/*; do
+        printf '\0\200\001\000\001' >>"$file"
+    done
+    ;;
 safetensors) copies 'model-*.safetensors' ;; # the small ones
 config) copies config.json ;;
 gguf) PYTHONDONTWRITEBYTECODE=1 python3 "$tests/gguf/make_tiny.py" "$dir" ;;
