@@ -28,6 +28,7 @@ struct run {
     const struct hl_tokenizer *t;
     bool special;
     pcre2_match_data *match;
+    pcre2_match_context *limits;
     int32_t *ids;
     size_t n_ids, room_ids;
     struct symbol *symbols;
@@ -39,6 +40,7 @@ struct run {
 static void release_run(struct run *run)
 {
     pcre2_match_data_free(run->match);
+    pcre2_match_context_free(run->limits);
     free(run->ids);
     free(run->symbols);
     free(run->heap);
@@ -240,9 +242,9 @@ static int next_word(struct run *run, const uint8_t *text, size_t n, size_t at, 
                      struct hl_error *err)
 {
     const pcre2_code *code = run->t->words;
-    int found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK, run->match, NULL);
+    int found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK, run->match, run->limits);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT)
-        found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, run->match, NULL);
+        found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, run->match, run->limits);
     if (found < 0 && found != PCRE2_ERROR_NOMATCH)
         return hl_fail_as(err, HL_ERROR_REQUEST, "the tokenizer's split pattern gives up at byte %zu of the text (%d)",
                           at, found);
@@ -358,14 +360,27 @@ static int encode_segment(struct run *run, const uint8_t *text, size_t n, bool a
     return encode_around(run, normal ? normal : text, n, 0, encode_normal, err);
 }
 
+/* Real patterns take back a run of white space once, character by character; a forged one shall not run for ever. */
+#define MATCH_STEPS 10000000u
+#define MATCH_STEPS_PER_BYTE 4u
+
+static int open_match(struct run *run, size_t n, struct hl_error *err)
+{
+    run->match = pcre2_match_data_create(1, NULL);
+    run->limits = pcre2_match_context_create(NULL);
+    if (!run->match || !run->limits)
+        return hl_fail(err, "tokenizer: out of memory");
+    return pcre2_set_match_limit(run->limits, MATCH_STEPS + MATCH_STEPS_PER_BYTE * (uint32_t)n);
+}
+
 static int encode_text(struct run *run, const uint8_t *text, size_t n, unsigned flags, struct hl_error *err)
 {
     const struct hl_tokenizer *t = run->t;
     HL_FREE uint8_t *repaired = NULL;
     if (hl_utf8_repair(text, n, &repaired, &n, err))
         return -1;
-    if (t->words && !(run->match = pcre2_match_data_create(1, NULL)))
-        return hl_fail(err, "tokenizer: out of memory");
+    if (t->words && open_match(run, n, err))
+        return -1;
     if (flags & HL_ENCODE_BOS && t->flags & HL_TOKENIZER_ADD_BOS && put_id(run, t->bos, err))
         return -1;
     if (encode_around(run, repaired ? repaired : text, n, HL_ADDED_RAW, encode_segment, err))
