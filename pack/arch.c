@@ -127,8 +127,11 @@ static int read_layer_types(const cJSON *config, struct hl_arch *a, bool *there,
 
 /* ---- what each family adds ---- */
 
+/* Falcon 3 says in a field of its own what all of the class have. */
 static int finish_llama(const cJSON *config, struct hl_arch *a, struct hl_error *err)
 {
+    if (hl_json_get(config, "activation") && !hl_json_is(config, "activation", "swiglu"))
+        return hl_fail(err, "activation must be swiglu");
     if (truth(config, "attention_bias", false, &a->qkv_bias, err) < 0 ||
         truth(config, "mlp_bias", false, &a->mlp_bias, err) < 0)
         return -1;
@@ -230,9 +233,15 @@ static int finish_gemma3(const cJSON *config, struct hl_arch *a, struct hl_error
     return finish_gemma23(config, a, period, err);
 }
 
-#define GEMMA3_FIELDS                                                                                                  \
-    " attention_bias hidden_activation hidden_act query_pre_attn_scalar attn_logit_softcapping "                       \
-    "final_logit_softcapping sliding_window sliding_window_pattern layer_types rope_local_base_freq "
+/* By itself, and beside a model for images: then the fields are in text_config. Published files of both kinds name only
+ * what differs from the class. */
+#define GEMMA3_NESTED "Gemma3ForConditionalGeneration"
+#define GEMMA3                                                                                                         \
+    .name = "gemma3", .model_type = "gemma3_text", .context = 131072, .width = 2304, .blocks = 26, .heads = 8,         \
+    .kv_heads = 4, .head_dim = 256, .ffn = 9216, .vocabulary = 262208, .tied = true, .gemma = true,                    \
+    .fields = " attention_bias hidden_activation hidden_act query_pre_attn_scalar attn_logit_softcapping "             \
+              "final_logit_softcapping sliding_window sliding_window_pattern layer_types rope_local_base_freq ",       \
+    .finish = finish_gemma3
 #define QWEN_FIELDS " hidden_act use_sliding_window sliding_window max_window_layers layer_types attention_bias "
 
 static const struct family families[] = {
@@ -240,7 +249,7 @@ static const struct family families[] = {
      .name = "llama",
      .model_type = "llama",
      .context = 2048,
-     .fields = " hidden_act attention_bias mlp_bias ",
+     .fields = " hidden_act attention_bias mlp_bias activation ",
      .finish = finish_llama},
     {.architecture = "MistralForCausalLM",
      .name = "mistral",
@@ -285,32 +294,8 @@ static const struct family families[] = {
      .fields = " attention_bias hidden_activation hidden_act query_pre_attn_scalar attn_logit_softcapping "
                "final_logit_softcapping sliding_window sliding_window_size layer_types ",
      .finish = finish_gemma2},
-    {.architecture = "Gemma3ForCausalLM",
-     .name = "gemma3",
-     .model_type = "gemma3_text",
-     .context = 131072,
-     .kv_heads = 4,
-     .head_dim = 256,
-     .tied = true,
-     .gemma = true,
-     .fields = GEMMA3_FIELDS,
-     .finish = finish_gemma3},
-    /* Text and images; the text model's fields are in text_config, and the published ones name only what differs. */
-    {.architecture = "Gemma3ForConditionalGeneration",
-     .name = "gemma3",
-     .model_type = "gemma3_text",
-     .context = 131072,
-     .width = 2304,
-     .blocks = 26,
-     .heads = 8,
-     .kv_heads = 4,
-     .head_dim = 256,
-     .ffn = 9216,
-     .vocabulary = 262208,
-     .tied = true,
-     .gemma = true,
-     .fields = GEMMA3_FIELDS,
-     .finish = finish_gemma3},
+    {.architecture = "Gemma3ForCausalLM", GEMMA3},
+    {.architecture = GEMMA3_NESTED, GEMMA3},
 };
 
 /* ---- what they share ---- */
@@ -378,9 +363,6 @@ static int read_family(const cJSON *config, const struct family *f, struct hl_ar
     const char *type = hl_json_text(config, "model_type");
     if (type && strcmp(type, f->model_type) != 0)
         return hl_fail(err, "model_type '%.80s' does not belong to %s", type, f->architecture);
-    if (hl_json_get(config, "quantization_config"))
-        return hl_fail(err, "quantization_config is set: the weights are quantized, which is not supported here; pack "
-                            "the model that they were made from");
     if (hl_arch_check_fields(config, f->fields, err) < 0 || read_shape(config, f, a, err) < 0 ||
         hl_arch_read_rope(config, a, err) < 0 || truth(config, "tie_word_embeddings", a->tied, &a->tied, err) < 0)
         return -1;
@@ -393,7 +375,7 @@ static int read_family(const cJSON *config, const struct family *f, struct hl_ar
 static int check_outer(const cJSON *config, struct hl_arch *a, struct hl_error *err)
 {
     static const char own[] = " text_config vision_config mm_tokens_per_image boi_token_index eoi_token_index "
-                              "image_token_index image_token_id boi_token_id eoi_token_id ";
+                              "image_token_index ";
     if (hl_arch_check_fields(config, own, err) < 0)
         return -1;
     return truth(config, "tie_word_embeddings", a->tied, &a->tied, err);
@@ -406,7 +388,7 @@ int hl_arch_read(const cJSON *config, struct hl_arch *out, struct hl_error *err)
         return hl_error_prefix(err, "config.json");
     *out = (struct hl_arch){.family = f->name, .tied = f->tied};
     const cJSON *text = hl_json_get(config, "text_config");
-    bool nested = strcmp(f->architecture, "Gemma3ForConditionalGeneration") == 0;
+    bool nested = strcmp(f->architecture, GEMMA3_NESTED) == 0;
     if (nested && !cJSON_IsObject(text))
         hl_fail(err, "text_config is missing");
     else if (!nested || check_outer(config, out, err) == 0) {
