@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-from serving import HOTLAYERD, MODEL as FOLDER, Server, ask, check, tally
+from serving import HOTLAYERD, MODEL as FOLDER, Server, ask, check, pack, tally
 
 JINJA = """{{ bos_token }}{% for m in messages -%}
 {%- if m.role == 'system' and m.content == 'forbidden' %}{{ raise_exception('No "system" here: ' ~ m.content) }}{% endif -%}
@@ -22,18 +22,11 @@ JINJA = """{{ bos_token }}{% for m in messages -%}
 GO = """{{ if .System }}S:{{ .System }} {{ end }}U:{{ .Prompt }} A:{{ .Response }}"""
 
 
-def pack(name, folder, template=None, suffix=".jinja", more=()):
-    out = os.path.join(folder, name + ".hot")
-    command = [os.path.join(os.path.dirname(HOTLAYERD), "hotlayer"), "pack", FOLDER, "-o", out, "--name", name, *more]
-    if template is not None:
-        path = os.path.join(folder, name + suffix)
-        with open(path, "w") as f:
-            f.write(template)
-        command += ["--template", path]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit("%s: %s" % (" ".join(command), done.stderr))
-    return out
+def make(name, folder, template, suffix=".jinja"):
+    path = os.path.join(folder, name + suffix)
+    with open(path, "w") as f:
+        f.write(template)
+    return pack(FOLDER, os.path.join(folder, name + ".hot"), "--name", name, "--template", path)
 
 
 def post(server, path, body):
@@ -133,10 +126,10 @@ def test_go(server, model):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        model = pack("jinja", folder, JINJA)
+        model = make("jinja", folder, JINJA)
         with Server(model=model) as server:
             test_jinja(server, model)
-        model = pack("go", folder, GO, ".gotmpl")
+        model = make("go", folder, GO, ".gotmpl")
         with Server(model=model) as server:
             test_go(server, model)
     print("%(passed)d passed, %(failed)d failed" % tally)
