@@ -124,9 +124,9 @@ def connect(server, receive=None, mss=None):
     return s
 
 
-def post(body, version="1.1", extra=""):
+def post(body, path="/api/generate", version="1.1", extra=""):
     body = json.dumps(body).encode()
-    return ("POST /api/generate HTTP/%s\r\nHost: h\r\nContent-Length: %d\r\n%s\r\n" % (version, len(body), extra)
+    return ("POST %s HTTP/%s\r\nHost: h\r\nContent-Length: %d\r\n%s\r\n" % (path, version, len(body), extra)
             ).encode() + body
 
 
