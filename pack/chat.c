@@ -148,7 +148,7 @@ static int compile_go(struct hl_chat *chat, struct hl_error *err)
 
 /* ---- trying out ---- */
 
-#define ANSWER "an answer"
+#define ANSWER "Answer of a packer" /* words that no template has of its own */
 
 /* What the template writes behind an answer, in a conversation that goes on. */
 static int render_behind(const struct hl_template *t, struct hl_arena *arena, struct hl_view *out, struct hl_error *err)

@@ -293,13 +293,13 @@ static int prepare(struct hl_api_reply *reply, struct hl_error *err)
     const struct hl_api *api = reply->api;
     struct hl_generate *generate = &reply->body.generate;
     uint32_t context = reply->body.context ? reply->body.context : api->context;
+    if (!reply->body.load && apply_template(reply, err) < 0)
+        return -1;
+    if (reply->rendered)
+        return 0;
+    hl_api_body_forget(&reply->body); /* many may wait, for long */
     if (reply->body.load)
         return 0;
-    if (apply_template(reply, err) < 0)
-        return -1;
-    if (reply->body.render_only)
-        return 0;
-    hl_arena_release(&reply->body.arena);
     reply->n_prompt = reply->n_tokens;
     generate->n_prompt = reply->n_tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)reply->n_tokens;
     if (hl_prompt_check(generate->n_prompt, context, err) < 0)

@@ -367,13 +367,20 @@ int hl_api_body_read(const char *body, size_t n, bool chat, struct hl_api_body *
     return result;
 }
 
+void hl_api_body_forget(struct hl_api_body *body)
+{
+    char **const texts[] = {&body->prompt, &body->system, &body->suffix, &body->template};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        free(*texts[i]);
+        *texts[i] = NULL;
+    }
+    body->conversation = hl_conversation_empty();
+    hl_arena_release(&body->arena);
+}
+
 void hl_api_body_release(struct hl_api_body *body)
 {
+    hl_api_body_forget(body);
     free(body->model);
-    free(body->prompt);
-    free(body->system);
-    free(body->suffix);
-    free(body->template);
-    hl_arena_release(&body->arena);
-    body->model = body->prompt = body->system = body->suffix = body->template = NULL;
+    body->model = NULL;
 }

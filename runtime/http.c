@@ -324,6 +324,8 @@ static void on_gone(struct bufferevent *stream, short what, void *argument)
 void hl_exchange_defer(struct hl_exchange *exchange, void (*left)(void *context), void *context)
 {
     struct connection *c = exchange->connection;
+    struct evbuffer *body = evhttp_request_get_input_buffer(exchange->request);
+    evbuffer_drain(body, evbuffer_get_length(body)); /* many may be deferred, for long */
     exchange->left = left;
     exchange->context = context;
     bufferevent_setcb(c->stream, NULL, NULL, on_gone, c);

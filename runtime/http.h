@@ -43,7 +43,7 @@ void hl_http_stop(struct hl_http *http);
 /* Drops what is under way. */
 void hl_http_close(struct hl_http *http);
 
-/* The request's body; valid as long as the exchange. */
+/* The request's body; valid until the reply is made or deferred. */
 const char *hl_exchange_body(struct hl_exchange *exchange, size_t *n);
 
 /* The reply comes later. `left` is called when the client goes away first, or does not read; the exchange is gone then.

@@ -9,11 +9,15 @@ MODEL_FOLDER is packed with templates of this file, one in Jinja and one in Go. 
 
 import json
 import os
+import re
+import select
 import subprocess
 import sys
 import tempfile
+import time
 
-from serving import HOTLAYERD, MODEL as FOLDER, Server, ask, check, tally
+from serving import (BYTE, HOTLAYERD, MODEL as FOLDER, Server, ask, check, connect, pack, post as request, tally,
+                     write_bytes_speaker)
 
 JINJA = """{{ bos_token }}{% for m in messages -%}
 {%- if m.role == 'system' and m.content == 'forbidden' %}{{ raise_exception('No "system" here: ' ~ m.content) }}{% endif -%}
@@ -22,18 +26,11 @@ JINJA = """{{ bos_token }}{% for m in messages -%}
 GO = """{{ if .System }}S:{{ .System }} {{ end }}U:{{ .Prompt }} A:{{ .Response }}"""
 
 
-def pack(name, folder, template=None, suffix=".jinja", more=()):
-    out = os.path.join(folder, name + ".hot")
-    command = [os.path.join(os.path.dirname(HOTLAYERD), "hotlayer"), "pack", FOLDER, "-o", out, "--name", name, *more]
-    if template is not None:
-        path = os.path.join(folder, name + suffix)
-        with open(path, "w") as f:
-            f.write(template)
-        command += ["--template", path]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit("%s: %s" % (" ".join(command), done.stderr))
-    return out
+def make(name, folder, template, suffix=".jinja"):
+    path = os.path.join(folder, name + suffix)
+    with open(path, "w") as f:
+        f.write(template)
+    return pack(FOLDER, os.path.join(folder, name + ".hot"), "--name", name, "--template", path)
 
 
 def post(server, path, body):
@@ -131,14 +128,52 @@ def test_go(server, model):
     check("Go: show gives the template as it is", status == 200 and show["template"] == GO, show)
 
 
+def memory(server):
+    """MiB that are in use, once they have settled."""
+    last = -1
+    while True:
+        with open("/proc/%d/status" % server.process.pid) as f:
+            now = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) // 1024
+        if now == last:
+            return now
+        last = now
+        time.sleep(0.5)
+
+
+def test_waiting(folder):
+    """Requests that wait hold tokens, not the megabytes that they came as."""
+    source = os.path.join(folder, "speaker")
+    os.mkdir(source)
+    write_bytes_speaker(source, [BYTE + ord("a")])
+    template = os.path.join(folder, "count.jinja")
+    with open(template, "w") as f:
+        f.write("{{ messages | length }}")
+    model = pack(source, os.path.join(folder, "m.hot"), "--name", "m", "--template", template)
+    large = "x" * 12_000_000
+    chat = {"model": "m", "messages": [{"role": "user", "content": large}]}
+    with Server("--ctx", "65536", "--threads", "1", model=model) as server:
+        waiting = []
+        before = memory(server)
+        for path, body in [("/api/chat", chat), ("/api/generate", {"model": "m", "prompt": large})] * 6:
+            s = connect(server)
+            s.sendall(request({**body, "stream": False}, path))
+            waiting.append(s)
+        after = memory(server)
+        check("12 requests of 12 MB wait in 48 MiB", after - before < 48 and not select.select(waiting, [], [], 0)[0],
+              (before, after))
+        for s in waiting:
+            s.close()
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        model = pack("jinja", folder, JINJA)
+        model = make("jinja", folder, JINJA)
         with Server(model=model) as server:
             test_jinja(server, model)
-        model = pack("go", folder, GO, ".gotmpl")
+        model = make("go", folder, GO, ".gotmpl")
         with Server(model=model) as server:
             test_go(server, model)
+        test_waiting(folder)
     print("%(passed)d passed, %(failed)d failed" % tally)
     sys.exit(0 if tally["failed"] == 0 else 1)
 

@@ -59,6 +59,7 @@ suite hostile-hot sh tests/hostile/run_hot.sh "$build/hotlayer" "$build/hotlayer
 suite stories sh tests/stories.sh "$build"
 "$build/hotlayer" pack examples/demo/model --name demo -o "$work/demo.hot" >/dev/null 2>&1
 suite chat python3 tests/chat.py "$build/hotlayerd" examples/demo/model
+suite stops python3 tests/stops.py "$build/hotlayerd" examples/demo/model
 suite server python3 tests/server.py "$build/hotlayerd" "$work/demo.hot"
 if [ -n "${HOTLAYER_IMAGE_TESTS:-}" ]; then
     suite image sh tests/image.sh "$build/hotlayer" "$build/hotlayerd" "$work/demo.hot"

@@ -41,6 +41,18 @@ for folder in ../shared/tokenizers/*; do
     fi
 done
 
+prompts() {
+    PYTHONDONTWRITEBYTECODE=1 "$python" tests/template/prompts.py "$build/hotlayerd" "$1"
+}
+for family in gemma3 llama3_1 qwen2_5; do
+    folder=../shared/tokenizers/$family
+    if [ -d "$folder" ] && [ -x "$build/hotlayerd" ] && [ -x "$build/hotlayer" ]; then
+        compare "prompts: $folder" prompts "$folder"
+    else
+        skip "prompts: needs $folder and $build/hotlayerd"
+    fi
+done
+
 compare "logits in tests/oracle" "$python" tests/oracle/recompute.py tests/oracle/fixtures/*/
 if [ -x "$build/hotlayer" ]; then
     compare "files in tests/gguf" env PYTHONDONTWRITEBYTECODE=1 "$python" tests/gguf/reference.py "$build/hotlayer" \

@@ -308,13 +308,13 @@ def test_connections(server):
           and order[0] < order[1] < order[3] and text.rfind('"done":true') > order[1], text)
     for keep in ("", "Connection: keep-alive\r\n"):
         s = connect(server)
-        s.sendall(post(ask_body, "1.0", keep))
+        s.sendall(post(ask_body, version="1.0", extra=keep))
         head, _, rest = read_all(s).partition(b"\r\n\r\n")
         lines = rest.splitlines()
         check("HTTP/1.0 gets no chunks, %r" % keep, b"hunked" not in head and b"ontent-Length" not in head
               and lines and json.loads(lines[-1])["done"], (head, rest))
     s = connect(server)
-    s.sendall(post({**ask_body, "stream": False}, "1.0"))
+    s.sendall(post({**ask_body, "stream": False}, version="1.0"))
     head, _, rest = read_all(s).partition(b"\r\n\r\n")
     check("HTTP/1.0, whole", b"hunked" not in head and json.loads(rest)["done"], (head, rest))
     s = connect(server)
