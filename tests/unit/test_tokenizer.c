@@ -220,7 +220,6 @@ static void test_refused_config(void)
         {"{\"added_tokens_decoder\": {\"3\": {\"content\": \"b\"}}}",
          "token 3 is \"b\" here but not in tokenizer.model"},
         {"{\"added_tokens_decoder\": {\"9\": {\"content\": \"b\", \"single_word\": true}}}", "single_word"},
-        {"{\"added_tokens_decoder\": {\"100\": {\"content\": \"b\"}}}", "has 100 rows"},
         {"{\"bos_token\": \"a\\u0000\"}", "NUL"},
         {"{\"add_prefix_space\": true}", "add_prefix_space contradicts"},
     };
@@ -229,6 +228,28 @@ static void test_refused_config(void)
         const struct hl_tokenizer_files files = {.model = {m.data, m.size},
                                                  .config = {(const uint8_t *)cases[i].config, strlen(cases[i].config)}};
         check_refused(&files, 100, cases[i].why);
+    }
+}
+
+/* An added token that the embedding has no row for is text like any other. */
+static void test_rowless(void)
+{
+    static const char config[] = "{\"added_tokens_decoder\": {\"100\": {\"content\": \"<b>\"}}}";
+    struct message m = small_spm(2, 0, NULL, 0);
+    for (uint32_t rows = 100; rows <= 101; rows++) {
+        const struct hl_tokenizer_files files = {.model = {m.data, m.size},
+                                                 .config = {(const uint8_t *)config, sizeof config - 1}};
+        struct hl_error err = {.message = ""};
+        struct hl_tokenizer *t = NULL;
+        BYTES section = {0};
+        if (hl_tokenizer_build_from(&files, rows, &section, &err) ||
+            hl_tokenizer_open(section.data, section.size, &t, &err)) {
+            CHECK_SAY(false, "%s", err.message);
+            continue;
+        }
+        CHECK(hl_tokenizer_find(t, "<b>", 3) == (rows == 101 ? 100 : HL_NONE));
+        CHECK(hl_tokenizer_size(t) <= rows);
+        hl_tokenizer_close(t);
     }
 }
 
@@ -508,6 +529,7 @@ int main(void)
     test_cases("qwen2", 700, 700);
     test_refused_spm();
     test_refused_config();
+    test_rowless();
     test_refused_json();
     test_gguf();
     test_nothing();
