@@ -460,6 +460,63 @@ tokenizer_json("empty", b"")
 tokenizer_json("deep", DEEP)
 
 
+# The chat template and what goes with it. The fixtures have none.
+
+TOKENIZER_CONFIG, SPECIALS, GENERATION = "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"
+
+
+def json_case(name, file, word, **fields):
+    case(name, file, word)(lambda files: files.update({file: json.dumps(fields).encode()}))
+
+
+def raw_case(name, file, word, raw):
+    case(name, file, word)(lambda files: files.update({file: raw}))
+
+
+json_case("template-number", TOKENIZER_CONFIG, "chat_template", chat_template=7)
+json_case("template-object", TOKENIZER_CONFIG, "chat_template", chat_template={"default": "x"})
+json_case("template-list-empty", TOKENIZER_CONFIG, "default", chat_template=[])
+json_case("template-list-without-default", TOKENIZER_CONFIG, "default",
+          chat_template=[{"name": "rag", "template": "x"}, 7, "default"])
+json_case("template-list-number", TOKENIZER_CONFIG, "chat_template", chat_template=[{"name": "default", "template": 7}])
+json_case("template-huge", TOKENIZER_CONFIG, "too large", chat_template="x" * ((1 << 20) + 1))
+json_case("template-broken", TOKENIZER_CONFIG, "chat template", chat_template="{% if %}")
+json_case("template-nul", TOKENIZER_CONFIG, "NUL", chat_template="a\0b")
+raw_case("template-file-empty", "chat_template.jinja", "empty", b"")
+raw_case("template-file-nul", "chat_template.jinja", "NUL", b"a\0b")
+raw_case("template-file-not-utf-8", "chat_template.jinja", "UTF-8", b"a\xffb")
+raw_case("template-json-broken", "chat_template.json", "", b'{"chat_template": ')
+json_case("template-json-number", "chat_template.json", "chat_template", chat_template=7)
+raw_case("tokenizer_config-array", TOKENIZER_CONFIG, "object", b"[]")
+raw_case("tokenizer_config-not-utf-8", TOKENIZER_CONFIG, "UTF-8", b'{"chat_template": "\xc3("}')
+raw_case("config-not-utf-8", CONFIG, "UTF-8", b'{"architectures": ["\xed\xa0\x80"]}')
+
+
+@case("specials-broken", SPECIALS)
+def _(files):
+    files["chat_template.jinja"], files[SPECIALS] = b"x", b'{"bos_token": '
+
+
+json_case("eos-text", GENERATION, "eos_token_id", eos_token_id="</s>")
+json_case("eos-negative", GENERATION, "eos_token_id", eos_token_id=-1)
+json_case("eos-beyond", GENERATION, "eos_token_id", eos_token_id=281)
+json_case("eos-list-text", GENERATION, "eos_token_id", eos_token_id=[2, "</s>"])
+json_case("eos-list-in-list", GENERATION, "eos_token_id", eos_token_id=[[2]])
+json_case("eos-list-long", GENERATION, "end a text", eos_token_id=list(range(65)))
+json_case("eos-object", GENERATION, "eos_token_id", eos_token_id={"a": 2})
+json_case("stop-strings-number", GENERATION, "stop_strings", stop_strings=7)
+json_case("stop-strings-empty", GENERATION, "stop_strings", stop_strings=["a", ""])
+json_case("stop-strings-long", GENERATION, "stop_strings", stop_strings="x" * 256)
+json_case("stop-strings-many", GENERATION, "stop_strings", stop_strings=["a"] * 17)
+
+
+@case("config-eos-beyond", CONFIG, "eos_token_id")
+def _(files):
+    """Only where nothing else says it."""
+    del files[GENERATION]
+    edit_config(files, eos_token_id=281)
+
+
 def main():
     global OUTSIDE
     if len(sys.argv) != 2:
