@@ -11,12 +11,11 @@
 #include "runtime/gotemplate.h"
 #include "runtime/prompt.h"
 
-#define TEMPLATE_LIMIT ((size_t)1 << 20)
 #define GLOBALS_MOST 32
 
 static int copy(struct hl_view text, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
-    if (text.size > TEMPLATE_LIMIT)
+    if (text.size > HL_JINJA_MAX_BYTES)
         return hl_fail(err, "%s: a chat template of %zu bytes is too large", file, text.size);
     if (!hl_view_is_text(text))
         return hl_fail(err, "%s: the chat template is not UTF-8 without NUL", file);

@@ -49,6 +49,7 @@ suite golden sh tests/golden.sh "$build"
 suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/
 suite families python3 tests/oracle/compare_families.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/families
 suite gguf env PYTHONDONTWRITEBYTECODE=1 python3 tests/gguf/check.py "$build/hotlayer" "$build/hotlayerd"
+suite meta python3 tests/meta.py "$build/hotlayer" examples/demo/model
 suite memory sh tests/memory.sh "$build"
 suite hostile-folders sh tests/hostile/run.sh "$build/hotlayer"
 mkdir "$work/good"

@@ -479,7 +479,7 @@ json_case("template-list-empty", TOKENIZER_CONFIG, "default", chat_template=[])
 json_case("template-list-without-default", TOKENIZER_CONFIG, "default",
           chat_template=[{"name": "rag", "template": "x"}, 7, "default"])
 json_case("template-list-number", TOKENIZER_CONFIG, "chat_template", chat_template=[{"name": "default", "template": 7}])
-json_case("template-huge", TOKENIZER_CONFIG, "too large", chat_template="x" * ((1 << 20) + 1))
+json_case("template-huge", TOKENIZER_CONFIG, "too large", chat_template="x" * ((1 << 19) + 1))
 json_case("template-broken", TOKENIZER_CONFIG, "chat template", chat_template="{% if %}")
 json_case("template-nul", TOKENIZER_CONFIG, "NUL", chat_template="a\0b")
 raw_case("template-file-empty", "chat_template.jinja", "empty", b"")
