@@ -6,8 +6,8 @@ OUTDIR/NAME/ is a model folder, OUTDIR/cases.tsv says for each what a useful mes
 
     NAME TAB the file that is at fault TAB a word: the field, the tensor or the value; may be empty
 
-OUTDIR/good and OUTDIR/good-sharded have no fault and are not in the table: whoever refuses those proves nothing. Needs
-Python alone; the good models are fixtures of the oracle.
+OUTDIR/good, OUTDIR/good-sharded and OUTDIR/good-with-more have no fault and are not in the table: whoever refuses those
+proves nothing. Needs Python alone; the good models are fixtures of the oracle.
 """
 import json
 import os
@@ -280,6 +280,18 @@ def _(files):
     edit_config(files, attention_bias=True)
 
 
+def tensor_more(tensor, *dims):
+    case("more-" + tensor, WEIGHTS, tensor)(
+        lambda files: edit_tensors(files, lambda tensors: tensors.update({tensor: zeros(*dims)}))
+    )
+
+
+tensor_more(ATTENTION + "q_proj.bias", 60)
+tensor_more(ATTENTION + "q_norm.weight", 12)
+tensor_more("model.layers.2.input_layernorm.weight", 40)
+tensor_more("model.layers.01.input_layernorm.weight", 40)
+
+
 def tensor_shape(name, tensor, *dims):
     case("role-" + name, WEIGHTS, tensor)(
         lambda files: edit_tensors(files, lambda tensors: tensors.update({tensor: zeros(*dims)}))
@@ -526,6 +538,10 @@ def main():
     os.makedirs(out, exist_ok=True)
     write_folder(os.path.join(out, "good"), read_folder("f32-awkward"))
     write_folder(os.path.join(out, "good-sharded"), read_folder("f16-sharded"))
+    more = read_folder("f32-awkward")
+    names = "model.layers.0.self_attn.rotary_emb.inv_freq", "vision_tower.layers.0.bias", "v_head.summary.weight"
+    edit_tensors(more, lambda tensors: tensors.update({name: zeros(6) for name in names}))
+    write_folder(os.path.join(out, "good-with-more"), more)
     with open(OUTSIDE, "wb") as file:
         file.write(read_folder("f16-sharded")[SECOND_SHARD])
     with open(os.path.join(out, "cases.tsv"), "w") as table:
