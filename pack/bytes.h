@@ -2,6 +2,7 @@
 #ifndef HL_PACK_BYTES_H
 #define HL_PACK_BYTES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,6 +16,9 @@ struct hl_bytes {
     uint8_t *data; /* the owner frees it with free() */
     size_t size;
 };
+
+/* UTF-8 without NUL inside? */
+bool hl_view_is_text(struct hl_view text);
 
 static inline void hl_cleanup_bytes(struct hl_bytes *bytes)
 {

@@ -1,5 +1,5 @@
-/* Where a chat template is looked for, in transformers' order: chat_template.jinja, tokenizer_config.json (one text, or
- * a list of named ones), chat_template.json. A .gguf's is put into tokenizer_config by its reader.
+/* Where a chat template is looked for, in transformers' order: chat_template.jinja, tokenizer_config.json,
+ * chat_template.json; JSON has one text, or a list of named ones. A .gguf's is put into tokenizer_config by its reader.
  *
  * A template is rendered once, to learn what ends a turn. Many models are published with an end-of-text token that
  * their chats do not use; the token that the template writes behind an answer is the one that the model will say. */
@@ -11,42 +11,44 @@
 #include "runtime/gotemplate.h"
 #include "runtime/prompt.h"
 
-#define TEMPLATE_LIMIT ((size_t)1 << 20)
 #define GLOBALS_MOST 32
 
-static int copy(struct hl_view text, const char *what, struct hl_bytes *out, struct hl_error *err)
+static int copy(struct hl_view text, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
-    if (text.size > TEMPLATE_LIMIT)
-        return hl_fail(err, "%s: a chat template of %zu bytes is too large", what, text.size);
-    if (memchr(text.data, 0, text.size))
-        return hl_fail(err, "%s: the chat template contains a NUL character", what);
-    out->data = malloc(text.size + 1);
-    if (!out->data)
+    if (text.size > HL_JINJA_MAX_BYTES)
+        return hl_fail(err, "%s: a chat template of %zu bytes is too large", file, text.size);
+    if (!hl_view_is_text(text))
+        return hl_fail(err, "%s: the chat template is not UTF-8 without NUL", file);
+    chat->file = file;
+    chat->source.data = malloc(text.size + 1);
+    if (!chat->source.data)
         return hl_fail(err, "out of memory");
-    memcpy(out->data, text.data, text.size);
-    out->size = text.size;
+    memcpy(chat->source.data, text.data, text.size);
+    chat->source.size = text.size;
     return 0;
 }
 
-static int copy_file(const char *folder, const char *name, bool optional, struct hl_bytes *out, struct hl_error *err)
+/* FOLDER/NAME; `file` is what messages call it. */
+static int copy_file(const char *folder, const char *name, bool optional, const char *file, struct hl_chat *chat,
+                     struct hl_error *err)
 {
-    struct hl_view file;
-    if (hl_file_map(folder, name, optional, &file, err) < 0)
+    struct hl_view text;
+    if (hl_file_map(folder, name, optional, &text, err) < 0)
         return -1;
-    int result = file.data ? copy(file, name, out, err) : 0;
-    hl_file_unmap(&file);
+    int result = text.data ? copy(text, file, chat, err) : 0;
+    hl_file_unmap(&text);
     return result;
 }
 
-static int copy_text(const cJSON *text, const char *file, struct hl_bytes *out, struct hl_error *err)
+static int copy_text(const cJSON *text, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
     if (!cJSON_IsString(text))
         return hl_fail(err, "%s: chat_template is no text", file);
-    return copy((struct hl_view){(const uint8_t *)text->valuestring, strlen(text->valuestring)}, file, out, err);
+    return copy((struct hl_view){(const uint8_t *)text->valuestring, strlen(text->valuestring)}, file, chat, err);
 }
 
 /* [{"name": "default", "template": "..."}, {"name": "tool_use", ...}] */
-static int copy_named(const cJSON *list, struct hl_chat *chat, struct hl_error *err)
+static int copy_named(const cJSON *list, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
     const cJSON *entry, *found = NULL;
     cJSON_ArrayForEach(entry, list)
@@ -56,35 +58,31 @@ static int copy_named(const cJSON *list, struct hl_chat *chat, struct hl_error *
         chat->tools_apart = chat->tools_apart || hl_json_is(entry, "name", "tool_use");
     }
     if (!found)
-        return hl_fail(err, "tokenizer_config.json: chat_template has no entry named \"default\"");
-    return copy_text(hl_json_get(found, "template"), "tokenizer_config.json", &chat->source, err);
+        return hl_fail(err, "%s: chat_template has no entry named \"default\"", file);
+    return copy_text(hl_json_get(found, "template"), file, chat, err);
 }
 
-static int copy_json_file(const struct hl_source *source, struct hl_chat *chat, struct hl_error *err)
+static int find_in_json(const cJSON *json, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
-    HL_JSON cJSON *json = NULL;
-    struct hl_view file;
-    if (hl_file_map(source->folder, "chat_template.json", true, &file, err) < 0)
-        return -1;
-    int result = file.data ? hl_json_parse(file, "chat_template.json", &json, err) : 0;
-    hl_file_unmap(&file);
-    if (result < 0 || !hl_json_get(json, "chat_template"))
-        return result;
-    return copy_text(hl_json_get(json, "chat_template"), "chat_template.json", &chat->source, err);
+    const cJSON *found = hl_json_get(json, "chat_template");
+    if (!found)
+        return 0;
+    return cJSON_IsArray(found) ? copy_named(found, file, chat, err) : copy_text(found, file, chat, err);
 }
 
 static int find_source(const struct hl_source *source, struct hl_chat *chat, struct hl_error *err)
 {
-    if (!source->gguf && copy_file(source->folder, "chat_template.jinja", true, &chat->source, err) < 0)
+    static const char jinja[] = "chat_template.jinja", apart[] = "chat_template.json";
+    HL_JSON cJSON *json = NULL;
+    if (source->gguf)
+        return find_in_json(source->tokenizer_config, "tokenizer.chat_template", chat, err);
+    if (copy_file(source->folder, jinja, true, jinja, chat, err) < 0)
+        return -1;
+    if (!chat->source.data && find_in_json(source->tokenizer_config, "tokenizer_config.json", chat, err) < 0)
         return -1;
     if (chat->source.data)
         return 0;
-    const cJSON *found = hl_json_get(source->tokenizer_config, "chat_template");
-    if (cJSON_IsArray(found))
-        return copy_named(found, chat, err);
-    if (found)
-        return copy_text(found, "tokenizer_config.json", &chat->source, err);
-    return source->gguf ? 0 : copy_json_file(source, chat, err);
+    return hl_json_read(source->folder, apart, true, &json, err) < 0 ? -1 : find_in_json(json, apart, chat, err);
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -96,11 +94,11 @@ static bool ends_with(const char *text, const char *end)
 static int copy_given(const char *path, struct hl_chat *chat, struct hl_error *err)
 {
     const char *slash = strrchr(path, '/');
-    HL_FREE char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    HL_FREE char *folder = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
     if (!folder)
         return hl_fail(err, "out of memory");
     chat->language = ends_with(path, ".gotmpl") ? HL_TEMPLATE_GO : HL_TEMPLATE_JINJA;
-    return copy_file(folder, slash ? slash + 1 : path, false, &chat->source, err);
+    return copy_file(folder, slash ? slash + 1 : path, false, path, chat, err);
 }
 
 /* ---- compiling ---- */
@@ -122,21 +120,14 @@ static void add_globals(const cJSON *json, struct hl_jinja_global *globals, size
     }
 }
 
-static int compile_jinja(const struct hl_source *source, struct hl_chat *chat, struct hl_error *err)
+static int compile_jinja(const struct hl_source *source, const cJSON *specials, struct hl_chat *chat,
+                         struct hl_error *err)
 {
     struct hl_jinja_global globals[GLOBALS_MOST];
     size_t n = 0;
-    HL_JSON cJSON *map = NULL;
-    struct hl_view file = {NULL, 0};
-    if (!source->gguf && hl_file_map(source->folder, "special_tokens_map.json", true, &file, err) < 0)
-        return -1;
-    int result = file.data ? hl_json_parse(file, "special_tokens_map.json", &map, err) : 0;
-    hl_file_unmap(&file);
-    if (result < 0)
-        return -1;
     add_globals(source->tokenizer_config, globals, &n);
     add_globals(hl_json_get(source->tokenizer_config, "extra_special_tokens"), globals, &n);
-    add_globals(map, globals, &n);
+    add_globals(specials, globals, &n);
     return hl_jinja_compile((const char *)chat->source.data, chat->source.size, globals, n, &chat->section, err);
 }
 
@@ -202,18 +193,25 @@ static int try_out(struct hl_view tokenizer_section, struct hl_chat *chat, struc
     return result;
 }
 
+static int compile(const struct hl_source *source, struct hl_view tokenizer, struct hl_chat *chat, struct hl_error *err)
+{
+    HL_JSON cJSON *specials = NULL;
+    bool go = chat->language == HL_TEMPLATE_GO;
+    if (!go && !source->gguf && hl_json_read(source->folder, "special_tokens_map.json", true, &specials, err) < 0)
+        return -1;
+    if ((go ? compile_go(chat, err) : compile_jinja(source, specials, chat, err)) < 0 ||
+        try_out(tokenizer, chat, err) < 0)
+        return hl_error_prefix(err, "%s", chat->file);
+    return 0;
+}
+
 int hl_chat_read(const struct hl_source *source, const char *path, struct hl_view tokenizer, struct hl_chat *out,
                  struct hl_error *err)
 {
     struct hl_chat chat = {.end = HL_NONE};
     int result = path ? copy_given(path, &chat, err) : find_source(source, &chat, err);
-    if (result == 0 && chat.source.data) {
-        result = chat.language == HL_TEMPLATE_GO ? compile_go(&chat, err) : compile_jinja(source, &chat, err);
-        if (result == 0)
-            result = try_out(tokenizer, &chat, err);
-        if (result < 0)
-            hl_error_prefix(err, "chat template");
-    }
+    if (result == 0 && chat.source.data)
+        result = compile(source, tokenizer, &chat, err);
     if (result == 0)
         *out = chat;
     else

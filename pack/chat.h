@@ -9,6 +9,7 @@
 struct hl_chat {
     struct hl_bytes source;  /* the template as it came; data NULL: the model has none */
     struct hl_bytes section; /* hotlayer/template.h */
+    const char *file;        /* or key, that the source is from: for messages */
     enum hl_template_language language;
     bool tools_apart; /* the model has another template for tools, which is not kept */
     uint32_t end;     /* the token that ends the assistant's turn, or HL_NONE */

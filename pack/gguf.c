@@ -10,7 +10,6 @@
  */
 #include "pack/gguf.h"
 #include "hotlayer/cleanup.h"
-#include "runtime/tokenizer_tables.h"
 
 #define VERSIONS "versions 2 and 3 are supported"
 #define MAX_KEYS 65536u
@@ -119,17 +118,6 @@ static int take_name(struct reader *r, const char *what, size_t most, struct hl_
     return 0;
 }
 
-bool hl_gguf_is_text(struct hl_view text)
-{
-    uint32_t n;
-    if (text.size && memchr(text.data, 0, text.size))
-        return false;
-    for (size_t i = 0; i < text.size; i += n)
-        if (hl_utf8_next(text.data + i, text.size - i, &n) != HL_UTF8_WHOLE)
-            return false;
-    return true;
-}
-
 static int take_array(struct reader *r, struct hl_gguf_value *value)
 {
     uint32_t item;
@@ -164,7 +152,7 @@ static int take_value(struct reader *r, struct hl_gguf_value *value)
         return take_view(r, "its value", 1, value_bytes[type], &value->bytes);
     if (take_text(r, "its text", &value->bytes) < 0)
         return -1;
-    return hl_gguf_is_text(value->bytes) ? 0 : hl_fail(r->err, "its text is not UTF-8 without NUL");
+    return hl_view_is_text(value->bytes) ? 0 : hl_fail(r->err, "its text is not UTF-8 without NUL");
 }
 
 /* ---- sorted by name ---- */

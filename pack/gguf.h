@@ -76,10 +76,8 @@ bool hl_gguf_real(const struct hl_gguf_value *value, double *out);
 bool hl_gguf_truth(const struct hl_gguf_value *value, bool *out);
 bool hl_gguf_text(const struct hl_gguf_value *value, struct hl_view *out);
 
-/* UTF-8 without NUL inside? Of texts in arrays only the lengths are known to be right. */
-bool hl_gguf_is_text(struct hl_view text);
-
-/* Walks through an array: start with *at = 0; false at the end. */
+/* Walks through an array: start with *at = 0; false at the end. Of these texts only the lengths are known to be right.
+ */
 bool hl_gguf_next_text(const struct hl_gguf_value *array, size_t *at, struct hl_view *out);
 
 /* Item `index` of an array of numbers, as above; false beyond the end. */

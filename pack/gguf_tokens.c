@@ -88,7 +88,7 @@ static int find_texts(const struct hl_gguf *gguf, uint64_t rows, struct ends *en
             uint64_t wanted;
             if (!hl_gguf_count(hl_gguf_get(gguf, named[i].key), rows - 1, &wanted) || wanted != id)
                 continue;
-            if (!hl_gguf_is_text(text))
+            if (!hl_view_is_text(text))
                 return hl_fail(err, TOKENS ": token %llu (%s) is not UTF-8 without NUL", (unsigned long long)id,
                                named[i].key);
             if (!hl_gguf_add_text(config, named[i].field, text))

@@ -1,5 +1,6 @@
 /* cJSON with the checks that hostile or unfamiliar files need. */
 #include "pack/json.h"
+#include "pack/files.h"
 #include <math.h>
 
 /* cJSON makes 64 bytes of each value: what "[0,0,0,..." would become is bounded here. */
@@ -14,8 +15,6 @@ static bool has_too_many_values(struct hl_view text)
 /* In JSON text a NUL is written \u0000, behind an even number of other backslashes. */
 static bool has_nul(struct hl_view text)
 {
-    if (memchr(text.data, 0, text.size))
-        return true;
     const uint8_t *at = text.data, *end = text.data + text.size;
     while ((at = memmem(at, (size_t)(end - at), "\\u0000", 6))) {
         size_t backslashes = 1;
@@ -33,6 +32,8 @@ int hl_json_parse(struct hl_view text, const char *what, cJSON **out, struct hl_
     const char *begin = (const char *)text.data, *end = begin;
     if (text.size > HL_JSON_LIMIT)
         return hl_fail(err, "%s: %zu bytes of JSON are more than the %u that are read", what, text.size, HL_JSON_LIMIT);
+    if (!hl_view_is_text(text))
+        return hl_fail(err, "%s: it is not UTF-8 without NUL", what);
     if (has_nul(text))
         return hl_fail(err, "%s: contains a NUL character, which is not supported", what);
     if (has_too_many_values(text))
@@ -49,6 +50,18 @@ int hl_json_parse(struct hl_view text, const char *what, cJSON **out, struct hl_
     *out = json;
     json = NULL;
     return 0;
+}
+
+int hl_json_read(const char *folder, const char *name, bool optional, cJSON **out, struct hl_error *err)
+{
+    struct hl_view text;
+    if (hl_file_map(folder, name, optional, &text, err) < 0)
+        return -1;
+    if (!text.data)
+        return 0;
+    int result = hl_json_parse(text, name, out, err);
+    hl_file_unmap(&text);
+    return result < 0 ? hl_error_prefix(err, "%s", folder) : 0;
 }
 
 const cJSON *hl_json_get(const cJSON *object, const char *key)

@@ -17,9 +17,12 @@ static inline void hl_json_release(cJSON **json)
 
 #define HL_JSON __attribute__((cleanup(hl_json_release)))
 
-/* Parses a whole document, which must be an object. `what` names it in the error. NUL characters are refused, since
- * cJSON's strings end there. The caller frees the result with cJSON_Delete(). */
+/* Parses a whole document, which must be an object in UTF-8. `what` names it in the error. NUL characters are refused,
+ * since cJSON's strings end there. The caller frees the result with cJSON_Delete(). */
 int hl_json_parse(struct hl_view text, const char *what, cJSON **out, struct hl_error *err);
+
+/* The same for a file, FOLDER/NAME; *out stays as it is when there is none and that is `optional`. */
+int hl_json_read(const char *folder, const char *name, bool optional, cJSON **out, struct hl_error *err);
 
 /* The member, NULL when it is absent or null. */
 const cJSON *hl_json_get(const cJSON *object, const char *key);

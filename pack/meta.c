@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #define STOPS_MOST 64
+#define LICENSE_MOST 200 /* bytes; longer ones are texts */
 
 const char *hl_quant_name(enum hl_quant quant)
 {
@@ -134,31 +135,41 @@ static bool add_string(cJSON *object, const char *key, const char *value, size_t
     return copy && cJSON_AddStringToObject(object, key, copy);
 }
 
-/* `license:` of the model card's front matter, or a .gguf's own, if there is one. */
-static int add_licence(cJSON *meta, const struct hl_source *source, struct hl_error *err)
+/* `license:` of a model card's front matter, which is YAML between lines of three dashes. */
+static bool find_license(struct hl_view card, struct hl_view *out)
 {
-    struct hl_view card;
-    if (source->gguf) {
-        bool said = hl_gguf_text(hl_gguf_get(source->gguf, "general.license"), &card) && card.size < 200;
-        return !said || add_string(meta, "license", (const char *)card.data, card.size) ? 0
-                                                                                        : hl_fail(err, "out of memory");
+    static const char field[] = "license:";
+    const uint8_t *at = card.data, *end = at + card.size, *next;
+    for (uint32_t line = 0; at < end; at = next, line++) {
+        next = memchr(at, '\n', (size_t)(end - at));
+        next = next ? next + 1 : end;
+        size_t n = (size_t)(next - at);
+        while (n && isspace(at[n - 1]))
+            n--;
+        bool dashes = n == 3 && memcmp(at, "---", 3) == 0;
+        if (dashes != (line == 0))
+            return false;
+        if (n < sizeof field || memcmp(at, field, sizeof field - 1) != 0)
+            continue;
+        for (at += sizeof field - 1, n -= sizeof field - 1; isspace(*at); at++)
+            n--;
+        *out = (struct hl_view){at, n};
+        return true;
     }
-    if (hl_file_map(source->folder, "README.md", true, &card, err) < 0 || !card.data)
-        return 0; /* an unreadable model card is no reason to refuse a model */
-    if (!card.data)
-        return 0;
-    const char *at = (const char *)card.data, *end = at + card.size;
-    bool inside = card.size > 4 && memcmp(at, "---\n", 4) == 0, ok = true;
-    for (at += 4; inside && at < end;) {
-        const char *line_end = memchr(at, '\n', (size_t)(end - at));
-        line_end = line_end ? line_end : end;
-        size_t n = (size_t)(line_end - at);
-        if (n >= 3 && memcmp(at, "---", 3) == 0)
-            break;
-        if (n > 9 && n < 200 && memcmp(at, "license: ", 9) == 0)
-            ok = add_string(meta, "license", at + 9, n - 9);
-        at = line_end + 1;
-    }
+    return false;
+}
+
+/* A folder's model card or a .gguf may say it. An unreadable card is no reason to refuse a model. */
+static int add_license(cJSON *meta, const struct hl_source *source, struct hl_error *err)
+{
+    struct hl_view card = {NULL, 0}, license;
+    bool said, ok = true;
+    if (source->gguf)
+        said = hl_gguf_text(hl_gguf_get(source->gguf, "general.license"), &license);
+    else
+        said = hl_file_map(source->folder, "README.md", true, &card, err) == 0 && find_license(card, &license);
+    if (said && license.size < LICENSE_MOST && hl_view_is_text(license))
+        ok = add_string(meta, "license", (const char *)license.data, license.size);
     hl_file_unmap(&card);
     return ok ? 0 : hl_fail(err, "out of memory");
 }
@@ -188,7 +199,7 @@ static int fill(cJSON *json, const struct hl_meta *meta, struct hl_error *err)
         !cJSON_AddStringToObject(json, "source", meta->source->gguf ? "gguf" : "safetensors"))
         return hl_fail(err, "out of memory");
     if (add_stops(json, meta, err) < 0 || add_stop_texts(json, meta->source, err) < 0 ||
-        add_licence(json, meta->source, err) < 0)
+        add_license(json, meta->source, err) < 0)
         return -1;
     return add_template(json, meta->chat, err);
 }

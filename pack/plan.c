@@ -27,6 +27,7 @@ struct compiler {
     enum hl_quant quant;
     struct hl_plan *plan;
     const char *root; /* what the names of the text model's tensors begin with */
+    bool *used;       /* [source->n_tensors] */
     bool two_ropes;
     struct hl_error *err;
 };
@@ -55,6 +56,11 @@ static enum hl_type matrix_type(enum hl_quant quant, enum hl_dtype dtype)
     return dtype == HL_DTYPE_BF16 ? HL_TYPE_TILE_BF16 : HL_TYPE_TILE_F32;
 }
 
+static const char *shape_giver(const struct compiler *c)
+{
+    return c->source->gguf ? "the metadata" : "config.json";
+}
+
 /* One source tensor of the shape that its role demands; vectors have rows 0. */
 static const struct hl_source_tensor *need(struct compiler *c, const char *name, uint32_t rows, uint32_t cols)
 {
@@ -65,9 +71,11 @@ static const struct hl_source_tensor *need(struct compiler *c, const char *name,
     }
     bool fits = rows ? tensor->n_dims == 2 && tensor->shape[0] == rows && tensor->shape[1] == cols
                      : tensor->n_dims == 1 && tensor->shape[0] == cols;
-    if (fits)
+    if (fits) {
+        c->used[tensor - c->source->tensors] = true;
         return tensor;
-    const char *by = c->source->gguf ? "the metadata" : "config.json";
+    }
+    const char *by = shape_giver(c);
     if (rows)
         hl_fail(c->err, "%s: tensor %s: shape must be [%u, %u] by %s", tensor->file, name, rows, cols, by);
     else
@@ -407,6 +415,25 @@ static const char *find_root(const struct hl_source *source)
     return "model.";
 }
 
+/* Whoever put a tensor into a block meant it to be used: a bias that config.json does not tell of, or blocks beyond its
+ * number. Only the rope's frequencies, which old files have, follow from the configuration. */
+static int check_used(const struct compiler *c)
+{
+    static const char frequencies[] = ".rotary_emb.inv_freq";
+    char blocks[64];
+    size_t n = (size_t)snprintf(blocks, sizeof blocks, "%slayers.", c->root), end = strlen(frequencies);
+    for (size_t i = 0; i < c->source->n_tensors; i++) {
+        const struct hl_source_tensor *tensor = &c->source->tensors[i];
+        size_t length = strlen(tensor->name);
+        if (c->used[i] || strncmp(tensor->name, blocks, n) != 0 ||
+            (length > end && strcmp(tensor->name + length - end, frequencies) == 0))
+            continue;
+        return hl_fail(c->err, "%s: tensor %.100s has no place in the model by %s", tensor->file, tensor->name,
+                       shape_giver(c));
+    }
+    return 0;
+}
+
 static int compile(struct compiler *c)
 {
     const struct hl_arch *a = c->arch;
@@ -423,7 +450,7 @@ static int compile(struct compiler *c)
         if (emit_attention(c, block, prefix) < 0 || emit_ffn(c, block, prefix) < 0)
             return -1;
     }
-    return emit_head(c, gather);
+    return emit_head(c, gather) < 0 ? -1 : check_used(c);
 }
 
 static void set_buffers(const struct hl_arch *a, struct hl_plan *plan)
@@ -484,8 +511,9 @@ int hl_plan_build(const struct hl_source *source, const struct hl_arch *arch, en
     if (!plan)
         return hl_fail(err, "out of memory");
     set_buffers(arch, plan);
-    struct compiler c = {.source = source, .arch = arch, .quant = quant, .plan = plan, .err = err};
-    if (compile(&c) < 0) {
+    HL_FREE bool *used = calloc(source->n_tensors + 1, sizeof *used);
+    struct compiler c = {.source = source, .arch = arch, .quant = quant, .plan = plan, .used = used, .err = err};
+    if ((used ? compile(&c) : hl_fail(err, "out of memory")) < 0) {
         hl_plan_free(plan);
         return -1;
     }

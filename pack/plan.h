@@ -34,8 +34,8 @@ struct hl_plan {
     enum hl_kv_type kv_type; /* what suits the weights' precision */
 };
 
-/* Compiles a model. Every tensor that it needs must be in the source in the right shape. The caller frees the plan; it
- * refers to the source, which must live as long. */
+/* Compiles a model. Every tensor that it needs must be in the source in the right shape, and every tensor of a block
+ * must be needed. The caller frees the plan; it refers to the source, which must live as long. */
 int hl_plan_build(const struct hl_source *source, const struct hl_arch *arch, enum hl_quant quant, struct hl_plan **out,
                   struct hl_error *err);
 void hl_plan_free(struct hl_plan *plan);

@@ -55,18 +55,6 @@ const struct hl_source_tensor *hl_source_find(const struct hl_source *source, co
     return bsearch(&key, source->tensors, source->n_tensors, sizeof key, by_name);
 }
 
-static int read_json(const char *folder, const char *name, bool optional, cJSON **out, struct hl_error *err)
-{
-    struct hl_view text;
-    if (hl_file_map(folder, name, optional, &text, err) < 0)
-        return -1;
-    if (!text.data)
-        return 0;
-    int result = hl_json_parse(text, name, out, err);
-    hl_file_unmap(&text);
-    return result < 0 ? hl_error_prefix(err, "%s", folder) : 0;
-}
-
 /* Maps one file of tensors. The array of files does not move: tensors point to the names. */
 static int add_file(struct hl_source *source, const char *name, struct hl_error *err)
 {
@@ -155,7 +143,7 @@ static int open_tensors(struct hl_source *source, struct hl_error *err)
         return -1;
     bool indexed = !single.data;
     hl_file_unmap(&single);
-    if (indexed && read_json(source->folder, INDEX, true, &index, err) < 0) {
+    if (indexed && hl_json_read(source->folder, INDEX, true, &index, err) < 0) {
         cJSON_Delete(index);
         return -1;
     }
@@ -177,9 +165,9 @@ static int open_tensors(struct hl_source *source, struct hl_error *err)
 
 static int open_folder(struct hl_source *source, struct hl_error *err)
 {
-    if (read_json(source->folder, "config.json", false, &source->config, err) < 0 ||
-        read_json(source->folder, "generation_config.json", true, &source->generation_config, err) < 0 ||
-        read_json(source->folder, "tokenizer_config.json", true, &source->tokenizer_config, err) < 0)
+    if (hl_json_read(source->folder, "config.json", false, &source->config, err) < 0 ||
+        hl_json_read(source->folder, "generation_config.json", true, &source->generation_config, err) < 0 ||
+        hl_json_read(source->folder, "tokenizer_config.json", true, &source->tokenizer_config, err) < 0)
         return -1;
     return open_tensors(source, err);
 }

@@ -50,6 +50,7 @@ suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd
 suite families python3 tests/oracle/compare_families.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/families
 suite gguf env PYTHONDONTWRITEBYTECODE=1 python3 tests/gguf/check.py "$build/hotlayer" "$build/hotlayerd"
 suite template python3 tests/template/run_cases.py "$build/tests/template/render"
+suite meta python3 tests/meta.py "$build/hotlayer" examples/demo/model
 suite memory sh tests/memory.sh "$build"
 suite hostile-folders sh tests/hostile/run.sh "$build/hotlayer"
 mkdir "$work/good"

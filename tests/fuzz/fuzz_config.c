@@ -1,6 +1,6 @@
-/* config.json -> numbers -> a program, over a source that has every tensor in the shape that config.json asks for; the
- * same document is its generation_config.json and tokenizer_config.json. A program that the packer compiles must be one
- * that the runtime accepts, or people would learn at their server what the packer should have told them. */
+/* config.json -> numbers -> a program, over a source that has every tensor, in the shape, that config.json asks for;
+ * the same document is its generation_config.json and tokenizer_config.json. A program that the packer compiles must be
+ * one that the runtime accepts, or people would learn at their server what the packer should have told them. */
 #include "hotlayer/cleanup.h"
 #include "pack/json.h"
 #include "pack/meta.h"
@@ -27,21 +27,30 @@ static void add_block(struct hl_source *source, const struct hl_arch *a, unsigne
     uint64_t q = (uint64_t)a->heads * a->head_dim, kv = (uint64_t)a->kv_heads * a->head_dim;
     add(source, 0, a->width, "model.layers.%u.input_layernorm.weight", block);
     add(source, 0, a->width, "model.layers.%u.post_attention_layernorm.weight", block);
-    add(source, 0, a->width, "model.layers.%u.pre_feedforward_layernorm.weight", block);
-    add(source, 0, a->width, "model.layers.%u.post_feedforward_layernorm.weight", block);
-    add(source, 0, a->head_dim, "model.layers.%u.self_attn.q_norm.weight", block);
-    add(source, 0, a->head_dim, "model.layers.%u.self_attn.k_norm.weight", block);
+    if (a->post_norms) {
+        add(source, 0, a->width, "model.layers.%u.pre_feedforward_layernorm.weight", block);
+        add(source, 0, a->width, "model.layers.%u.post_feedforward_layernorm.weight", block);
+    }
+    if (a->qk_norm) {
+        add(source, 0, a->head_dim, "model.layers.%u.self_attn.q_norm.weight", block);
+        add(source, 0, a->head_dim, "model.layers.%u.self_attn.k_norm.weight", block);
+    }
     add(source, q, a->width, "model.layers.%u.self_attn.q_proj.weight", block);
     add(source, kv, a->width, "model.layers.%u.self_attn.k_proj.weight", block);
     add(source, kv, a->width, "model.layers.%u.self_attn.v_proj.weight", block);
     add(source, a->width, q, "model.layers.%u.self_attn.o_proj.weight", block);
-    add(source, 0, q, "model.layers.%u.self_attn.q_proj.bias", block);
-    add(source, 0, kv, "model.layers.%u.self_attn.k_proj.bias", block);
-    add(source, 0, kv, "model.layers.%u.self_attn.v_proj.bias", block);
-    add(source, 0, a->width, "model.layers.%u.self_attn.o_proj.bias", block);
+    if (a->qkv_bias) {
+        add(source, 0, q, "model.layers.%u.self_attn.q_proj.bias", block);
+        add(source, 0, kv, "model.layers.%u.self_attn.k_proj.bias", block);
+        add(source, 0, kv, "model.layers.%u.self_attn.v_proj.bias", block);
+    }
+    if (a->out_bias)
+        add(source, 0, a->width, "model.layers.%u.self_attn.o_proj.bias", block);
     add(source, a->ffn, a->width, "model.layers.%u.mlp.gate_proj.weight", block);
     add(source, a->ffn, a->width, "model.layers.%u.mlp.up_proj.weight", block);
     add(source, a->width, a->ffn, "model.layers.%u.mlp.down_proj.weight", block);
+    if (!a->mlp_bias)
+        return;
     add(source, 0, a->ffn, "model.layers.%u.mlp.gate_proj.bias", block);
     add(source, 0, a->ffn, "model.layers.%u.mlp.up_proj.bias", block);
     add(source, 0, a->width, "model.layers.%u.mlp.down_proj.bias", block);

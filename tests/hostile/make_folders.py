@@ -6,8 +6,8 @@ OUTDIR/NAME/ is a model folder, OUTDIR/cases.tsv says for each what a useful mes
 
     NAME TAB the file that is at fault TAB a word: the field, the tensor or the value; may be empty
 
-OUTDIR/good and OUTDIR/good-sharded have no fault and are not in the table: whoever refuses those proves nothing. Needs
-Python alone; the good models are fixtures of the oracle.
+OUTDIR/good, OUTDIR/good-sharded and OUTDIR/good-with-more have no fault and are not in the table: whoever refuses those
+proves nothing. Needs Python alone; the good models are fixtures of the oracle.
 """
 import json
 import os
@@ -280,6 +280,18 @@ def _(files):
     edit_config(files, attention_bias=True)
 
 
+def tensor_more(tensor, *dims):
+    case("more-" + tensor, WEIGHTS, tensor)(
+        lambda files: edit_tensors(files, lambda tensors: tensors.update({tensor: zeros(*dims)}))
+    )
+
+
+tensor_more(ATTENTION + "q_proj.bias", 60)
+tensor_more(ATTENTION + "q_norm.weight", 12)
+tensor_more("model.layers.2.input_layernorm.weight", 40)
+tensor_more("model.layers.01.input_layernorm.weight", 40)
+
+
 def tensor_shape(name, tensor, *dims):
     case("role-" + name, WEIGHTS, tensor)(
         lambda files: edit_tensors(files, lambda tensors: tensors.update({tensor: zeros(*dims)}))
@@ -289,7 +301,9 @@ def tensor_shape(name, tensor, *dims):
 tensor_shape("transposed", UP, 40, 52)
 tensor_shape("flat", UP, 52 * 40)
 tensor_shape("three-dimensions", UP, 52, 8, 5)
+tensor_shape("three-dimensions-more", UP, 52, 40, 2)
 tensor_shape("scalar", UP)
+tensor_shape("norm-a-matrix", "model.norm.weight", 40, 2)
 tensor_shape("no-rows", UP, 0, 40)
 tensor_shape("short-norm", "model.norm.weight", 39)
 tensor_shape("short-embedding", "model.embed_tokens.weight", 280, 40)
@@ -466,6 +480,63 @@ tokenizer_json("empty", b"")
 tokenizer_json("deep", DEEP)
 
 
+# The chat template and what goes with it. The fixtures have none.
+
+TOKENIZER_CONFIG, SPECIALS, GENERATION = "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"
+
+
+def json_case(name, file, word, **fields):
+    case(name, file, word)(lambda files: files.update({file: json.dumps(fields).encode()}))
+
+
+def raw_case(name, file, word, raw):
+    case(name, file, word)(lambda files: files.update({file: raw}))
+
+
+json_case("template-number", TOKENIZER_CONFIG, "chat_template", chat_template=7)
+json_case("template-object", TOKENIZER_CONFIG, "chat_template", chat_template={"default": "x"})
+json_case("template-list-empty", TOKENIZER_CONFIG, "default", chat_template=[])
+json_case("template-list-without-default", TOKENIZER_CONFIG, "default",
+          chat_template=[{"name": "rag", "template": "x"}, 7, "default"])
+json_case("template-list-number", TOKENIZER_CONFIG, "chat_template", chat_template=[{"name": "default", "template": 7}])
+json_case("template-huge", TOKENIZER_CONFIG, "too large", chat_template="x" * ((1 << 19) + 1))
+json_case("template-broken", TOKENIZER_CONFIG, "chat template", chat_template="{% if %}")
+json_case("template-nul", TOKENIZER_CONFIG, "NUL", chat_template="a\0b")
+raw_case("template-file-empty", "chat_template.jinja", "empty", b"")
+raw_case("template-file-nul", "chat_template.jinja", "NUL", b"a\0b")
+raw_case("template-file-not-utf-8", "chat_template.jinja", "UTF-8", b"a\xffb")
+raw_case("template-json-broken", "chat_template.json", "", b'{"chat_template": ')
+json_case("template-json-number", "chat_template.json", "chat_template", chat_template=7)
+raw_case("tokenizer_config-array", TOKENIZER_CONFIG, "object", b"[]")
+raw_case("tokenizer_config-not-utf-8", TOKENIZER_CONFIG, "UTF-8", b'{"chat_template": "\xc3("}')
+raw_case("config-not-utf-8", CONFIG, "UTF-8", b'{"architectures": ["\xed\xa0\x80"]}')
+
+
+@case("specials-broken", SPECIALS)
+def _(files):
+    files["chat_template.jinja"], files[SPECIALS] = b"x", b'{"bos_token": '
+
+
+json_case("eos-text", GENERATION, "eos_token_id", eos_token_id="</s>")
+json_case("eos-negative", GENERATION, "eos_token_id", eos_token_id=-1)
+json_case("eos-beyond", GENERATION, "eos_token_id", eos_token_id=281)
+json_case("eos-list-text", GENERATION, "eos_token_id", eos_token_id=[2, "</s>"])
+json_case("eos-list-in-list", GENERATION, "eos_token_id", eos_token_id=[[2]])
+json_case("eos-list-long", GENERATION, "end a text", eos_token_id=list(range(65)))
+json_case("eos-object", GENERATION, "eos_token_id", eos_token_id={"a": 2})
+json_case("stop-strings-number", GENERATION, "stop_strings", stop_strings=7)
+json_case("stop-strings-empty", GENERATION, "stop_strings", stop_strings=["a", ""])
+json_case("stop-strings-long", GENERATION, "stop_strings", stop_strings="x" * 256)
+json_case("stop-strings-many", GENERATION, "stop_strings", stop_strings=["a"] * 17)
+
+
+@case("config-eos-beyond", CONFIG, "eos_token_id")
+def _(files):
+    """Only where nothing else says it."""
+    del files[GENERATION]
+    edit_config(files, eos_token_id=281)
+
+
 def main():
     global OUTSIDE
     if len(sys.argv) != 2:
@@ -475,6 +546,10 @@ def main():
     os.makedirs(out, exist_ok=True)
     write_folder(os.path.join(out, "good"), read_folder("f32-awkward"))
     write_folder(os.path.join(out, "good-sharded"), read_folder("f16-sharded"))
+    more = read_folder("f32-awkward")
+    names = "model.layers.0.self_attn.rotary_emb.inv_freq", "vision_tower.layers.0.bias", "v_head.summary.weight"
+    edit_tensors(more, lambda tensors: tensors.update({name: zeros(6) for name in names}))
+    write_folder(os.path.join(out, "good-with-more"), more)
     with open(OUTSIDE, "wb") as file:
         file.write(read_folder("f16-sharded")[SECOND_SHARD])
     with open(os.path.join(out, "cases.tsv"), "w") as table:

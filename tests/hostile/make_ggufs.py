@@ -193,8 +193,8 @@ def tensors():
     tensor_case("q6_k", "BF16 or Q8_0", EMBEDDING, ("Q6_K", [256, 281], bytes(210 * 281)))
     tensor_case("rope-length", "rope_freqs", "rope_freqs.weight", zeros(5))
     tensor_case("rope-zero", "rope_freqs", "rope_freqs.weight", zeros(6))
-    nan = struct.pack("<I", 0x7FC00000)
-    tensor_case("rope-nan", "rope_freqs", "rope_freqs.weight", ("F32", [6], nan * 6))
+    for name, bits in (("nan", 0x7FC00000), ("inf", 0x7F800000), ("negative", 0xBF800000)):
+        tensor_case("rope-" + name, "rope_freqs", "rope_freqs.weight", ("F32", [6], struct.pack("<I", bits) * 6))
 
 
 def parts():

@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 python3 "$here/make_folders.py" "$work/in" && PYTHONDONTWRITEBYTECODE=1 python3 "$here/make_ggufs.py" "$work/in" || exit 1
 tab=$(printf '\t')
 
-for name in good good-sharded good.gguf good-00001-of-00003.gguf; do
+for name in good good-sharded good-with-more good.gguf good-00001-of-00003.gguf; do
     mkdir "$work/out"
     attempt "$hotlayer" pack "$work/in/$name" -o "$work/out/x.hot"
     [ "$status" -eq 0 ] || blame "exit status $status without a fault: $(head -n 1 "$work/stderr")"

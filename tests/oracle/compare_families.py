@@ -45,16 +45,31 @@ def read_logits(path, columns, kept):
     return [values[i : i + kept].tolist() for i in range(0, len(values), columns)]
 
 
-def rename_tensors(path, change):
-    """Rewrites the names in a safetensors file; offsets count from the end of the header, so that they stay."""
+def edit_tensors(path, edit):
+    """`edit` makes of a safetensors file's header and data others."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-        data = file.read()
-    text = json.dumps({change(name): value for name, value in header.items()}).encode()
-    text += b" " * (-len(text) % 8)
+        header, data = edit(json.loads(file.read(length)), file.read())
+    text = json.dumps(header).encode()
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def untie(folder):
+    """The head becomes a tensor of its own, equal to the embedding."""
+
+    def edit(header, data):
+        embedding = header["language_model.model.embed_tokens.weight"]
+        begin, end = embedding["data_offsets"]
+        place = {"data_offsets": [len(data), len(data) + end - begin]}
+        return {**header, "language_model.lm_head.weight": embedding | place}, data + data[begin:end]
+
+    edit_tensors(os.path.join(folder, "model.safetensors"), edit)
+    path = os.path.join(folder, "config.json")
+    config = read_json(path) | {"tie_word_embeddings": False}
+    config["text_config"]["tie_word_embeddings"] = False
+    with open(path, "w") as file:
+        json.dump(config, file)
 
 
 def in_memory_name(name):
@@ -76,8 +91,14 @@ def sources(families, name, work):
         yield "old config", old
     if os.path.exists(config) and "text_config" in read_json(config):
         other = shutil.copytree(folder, os.path.join(work, "other"))
-        rename_tensors(os.path.join(other, "model.safetensors"), in_memory_name)
+        edit_tensors(
+            os.path.join(other, "model.safetensors"),
+            lambda header, data: ({in_memory_name(name): value for name, value in header.items()}, data),
+        )
         yield "other names", other
+        untied = shutil.copytree(folder, os.path.join(work, "untied"))
+        untie(untied)
+        yield "untied", untied
     if os.path.exists(folder + ".gguf"):
         yield "gguf", folder + ".gguf"
 
