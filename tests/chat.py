@@ -105,6 +105,16 @@ def test_jinja(server, model):
     check("a broken one is a 400", status == 400 and "template" in lines[0]["error"], lines)
     status, _, lines = post(server, "/api/generate", {**ask_hi, "template": "{{ if .System }}"})
     check("one without end too", status == 400 and "template" in lines[0]["error"], lines)
+    loop = "{{ range 100000 }}%s{{ end }}" % ("{{ if 1 }}{{ end }}" * 6000)
+    for what, words, body in (("an endless one", "steps", {"template": loop}), ("a huge text", "bytes of memory", {
+            "template": "{{ $x := .Prompt }}{{ range 60 }}{{ $x = print $x $x }}{{ end }}"})):
+        status, _, lines = post(server, "/api/generate", {**ask_hi, **body})
+        check("a template of the request: %s" % what, status == 400 and words in lines[0]["error"], lines)
+    for body in ({}, {"raw": True}):
+        status, _, lines = post(server, "/api/generate", {**ask_hi, **body, "prompt": "x" * 30000})
+        check("30000 bytes are no prompt for 512 tokens", status == 400 and "bytes does not fit" in lines[0]["error"], lines)
+    status, _, lines = post(server, "/api/chat", {**chat, "messages": [{"role": "user", "content": ""}] * 22000})
+    check("22000 messages", status == 400 and "65536 values" in lines[0]["error"], lines)
 
     status, _, (show,) = post(server, "/api/show", {"model": "jinja:latest"})
     check("show", status == 200 and show["template"] == JINJA and eos in show["parameters"]
