@@ -88,7 +88,8 @@ static void add_field(struct evbuffer *body, const char *name, const char *text)
     hl_json_string(body, text, strlen(text));
 }
 
-static void add_model(struct evbuffer *body, const struct hl_model *model)
+/* What lists say of a model; the brace that closes it is the caller's. */
+static void begin_model(struct evbuffer *body, const struct hl_model *model)
 {
     const struct hl_header *header = model->hot->header;
     char name[sizeof model->name + 8], modified[40];
@@ -105,7 +106,6 @@ static void add_model(struct evbuffer *body, const struct hl_model *model)
     add_digest(body, header);
     evbuffer_add_printf(body, "\",");
     hl_api_add_details(body, model);
-    evbuffer_add_printf(body, "}");
 }
 
 void hl_api_add_details(struct evbuffer *body, const struct hl_model *model)
@@ -123,19 +123,38 @@ void hl_api_add_details(struct evbuffer *body, const struct hl_model *model)
     evbuffer_add_printf(body, "}");
 }
 
-static void tags(void *context, struct hl_exchange *exchange)
+/* {"models":[...]}: one, followed by `more` of its fields, or none. */
+static void reply_models(struct hl_exchange *exchange, const struct hl_model *model, const char *more)
 {
-    const struct hl_api *api = context;
     struct evbuffer *body = evbuffer_new();
     if (!body) {
         hl_reply_error(exchange, 500, "out of memory");
         return;
     }
     evbuffer_add_printf(body, "{\"models\":[");
-    add_model(body, api->model);
+    if (model) {
+        begin_model(body, model);
+        evbuffer_add_printf(body, "%s}", more);
+    }
     evbuffer_add_printf(body, "]}");
     hl_reply(exchange, 200, json_type, body);
     evbuffer_free(body);
+}
+
+static void tags(void *context, struct hl_exchange *exchange)
+{
+    const struct hl_api *api = context;
+    reply_models(exchange, api->model, "");
+}
+
+/* What is loaded: the model, from when it can be used, for ever. */
+static void ps(void *context, struct hl_exchange *exchange)
+{
+    const struct hl_api *api = context;
+    char more[120];
+    snprintf(more, sizeof more, ",\"expires_at\":\"9999-12-31T23:59:59Z\",\"size_vram\":0,\"context_length\":%u",
+             api->context);
+    reply_models(exchange, api->ready ? api->model : NULL, more);
 }
 
 const struct hl_route hl_api_routes[] = {
@@ -144,6 +163,7 @@ const struct hl_route hl_api_routes[] = {
     {"/readyz", HL_GET, ready},
     {"/api/version", HL_GET, version},
     {"/api/tags", HL_GET, tags},
+    {"/api/ps", HL_GET, ps},
     {"/api/show", HL_POST, hl_api_show},
     {"/api/generate", HL_POST, hl_api_generate},
     {"/api/chat", HL_POST, hl_api_chat},

@@ -12,6 +12,11 @@
 static const char json_type[] = "application/json; charset=utf-8";
 static const char stream_type[] = "application/x-ndjson";
 
+/* A prompt of more bytes per position of the context is refused before the event loop spends seconds on its tokens. No
+ * text is that dense: reserved tokens' names have 30 bytes, words 4. */
+#define PROMPT_DENSITY 32u
+#define PROMPT_LEAST 4096u /* bytes that are tokenized in any case */
+
 struct hl_api_reply {
     struct hl_api_reply *next;
     struct hl_api *api;
@@ -256,6 +261,7 @@ static int render(struct hl_api_reply *reply, const struct hl_template *t, const
 static int encode(struct hl_api_reply *reply, const struct hl_template *t, struct hl_error *err)
 {
     const struct hl_tokenizer *tokenizer = reply->api->model->tokenizer;
+    uint32_t context = reply->api->context;
     const char *text;
     size_t n;
     if (render(reply, t, &text, &n, err) < 0)
@@ -265,6 +271,8 @@ static int encode(struct hl_api_reply *reply, const struct hl_template *t, struc
         reply->n_rendered = n;
         return 0;
     }
+    if (n > PROMPT_LEAST + (size_t)PROMPT_DENSITY * context)
+        return hl_fail_as(err, HL_ERROR_REQUEST, "a prompt of %zu bytes does not fit in the context of %u", n, context);
     if (t && !reply->body.raw)
         return hl_prompt_encode(t, tokenizer, text, n, &reply->tokens, &reply->n_tokens, err);
     return hl_tokenizer_encode(tokenizer, text, n, HL_ENCODE_BOS | HL_ENCODE_SPECIAL, &reply->tokens, &reply->n_tokens,

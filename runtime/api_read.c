@@ -9,7 +9,11 @@
 #include <math.h>
 #include <utf8proc.h>
 
-#define VALUES_MOST 262144u /* cJSON makes 64 bytes of each; 32 MiB of "[[],[],..." would be a gigabyte */
+/* What a request may take of the event loop, on which it is read and rendered: a tenth of a second or two at worst.
+ * cJSON makes 64 bytes of each value; 16 MiB of "[[],[],..." would be half a gigabyte. */
+#define VALUES_MOST 65536u
+#define ARENA_MEMORY ((size_t)32 << 20)
+#define ARENA_WORK ((uint64_t)8 << 20)
 
 static int refuse(struct hl_error *err, const char *field)
 {
@@ -355,7 +359,7 @@ int hl_api_body_read(const char *body, size_t n, bool chat, struct hl_api_body *
 {
     cJSON *json;
     *out = (struct hl_api_body){.chat = chat, .generate = {.n_predict = UINT32_MAX, .sampling = hl_sampling_default}};
-    hl_arena_init(&out->arena, HL_TEMPLATE_MEMORY, HL_TEMPLATE_WORK);
+    hl_arena_init(&out->arena, ARENA_MEMORY, ARENA_WORK);
     if (hl_api_json_read(body, n, &json, err) < 0)
         return -1;
     int result = read_fields(json, out, err);

@@ -38,16 +38,6 @@ static void add_parameters(struct evbuffer *out, const struct hl_model *model)
     evbuffer_free(lines);
 }
 
-static bool knows(const struct hl_template *t, const char *name)
-{
-    const char *text;
-    size_t n;
-    for (size_t i = 0; t && (text = hl_template_name(t, i, &n)); i++)
-        if (n == strlen(name) && memcmp(text, name, n) == 0)
-            return true;
-    return false;
-}
-
 static void add_info(struct evbuffer *out, const struct hl_model *model)
 {
     const struct hl_program *program = model->hot->program.head;
@@ -73,9 +63,8 @@ static void add_model(struct evbuffer *out, const struct hl_model *model)
     evbuffer_add_printf(out, ",");
     hl_api_add_details(out, model);
     add_info(out, model);
-    bool fills =
-        model->template && hl_template_language(model->template) == HL_TEMPLATE_GO && knows(model->template, "suffix");
-    evbuffer_add_printf(out, ",\"capabilities\":[\"completion\"%s]}", fills ? ",\"insert\"" : "");
+    evbuffer_add_printf(out, ",\"capabilities\":[\"completion\"%s]}",
+                        model->template && hl_prompt_fills(model->template) ? ",\"insert\"" : "");
 }
 
 static void show(const struct hl_api *api, struct hl_exchange *exchange, const char *name)

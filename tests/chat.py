@@ -105,6 +105,16 @@ def test_jinja(server, model):
     check("a broken one is a 400", status == 400 and "template" in lines[0]["error"], lines)
     status, _, lines = post(server, "/api/generate", {**ask_hi, "template": "{{ if .System }}"})
     check("one without end too", status == 400 and "template" in lines[0]["error"], lines)
+    loop = "{{ range 100000 }}%s{{ end }}" % ("{{ if 1 }}{{ end }}" * 6000)
+    for what, words, body in (("an endless one", "steps", {"template": loop}), ("a huge text", "bytes of memory", {
+            "template": "{{ $x := .Prompt }}{{ range 60 }}{{ $x = print $x $x }}{{ end }}"})):
+        status, _, lines = post(server, "/api/generate", {**ask_hi, **body})
+        check("a template of the request: %s" % what, status == 400 and words in lines[0]["error"], lines)
+    for body in ({}, {"raw": True}):
+        status, _, lines = post(server, "/api/generate", {**ask_hi, **body, "prompt": "x" * 30000})
+        check("30000 bytes are no prompt for 512 tokens", status == 400 and "bytes does not fit" in lines[0]["error"], lines)
+    status, _, lines = post(server, "/api/chat", {**chat, "messages": [{"role": "user", "content": ""}] * 22000})
+    check("22000 messages", status == 400 and "65536 values" in lines[0]["error"], lines)
 
     status, _, (show,) = post(server, "/api/show", {"model": "jinja:latest"})
     check("show", status == 200 and show["template"] == JINJA and eos in show["parameters"]
@@ -118,6 +128,10 @@ def test_go(server, model):
     ask_hi = {"model": "go", "prompt": "Hi!", "options": {"temperature": 0, "num_predict": 4}}
     same("Go: generate", rendered(server, "/api/generate", ask_hi), "U:Hi! A:")
     same("Go: with a system's text", rendered(server, "/api/generate", {**ask_hi, "system": "s"}), "S:s U:Hi! A:")
+    fill = {**ask_hi, "suffix": "end", "template": "{{ .Prompt }}<gap>{{ .Suffix }}"}
+    same("Go: a suffix", rendered(server, "/api/generate", fill), "Hi!<gap>end")
+    status, _, lines = post(server, "/api/generate", {**ask_hi, "suffix": "end"})
+    check("Go: no place for a suffix", status == 400 and "suffix" in lines[0]["error"], (status, lines))
     chat = {"model": "go", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
                                         {"role": "user", "content": "c"}]}
     same("Go: turn by turn", rendered(server, "/api/chat", chat), "U:a A:bU:c A:")
@@ -125,7 +139,8 @@ def test_go(server, model):
     got = answer["context"]
     check("Go: the text's beginning is added", got[0] == 998 and got[1] != 998 and answer["prompt_eval_count"] > 2, got)
     status, _, (show,) = post(server, "/api/show", {"model": "go"})
-    check("Go: show gives the template as it is", status == 200 and show["template"] == GO, show)
+    check("Go: show gives the template as it is", status == 200 and show["template"] == GO
+          and show["capabilities"] == ["completion"], show)
 
 
 def memory(server):
@@ -173,6 +188,9 @@ def main():
         model = make("go", folder, GO, ".gotmpl")
         with Server(model=model) as server:
             test_go(server, model)
+        with Server(model=make("fill", folder, "{{ .Prompt }}{{ .Suffix }}", ".gotmpl")) as server:
+            same("a template that fills gaps", post(server, "/api/show", {"model": "fill"})[2][0]["capabilities"],
+                 ["completion", "insert"])
         test_waiting(folder)
     print("%(passed)d passed, %(failed)d failed" % tally)
     sys.exit(0 if tally["failed"] == 0 else 1)
