@@ -201,7 +201,7 @@ static int generate(const struct options *o, const struct hl_model *model, struc
     struct output out = {.json = o->json};
     struct hl_generate request = o->generate;
     HL_FREE int32_t *prompt = NULL;
-    size_t n_prompt;
+    size_t n_prompt = 0;
     assert(o->prompt); /* parse() insists on it */
     if (encode(o, model, &prompt, &n_prompt, err) < 0 || hl_scheduler_open(model, engine, &scheduler, err) < 0)
         return -1;
