@@ -348,8 +348,8 @@ static int emit_angles(struct compiler *c, const char *own_name, const struct hl
         return -1;
     for (uint32_t i = 0; i < half; i++)
         if (!isfinite(t->values[i]))
-            return hl_fail(c->err, "%s: frequency %u is not finite; theta or factor is too small or too large",
-                           own_name, i);
+            return hl_fail(c->err, "%s by %s: frequency %u is not finite; theta or factor is too small or too large",
+                           own_name, shape_giver(c), i);
     return 0;
 }
 
