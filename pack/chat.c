@@ -152,7 +152,7 @@ static int render_behind(const struct hl_template *t, struct hl_arena *arena, st
         hl_conversation_add(arena, &conversation, "user", "another", err) < 0 ||
         hl_prompt_render(t, arena, &conversation, 0, &text, &n, err) < 0)
         return -1;
-    const char *at = memmem(text, n, ANSWER, strlen(ANSWER)), *end = text + n;
+    const char *at = n ? memmem(text, n, ANSWER, strlen(ANSWER)) : NULL, *end = text + n;
     at = at ? at + strlen(ANSWER) : end;
     while (at < end && (*at == ' ' || *at == '\n'))
         at++;

@@ -4,13 +4,16 @@
  * convert_hf_to_gguf.py; src/llama-model.cpp: load_hparams, or src/models/FAMILY.cpp; Ollama, convert/ and
  * llama/compat/]:
  *
- *   llama    Llama and Mistral. Mistral's window is not written: a file of Mistral 7B v0.1 sees the whole context. The
- *            frequencies of Llama 3.1 are the tensor rope_freqs.weight. Whether there are biases only the tensors tell.
- *   gemma2   has no query_pre_attn_scalar: the 27B is known by its 46 blocks. Every second block slides.
- *   gemma3   likewise, 62 blocks. Every sixth block sees everything, or what sliding_window_pattern says: a period, or
- * a truth per block. Without a window all see everything. Ollama's own files have other names for the rope's bases,
- * lack the epsilon and the factor 8 of everything beyond 1B, and carry the vision model along. qwen2, qwen3   the
- * window that no published model uses is not written.
+ * llama: Llama and Mistral. Mistral's window is not written: a file of Mistral 7B v0.1 sees the whole context. The
+ * frequencies of Llama 3.1 are the tensor rope_freqs.weight. Whether there are biases only the tensors tell.
+ *
+ * gemma2 has no query_pre_attn_scalar: the 27B is known by its 46 blocks. Every second block slides.
+ *
+ * gemma3 likewise, 62 blocks. Every sixth block sees everything, or what sliding_window_pattern says: a period, or a
+ * truth per block. Without a window all see everything. Ollama's own files have other names for the rope's bases, lack
+ * the epsilon and the factor 8 of everything beyond 1B, and carry the vision model along.
+ *
+ * qwen2, qwen3: the window that no published model uses is not written.
  *
  * A key below the architecture that is not on these lists is refused: it may change what the model computes.
  */

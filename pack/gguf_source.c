@@ -173,8 +173,8 @@ bool hl_gguf_part(const char *name, uint32_t *part, uint32_t *parts)
 {
     static const char shape[] = "-00001-of-00001.gguf";
     size_t n = strlen(name), tail = sizeof shape - 1;
-    const char *at = name + n - tail;
-    return n > tail && at[0] == '-' && strncmp(at + 6, "-of-", 4) == 0 && strcmp(at + 15, ".gguf") == 0 &&
+    const char *at = n > tail ? name + n - tail : "";
+    return at[0] == '-' && strncmp(at + 6, "-of-", 4) == 0 && strcmp(at + 15, ".gguf") == 0 &&
            parse_number(at + 1, part) && parse_number(at + 10, parts);
 }
 

@@ -343,9 +343,14 @@ static int emit_angles(struct compiler *c, const char *own_name, const struct hl
         return hl_fail(c->err, "out of memory");
     for (uint32_t i = 0; i < half; i++)
         t->values[i] = frequency_of(rope, i, head_dim);
-    if (set_shape(c, t, HL_TYPE_VECTOR, 1, half) < 0)
+    if (set_shape(c, t, HL_TYPE_VECTOR, 1, half) < 0 ||
+        (rope == &c->arch->rope && divide_frequencies(c, t->values, half) < 0))
         return -1;
-    return rope == &c->arch->rope ? divide_frequencies(c, t->values, half) : 0;
+    for (uint32_t i = 0; i < half; i++)
+        if (!isfinite(t->values[i]))
+            return hl_fail(c->err, "%s by %s: frequency %u is not finite; theta or factor is too small or too large",
+                           own_name, shape_giver(c), i);
+    return 0;
 }
 
 /* sqrt(width), in the precision that the reference multiplies in: that of the embedding as it was published. Q8_0 was

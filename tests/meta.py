@@ -155,6 +155,7 @@ def turns():
     of(each % "</s>", "a plain text", [999])
     of(each % ("x" + BEGIN), "not at once", [999])
     of("{{ messages[0].content }}", "a template without answers", [999])
+    of("{# nothing #}", "a template that says nothing", [999])
     of("{{ raise_exception('no') }}", "a template that refuses", [999])
     of(each % "{{ bos_token }}", "by its name", [999, 998])
     config = changed(TOKENIZER, bos_token={"content": BEGIN, "lstrip": False})

@@ -200,6 +200,21 @@ def check_mistral():
             json.dump(config, file)
         same("a window makes a Mistral", (folder,),
              (gguf({**keys, "llama.attention.sliding_window": (U32, 9)}, tensors),))
+    same("a window of 0 does not", (gguf(keys, tensors),),
+         (gguf({**keys, "llama.attention.sliding_window": (U32, 0)}, tensors),))
+
+
+def check_defaults():
+    """What an absent key stands for, and a factor of 0."""
+    keys, tensors = family("gemma2")
+    window = "gemma2.attention.sliding_window"
+    absent = {key: value for key, value in keys.items() if key != window}
+    same("gemma2: no window is one of 4096", (gguf({**keys, window: (U32, 4096)}, tensors),), (gguf(absent, tensors),))
+    keys, tensors = family("llama2-mha")
+    for key in "llama.rope.scaling.factor", "llama.rope.scale_linear":
+        same(f"{key} 0 scales nothing", (gguf(keys, tensors),), (gguf({**keys, key: (F32, 0.0)}, tensors),))
+        check(f"{key} 2 scales", Packed(gguf({**keys, key: (F32, 2.0)}, tensors)).weights
+              != Packed(gguf(keys, tensors)).weights)
 
 
 def check_stops():
@@ -218,7 +233,7 @@ def check_stops():
 
 def main():
     for part in (check_folders, check_containers, check_types, check_logits, check_text, check_gemma3, check_mistral,
-                 check_stops):
+                 check_defaults, check_stops):
         try:
             part()
         except (RuntimeError, KeyError, OSError) as error:

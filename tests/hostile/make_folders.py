@@ -367,6 +367,9 @@ config_case("rope-string", "rope_parameters", "default")
 config_case("rope-unknown-type", "rope_parameters", {"rope_type": "mystery"})
 config_case("rope-unknown-field", "rope_parameters", {"rope_type": "default", "factor": 8.0})
 config_case("rope-partial", "rope_parameters", {"rope_theta": 10000.0, "partial_rotary_factor": 0.5})
+case("config-rope-frequencies-infinite", "", "rope")(
+    lambda files: edit_config(files, rope_theta=1e-29, rope_scaling={"type": "linear", "factor": 1e-29})
+)
 config_case("tied-string", "tie_word_embeddings", "maybe")
 case("config-unknown-rope", CONFIG, "rope")(
     lambda files: edit_config(files, rope_scaling={"rope_type": "mystery", "type": "mystery", "factor": 2.0})

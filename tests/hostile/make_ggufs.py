@@ -147,7 +147,8 @@ def models():
         keys_case(f"{key}-negative", "llama." + key, **{edit: (F32, -1.0) if "eps" in key else (I32, -2)})
     for key, value in (
         ("expert_count", (U32, 8)), ("expert_used_count", (U32, 2)), ("pooling_type", (U32, 1)),
-        ("attention.causal", (BOOL, 0)), ("attention.value_length", (U32, 8)), ("rope.dimension_count", (U32, 6)),
+        ("attention.causal", (BOOL, 0)), ("attention.value_length", (U32, 8)), ("attention.head_dim", (U32, 8)),
+        ("rope.dimension_count", (U32, 6)),
         ("rope.scaling.type", (STRING, "yarn")), ("rope.scaling.attn_factor", (F32, 1.1)), ("no.such.key", (U32, 1)),
         ("attention.head_count_kv", ((ARRAY, U32), [1, 1])), ("rope.freq_base", (F32, float("nan"))),
         ("rope.freq_base", (F32, float("inf"))), ("rope.scaling.factor", (F32, -8.0)), ("logit_scale", (F32, 2.0)),
