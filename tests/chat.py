@@ -138,6 +138,9 @@ def test_go(server, model):
     _, _, (answer,) = post(server, "/api/generate", {**ask_hi, "stream": False})
     got = answer["context"]
     check("Go: the text's beginning is added", got[0] == 998 and got[1] != 998 and answer["prompt_eval_count"] > 2, got)
+    own = {**ask_hi, "template": "<|begin_of_text|>{{ .Prompt }}", "stream": False}
+    got = post(server, "/api/generate", own)[2][0]["context"]
+    check("Go: unless it is there", got[0] == 998 and got[1] != 998, got)
     status, _, (show,) = post(server, "/api/show", {"model": "go"})
     check("Go: show gives the template as it is", status == 200 and show["template"] == GO
           and show["capabilities"] == ["completion"], show)
