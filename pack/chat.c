@@ -96,7 +96,7 @@ static bool ends_with(const char *text, const char *end)
 static int copy_given(const char *path, struct hl_chat *chat, struct hl_error *err)
 {
     const char *slash = strrchr(path, '/');
-    HL_FREE char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    HL_FREE char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup(".");
     if (!folder)
         return hl_fail(err, "out of memory");
     chat->language = ends_with(path, ".gotmpl") ? HL_TEMPLATE_GO : HL_TEMPLATE_JINJA;
@@ -211,8 +211,6 @@ int hl_chat_read(const struct hl_source *source, const char *path, struct hl_vie
         result = chat.language == HL_TEMPLATE_GO ? compile_go(&chat, err) : compile_jinja(source, &chat, err);
         if (result == 0)
             result = try_out(tokenizer, &chat, err);
-        if (result < 0)
-            hl_error_prefix(err, "chat template");
     }
     if (result == 0)
         *out = chat;

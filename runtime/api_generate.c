@@ -288,7 +288,7 @@ static int apply_template(struct hl_api_reply *reply, struct hl_error *err)
         return encode(reply, reply->api->model->template, err);
     if (hl_gotemplate_compile(reply->body.template, strlen(reply->body.template), &section, &bytes, err) < 0 ||
         hl_template_open(section, bytes, &own, err) < 0)
-        return hl_error_prefix(err, "template");
+        return -1;
     int result = encode(reply, own, err);
     hl_template_close(own);
     return result;
