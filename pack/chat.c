@@ -94,7 +94,7 @@ static bool ends_with(const char *text, const char *end)
 static int copy_given(const char *path, struct hl_chat *chat, struct hl_error *err)
 {
     const char *slash = strrchr(path, '/');
-    HL_FREE char *folder = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+    HL_FREE char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup(".");
     if (!folder)
         return hl_fail(err, "out of memory");
     chat->language = ends_with(path, ".gotmpl") ? HL_TEMPLATE_GO : HL_TEMPLATE_JINJA;

@@ -38,7 +38,11 @@ void hl_api_show(void *api, struct hl_exchange *exchange);
 
 void hl_api_unknown_model(struct hl_exchange *exchange, const char *name);
 
-/* The sections of a model's description that /api/tags and /api/show share: "details":{...} */
+/* "name":"text" */
+void hl_api_add_text(struct evbuffer *out, const char *name, const char *text);
+
+/* What descriptions of a model share: "modified_at":"..." and "details":{...} */
+void hl_api_add_modified(struct evbuffer *out, const struct hl_model *model);
 void hl_api_add_details(struct evbuffer *out, const struct hl_model *model);
 
 /* Does a request mean the model that is served? As Ollama compares: without regard to case, and ":latest" goes without

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <sys/random.h>
 
-static const char json_type[] = "application/json; charset=utf-8";
 static const char stream_type[] = "application/x-ndjson";
 
 /* A prompt of more bytes per position of the context is refused before the event loop spends seconds on its tokens. No
@@ -148,7 +147,7 @@ static void send_result(struct hl_api_reply *reply, enum hl_finish reason, const
     add_result(out, reply, reason, timings);
     if (!reply->body.stream) {
         evbuffer_add_printf(out, "}");
-        hl_reply(reply->exchange, 200, json_type, out);
+        hl_reply(reply->exchange, 200, HL_HTTP_JSON, out);
     } else {
         evbuffer_add_printf(out, "}\n");
         if (hl_stream(reply->exchange, stream_type, out))
@@ -289,7 +288,7 @@ static int apply_template(struct hl_api_reply *reply, struct hl_error *err)
         return encode(reply, reply->api->model->template, err);
     if (hl_gotemplate_compile(reply->body.template, strlen(reply->body.template), &section, &bytes, err) < 0 ||
         hl_template_open(section, bytes, &own, err) < 0)
-        return hl_error_prefix(err, "template");
+        return -1;
     int result = encode(reply, own, err);
     hl_template_close(own);
     return result;
@@ -359,7 +358,7 @@ static void reply_rendered(const struct hl_api_reply *reply)
     evbuffer_add_printf(out, ",\"_debug_info\":{\"rendered_template\":");
     hl_json_string(out, reply->rendered, reply->n_rendered);
     evbuffer_add_printf(out, "}}");
-    hl_reply(reply->exchange, 200, json_type, out);
+    hl_reply(reply->exchange, 200, HL_HTTP_JSON, out);
     evbuffer_free(out);
 }
 

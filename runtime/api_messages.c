@@ -15,12 +15,6 @@ static int wrong(struct hl_error *err, const char *what, const char *type)
     return hl_fail_as(err, HL_ERROR_REQUEST, "field \"%s\" must be of type %s", what, type);
 }
 
-static int put(struct hl_arena *arena, struct hl_value dict, const char *key, struct hl_value value,
-               struct hl_error *err)
-{
-    return hl_dict_set(arena, dict.dict, hl_string(key, strlen(key)), value, err);
-}
-
 /* Ollama takes roles in any case. */
 static int lower_role(struct hl_arena *arena, struct hl_value *role, struct hl_error *err)
 {
@@ -88,7 +82,8 @@ static int read_content(struct hl_arena *arena, struct hl_value message, struct 
 {
     struct hl_value *content = member(message, "content");
     if (!content)
-        return put(arena, message, "content", member(message, "tool_calls") ? hl_none() : hl_string("", 0), err);
+        return hl_dict_put(arena, message, "content", member(message, "tool_calls") ? hl_none() : hl_string("", 0),
+                           err);
     if (content->kind == HL_VALUE_LIST)
         return join_parts(arena, content, err);
     return content->kind == HL_VALUE_STRING ? 0 : wrong(err, "content", "string");
@@ -99,7 +94,7 @@ static int translate(struct hl_arena *arena, struct hl_value message, const char
                      struct hl_error *err)
 {
     const struct hl_value *value = member(message, word);
-    return value && !member(message, other) ? put(arena, message, other, *value, err) : 0;
+    return value && !member(message, other) ? hl_dict_put(arena, message, other, *value, err) : 0;
 }
 
 static int read_message(struct hl_arena *arena, struct hl_value *message, struct hl_error *err)

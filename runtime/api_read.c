@@ -358,7 +358,9 @@ int hl_api_json_read(const char *body, size_t n, cJSON **out, struct hl_error *e
 int hl_api_body_read(const char *body, size_t n, bool chat, struct hl_api_body *out, struct hl_error *err)
 {
     cJSON *json;
-    *out = (struct hl_api_body){.chat = chat, .generate = {.n_predict = UINT32_MAX, .sampling = hl_sampling_default}};
+    *out = (struct hl_api_body){.chat = chat,
+                                .conversation = hl_conversation_empty(),
+                                .generate = {.n_predict = UINT32_MAX, .sampling = hl_sampling_default}};
     hl_arena_init(&out->arena, ARENA_MEMORY, ARENA_WORK);
     if (hl_api_json_read(body, n, &json, err) < 0)
         return -1;

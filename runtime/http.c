@@ -362,7 +362,7 @@ void hl_reply_error(struct hl_exchange *exchange, int status, const char *messag
     evbuffer_add_printf(body, "}");
     if (status == 503)
         evhttp_add_header(evhttp_request_get_output_headers(exchange->request), "Retry-After", "1");
-    hl_reply(exchange, status, "application/json; charset=utf-8", body);
+    hl_reply(exchange, status, HL_HTTP_JSON, body);
     evbuffer_free(body);
 }
 

@@ -31,6 +31,8 @@ struct hl_http_options {
     uint32_t timeout;              /* seconds for a request to arrive whole, and for a stalled reader to read on */
 };
 
+#define HL_HTTP_JSON "application/json; charset=utf-8"
+
 #define HL_HTTP_BODY_LIMIT (16u << 20)   /* a larger request is read, thrown away and answered with 413 */
 #define HL_HTTP_HEADER_LIMIT (64u << 10) /* of the request line and headers */
 #define HL_HTTP_BEHIND_LIMIT (1u << 20)  /* bytes of a stream that its reader may be behind */

@@ -6,19 +6,13 @@
 #include "runtime/gotemplate.h"
 #include <string.h>
 
-static int set(struct hl_arena *arena, struct hl_value dict, const char *key, struct hl_value value,
-               struct hl_error *err)
-{
-    return hl_dict_set(arena, dict.dict, hl_string(key, strlen(key)), value, err);
-}
-
 int hl_conversation_add(struct hl_arena *arena, struct hl_conversation *conversation, const char *role,
                         const char *content, struct hl_error *err)
 {
     struct hl_value message;
     if (hl_dict_new(arena, HL_VALUE_DICT, &message, err) < 0 ||
-        set(arena, message, "role", hl_string(role, strlen(role)), err) < 0 ||
-        set(arena, message, "content", hl_string(content, strlen(content)), err) < 0)
+        hl_dict_put(arena, message, "role", hl_string(role, strlen(role)), err) < 0 ||
+        hl_dict_put(arena, message, "content", hl_string(content, strlen(content)), err) < 0)
         return -1;
     return hl_list_push(arena, conversation->messages.list, message, err);
 }
@@ -36,10 +30,11 @@ int hl_conversation_start(struct hl_arena *arena, const char *system, const char
 static int jinja_context(struct hl_arena *arena, const struct hl_conversation *c, struct hl_value *out,
                          struct hl_error *err)
 {
-    if (hl_dict_new(arena, HL_VALUE_DICT, out, err) < 0 || set(arena, *out, "messages", c->messages, err) < 0 ||
-        set(arena, *out, "tools", c->tools, err) < 0 || set(arena, *out, "documents", hl_none(), err) < 0)
+    if (hl_dict_new(arena, HL_VALUE_DICT, out, err) < 0 || hl_dict_put(arena, *out, "messages", c->messages, err) < 0 ||
+        hl_dict_put(arena, *out, "tools", c->tools, err) < 0 ||
+        hl_dict_put(arena, *out, "documents", hl_none(), err) < 0)
         return -1;
-    return set(arena, *out, "add_generation_prompt", hl_bool(true), err);
+    return hl_dict_put(arena, *out, "add_generation_prompt", hl_bool(true), err);
 }
 
 static bool knows(const struct hl_template *t, const char *name)

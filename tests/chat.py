@@ -138,9 +138,65 @@ def test_go(server, model):
     _, _, (answer,) = post(server, "/api/generate", {**ask_hi, "stream": False})
     got = answer["context"]
     check("Go: the text's beginning is added", got[0] == 998 and got[1] != 998 and answer["prompt_eval_count"] > 2, got)
+    own = {**ask_hi, "template": "<|begin_of_text|>{{ .Prompt }}", "stream": False}
+    got = post(server, "/api/generate", own)[2][0]["context"]
+    check("Go: unless it is there", got[0] == 998 and got[1] != 998, got)
     status, _, (show,) = post(server, "/api/show", {"model": "go"})
     check("Go: show gives the template as it is", status == 200 and show["template"] == GO
           and show["capabilities"] == ["completion"], show)
+
+
+def write_source(folder, files):
+    """A model whose folder has these files, beside what every one has; `tokenizer_config.json` gets more keys."""
+    source = tempfile.mkdtemp(dir=folder)
+    write_bytes_speaker(source, [BYTE + ord("a")])
+    for name, content in files.items():
+        path = os.path.join(source, name)
+        if name == "tokenizer_config.json":
+            with open(path) as f:
+                content = {**json.load(f), **content}
+        with open(path, "w") as f:
+            f.write(content if isinstance(content, str) else json.dumps(content))
+    return source
+
+
+def test_sources(folder):
+    """Where a model's own template comes from, and its special tokens."""
+    names = "{{ bos_token }}{{ eos_token }}{{ image_token }}{{ pad_token }}{{ [legacy is defined, chat_template is defined] }}"
+    tools = {"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}
+    both = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "default"}]
+    for what, want, files in (
+            ("tokenizer_config.json", "config", {"tokenizer_config.json": {"chat_template": "config"}}),
+            ("one of several", "default", {"tokenizer_config.json": {"chat_template": both}}),
+            ("chat_template.json", "json", {"chat_template.json": {"chat_template": "json"}}),
+            ("tokenizer_config.json before chat_template.json", "config", {
+                "tokenizer_config.json": {"chat_template": "config"}, "chat_template.json": {"chat_template": "json"}}),
+            ("chat_template.jinja before all", "file", {
+                "chat_template.jinja": "file", "tokenizer_config.json": {"chat_template": "config"}}),
+            ("special tokens", "<s></s><img><pad>[False, False]", {
+                "chat_template.jinja": names, "special_tokens_map.json": {"pad_token": "<pad>", "eos_token": "no"},
+                "tokenizer_config.json": {"eos_token": {"content": "</s>"}, "extra_special_tokens": {"image_token": "<img>"}}})):
+        with Server(model=pack(write_source(folder, files), os.path.join(folder, "m.hot"), "--name", "m")) as server:
+            same("template: " + what, rendered(server, "/api/generate", {"model": "m", "prompt": "x"}), want)
+            got = rendered(server, "/api/chat", {"model": "m", **tools})
+            check("template: %s: tools" % what, "without its template for tools" in str(got) if want == "default" else
+                  got == want, got)
+    with Server(model=pack(write_source(folder, {}), os.path.join(folder, "m.hot"), "--name", "m")) as server:
+        status, _, lines = post(server, "/api/chat", {"model": "m", "messages": tools["messages"]})
+        check("no template, no chat", status == 400 and "no chat template" in lines[0]["error"], lines)
+        same("no template: the prompt is bare", rendered(server, "/api/generate", {"model": "m", "prompt": "x"}), "x")
+    for what, words, files in (
+            ("a number", "chat_template", {"tokenizer_config.json": {"chat_template": 1}}),
+            ("no default", '"default"', {"tokenizer_config.json": {"chat_template": both[:1]}}),
+            ("a NUL", "NUL", {"chat_template.jinja": "a\0b"}),
+            ("a megabyte and more", "too large", {"chat_template.jinja": "x" * 1_048_577}),
+            ("half a megabyte and more", "524288", {"chat_template.jinja": "x" * 524_289}),
+            ("broken", "line 2", {"chat_template.json": {"chat_template": "\n{% if %}"}})):
+        try:
+            said = pack(write_source(folder, files), os.path.join(folder, "x.hot"))
+        except RuntimeError as e:
+            said = str(e)
+        check("no template: " + what, words in said, said)
 
 
 def memory(server):
@@ -157,13 +213,8 @@ def memory(server):
 
 def test_waiting(folder):
     """Requests that wait hold tokens, not the megabytes that they came as."""
-    source = os.path.join(folder, "speaker")
-    os.mkdir(source)
-    write_bytes_speaker(source, [BYTE + ord("a")])
-    template = os.path.join(folder, "count.jinja")
-    with open(template, "w") as f:
-        f.write("{{ messages | length }}")
-    model = pack(source, os.path.join(folder, "m.hot"), "--name", "m", "--template", template)
+    source = write_source(folder, {"chat_template.jinja": "{{ messages | length }}"})
+    model = pack(source, os.path.join(folder, "m.hot"), "--name", "m")
     large = "x" * 12_000_000
     chat = {"model": "m", "messages": [{"role": "user", "content": large}]}
     with Server("--ctx", "65536", "--threads", "1", model=model) as server:
@@ -191,6 +242,7 @@ def main():
         with Server(model=make("fill", folder, "{{ .Prompt }}{{ .Suffix }}", ".gotmpl")) as server:
             same("a template that fills gaps", post(server, "/api/show", {"model": "fill"})[2][0]["capabilities"],
                  ["completion", "insert"])
+        test_sources(folder)
         test_waiting(folder)
     print("%(passed)d passed, %(failed)d failed" % tally)
     sys.exit(0 if tally["failed"] == 0 else 1)

@@ -151,6 +151,9 @@ echo '{{ messages }}' >"$work/chat/chat_template.jinja"
 exits "pack a model with a chat template in a file of its own" 0 "$hotlayer" pack "$work/chat" -o "$work/chat.hot"
 exits "generate with the template" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
 exits "generate with a system's text" 0 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1
+exits "a prompt that is not UTF-8, for the template" 2 "$hotlayerd" generate --model "$work/chat.hot" -p "$(printf '\360\237')" -n 1
+says "it says so" err 'not UTF-8'
+exits "a prompt that is not UTF-8, as it is" 0 "$hotlayerd" generate --model "$work/chat.hot" -p "$(printf '\360\237')" -n 1 --raw
 exits "--system with --raw" 1 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1 --raw
 exits "--system without a template" 1 "$hotlayerd" generate --model "$work/m.hot" --system b -p a -n 1
 says "it says so" err 'chat template'
