@@ -16,7 +16,8 @@
 static int copy(struct hl_view text, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
     if (text.size > HL_JINJA_MAX_BYTES)
-        return hl_fail(err, "%s: a chat template of %zu bytes is too large", file, text.size);
+        return hl_fail(err, "%s: a chat template of %zu bytes is too large; %zu are possible", file, text.size,
+                       HL_JINJA_MAX_BYTES);
     if (!hl_view_is_text(text))
         return hl_fail(err, "%s: the chat template is not UTF-8 without NUL", file);
     chat->file = file;
