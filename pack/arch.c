@@ -300,22 +300,23 @@ static const struct family families[] = {
 
 /* ---- what they share ---- */
 
-static int find_family(const cJSON *config, const struct family **out, struct hl_error *err)
+/* NULL: there is none. */
+static const struct family *find_family(const cJSON *config, struct hl_error *err)
 {
     const cJSON *list = hl_json_get(config, "architectures");
     const char *name = cJSON_IsArray(list) ? cJSON_GetStringValue(cJSON_GetArrayItem(list, 0)) : NULL;
     char known[512] = "";
-    if (!name)
-        return hl_fail(err, "architectures is missing");
-    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+    for (size_t i = 0; name && i < sizeof families / sizeof families[0]; i++) {
         size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", families[i].architecture);
-        if (strcmp(name, families[i].architecture) == 0) {
-            *out = &families[i];
-            return 0;
-        }
+        if (strcmp(name, families[i].architecture) == 0)
+            return &families[i];
     }
-    return hl_fail(err, "architectures: '%.80s' is not supported; these are: %s", name, known);
+    if (name)
+        hl_fail(err, "architectures: '%.80s' is not supported; these are: %s", name, known);
+    else
+        hl_fail(err, "architectures is missing");
+    return NULL;
 }
 
 static int read_heads(const cJSON *config, const struct family *f, struct hl_arch *a, struct hl_error *err)
@@ -383,8 +384,8 @@ static int check_outer(const cJSON *config, struct hl_arch *a, struct hl_error *
 
 int hl_arch_read(const cJSON *config, struct hl_arch *out, struct hl_error *err)
 {
-    const struct family *f = NULL;
-    if (find_family(config, &f, err) < 0)
+    const struct family *f = find_family(config, err);
+    if (!f)
         return hl_error_prefix(err, "config.json");
     *out = (struct hl_arch){.family = f->name, .tied = f->tied};
     const cJSON *text = hl_json_get(config, "text_config");
