@@ -83,6 +83,17 @@ static int add_stop(cJSON *stops, uint32_t id, struct hl_error *err)
     return cJSON_AddItemToArray(stops, cJSON_CreateNumber(id)) ? 0 : hl_fail(err, "out of memory");
 }
 
+/* A field may be one value or a list of them. */
+static const cJSON *first_of(const cJSON *field)
+{
+    return cJSON_IsArray(field) ? field->child : field;
+}
+
+static const cJSON *next_of(const cJSON *field, const cJSON *item)
+{
+    return item == field ? NULL : item->next;
+}
+
 /* eos_token_id is a number or a list of numbers. What the chat template ends a turn with is a stop too. */
 static int add_stops(cJSON *json, const struct hl_meta *meta, struct hl_error *err)
 {
@@ -95,16 +106,15 @@ static int add_stops(cJSON *json, const struct hl_meta *meta, struct hl_error *e
     cJSON *stops = cJSON_AddArrayToObject(json, "stop_tokens");
     if (!stops)
         return hl_fail(err, "out of memory");
-    int n = !eos ? 0 : cJSON_IsArray(eos) ? cJSON_GetArraySize(eos) : 1;
-    for (int i = 0; i < n; i++) {
+    for (const cJSON *item = first_of(eos); item; item = next_of(eos, item)) {
         uint64_t id;
-        if (!hl_json_count(cJSON_IsArray(eos) ? cJSON_GetArrayItem(eos, i) : eos, meta->arch->vocabulary - 1, &id))
+        if (!hl_json_count(item, meta->arch->vocabulary - 1, &id))
             return hl_fail(err, "%s: eos_token_id must be token numbers below vocab_size %u", file,
                            meta->arch->vocabulary);
         if (add_stop(stops, (uint32_t)id, err) < 0)
             return hl_error_prefix(err, "%s: eos_token_id", file);
     }
-    if (n == 0 && meta->eos < meta->arch->vocabulary && add_stop(stops, meta->eos, err) < 0)
+    if (cJSON_GetArraySize(stops) == 0 && meta->eos < meta->arch->vocabulary && add_stop(stops, meta->eos, err) < 0)
         return -1;
     return meta->chat->end < meta->arch->vocabulary ? add_stop(stops, meta->chat->end, err) : 0;
 }
@@ -116,15 +126,13 @@ static int add_stop_texts(cJSON *json, const struct hl_source *source, struct hl
     if (!texts)
         return 0;
     cJSON *out = cJSON_AddArrayToObject(json, "stop_texts");
-    for (const cJSON *text = cJSON_IsArray(texts) ? texts->child : texts; text; text = text->next) {
+    for (const cJSON *text = first_of(texts); text; text = next_of(texts, text)) {
         const char *value = cJSON_GetStringValue(text);
         if (!value || !*value || strlen(value) >= HL_STOP_TEXT_BYTES || cJSON_GetArraySize(out) == HL_STOP_TEXTS_MOST)
             return hl_fail(err, "generation_config.json: stop_strings must be at most %d texts below %d bytes",
                            HL_STOP_TEXTS_MOST, HL_STOP_TEXT_BYTES);
         if (!out || !cJSON_AddItemToArray(out, cJSON_CreateString(value)))
             return hl_fail(err, "out of memory");
-        if (text == texts)
-            break;
     }
     return 0;
 }

@@ -109,19 +109,20 @@ static int open_indexed(struct hl_source *source, const cJSON *map, struct hl_er
 static int check_index(const struct hl_source *source, const cJSON *map, struct hl_error *err)
 {
     const cJSON *entry;
-    size_t n = 0;
+    HL_FREE bool *listed = calloc(source->n_tensors + 1, sizeof *listed);
+    if (!listed)
+        return hl_fail(err, "out of memory");
     cJSON_ArrayForEach(entry, map)
     {
         const struct hl_source_tensor *tensor = hl_source_find(source, entry->string);
         if (!tensor || strcmp(tensor->file, entry->valuestring) != 0)
             return hl_fail(err, "weight_map: tensor %.100s is not in %.100s", entry->string, entry->valuestring);
-        n++;
+        listed[tensor - source->tensors] = true;
     }
-    if (n != source->n_tensors)
-        for (size_t i = 0; i < source->n_tensors; i++)
-            if (!cJSON_GetObjectItemCaseSensitive(map, source->tensors[i].name))
-                return hl_fail(err, "weight_map: tensor %.100s of %s is not listed", source->tensors[i].name,
-                               source->tensors[i].file);
+    for (size_t i = 0; i < source->n_tensors; i++)
+        if (!listed[i])
+            return hl_fail(err, "weight_map: tensor %.100s of %s is not listed", source->tensors[i].name,
+                           source->tensors[i].file);
     return 0;
 }
 
@@ -134,33 +135,34 @@ int hl_source_sort(struct hl_source *source, struct hl_error *err)
     return 0;
 }
 
+static int open_single(struct hl_source *source, struct hl_error *err)
+{
+    source->files = calloc(1, sizeof *source->files);
+    if (!source->files)
+        return hl_fail(err, "out of memory");
+    return add_file(source, SINGLE, err) < 0 ? -1 : hl_source_sort(source, err);
+}
+
 /* Where both are there, the single file counts, as for transformers. */
 static int open_tensors(struct hl_source *source, struct hl_error *err)
 {
     struct hl_view single;
-    cJSON *index = NULL;
+    HL_JSON cJSON *index = NULL;
     if (hl_file_map(source->folder, SINGLE, true, &single, err) < 0)
         return -1;
-    bool indexed = !single.data;
+    bool there = single.data;
     hl_file_unmap(&single);
-    if (indexed && hl_json_read(source->folder, INDEX, true, &index, err) < 0) {
-        cJSON_Delete(index);
+    if (there)
+        return open_single(source, err);
+    if (hl_json_read(source->folder, INDEX, true, &index, err) < 0)
         return -1;
-    }
-    if (!index) {
-        source->files = calloc(1, sizeof *source->files);
-        if (!source->files)
-            return hl_fail(err, "out of memory");
-        return add_file(source, SINGLE, err) < 0 ? -1 : hl_source_sort(source, err);
-    }
+    if (!index)
+        return hl_fail(err, "%s: neither " SINGLE " nor " INDEX " is there; other formats of weights are not read",
+                       source->folder);
     const cJSON *map = cJSON_GetObjectItemCaseSensitive(index, "weight_map");
-    int result = open_indexed(source, map, err);
-    if (result == 0)
-        result = hl_source_sort(source, err);
-    if (result == 0)
-        result = check_index(source, map, err);
-    cJSON_Delete(index);
-    return result < 0 ? hl_error_prefix(err, "%s", INDEX) : 0;
+    if (open_indexed(source, map, err) < 0 || hl_source_sort(source, err) < 0 || check_index(source, map, err) < 0)
+        return hl_error_prefix(err, "%s", INDEX);
+    return 0;
 }
 
 static int open_folder(struct hl_source *source, struct hl_error *err)

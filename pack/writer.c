@@ -94,6 +94,20 @@ static bool lock_output(const struct output *out)
            held.st_dev == named.st_dev && held.st_ino == named.st_ino;
 }
 
+/* A slip of the hand must not cost a model: of the files that are there, only a head file, or an empty one, makes way.
+ */
+static int check_replaceable(const char *path, struct hl_error *err)
+{
+    char magic[sizeof HL_HEADER_MAGIC - 1];
+    HL_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    ssize_t n = fd < 0 ? -1 : read(fd, magic, sizeof magic);
+    if (n == 0 || (n == (ssize_t)sizeof magic && memcmp(magic, HL_HEADER_MAGIC, sizeof magic) == 0))
+        return 0;
+    return hl_fail(err, "%s: exists and is no .hot file; remove it or choose another name", path);
+}
+
 /* `index` HL_NONE is the head. */
 static int open_output(const char *path, uint32_t index, struct output *out, struct hl_error *err)
 {
@@ -106,6 +120,8 @@ static int open_output(const char *path, uint32_t index, struct output *out, str
     struct stat st;
     if (stat(out->path, &st) == 0 && !S_ISREG(st.st_mode)) /* else the last rename would be the first to notice */
         return hl_fail(err, "%s: exists and is no regular file", out->path);
+    if (index == HL_NONE && check_replaceable(out->path, err) < 0)
+        return -1;
     out->fd = open(out->part, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (out->fd < 0)
         return hl_fail(err, "%s: cannot be created: %s", out->part, strerror(errno));

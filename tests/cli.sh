@@ -99,6 +99,12 @@ says "it says what can be packed" err 'folders and .gguf files only'
 exits "pack into a folder that is not there" 1 "$hotlayer" pack $model -o "$work/nowhere/x.hot"
 mkdir "$work/taken.hot"
 exits "pack onto a folder" 1 "$hotlayer" pack $model -o "$work/taken.hot"
+cp -r $model "$work/own"
+exits "pack onto the model's own weights" 1 "$hotlayer" pack "$work/own" -o "$work/own/model.safetensors"
+says "it says so" err 'is no .hot file'
+same "they are still there" "$work/own/model.safetensors" $model/model.safetensors
+: >"$work/own/empty.hot"
+exits "pack onto an empty file" 0 "$hotlayer" pack "$work/own" -o "$work/own/empty.hot"
 exits "pack onto a full disk" 1 sh -c "ulimit -f 8; trap '' XFSZ; exec $hotlayer pack $model -o $work/x.hot"
 says "it says so" err 'cannot be written'
 if ls "$work"/x.hot* "$work"/*.part >/dev/null 2>&1; then fails "failed commands leave nothing"; else ok "failed commands leave nothing"; fi

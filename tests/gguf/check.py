@@ -114,6 +114,8 @@ def check_containers():
          (gguf({**keys, "general.alignment": (U32, 4096)}, tensors, alignment=4096),))
     same("alignment 1", plain, (gguf({**keys, "general.alignment": (U32, 1)}, tensors, alignment=1),))
     same("three parts", plain, (in_parts(keys, tensors, 3),))
+    name = Packed(in_parts(keys, tensors, 3)).meta["name"]
+    check("three parts: the name is what comes before the numbers", name == "m", name)
     same("tensors in another order", plain, (gguf(keys, dict(reversed(tensors.items()))),))
 
 
