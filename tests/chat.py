@@ -144,6 +144,7 @@ def test_go(server, model):
     status, _, (show,) = post(server, "/api/show", {"model": "go"})
     check("Go: show gives the template as it is", status == 200 and show["template"] == GO
           and show["capabilities"] == ["completion"], show)
+    same("Go: what is no control token ends no turn", show["parameters"], 'stop                           "<|end_of_text|>"')
 
 
 def write_source(folder, files):
@@ -162,7 +163,7 @@ def write_source(folder, files):
 
 def test_sources(folder):
     """Where a model's own template comes from, and its special tokens."""
-    names = "{{ bos_token }}{{ eos_token }}{{ image_token }}{{ pad_token }}{{ [legacy is defined, chat_template is defined] }}"
+    names = "{{ bos_token }}{{ eos_token }}{{ image_token }}{{ pad_token }}{{ [legacy is defined, tokenizer_class is defined] }}"
     tools = {"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}
     both = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "default"}]
     for what, want, files in (

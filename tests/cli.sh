@@ -156,7 +156,10 @@ cp -r tests/oracle/fixtures/f32-mha "$work/chat"
 echo '{{ messages }}' >"$work/chat/chat_template.jinja"
 exits "pack a model with a chat template in a file of its own" 0 "$hotlayer" pack "$work/chat" -o "$work/chat.hot"
 exits "generate with the template" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
-exits "generate with a system's text" 0 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1
+exits "generate with the template, and say so in JSON" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --json
+sed 's/.*"prompt_tokens":\([0-9]*\).*/\1/' "$work/out" >"$work/tokens"
+exits "generate with a system's text" 0 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1 --json
+holds "it makes the prompt longer" [ "$(sed 's/.*"prompt_tokens":\([0-9]*\).*/\1/' "$work/out")" -gt "$(cat "$work/tokens")" ]
 exits "a prompt that is not UTF-8, for the template" 2 "$hotlayerd" generate --model "$work/chat.hot" -p "$(printf '\360\237')" -n 1
 says "it says so" err 'not UTF-8'
 exits "a prompt that is not UTF-8, as it is" 0 "$hotlayerd" generate --model "$work/chat.hot" -p "$(printf '\360\237')" -n 1 --raw
