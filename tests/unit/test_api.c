@@ -293,7 +293,7 @@ static void test_conversations(void)
         if (taken)
             hl_api_body_release(&body);
     }
-    if (CHECK(read_chat("[]", "", &body, &err))) {
+    if (CHECK(read_chat("[]", ",\"tools\":[]", &body, &err))) {
         CHECK(body.load && body.chat);
         hl_api_body_release(&body);
     }
