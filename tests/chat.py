@@ -226,7 +226,8 @@ def test_waiting(folder):
             s.sendall(request({**body, "stream": False}, path))
             waiting.append(s)
         after = memory(server)
-        check("12 requests of 12 MB wait in 48 MiB", after - before < 48 and not select.select(waiting, [], [], 0)[0],
+        most = 48 if b"__tsan_init" not in open(HOTLAYERD, "rb").read() else 192  # its shadow is as large again
+        check("12 requests of 12 MB wait in 48 MiB", after - before < most and not select.select(waiting, [], [], 0)[0],
               (before, after))
         for s in waiting:
             s.close()

@@ -58,11 +58,12 @@ def test_requests(server):
     ends(server, "nothing stops it", ("abcdéxabcd", "length", 12), num_predict=12)
     ends(server, "a text", ("ab", "stop", 4), stop="cd")
     ends(server, "the first of them", ("a", "stop", 3), stop=["dé", "bc", "cd"])
-    ends(server, "what begins first, though a token is the other", ("a", "stop", 3), stop=["c", "bc"])
+    ends(server, "what begins first, though a token is the other", ("a", "stop", 3), stop=["bc", "c"])
     ends(server, "a character of two tokens", ("abcd", "stop", 6), stop=["é"])
     ends(server, "a text around a token without text", ("abcd", "stop", 8), stop=["éx"])
     ends(server, "at once", ("", "stop", 1), stop=["a"])
     ends(server, "the name of a control token", ("abcdé", "stop", 7), stop=["</s>"])
+    ends(server, "part of the name of a control token", ("abcdéxabcd", "length", 12), num_predict=12, stop=["</"])
     ends(server, "part of a stop text is text", ("abcd", "length", 4), num_predict=4, stop=["cd!"])
     ends(server, "half a character", ("abcd\ufffd", "length", 5), num_predict=5, stop=["é!"])
 

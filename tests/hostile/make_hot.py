@@ -297,6 +297,13 @@ def section_cases(cases):
     for name, value in (("empty", ""), ("escape", "a\x1b[2J"), ("quote", 'a"b'), ("newline", "a\nb"), ("long", "x" * 129)):
         text = json.dumps({**meta, "name": value}).encode()
         cases.add(f"meta-name-{name}", "name", lambda hot, text=text: hot.append_section(META, text))
+    for key, name, value in (
+        ("stop_texts", "many", ["x"] * 17), ("stop_texts", "long", ["x" * 256]), ("stop_texts", "empty", [""]),
+        ("stop_texts", "number", [1]), ("stop_tokens", "many", [1] * 65), ("stop_tokens", "negative", [-1]),
+        ("stop_tokens", "beyond", [1 << 32]), ("stop_tokens", "text", ["1"]), ("template", "absent", None),
+    ):
+        text = json.dumps({**meta, key: value}).encode()
+        cases.add(f"meta-{key}-{name}", key, lambda hot, text=text: hot.append_section(META, text))
     for name, byte in (("zeros", b"\0"), ("ones", b"\xff")):
         size = cases.good.section(TOKENIZER)[1]
         cases.add(f"tokenizer-{name}", "tokenizer",
