@@ -12,6 +12,16 @@ static void demand(bool holds)
         abort();
 }
 
+static void check_message(struct hl_value message)
+{
+    demand(message.kind == HL_VALUE_DICT);
+    const struct hl_value *role = hl_dict_get(message.dict, "role", 4);
+    const struct hl_value *content = hl_dict_get(message.dict, "content", 7);
+    demand(role && role->kind == HL_VALUE_STRING);
+    demand(content && (content->kind == HL_VALUE_STRING ||
+                       (content->kind == HL_VALUE_NONE && hl_dict_get(message.dict, "tool_calls", 10))));
+}
+
 static void check_accepted(const struct hl_api_body *body)
 {
     const struct hl_generate *generate = &body->generate;
@@ -22,7 +32,7 @@ static void check_accepted(const struct hl_api_body *body)
     demand(body->load || ((body->chat || *body->prompt) && generate->n_predict > 0));
     demand(!body->chat || body->conversation.messages.kind == HL_VALUE_LIST);
     for (uint32_t i = 0; body->chat && i < body->conversation.messages.list->n; i++)
-        demand(body->conversation.messages.list->items[i].kind == HL_VALUE_DICT);
+        check_message(body->conversation.messages.list->items[i]);
     for (const char *at = body->prompt; *at; at += n)
         demand((n = utf8proc_iterate((const utf8proc_uint8_t *)at, -1, &code)) > 0);
     demand(generate->n_stop <= HL_STOP_TEXTS_MOST);
