@@ -300,22 +300,22 @@ static const struct family families[] = {
 
 /* ---- what they share ---- */
 
-/* NULL: there is none. */
 static const struct family *find_family(const cJSON *config, struct hl_error *err)
 {
     const cJSON *list = hl_json_get(config, "architectures");
     const char *name = cJSON_IsArray(list) ? cJSON_GetStringValue(cJSON_GetArrayItem(list, 0)) : NULL;
     char known[512] = "";
-    for (size_t i = 0; name && i < sizeof families / sizeof families[0]; i++) {
+    if (!name) {
+        hl_fail(err, "architectures is missing");
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", families[i].architecture);
         if (strcmp(name, families[i].architecture) == 0)
             return &families[i];
     }
-    if (name)
-        hl_fail(err, "architectures: '%.80s' is not supported; these are: %s", name, known);
-    else
-        hl_fail(err, "architectures is missing");
+    hl_fail(err, "architectures: '%.80s' is not supported; these are: %s", name, known);
     return NULL;
 }
 

@@ -16,7 +16,8 @@
 static int copy(struct hl_view text, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
     if (text.size > HL_JINJA_MAX_BYTES)
-        return hl_fail(err, "%s: a chat template of %zu bytes is too large", file, text.size);
+        return hl_fail(err, "%s: a chat template of %zu bytes is too large; %zu are possible", file, text.size,
+                       HL_JINJA_MAX_BYTES);
     if (!hl_view_is_text(text))
         return hl_fail(err, "%s: the chat template is not UTF-8 without NUL", file);
     chat->file = file;
@@ -94,7 +95,7 @@ static bool ends_with(const char *text, const char *end)
 static int copy_given(const char *path, struct hl_chat *chat, struct hl_error *err)
 {
     const char *slash = strrchr(path, '/');
-    HL_FREE char *folder = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+    HL_FREE char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup(".");
     if (!folder)
         return hl_fail(err, "out of memory");
     chat->language = ends_with(path, ".gotmpl") ? HL_TEMPLATE_GO : HL_TEMPLATE_JINJA;
@@ -139,7 +140,7 @@ static int compile_go(struct hl_chat *chat, struct hl_error *err)
 
 /* ---- trying out ---- */
 
-#define ANSWER "an answer"
+#define ANSWER "Answer of a packer" /* words that no template has of its own */
 
 /* What the template writes behind an answer, in a conversation that goes on. */
 static int render_behind(const struct hl_template *t, struct hl_arena *arena, struct hl_view *out, struct hl_error *err)

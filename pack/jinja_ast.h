@@ -93,11 +93,13 @@ struct jinja {
     struct jinja_scope *scope;
     uint32_t n_symbols;         /* of all scopes */
     struct jinja_node *guarded; /* tests like "name is defined", linked */
+    unsigned loops;             /* around what is parsed */
     bool in_loop;               /* break and continue have one to leave */
     struct hl_error *err;
 };
 
-#define JINJA_MAX_DEPTH 120u    /* of the syntax tree */
+#define JINJA_MAX_LEVELS 400u   /* of an expression as a tree; operators in a row are levels, too */
+#define JINJA_MAX_DEPTH 120u    /* of brackets and blocks within each other */
 #define JINJA_MAX_SYMBOLS 4096u /* they are searched for one by one */
 
 /* The error "line N: ...". Returns -1. */

@@ -102,7 +102,7 @@ static int emit(struct jinja *j, const struct jinja_node *node, uint32_t *out);
 
 static int emit_items(struct jinja *j, const struct jinja_list *items, struct row *out)
 {
-    uint32_t node;
+    uint32_t node = 0;
     for (const struct jinja_node *item = items->first; item; item = item->next)
         if (emit(j, item, &node) || add(j, out, node))
             return -1;
@@ -252,7 +252,7 @@ static int emit_plain(struct jinja *j, const struct jinja_node *node, uint32_t *
 
 static int emit_here(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t a, b;
+    uint32_t a = 0, b = 0;
     switch (node->kind) {
     case JINJA_CONST:
         *out = put(j, HL_NODE_CONSTANT, node->line, constant(j, node->value), 0, 0);
@@ -290,7 +290,7 @@ static int emit_here(struct jinja *j, const struct jinja_node *node, uint32_t *o
 
 static int emit(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    if (j->depth >= 4 * JINJA_MAX_DEPTH)
+    if (j->depth >= 2 * JINJA_MAX_LEVELS)
         return jinja_fail(j, node->line, "this is nested too deeply");
     j->depth++;
     int failed = emit_here(j, node, out);
@@ -345,16 +345,6 @@ static int emit_condition(struct jinja *j, const struct jinja_node *node, struct
     return 0;
 }
 
-static int check_loop_name(struct jinja *j, const struct jinja_node *target)
-{
-    if (target->kind == JINJA_LOAD && hl_is_text(target->name, "loop"))
-        return jinja_fail(j, target->line, "'loop' cannot be assigned to within a loop");
-    for (const struct jinja_node *item = target->items.first; item; item = item->next)
-        if (check_loop_name(j, item))
-            return -1;
-    return 0;
-}
-
 /* The loop, in the present scope; `iterable` is already emitted. */
 static int emit_loop(struct jinja *j, const struct jinja_node *node, uint32_t iterable, uint32_t *out)
 {
@@ -362,7 +352,7 @@ static int emit_loop(struct jinja *j, const struct jinja_node *node, uint32_t it
     struct hl_template_loop loop = {.iterable = iterable, .otherwise = HL_NONE, .slot = HL_NONE};
     const struct jinja_scope *where;
     bool extended = node->op || jinja_scope_uses(&node->items, name);
-    if (check_loop_name(j, node->a) || emit_condition(j, node, &loop))
+    if (emit_condition(j, node, &loop))
         return -1;
     if (!jinja_scope_open(j, NULL) || (extended && jinja_scope_parameter(j, hl_string(name, 4))) ||
         jinja_scope_parameters(j, node->a) || jinja_scope_body(j, &node->items) || jinja_scope_slots(j) ||
@@ -417,7 +407,7 @@ static int emit_recursive(struct jinja *j, const struct jinja_node *node, uint32
     static const char name[] = " items"; /* no name that a template could have */
     struct hl_value items = hl_string(name, sizeof name - 1);
     struct pending p;
-    uint32_t iterable, body, function;
+    uint32_t iterable = 0, body = 0, function = 0;
     if (emit(j, node->b, &iterable) || begin_function(j, &p, hl_string("", 0)) || jinja_scope_parameter(j, items) ||
         jinja_scope_slots(j) || emit_loop(j, node, emit_name(j, j->scope, items, node->line), &body) ||
         add(j, &p.parameters, put(j, HL_NODE_PARAMETER, node->line, text(j, items), HL_NONE, 0)))
@@ -431,7 +421,7 @@ static int emit_recursive(struct jinja *j, const struct jinja_node *node, uint32
 
 static int emit_for(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t iterable;
+    uint32_t iterable = 0;
     if (node->op)
         return emit_recursive(j, node, out);
     return emit(j, node->b, &iterable) || emit_loop(j, node, iterable, out) ? -1 : 0;
@@ -465,7 +455,7 @@ static int declare_specials(struct jinja *j, const struct jinja_node *node, stru
 static int emit_function(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
     struct pending p;
-    uint32_t value, body;
+    uint32_t value, body = 0;
     if (begin_function(j, &p, node->name))
         return -1;
     for (const struct jinja_node *parameter = node->others.first; parameter; parameter = parameter->next)
@@ -493,7 +483,7 @@ static int emit_function(struct jinja *j, const struct jinja_node *node, uint32_
 static int emit_call_block(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
     struct row row = {0};
-    uint32_t caller, callee, call;
+    uint32_t caller = 0, callee = 0, call;
     if (emit_function(j, node, &caller))
         return -1;
     if (!node->a) { /* generation: the block's own output */
@@ -512,7 +502,7 @@ static int emit_call_block(struct jinja *j, const struct jinja_node *node, uint3
 /* Filters of what a block prints; their arguments belong to the block's scope. */
 static int emit_filter_block(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t body, value;
+    uint32_t body = 0, value = 0;
     if (!jinja_scope_open(j, NULL) || jinja_scope_body(j, &node->items) || jinja_scope_expression(j, node->a) ||
         emit_scope(j, &node->items, node->line, &body) ||
         emit_filters(j, node->a, emit_capture(j, body, node->line), &value))
@@ -524,7 +514,7 @@ static int emit_filter_block(struct jinja *j, const struct jinja_node *node, uin
 
 static int emit_set_block(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t body, value, target;
+    uint32_t body = 0, value = 0, target = 0;
     if (!jinja_scope_open(j, NULL) || jinja_scope_body(j, &node->items) || jinja_scope_expression(j, node->b) ||
         emit_scope(j, &node->items, node->line, &body) ||
         emit_filters(j, node->b, emit_capture(j, body, node->line), &value))
@@ -541,7 +531,7 @@ static int emit_with(struct jinja *j, const struct jinja_node *node, uint32_t *o
 {
     struct jinja_scope *outer = j->scope, *inner = jinja_scope_open(j, NULL);
     struct row row = {0};
-    uint32_t target, value;
+    uint32_t target = 0, value = 0;
     if (!inner)
         return -1;
     for (const struct jinja_node *set = node->others.first; set; set = set->next)
@@ -567,9 +557,9 @@ static int emit_with(struct jinja *j, const struct jinja_node *node, uint32_t *o
 static int emit_if(struct jinja *j, const struct jinja_node *node, const struct jinja_node *elif,
                    const struct jinja_list *otherwise, uint32_t *out)
 {
-    uint32_t test, body, other = HL_NONE;
-    if (j->depth >= 4 * JINJA_MAX_DEPTH)
-        return jinja_fail(j, node->line, "more than %u branches of an if", 4 * JINJA_MAX_DEPTH);
+    uint32_t test = 0, body = 0, other = HL_NONE;
+    if (j->depth >= JINJA_MAX_LEVELS)
+        return jinja_fail(j, node->line, "more than %u branches of an if", JINJA_MAX_LEVELS);
     if (emit(j, node->a, &test) || emit_block(j, &node->items, node->line, &body))
         return -1;
     j->depth++;
@@ -583,7 +573,7 @@ static int emit_if(struct jinja *j, const struct jinja_node *node, const struct 
 
 static int emit_statement(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    uint32_t a, b;
+    uint32_t a = 0, b = 0;
     switch (node->kind) {
     case JINJA_TEXT:
         *out = put(j, HL_NODE_TEXT, node->line, text(j, node->value), 0, 0);
@@ -623,7 +613,7 @@ static int emit_statement(struct jinja *j, const struct jinja_node *node, uint32
 
 static int emit_statements(struct jinja *j, const struct jinja_list *body, struct row *out)
 {
-    uint32_t node;
+    uint32_t node = 0;
     for (const struct jinja_node *statement = body->first; statement; statement = statement->next)
         if (emit_statement(j, statement, &node) || add(j, out, node))
             return -1;
@@ -633,7 +623,7 @@ static int emit_statements(struct jinja *j, const struct jinja_list *body, struc
 int jinja_emit(struct jinja *j, const struct jinja_list *body)
 {
     struct jinja_function function = {0};
-    uint32_t node;
+    uint32_t node = 0;
     if (!jinja_scope_open(j, &function) || jinja_scope_body(j, body) || emit_scope(j, body, 1, &node))
         return -1;
     struct hl_template_function code = {.name = HL_NONE, .body = node};
@@ -667,7 +657,17 @@ int hl_jinja_compile(const char *source, size_t n, const struct hl_jinja_global 
     if (n > HL_JINJA_MAX_BYTES)
         return hl_fail(err, "chat template: %zu bytes, more than %zu", n, HL_JINJA_MAX_BYTES);
     hl_arena_init(&j.arena, MEMORY, WORK);
-    int failed = compile(&j, source, n, globals, n_globals) || hl_build_finish(build, &out->data, &out->size, err);
+    struct hl_bytes section = {0};
+    struct hl_template *opened = NULL;
+    int failed = compile(&j, source, n, globals, n_globals) ||
+                 hl_build_finish(build, &section.data, &section.size, err) ||
+                 hl_template_open(section.data, section.size, &opened, err);
     hl_arena_release(&j.arena);
-    return failed ? -1 : 0;
+    hl_template_close(opened);
+    if (failed) {
+        free(section.data);
+        return -1;
+    }
+    *out = section;
+    return 0;
 }

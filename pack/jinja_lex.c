@@ -134,8 +134,12 @@ static int lex_comment(struct lexer *x, size_t at)
     size_t from = at + 2 + (sign_at(x, at + 2) != 0), end = from;
     while (end < x->n && !is_at(x, end, "#}"))
         end++;
-    if (end >= x->n)
+    if (end >= x->n && from < x->n)
         return jinja_fail(x->j, line, "a comment has no end: write #} behind it");
+    if (end >= x->n) { /* jinja2 lets it pass when nothing follows */
+        move(x, x->n);
+        return 0;
+    }
     char sign = end > from ? sign_at(x, end - 1) : 0;
     move(x, behind_end(x, end, sign, true));
     return 0;
@@ -169,7 +173,7 @@ static int lex_raw(struct lexer *x)
         move(x, behind_end(x, inside + (sign != 0), sign, true));
         return 0;
     }
-    return jinja_fail(x->j, x->line, "{%% raw %%} has no {%% endraw %%}");
+    return x->at < x->n ? jinja_fail(x->j, x->line, "{%% raw %%} has no {%% endraw %%}") : 0;
 }
 
 /* Strings */

@@ -124,18 +124,25 @@ int jinja_scope_parameters(struct jinja *j, const struct jinja_node *target)
     return visit_target(j, target, true);
 }
 
-int jinja_scope_expression(struct jinja *j, const struct jinja_node *node)
+static int visit(struct jinja *j, const struct jinja_node *node, unsigned depth)
 {
     if (!node)
         return 0;
+    if (depth >= JINJA_MAX_LEVELS)
+        return jinja_fail(j, node->line, "an expression of more than %u levels is not supported", JINJA_MAX_LEVELS);
     if (node->kind == JINJA_LOAD)
         return load(j, node->name);
-    if (jinja_scope_expression(j, node->a) || jinja_scope_expression(j, node->b) || jinja_scope_expression(j, node->c))
+    if (visit(j, node->a, depth + 1) || visit(j, node->b, depth + 1) || visit(j, node->c, depth + 1))
         return -1;
     for (const struct jinja_node *item = node->items.first; item; item = item->next)
-        if (jinja_scope_expression(j, item))
+        if (visit(j, item, depth + 1))
             return -1;
     return 0;
+}
+
+int jinja_scope_expression(struct jinja *j, const struct jinja_node *node)
+{
+    return visit(j, node, 0);
 }
 
 /* Branches. Each is looked at with what was known before the `if`; then all that they know is joined. Symbols are kept
@@ -287,13 +294,13 @@ int jinja_scope_slots(struct jinja *j)
 
 enum found { NOT_YET, LOADED, STORED };
 
-static enum found uses(const struct jinja_node *node, const char *name);
+static enum found uses(const struct jinja_node *node, const char *name, unsigned depth);
 
-static enum found list_uses(const struct jinja_list *list, const char *name)
+static enum found list_uses(const struct jinja_list *list, const char *name, unsigned depth)
 {
     enum found found = NOT_YET;
     for (const struct jinja_node *node = list->first; node && !found; node = node->next)
-        found = uses(node, name);
+        found = uses(node, name, depth);
     return found;
 }
 
@@ -307,28 +314,31 @@ static enum found target_uses(const struct jinja_node *node, const char *name)
     return found;
 }
 
-static enum found uses(const struct jinja_node *node, const char *name)
+/* What is too deep to look at is refused when its scope is looked at. */
+static enum found uses(const struct jinja_node *node, const char *name, unsigned depth)
 {
     enum found found = NOT_YET;
     bool targets = node->kind == JINJA_FOR || node->kind == JINJA_SET || node->kind == JINJA_SET_BLOCK;
+    if (depth++ >= 2 * JINJA_MAX_LEVELS)
+        return NOT_YET;
     if (node->kind == JINJA_LOAD)
         return hl_is_text(node->name, name) ? LOADED : NOT_YET;
     if (node->kind == JINJA_PARAMETER && hl_is_text(node->name, name))
         return STORED;
     if (node->a)
-        found = targets ? target_uses(node->a, name) : uses(node->a, name);
+        found = targets ? target_uses(node->a, name) : uses(node->a, name, depth);
     if (!found && node->b)
-        found = uses(node->b, name);
+        found = uses(node->b, name, depth);
     if (!found && node->c)
-        found = uses(node->c, name);
+        found = uses(node->c, name, depth);
     if (!found)
-        found = list_uses(&node->others, name);
+        found = list_uses(&node->others, name, depth);
     if (!found)
-        found = list_uses(&node->items, name);
-    return found ? found : list_uses(&node->more, name);
+        found = list_uses(&node->items, name, depth);
+    return found ? found : list_uses(&node->more, name, depth);
 }
 
 bool jinja_scope_uses(const struct jinja_list *body, const char *name)
 {
-    return list_uses(body, name) == LOADED;
+    return list_uses(body, name, 0) == LOADED;
 }

@@ -22,10 +22,21 @@ static int parse_until(struct jinja *j, const char *tag, struct jinja_list *out)
     return parse_enclosed(j, &ends, out) || jinja_expect(j, JINJA_NAME, tag) ? -1 : 0;
 }
 
+static int check_loop_name(struct jinja *j, const struct jinja_node *target)
+{
+    if (j->loops && target->kind == JINJA_LOAD && hl_is_text(target->name, "loop"))
+        return jinja_fail(j, target->line, "'loop' cannot be assigned to within a loop");
+    for (const struct jinja_node *item = target->items.first; item; item = item->next)
+        if (check_loop_name(j, item))
+            return -1;
+    return 0;
+}
+
 static int parse_for(struct jinja *j, struct jinja_node *node)
 {
     static const struct ends ends = {{"endfor", "else"}};
-    if (!(node->a = jinja_target(j, false, "in")) || jinja_expect(j, JINJA_NAME, "in") ||
+    j->loops++;
+    if (!(node->a = jinja_target(j, false, "in")) || check_loop_name(j, node->a) || jinja_expect(j, JINJA_NAME, "in") ||
         !(node->b = jinja_tuple(j, false, "recursive")))
         return -1;
     if (jinja_skip(j, JINJA_NAME, "if") && !(node->c = jinja_expression(j, true)))
@@ -36,10 +47,12 @@ static int parse_for(struct jinja *j, struct jinja_node *node)
     if (parse_enclosed(j, &ends, &node->items))
         return -1;
     j->in_loop = outer;
-    if (jinja_skip(j, JINJA_NAME, "endfor"))
-        return 0;
-    j->at++;
-    return parse_until(j, "endfor", &node->more);
+    bool otherwise = !jinja_skip(j, JINJA_NAME, "endfor");
+    j->at += otherwise;
+    if (otherwise && parse_until(j, "endfor", &node->more))
+        return -1;
+    j->loops--;
+    return 0;
 }
 
 static int parse_if(struct jinja *j, struct jinja_node *node)
@@ -74,7 +87,7 @@ static int parse_captured(struct jinja *j, const char *tag, struct jinja_list *o
 
 static int parse_set(struct jinja *j, struct jinja_node *node)
 {
-    if (!(node->a = jinja_target(j, true, NULL)))
+    if (!(node->a = jinja_target(j, true, NULL)) || check_loop_name(j, node->a))
         return -1;
     if (jinja_skip(j, JINJA_OPERATOR, "="))
         return (node->b = jinja_tuple(j, true, NULL)) ? 0 : -1;

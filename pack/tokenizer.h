@@ -22,7 +22,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* `vocabulary` is the number of embedding rows: more tokens than rows is an error, fewer is fine. The same files give
+/* `vocabulary` is the number of embedding rows: more tokens than rows is an error, but for added
+ * ones, which are left out; fewer is fine. The same files give
  * the same bytes. out->data is the caller's to free(). */
 int hl_tokenizer_build(const char *folder, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err);
 

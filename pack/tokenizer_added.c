@@ -128,6 +128,8 @@ int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text
     struct hl_view content = {(const uint8_t *)text, strlen(text)};
     bool special = flags & HL_ADDED_SPECIAL;
     enum hl_token_kind kind = special ? HL_TOKEN_CONTROL : HL_TOKEN_USER;
+    if (hl_vocabulary_lacks_row(v, id))
+        return 0;
     if (id >= v->n_tokens || v->tokens[id].kind == HL_TOKEN_UNUSED) {
         if (hl_vocabulary_set(v, id, text, content.size, kind, err))
             return -1;

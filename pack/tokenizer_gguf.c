@@ -89,6 +89,7 @@ static int read_id(const struct reader *r, const char *key, uint32_t otherwise, 
 {
     const struct hl_gguf_value *value = hl_gguf_get(r->gguf, key);
     uint64_t id = otherwise;
+    *out = HL_NONE;
     if (value && !hl_gguf_count(value, r->n - 1, &id))
         return hl_fail(err, "%s is no token below %u", key, r->n);
     *out = id < r->n && r->v->tokens[id].kind != HL_TOKEN_UNUSED ? (uint32_t)id : HL_NONE;
@@ -128,7 +129,7 @@ static int read_special(struct reader *r, uint32_t bos, uint32_t eos, bool add_b
     static const char *const more[] = {KEY("eot_token_id"), KEY("eom_token_id")};
     struct hl_vocabulary *v = r->v;
     bool add_eos;
-    uint32_t id;
+    uint32_t id = HL_NONE;
     if (read_id(r, KEY("bos_token_id"), bos, &v->bos, err) || read_id(r, KEY("eos_token_id"), eos, &v->eos, err) ||
         read_switch(r, KEY("add_bos_token"), add_bos && v->bos != HL_NONE, &add_bos, err) ||
         read_switch(r, KEY("add_eos_token"), false, &add_eos, err))
@@ -187,7 +188,7 @@ static int read_llama(struct reader *r, struct hl_error *err)
             v->flags |= HL_TOKENIZER_BYTE_FALLBACK;
     if (v->unk == HL_NONE && read_id(r, KEY("unknown_token_id"), 0, &v->unk, err))
         return -1;
-    return 0;
+    return v->unk == HL_NONE ? 0 : make_special(r, v->unk, err);
 }
 
 /* NULL with an error. */

@@ -268,6 +268,8 @@ static int read_added(struct reader *r, const cJSON *item, struct hl_error *err)
     unsigned flags = 0;
     if (!content || !*content || !hl_json_id(hl_json_get(item, "id"), &id))
         return REFUSE("added_tokens: an entry without content or id");
+    if (hl_vocabulary_lacks_row(v, id))
+        return 0;
     if (check_keys(item, "added_tokens", " id content single_word lstrip rstrip normalized special ", err))
         return -1;
     if (hl_added_flags(v, item, &flags, err))

@@ -56,6 +56,13 @@ int hl_vocabulary_set(struct hl_vocabulary *v, uint32_t id, const void *text, si
 int hl_vocabulary_put_text(struct hl_vocabulary *v, const void *text, size_t bytes, size_t *offset,
                            struct hl_error *err);
 
+/* Families share their added tokens: the smallest Gemma 3 lists one for images and has no row for it. Its text remains
+ * text. */
+static inline bool hl_vocabulary_lacks_row(const struct hl_vocabulary *v, uint32_t id)
+{
+    return id >= v->limit;
+}
+
 /* Text that is cut out of the input as token `id`; flags are enum hl_added_flag. An entry with this text is replaced.
  */
 int hl_vocabulary_add(struct hl_vocabulary *v, uint32_t id, const void *text, size_t bytes, unsigned flags,

@@ -5,8 +5,6 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-static const char json_type[] = "application/json; charset=utf-8";
-
 bool hl_api_is_model(const struct hl_model *model, const char *name)
 {
     size_t n = strlen(model->name);
@@ -52,13 +50,13 @@ static void root(void *context, struct hl_exchange *exchange)
 static void version(void *context, struct hl_exchange *exchange)
 {
     (void)context;
-    reply_text(exchange, json_type, "{\"version\":\"" HL_VERSION "\"}");
+    reply_text(exchange, HL_HTTP_JSON, "{\"version\":\"" HL_VERSION "\"}");
 }
 
 static void health(void *context, struct hl_exchange *exchange)
 {
     (void)context;
-    reply_text(exchange, json_type, "{\"status\":\"ok\"}");
+    reply_text(exchange, HL_HTTP_JSON, "{\"status\":\"ok\"}");
 }
 
 static void ready(void *context, struct hl_exchange *exchange)
@@ -69,7 +67,7 @@ static void ready(void *context, struct hl_exchange *exchange)
     else if (!api->ready)
         hl_reply_error(exchange, 503, "the model is being loaded");
     else
-        reply_text(exchange, json_type, "{\"status\":\"ready\"}");
+        reply_text(exchange, HL_HTTP_JSON, "{\"status\":\"ready\"}");
 }
 
 /* Clients want a digest, and some show its first twelve digits. Ours is what the head says of itself: the checksums of
@@ -82,30 +80,37 @@ static void add_digest(struct evbuffer *body, const struct hl_header *header)
         evbuffer_add_printf(body, "%08x", header->section[i].crc32c);
 }
 
-static void add_field(struct evbuffer *body, const char *name, const char *text)
-{
-    evbuffer_add_printf(body, "\"%s\":", name);
-    hl_json_string(body, text, strlen(text));
-}
-
-static void add_model(struct evbuffer *body, const struct hl_model *model)
+/* What lists say of a model; the brace that closes it is the caller's. */
+static void begin_model(struct evbuffer *body, const struct hl_model *model)
 {
     const struct hl_header *header = model->hot->header;
-    char name[sizeof model->name + 8], modified[40];
-    struct stat file = {.st_mtim = {.tv_sec = 0}};
+    char name[sizeof model->name + 8];
     snprintf(name, sizeof name, "%s%s", model->name, strchr(model->name, ':') ? "" : ":latest");
-    stat(model->hot->path, &file);
-    hl_api_time(&file.st_mtim, modified);
     evbuffer_add_printf(body, "{");
-    add_field(body, "name", name);
+    hl_api_add_text(body, "name", name);
     evbuffer_add_printf(body, ",");
-    add_field(body, "model", name);
-    evbuffer_add_printf(body, ",\"modified_at\":\"%s\",\"size\":%" PRIu64 ",\"digest\":\"", modified,
-                        header->head_bytes + header->weight_bytes);
+    hl_api_add_text(body, "model", name);
+    evbuffer_add_printf(body, ",");
+    hl_api_add_modified(body, model);
+    evbuffer_add_printf(body, ",\"size\":%" PRIu64 ",\"digest\":\"", header->head_bytes + header->weight_bytes);
     add_digest(body, header);
     evbuffer_add_printf(body, "\",");
     hl_api_add_details(body, model);
-    evbuffer_add_printf(body, "}");
+}
+
+void hl_api_add_text(struct evbuffer *out, const char *name, const char *text)
+{
+    evbuffer_add_printf(out, "\"%s\":", name);
+    hl_json_string(out, text, strlen(text));
+}
+
+void hl_api_add_modified(struct evbuffer *out, const struct hl_model *model)
+{
+    struct stat file = {.st_mtim = {.tv_sec = 0}};
+    char modified[40];
+    stat(model->hot->path, &file);
+    hl_api_time(&file.st_mtim, modified);
+    evbuffer_add_printf(out, "\"modified_at\":\"%s\"", modified);
 }
 
 void hl_api_add_details(struct evbuffer *body, const struct hl_model *model)
@@ -113,29 +118,48 @@ void hl_api_add_details(struct evbuffer *body, const struct hl_model *model)
     char size[16];
     hl_model_size_text(model, size);
     evbuffer_add_printf(body, "\"details\":{\"parent_model\":\"\",\"format\":\"hot\",");
-    add_field(body, "family", model->family);
+    hl_api_add_text(body, "family", model->family);
     evbuffer_add_printf(body, ",\"families\":[");
     hl_json_string(body, model->family, strlen(model->family));
     evbuffer_add_printf(body, "],");
-    add_field(body, "parameter_size", size);
+    hl_api_add_text(body, "parameter_size", size);
     evbuffer_add_printf(body, ",");
-    add_field(body, "quantization_level", model->quantization);
+    hl_api_add_text(body, "quantization_level", model->quantization);
     evbuffer_add_printf(body, "}");
 }
 
-static void tags(void *context, struct hl_exchange *exchange)
+/* {"models":[...]}: one, followed by `more` of its fields, or none. */
+static void reply_models(struct hl_exchange *exchange, const struct hl_model *model, const char *more)
 {
-    const struct hl_api *api = context;
     struct evbuffer *body = evbuffer_new();
     if (!body) {
         hl_reply_error(exchange, 500, "out of memory");
         return;
     }
     evbuffer_add_printf(body, "{\"models\":[");
-    add_model(body, api->model);
+    if (model) {
+        begin_model(body, model);
+        evbuffer_add_printf(body, "%s}", more);
+    }
     evbuffer_add_printf(body, "]}");
-    hl_reply(exchange, 200, json_type, body);
+    hl_reply(exchange, 200, HL_HTTP_JSON, body);
     evbuffer_free(body);
+}
+
+static void tags(void *context, struct hl_exchange *exchange)
+{
+    const struct hl_api *api = context;
+    reply_models(exchange, api->model, "");
+}
+
+/* What is loaded: the model, from when it can be used, for ever. */
+static void ps(void *context, struct hl_exchange *exchange)
+{
+    const struct hl_api *api = context;
+    char more[120];
+    snprintf(more, sizeof more, ",\"expires_at\":\"9999-12-31T23:59:59Z\",\"size_vram\":0,\"context_length\":%u",
+             api->context);
+    reply_models(exchange, api->ready ? api->model : NULL, more);
 }
 
 const struct hl_route hl_api_routes[] = {
@@ -144,6 +168,7 @@ const struct hl_route hl_api_routes[] = {
     {"/readyz", HL_GET, ready},
     {"/api/version", HL_GET, version},
     {"/api/tags", HL_GET, tags},
+    {"/api/ps", HL_GET, ps},
     {"/api/show", HL_POST, hl_api_show},
     {"/api/generate", HL_POST, hl_api_generate},
     {"/api/chat", HL_POST, hl_api_chat},

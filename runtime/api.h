@@ -38,7 +38,11 @@ void hl_api_show(void *api, struct hl_exchange *exchange);
 
 void hl_api_unknown_model(struct hl_exchange *exchange, const char *name);
 
-/* The sections of a model's description that /api/tags and /api/show share: "details":{...} */
+/* "name":"text" */
+void hl_api_add_text(struct evbuffer *out, const char *name, const char *text);
+
+/* What descriptions of a model share: "modified_at":"..." and "details":{...} */
+void hl_api_add_modified(struct evbuffer *out, const struct hl_model *model);
 void hl_api_add_details(struct evbuffer *out, const struct hl_model *model);
 
 /* Does a request mean the model that is served? As Ollama compares: without regard to case, and ":latest" goes without
@@ -51,7 +55,7 @@ void hl_api_time(const struct timespec *time, char out[40]);
 /* A body of POST /api/generate or /api/chat, checked as far as that goes without the model. */
 struct hl_api_body {
     bool chat;                                 /* of /api/chat */
-    char *model;                               /* never NULL, like the next four */
+    char *model;                               /* never NULL, like the next four until they are forgotten */
     char *prompt, *system, *suffix, *template; /* of /api/generate */
     struct hl_arena arena;                     /* what the conversation lies in */
     struct hl_conversation conversation;       /* of /api/chat */
@@ -70,6 +74,9 @@ int hl_api_json_read(const char *body, size_t n, cJSON **out, struct hl_error *e
 /* Reads any bytes. Errors are HL_ERROR_REQUEST and name the field. The caller releases *out after success. */
 int hl_api_body_read(const char *body, size_t n, bool chat, struct hl_api_body *out, struct hl_error *err);
 void hl_api_body_release(struct hl_api_body *body);
+
+/* Releases the texts and the conversation: what nobody needs once the prompt is tokens. */
+void hl_api_body_forget(struct hl_api_body *body);
 
 /* messages and tools of a request. */
 int hl_conversation_read(struct hl_arena *arena, const char *body, size_t n, struct hl_conversation *out,

@@ -9,8 +9,12 @@
 #include <inttypes.h>
 #include <sys/random.h>
 
-static const char json_type[] = "application/json; charset=utf-8";
 static const char stream_type[] = "application/x-ndjson";
+
+/* A prompt of more bytes per position of the context is refused before the event loop spends seconds on its tokens. No
+ * text is that dense: reserved tokens' names have 30 bytes, words 4. */
+#define PROMPT_DENSITY 32u
+#define PROMPT_LEAST 4096u /* bytes that are tokenized in any case */
 
 struct hl_api_reply {
     struct hl_api_reply *next;
@@ -143,7 +147,7 @@ static void send_result(struct hl_api_reply *reply, enum hl_finish reason, const
     add_result(out, reply, reason, timings);
     if (!reply->body.stream) {
         evbuffer_add_printf(out, "}");
-        hl_reply(reply->exchange, 200, json_type, out);
+        hl_reply(reply->exchange, 200, HL_HTTP_JSON, out);
     } else {
         evbuffer_add_printf(out, "}\n");
         if (hl_stream(reply->exchange, stream_type, out))
@@ -256,6 +260,7 @@ static int render(struct hl_api_reply *reply, const struct hl_template *t, const
 static int encode(struct hl_api_reply *reply, const struct hl_template *t, struct hl_error *err)
 {
     const struct hl_tokenizer *tokenizer = reply->api->model->tokenizer;
+    uint32_t context = reply->api->context;
     const char *text;
     size_t n;
     if (render(reply, t, &text, &n, err) < 0)
@@ -265,6 +270,8 @@ static int encode(struct hl_api_reply *reply, const struct hl_template *t, struc
         reply->n_rendered = n;
         return 0;
     }
+    if (n > PROMPT_LEAST + (size_t)PROMPT_DENSITY * context)
+        return hl_fail_as(err, HL_ERROR_REQUEST, "a prompt of %zu bytes does not fit in the context of %u", n, context);
     if (t && !reply->body.raw)
         return hl_prompt_encode(t, tokenizer, text, n, &reply->tokens, &reply->n_tokens, err);
     return hl_tokenizer_encode(tokenizer, text, n, HL_ENCODE_BOS | HL_ENCODE_SPECIAL, &reply->tokens, &reply->n_tokens,
@@ -281,7 +288,7 @@ static int apply_template(struct hl_api_reply *reply, struct hl_error *err)
         return encode(reply, reply->api->model->template, err);
     if (hl_gotemplate_compile(reply->body.template, strlen(reply->body.template), &section, &bytes, err) < 0 ||
         hl_template_open(section, bytes, &own, err) < 0)
-        return hl_error_prefix(err, "template");
+        return -1;
     int result = encode(reply, own, err);
     hl_template_close(own);
     return result;
@@ -293,13 +300,13 @@ static int prepare(struct hl_api_reply *reply, struct hl_error *err)
     const struct hl_api *api = reply->api;
     struct hl_generate *generate = &reply->body.generate;
     uint32_t context = reply->body.context ? reply->body.context : api->context;
+    if (!reply->body.load && apply_template(reply, err) < 0)
+        return -1;
+    if (reply->rendered)
+        return 0;
+    hl_api_body_forget(&reply->body); /* many may wait, for long */
     if (reply->body.load)
         return 0;
-    if (apply_template(reply, err) < 0)
-        return -1;
-    if (reply->body.render_only)
-        return 0;
-    hl_arena_release(&reply->body.arena);
     reply->n_prompt = reply->n_tokens;
     generate->n_prompt = reply->n_tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)reply->n_tokens;
     if (hl_prompt_check(generate->n_prompt, context, err) < 0)
@@ -351,7 +358,7 @@ static void reply_rendered(const struct hl_api_reply *reply)
     evbuffer_add_printf(out, ",\"_debug_info\":{\"rendered_template\":");
     hl_json_string(out, reply->rendered, reply->n_rendered);
     evbuffer_add_printf(out, "}}");
-    hl_reply(reply->exchange, 200, json_type, out);
+    hl_reply(reply->exchange, 200, HL_HTTP_JSON, out);
     evbuffer_free(out);
 }
 

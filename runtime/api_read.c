@@ -9,7 +9,11 @@
 #include <math.h>
 #include <utf8proc.h>
 
-#define VALUES_MOST 262144u /* cJSON makes 64 bytes of each; 32 MiB of "[[],[],..." would be a gigabyte */
+/* What a request may take of the event loop, on which it is read and rendered: a tenth of a second or two at worst.
+ * cJSON makes 64 bytes of each value; 16 MiB of "[[],[],..." would be half a gigabyte. */
+#define VALUES_MOST 65536u
+#define ARENA_MEMORY ((size_t)32 << 20)
+#define ARENA_WORK ((uint64_t)8 << 20)
 
 static int refuse(struct hl_error *err, const char *field)
 {
@@ -354,8 +358,10 @@ int hl_api_json_read(const char *body, size_t n, cJSON **out, struct hl_error *e
 int hl_api_body_read(const char *body, size_t n, bool chat, struct hl_api_body *out, struct hl_error *err)
 {
     cJSON *json;
-    *out = (struct hl_api_body){.chat = chat, .generate = {.n_predict = UINT32_MAX, .sampling = hl_sampling_default}};
-    hl_arena_init(&out->arena, HL_TEMPLATE_MEMORY, HL_TEMPLATE_WORK);
+    *out = (struct hl_api_body){.chat = chat,
+                                .conversation = hl_conversation_empty(),
+                                .generate = {.n_predict = UINT32_MAX, .sampling = hl_sampling_default}};
+    hl_arena_init(&out->arena, ARENA_MEMORY, ARENA_WORK);
     if (hl_api_json_read(body, n, &json, err) < 0)
         return -1;
     int result = read_fields(json, out, err);
@@ -367,13 +373,20 @@ int hl_api_body_read(const char *body, size_t n, bool chat, struct hl_api_body *
     return result;
 }
 
+void hl_api_body_forget(struct hl_api_body *body)
+{
+    char **const texts[] = {&body->prompt, &body->system, &body->suffix, &body->template};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        free(*texts[i]);
+        *texts[i] = NULL;
+    }
+    body->conversation = hl_conversation_empty();
+    hl_arena_release(&body->arena);
+}
+
 void hl_api_body_release(struct hl_api_body *body)
 {
+    hl_api_body_forget(body);
     free(body->model);
-    free(body->prompt);
-    free(body->system);
-    free(body->suffix);
-    free(body->template);
-    hl_arena_release(&body->arena);
-    body->model = body->prompt = body->system = body->suffix = body->template = NULL;
+    body->model = NULL;
 }

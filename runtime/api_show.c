@@ -2,15 +2,6 @@
  * what they do not use of Ollama's answer (projectors, tensors, the parser's name) is not there. */
 #include "runtime/api.h"
 #include <inttypes.h>
-#include <sys/stat.h>
-
-static const char json_type[] = "application/json; charset=utf-8";
-
-static void add_text(struct evbuffer *out, const char *name, const char *text)
-{
-    evbuffer_add_printf(out, ",\"%s\":", name);
-    hl_json_string(out, text, strlen(text));
-}
 
 static void add_stop(struct evbuffer *lines, const char *text, size_t n)
 {
@@ -38,16 +29,6 @@ static void add_parameters(struct evbuffer *out, const struct hl_model *model)
     evbuffer_free(lines);
 }
 
-static bool knows(const struct hl_template *t, const char *name)
-{
-    const char *text;
-    size_t n;
-    for (size_t i = 0; t && (text = hl_template_name(t, i, &n)); i++)
-        if (n == strlen(name) && memcmp(text, name, n) == 0)
-            return true;
-    return false;
-}
-
 static void add_info(struct evbuffer *out, const struct hl_model *model)
 {
     const struct hl_program *program = model->hot->program.head;
@@ -61,21 +42,20 @@ static void add_info(struct evbuffer *out, const struct hl_model *model)
 
 static void add_model(struct evbuffer *out, const struct hl_model *model)
 {
-    struct stat file = {.st_mtim = {.tv_sec = 0}};
-    char modified[40];
-    stat(model->hot->path, &file);
-    hl_api_time(&file.st_mtim, modified);
-    evbuffer_add_printf(out, "{\"modified_at\":\"%s\"", modified);
-    if (model->license)
-        add_text(out, "license", model->license);
-    add_text(out, "template", model->template_text ? model->template_text : "");
+    evbuffer_add_printf(out, "{");
+    hl_api_add_modified(out, model);
+    if (model->license) {
+        evbuffer_add_printf(out, ",");
+        hl_api_add_text(out, "license", model->license);
+    }
+    evbuffer_add_printf(out, ",");
+    hl_api_add_text(out, "template", model->template_text ? model->template_text : "");
     add_parameters(out, model);
     evbuffer_add_printf(out, ",");
     hl_api_add_details(out, model);
     add_info(out, model);
-    bool fills =
-        model->template && hl_template_language(model->template) == HL_TEMPLATE_GO && knows(model->template, "suffix");
-    evbuffer_add_printf(out, ",\"capabilities\":[\"completion\"%s]}", fills ? ",\"insert\"" : "");
+    evbuffer_add_printf(out, ",\"capabilities\":[\"completion\"%s]}",
+                        model->template && hl_prompt_fills(model->template) ? ",\"insert\"" : "");
 }
 
 static void show(const struct hl_api *api, struct hl_exchange *exchange, const char *name)
@@ -91,7 +71,7 @@ static void show(const struct hl_api *api, struct hl_exchange *exchange, const c
         hl_api_unknown_model(exchange, name);
     } else {
         add_model(out, api->model);
-        hl_reply(exchange, 200, json_type, out);
+        hl_reply(exchange, 200, HL_HTTP_JSON, out);
     }
     evbuffer_free(out);
 }

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <getopt.h>
 #include <time.h>
+#include <utf8proc.h>
 
 static const char help[] =
     "usage: hotlayerd generate --model PATH -p PROMPT [OPTIONS]\n"
@@ -169,6 +170,17 @@ static int print_json(const struct output *out)
     return result;
 }
 
+/* The tokenizer takes any bytes, templates do not. */
+static int check_utf8(const char *option, const char *text, struct hl_error *err)
+{
+    utf8proc_int32_t code;
+    utf8proc_ssize_t n;
+    for (const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text; *at; at += n)
+        if ((n = utf8proc_iterate(at, -1, &code)) < 1)
+            return hl_fail_as(err, HL_ERROR_USAGE, "the text of %s is not UTF-8; only --raw takes that", option);
+    return 0;
+}
+
 /* The prompt is the user's message, where the model has a chat template. */
 static int encode(const struct options *o, const struct hl_model *model, int32_t **ids, size_t *n_ids,
                   struct hl_error *err)
@@ -183,6 +195,8 @@ static int encode(const struct options *o, const struct hl_model *model, int32_t
     if (o->raw || !model->template)
         return hl_tokenizer_encode(model->tokenizer, o->prompt, strlen(o->prompt), HL_ENCODE_BOS | HL_ENCODE_SPECIAL,
                                    ids, n_ids, err);
+    if (check_utf8("-p", o->prompt, err) < 0 || (o->system && check_utf8("--system", o->system, err) < 0))
+        return -1;
     hl_arena_init(&arena, HL_TEMPLATE_MEMORY, HL_TEMPLATE_WORK);
     int result = hl_conversation_start(&arena, o->system ? o->system : "", o->prompt, &conversation, err);
     if (result == 0)
@@ -201,7 +215,7 @@ static int generate(const struct options *o, const struct hl_model *model, struc
     struct output out = {.json = o->json};
     struct hl_generate request = o->generate;
     HL_FREE int32_t *prompt = NULL;
-    size_t n_prompt;
+    size_t n_prompt = 0;
     assert(o->prompt); /* parse() insists on it */
     if (encode(o, model, &prompt, &n_prompt, err) < 0 || hl_scheduler_open(model, engine, &scheduler, err) < 0)
         return -1;

@@ -1,7 +1,8 @@
 /* Stop texts: text is held back while it could still become the beginning of one.
  *
  *   held:  "...done.</s"     stop "</s>" may follow: "</s" waits; "...done." goes out
- */
+ *
+ * A control token has no text, but a name. Clients and generation_config.json stop at names too: "<|im_end|>". */
 #include "runtime/generate.h"
 #include <stdlib.h>
 
@@ -22,11 +23,16 @@ static const char *stop_text(const struct hl_generation *g, uint32_t i)
     return i < g->request.n_stop ? g->request.stop[i] : g->model->stop_text[i - g->request.n_stop];
 }
 
+static uint32_t n_stop_texts(const struct hl_generation *g)
+{
+    return g->request.n_stop + g->model->n_stop_texts;
+}
+
 /* The first stop text in what is held: its place, or n_held. */
 static size_t find_stop(const struct hl_generation *g)
 {
     size_t first = g->n_held;
-    for (uint32_t i = 0; i < g->request.n_stop + g->model->n_stop_texts; i++) {
+    for (uint32_t i = 0; i < n_stop_texts(g); i++) {
         size_t n = strlen(stop_text(g, i));
         const char *at = n ? memmem(g->held, g->n_held, stop_text(g, i), n) : NULL;
         if (at && (size_t)(at - g->held) < first)
@@ -35,11 +41,25 @@ static size_t find_stop(const struct hl_generation *g)
     return first;
 }
 
+/* Is a stop text the name of this token, whose own text is none? */
+static bool is_named(const struct hl_generation *g, int32_t token)
+{
+    const struct hl_tokenizer *tokenizer = g->model->tokenizer;
+    size_t n = 0;
+    if (hl_tokenizer_kind(tokenizer, (uint32_t)token) != HL_TOKEN_CONTROL)
+        return false;
+    const char *name = hl_tokenizer_text(tokenizer, (uint32_t)token, &n);
+    for (uint32_t i = 0; i < n_stop_texts(g); i++)
+        if (strlen(stop_text(g, i)) == n && memcmp(stop_text(g, i), name, n) == 0)
+            return true;
+    return false;
+}
+
 /* How much of the end may be the beginning of a stop text. */
 static size_t suspicious(const struct hl_generation *g)
 {
     size_t most = 0;
-    for (uint32_t i = 0; i < g->request.n_stop + g->model->n_stop_texts; i++) {
+    for (uint32_t i = 0; i < n_stop_texts(g); i++) {
         const char *stop = stop_text(g, i);
         size_t n = strlen(stop);
         for (size_t k = n < g->n_held + 1 ? n - (n > 0) : g->n_held; k > most; k--)
@@ -69,6 +89,10 @@ static bool on_token(void *context, int32_t token)
 {
     struct hl_generation *g = context;
     char piece[HL_PIECE_MAX];
+    if (is_named(g, token)) {
+        g->request.text(g->request.context, token, "", 0);
+        return false;
+    }
     size_t n = hl_decoder_push(&g->decoder, token, piece);
     if (!hold(g, piece, n)) {
         g->starved = true;

@@ -10,7 +10,8 @@ struct hl_generate {
     uint32_t n_prompt;
     uint32_t n_predict; /* UINT32_MAX: until the context is full */
     struct hl_sampling sampling;
-    char stop[HL_STOP_TEXTS_MOST][HL_STOP_TEXT_BYTES]; /* generation ends before the first of these and the model's */
+    /* Generation ends before the first of these and the model's; also at a control token with such a name. */
+    char stop[HL_STOP_TEXTS_MOST][HL_STOP_TEXT_BYTES];
     uint32_t n_stop;
     /* A piece of text: for each token one, possibly empty. Returning false ends the generation. */
     bool (*text)(void *context, int32_t token, const char *piece, size_t n);

@@ -3,8 +3,8 @@
  *
  * The language is that of https://pkg.go.dev/text/template (Go 1.24), with the functions json, currentDate,
  * yesterdayDate and toTypeScriptType. Left out, and refused by name: call, html, js, urlquery, imaginary numbers,
- * methods, and declarations in parentheses. What Go finds only while it runs, though the text shows it (a wrong number
- * of arguments, an unknown template), is refused at once.
+ * methods, declarations in parentheses, printf's * and [], %#v of lists and maps, and %x of floats. What Go finds only
+ * while it runs, though the text shows it (a wrong number of arguments, an unknown template), is refused at once.
  *
  * What the data is, after Ollama's https://docs.ollama.com/modelfile (template) and its server:
  *
@@ -18,8 +18,9 @@
  *   .Think .IsThinkSet .ThinkLevel   whether and how much the model shall think
  *
  * Neighbours with the same role become one message, joined by an empty line, except for those of tools. Numbers that
- * clients send are floats and their maps are sorted, as JSON arrives in Go. Tools, what is in them, and the arguments
- * of calls print as JSON.
+ * clients send are floats and their maps are sorted, as JSON arrives in Go. Tools, their functions and parameters, and
+ * the arguments of calls print as JSON: that is what models were trained with, though present versions of Ollama print
+ * a function as a Go struct.
  *
  * Three ways to render:
  *   insert    where there are a prompt and a suffix: .Prompt and .Suffix
@@ -33,11 +34,11 @@
 
 #include "runtime/template.h"
 
-#define HL_GOTEMPLATE_MAX_BYTES (1u << 20) /* of the source */
+#define HL_GOTEMPLATE_MAX_BYTES (128u << 10) /* of the source: sixteen times what real ones have */
 
 /* Compiles UTF-8 text into a template section, the caller's to free(). Whatever is wrong with the text is
- * HL_ERROR_REQUEST and names the line. hl_template_name() then lists the fields that the template mentions in lower
- * case: "messages", "tools", "suffix", "thinking", ... */
+ * HL_ERROR_REQUEST and names the line. hl_template_name() then lists, in lower case, the fields of the data above that
+ * the template mentions: "messages", "tools", "suffix", "thinking", ... */
 int hl_gotemplate_compile(const char *source, size_t n, uint8_t **out, size_t *bytes, struct hl_error *err);
 
 struct hl_gotemplate_input {

@@ -194,30 +194,40 @@ static int parse_leave(struct parser *p, uint32_t *out)
 
 /* ---- templates inside of the template ---- */
 
-/* The template that the token names; added when it is new. */
-static int find_definition(struct parser *p, struct definition **out)
+/* The template of this name; added when it is new. */
+static struct definition *named(struct parser *p, const char *name, size_t n)
 {
-    HL_FREE char *name = malloc(p->lex.n ? p->lex.n : 1);
+    for (uint32_t i = 0; i < p->n_definitions; i++)
+        if (p->definitions[i].n == n && !memcmp(p->definitions[i].name, name, n))
+            return &p->definitions[i];
+    struct definition *fresh = p->n_definitions < MOST_TEMPLATES ? &p->definitions[p->n_definitions] : NULL;
+    char *copy = fresh ? malloc(n) : NULL;
+    if (!copy) {
+        FAIL(p, "more than %u templates", MOST_TEMPLATES);
+        return NULL;
+    }
+    memcpy(copy, name, n);
+    *fresh = (struct definition){copy, n, ++p->n_definitions, HL_NONE, p->lex.token_line, false};
+    return fresh;
+}
+
+/* The template that the token names, NULL: none. The token is passed over. */
+static struct definition *find_definition(struct parser *p)
+{
+    HL_FREE char *name = malloc(p->lex.n + 1);
+    struct definition *found = NULL;
     size_t n;
     if (!name)
-        return hl_fail(p->err, "out of memory");
-    if (p->lex.token != HL_GO_STRING)
-        return hl_go_unexpected(p, "the place of a template's name, a string");
-    if (hl_go_unquote(&p->lex, name, &n, p->err) != 0)
-        return -1;
-    if (n == 0 || n > MOST_NAME)
-        return FAIL(p, "a template's name has 1 to %u bytes", MOST_NAME);
-    for (uint32_t i = 0; i < p->n_definitions; i++) {
-        *out = &p->definitions[i];
-        if ((*out)->n == n && !memcmp((*out)->name, name, n))
-            return next(p);
-    }
-    if (p->n_definitions == MOST_TEMPLATES)
-        return FAIL(p, "more than %u templates", MOST_TEMPLATES);
-    *out = &p->definitions[p->n_definitions++];
-    **out = (struct definition){name, n, p->n_definitions, HL_NONE, p->lex.token_line, false};
-    name = NULL;
-    return next(p);
+        hl_fail(p->err, "out of memory");
+    else if (p->lex.token != HL_GO_STRING)
+        hl_go_unexpected(p, "the place of a template's name, a string");
+    else if (hl_go_unquote(&p->lex, name, &n, p->err) != 0)
+        return NULL;
+    else if (n == 0 || n > MOST_NAME)
+        FAIL(p, "a template's name has 1 to %u bytes", MOST_NAME);
+    else
+        found = named(p, name, n);
+    return found && next(p) == 0 ? found : NULL;
 }
 
 /* What {{define}} or {{block}} contains, up to its {{end}}. */
@@ -258,10 +268,10 @@ static uint32_t call_template(struct parser *p, const struct definition *definit
 
 static int parse_template(struct parser *p, bool defines, uint32_t *out)
 {
-    struct definition *definition = NULL;
     struct declaration declared = {0};
     struct operand argument = {LITERAL, 0, NULL};
-    if (next(p) != 0 || find_definition(p, &definition) != 0)
+    struct definition *definition = next(p) == 0 ? find_definition(p) : NULL;
+    if (!definition)
         return -1;
     if (p->lex.token != HL_GO_CLOSE || defines) {
         if (hl_go_pipeline(p, 1, &declared, &argument) != 0)
@@ -325,8 +335,8 @@ static bool is_blank(const char *text, size_t n)
 /* {{define}} at the top of the template. */
 static int parse_define(struct parser *p)
 {
-    struct definition *definition = NULL;
-    if (next(p) != 0 || find_definition(p, &definition) != 0 || hl_go_expect_close(p, "{{define}}") != 0)
+    struct definition *definition = next(p) == 0 ? find_definition(p) : NULL;
+    if (!definition || hl_go_expect_close(p, "{{define}}") != 0)
         return -1;
     return parse_definition(p, definition);
 }

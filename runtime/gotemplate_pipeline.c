@@ -6,6 +6,7 @@
  * How many arguments a function takes is checked here, what they are where it runs. */
 #include "hotlayer/cleanup.h"
 #include "runtime/gotemplate_parse.h"
+#include <strings.h>
 
 #define MOST_ARGUMENTS 64u
 
@@ -85,17 +86,20 @@ int hl_go_add_variable(struct parser *p, const char *name, size_t n, uint32_t sl
     return 0;
 }
 
-/* The name in lower case is one that the template knows (hl_template_name()). */
+/* A field that the template mentions, in any case: what it knows of the data (hl_template_name()). */
 static void mention(struct parser *p, const char *name, size_t n)
 {
-    char lower[MOST_NAME];
-    for (size_t i = 0; i < n && i < sizeof lower; i++)
-        lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] - 'A' + 'a' : name[i]);
-    if (n > sizeof lower)
-        return;
-    hl_build_name(p->b, lower, n);
-    p->knows_messages = p->knows_messages || (n == 8 && !memcmp(lower, "messages", n));
-    p->knows_response = p->knows_response || (n == 8 && !memcmp(lower, "response", n));
+    static const char *const fields[] = {
+        "messages",   "role",     "content", "thinking",   "images",     "toolcalls",  "toolname",
+        "toolcallid", "function", "tools",   "parameters", "properties", "system",     "prompt",
+        "suffix",     "response", "think",   "id",         "thinklevel", "isthinkset",
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (strlen(fields[i]) == n && !strncasecmp(fields[i], name, n)) {
+            hl_build_name(p->b, fields[i], n);
+            p->knows_messages = p->knows_messages || !strcmp(fields[i], "messages");
+            p->knows_response = p->knows_response || !strcmp(fields[i], "response");
+        }
 }
 
 /* ---- operands ---- */

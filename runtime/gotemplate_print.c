@@ -382,11 +382,30 @@ int hl_go_format(struct hl_run *run, struct hl_text *out, struct hl_value value)
     return put_value(run, out, &plain_verb, value, 0);
 }
 
+/* What slice has cut in the middle of a character becomes U+FFFD, one for each byte: output is UTF-8. */
+static int put_valid(struct hl_run *run, struct hl_text *out, const char *text, size_t n)
+{
+    size_t plain = 0;
+    for (size_t i = 0, bytes; i < n; i += bytes) {
+        bool good;
+        character(text + i, n - i, &bytes, &good);
+        if (good)
+            continue;
+        if (hl_text_put(out, text + plain, i - plain, run->err) != 0 || put(run, out, "\xef\xbf\xbd") != 0)
+            return -1;
+        plain = i + bytes;
+    }
+    return hl_text_put(out, text + plain, n - plain, run->err);
+}
+
 int hl_go_print(struct hl_run *run, struct hl_text *out, struct hl_value value)
 {
+    struct hl_text text = {.arena = run->arena};
     if (value.kind == HL_VALUE_NONE || value.kind == HL_VALUE_UNDEFINED)
         return put(run, out, "<no value>");
-    return hl_go_format(run, out, value);
+    if (value.kind == HL_VALUE_STRING)
+        return put_valid(run, out, value.text, value.n);
+    return hl_go_format(run, &text, value) != 0 ? -1 : put_valid(run, out, text.data ? text.data : "", text.n);
 }
 
 /* ---- printf ---- */

@@ -324,6 +324,8 @@ static void on_gone(struct bufferevent *stream, short what, void *argument)
 void hl_exchange_defer(struct hl_exchange *exchange, void (*left)(void *context), void *context)
 {
     struct connection *c = exchange->connection;
+    struct evbuffer *body = evhttp_request_get_input_buffer(exchange->request);
+    evbuffer_drain(body, evbuffer_get_length(body)); /* many may be deferred, for long */
     exchange->left = left;
     exchange->context = context;
     bufferevent_setcb(c->stream, NULL, NULL, on_gone, c);
@@ -360,7 +362,7 @@ void hl_reply_error(struct hl_exchange *exchange, int status, const char *messag
     evbuffer_add_printf(body, "}");
     if (status == 503)
         evhttp_add_header(evhttp_request_get_output_headers(exchange->request), "Retry-After", "1");
-    hl_reply(exchange, status, "application/json; charset=utf-8", body);
+    hl_reply(exchange, status, HL_HTTP_JSON, body);
     evbuffer_free(body);
 }
 

@@ -31,6 +31,8 @@ struct hl_http_options {
     uint32_t timeout;              /* seconds for a request to arrive whole, and for a stalled reader to read on */
 };
 
+#define HL_HTTP_JSON "application/json; charset=utf-8"
+
 #define HL_HTTP_BODY_LIMIT (16u << 20)   /* a larger request is read, thrown away and answered with 413 */
 #define HL_HTTP_HEADER_LIMIT (64u << 10) /* of the request line and headers */
 #define HL_HTTP_BEHIND_LIMIT (1u << 20)  /* bytes of a stream that its reader may be behind */
@@ -43,7 +45,7 @@ void hl_http_stop(struct hl_http *http);
 /* Drops what is under way. */
 void hl_http_close(struct hl_http *http);
 
-/* The request's body; valid as long as the exchange. */
+/* The request's body; valid until the reply is made or deferred. */
 const char *hl_exchange_body(struct hl_exchange *exchange, size_t *n);
 
 /* The reply comes later. `left` is called when the client goes away first, or does not read; the exchange is gone then.

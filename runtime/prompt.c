@@ -6,19 +6,13 @@
 #include "runtime/gotemplate.h"
 #include <string.h>
 
-static int set(struct hl_arena *arena, struct hl_value dict, const char *key, struct hl_value value,
-               struct hl_error *err)
-{
-    return hl_dict_set(arena, dict.dict, hl_string(key, strlen(key)), value, err);
-}
-
 int hl_conversation_add(struct hl_arena *arena, struct hl_conversation *conversation, const char *role,
                         const char *content, struct hl_error *err)
 {
     struct hl_value message;
     if (hl_dict_new(arena, HL_VALUE_DICT, &message, err) < 0 ||
-        set(arena, message, "role", hl_string(role, strlen(role)), err) < 0 ||
-        set(arena, message, "content", hl_string(content, strlen(content)), err) < 0)
+        hl_dict_put(arena, message, "role", hl_string(role, strlen(role)), err) < 0 ||
+        hl_dict_put(arena, message, "content", hl_string(content, strlen(content)), err) < 0)
         return -1;
     return hl_list_push(arena, conversation->messages.list, message, err);
 }
@@ -36,16 +30,34 @@ int hl_conversation_start(struct hl_arena *arena, const char *system, const char
 static int jinja_context(struct hl_arena *arena, const struct hl_conversation *c, struct hl_value *out,
                          struct hl_error *err)
 {
-    if (hl_dict_new(arena, HL_VALUE_DICT, out, err) < 0 || set(arena, *out, "messages", c->messages, err) < 0 ||
-        set(arena, *out, "tools", c->tools, err) < 0 || set(arena, *out, "documents", hl_none(), err) < 0)
+    if (hl_dict_new(arena, HL_VALUE_DICT, out, err) < 0 || hl_dict_put(arena, *out, "messages", c->messages, err) < 0 ||
+        hl_dict_put(arena, *out, "tools", c->tools, err) < 0 ||
+        hl_dict_put(arena, *out, "documents", hl_none(), err) < 0)
         return -1;
-    return set(arena, *out, "add_generation_prompt", hl_bool(true), err);
+    return hl_dict_put(arena, *out, "add_generation_prompt", hl_bool(true), err);
+}
+
+static bool knows(const struct hl_template *t, const char *name)
+{
+    const char *text;
+    size_t n;
+    for (size_t i = 0; (text = hl_template_name(t, i, &n)); i++)
+        if (n == strlen(name) && memcmp(text, name, n) == 0)
+            return true;
+    return false;
+}
+
+bool hl_prompt_fills(const struct hl_template *t)
+{
+    return hl_template_language(t) == HL_TEMPLATE_GO && knows(t, "suffix");
 }
 
 int hl_prompt_render(const struct hl_template *t, struct hl_arena *arena, const struct hl_conversation *conversation,
                      int64_t now, char **text, size_t *n, struct hl_error *err)
 {
     struct hl_value context;
+    if (conversation->suffix.kind != HL_VALUE_NONE && !hl_prompt_fills(t))
+        return hl_fail_as(err, HL_ERROR_REQUEST, "the chat template has no place for a suffix");
     if (hl_template_language(t) == HL_TEMPLATE_GO) {
         const struct hl_gotemplate_input input = {.messages = conversation->messages,
                                                   .tools = conversation->tools,
@@ -54,8 +66,6 @@ int hl_prompt_render(const struct hl_template *t, struct hl_arena *arena, const 
                                                   .think = hl_none()};
         return hl_gotemplate_render(t, arena, &input, now, text, n, err);
     }
-    if (conversation->suffix.kind != HL_VALUE_NONE)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "the model's chat template has no place for a suffix");
     if (jinja_context(arena, conversation, &context, err) < 0)
         return -1;
     return hl_template_render(t, arena, context, now, text, n, err);

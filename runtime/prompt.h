@@ -9,7 +9,7 @@ struct hl_conversation {
     struct hl_value messages; /* LIST of DICTs with "role" and "content", as Ollama and OpenAI write them */
     struct hl_value tools;    /* LIST of what the model may call, or NONE */
     struct hl_value prompt;   /* STRING: what is in front of the gap to fill, and */
-    struct hl_value suffix;   /* what follows it; or both NONE. Only templates in Go know of them */
+    struct hl_value suffix;   /* what follows it; or both NONE. hl_prompt_fills() */
 };
 
 static inline struct hl_conversation hl_conversation_empty(void)
@@ -26,6 +26,9 @@ int hl_conversation_start(struct hl_arena *arena, const char *system, const char
 /* Appends a message. */
 int hl_conversation_add(struct hl_arena *arena, struct hl_conversation *conversation, const char *role,
                         const char *content, struct hl_error *err);
+
+/* Can a template fill the gap between a prompt and a suffix? Some in Go can. */
+bool hl_prompt_fills(const struct hl_template *t);
 
 /* The text lies in the arena, not terminated. What the template raises is HL_ERROR_REQUEST. */
 int hl_prompt_render(const struct hl_template *t, struct hl_arena *arena, const struct hl_conversation *conversation,

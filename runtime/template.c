@@ -371,7 +371,7 @@ static int run_template(struct hl_run *run)
         if (find_name(run, hl_template_text(t, t->names[i]), &run->names[i]))
             return -1;
     run->frame = hl_frame_new(run, NULL, t->functions[0].slots);
-    return run->frame && hl_execute(run, t->functions[0].body) == 0 ? 0 : -1;
+    return run->frame && hl_execute(run, t->functions[0].body) >= 0 ? 0 : -1;
 }
 
 int hl_template_render(const struct hl_template *t, struct hl_arena *arena, struct hl_value context, int64_t now,

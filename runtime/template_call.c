@@ -7,7 +7,8 @@ const struct hl_builtin *hl_find_builtin(const struct hl_dialect *dialect, const
 {
     for (const struct hl_builtin *const *table = dialect->builtins; *table; table++)
         for (const struct hl_builtin *b = *table; b->kind; b++)
-            if (n && b->name[0] == name[0] && !strncmp(b->name, name, n) && !b->name[n] && !strcmp(b->kind, kind))
+            if (n && b->name[0] == name[0] && strlen(b->name) == n && !memcmp(b->name, name, n) &&
+                !strcmp(b->kind, kind))
                 return b;
     return NULL;
 }
@@ -46,7 +47,7 @@ static int bind(struct hl_run *run, const struct hl_builtin *b, const struct hl_
                                (int)(name.n & 127), name.text);
         bound[place] = args->named->entries[i].value;
     }
-    for (uint32_t i = 0; i < b->least; i++)
+    for (uint32_t i = 0; i < b->least && i < count; i++)
         if (bound[i].kind == HL_VALUE_ABSENT)
             return hl_run_fail(run, "%s '%s' needs more arguments", b->kind, b->name);
     *n = count;
@@ -55,7 +56,7 @@ static int bind(struct hl_run *run, const struct hl_builtin *b, const struct hl_
 
 int hl_run_builtin(struct hl_run *run, const struct hl_builtin *b, const struct hl_args *args, struct hl_value *out)
 {
-    struct hl_value bound[PARAMETERS_MOST];
+    struct hl_value bound[PARAMETERS_MOST] = {{0}};
     struct hl_args complete = {.values = bound};
     uint64_t units = 1;
     for (uint32_t i = 0; i < args->n; i++)
@@ -189,12 +190,11 @@ int hl_call_function(struct hl_run *run, const struct hl_object *f, const struct
         return -1;
     run->frame = frame;
     run->out = &text;
-    if (set_defaults(run, f, args, given, frame) || hl_execute(run, code->body) < 0)
-        return -1;
+    int failed = set_defaults(run, f, args, given, frame) || hl_execute(run, code->body) < 0;
     run->frame = outer;
     run->out = printed;
     *out = hl_text_value(&text);
-    return 0;
+    return failed ? -1 : 0;
 }
 
 static int call_object(struct hl_run *run, struct hl_object *object, const struct hl_args *args, struct hl_value *out)

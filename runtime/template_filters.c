@@ -388,18 +388,14 @@ static int filter_truncate(struct hl_run *run, const struct hl_args *args, struc
     int64_t length, leeway;
     if (hl_argument_int(run, args, FIRST, 255, &length) || hl_argument_int(run, args, FOURTH, 5, &leeway))
         return -1;
-    if (s.kind == HL_VALUE_UNDEFINED && end.kind == HL_VALUE_STRING) {
-        *out = s;
-        return 0;
-    }
-    if (s.kind != HL_VALUE_STRING || end.kind != HL_VALUE_STRING)
-        return hl_run_fail(run, "truncate wants strings");
-    int64_t n_end = (int64_t)hl_char_count(end.text, end.n), n = (int64_t)hl_char_count(s.text, s.n);
-    if (length < n_end || leeway < 0)
-        return hl_run_fail(run, "truncate: the length is less than that of the end");
+    int64_t n_end = hl_value_length(end), n = hl_value_length(s);
+    if (n < 0 || n_end < 0 || length < n_end || leeway < 0)
+        return hl_run_fail(run, "truncate: the length is less than that of the end, or there is none");
     *out = s;
     if (n <= length || n - length <= leeway)
         return 0;
+    if (s.kind != HL_VALUE_STRING || end.kind != HL_VALUE_STRING)
+        return hl_run_fail(run, "truncate wants strings");
     size_t keep = hl_char_offset(s.text, s.n, (size_t)(length - n_end));
     const char *space = truth_of(args, SECOND) || !keep ? NULL : memrchr(s.text, ' ', keep);
     if (space)

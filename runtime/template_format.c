@@ -181,7 +181,7 @@ static int next_argument(struct hl_run *run, struct percent *p, struct hl_value 
 /* A width or precision: digits or *. */
 static int read_size(struct hl_run *run, struct percent *p, struct hl_value format, size_t *at, int *size)
 {
-    struct hl_value value;
+    struct hl_value value = {0};
     if (*at < format.n && format.text[*at] == '*') {
         ++*at;
         if (next_argument(run, p, &value))
@@ -199,7 +199,7 @@ static int read_size(struct hl_run *run, struct percent *p, struct hl_value form
 
 static int convert(struct hl_run *run, struct hl_text *out, struct spec *spec, struct hl_value value)
 {
-    struct hl_value text;
+    struct hl_value text = {0};
     char c[4];
     switch (spec->type) {
     case 's':
@@ -360,7 +360,7 @@ static int parse_spec(struct hl_run *run, const char *text, size_t n, struct spe
 static int put_field(struct hl_run *run, struct hl_text *out, struct hl_value value, const char *text, size_t n)
 {
     struct spec spec;
-    struct hl_value string;
+    struct hl_value string = {0};
     bool real = value.kind == HL_VALUE_FLOAT;
     if (!n)
         return hl_value_str(out, value, run->err);
@@ -399,7 +399,7 @@ static int find_field(struct hl_run *run, const struct hl_args *args, const char
     while (at < n && text[at] != '.' && text[at] != '[')
         at++;
     size_t digits = 0;
-    uint32_t index = *automatic;
+    uint32_t index;
     while (digits < at && text[digits] >= '0' && text[digits] <= '9')
         digits++;
     if (digits == at) {
@@ -439,7 +439,7 @@ static int find_field(struct hl_run *run, const struct hl_args *args, const char
 static int brace_field(struct hl_run *run, struct hl_text *out, const struct hl_args *args, const char *text, size_t n,
                        uint32_t *automatic)
 {
-    struct hl_value value;
+    struct hl_value value = {0};
     size_t name = 0;
     while (name < n && text[name] != '!' && text[name] != ':')
         name++;

@@ -113,6 +113,9 @@ int hl_object_repr(struct hl_text *out, const struct hl_object *object, struct h
     } else if (object->kind == HL_OBJECT_FUNCTION && object->function.name.kind == HL_VALUE_STRING) {
         n = snprintf(text, sizeof text, "<Macro '%.*s'>", (int)(object->function.name.n & 63),
                      object->function.name.text);
+    } else if (object->kind == HL_OBJECT_LOOP && object->loop.length >= 0) {
+        n = snprintf(text, sizeof text, "<LoopContext %" PRId64 "/%" PRId64 ">", object->loop.index + 1,
+                     object->loop.length);
     } else {
         n = snprintf(text, sizeof text, "<%s>", hl_object_type(object));
     }
@@ -327,7 +330,7 @@ int hl_loop_next(struct hl_run *run, struct hl_loop *loop, struct hl_value *out)
 /* Items that have no number of their own are all fetched to count them. */
 static int count_items(struct hl_run *run, struct hl_loop *loop)
 {
-    struct hl_value rest, item;
+    struct hl_value rest = {0}, item = {0};
     int got;
     if (loop->length >= 0)
         return 0;

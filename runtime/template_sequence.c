@@ -332,11 +332,18 @@ static int filter_list(struct hl_run *run, const struct hl_args *args, struct hl
     return hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, out);
 }
 
+static int next_failure(struct hl_run *run, void *state, struct hl_value *out)
+{
+    (void)state;
+    (void)out;
+    return hl_run_fail(run, "items wants a dict");
+}
+
 static int filter_items(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value v = args->values[VALUE];
     if (v.kind != HL_VALUE_DICT && v.kind != HL_VALUE_UNDEFINED)
-        return hl_run_fail(run, "Can only get item pairs from a mapping.");
+        return hl_iterator_new(run, next_failure, NULL, out);
     if (once(run, v, false, "generator", out))
         return -1;
     out->object->iterator.items.view = HL_VIEW_ITEMS;
@@ -395,7 +402,7 @@ static int filter_batch(struct hl_run *run, const struct hl_args *args, struct h
 {
     struct hl_value all, row = {0}, item;
     struct hl_iterator items;
-    int64_t size;
+    int64_t size = 0;
     int got;
     if (wanted_int(run, args, FIRST, &size) || hl_iterate(run, args->values[VALUE], &items) ||
         hl_list_new(run->arena, HL_VALUE_LIST, 0, &all, run->err) ||
@@ -420,7 +427,7 @@ static int filter_batch(struct hl_run *run, const struct hl_args *args, struct h
 static int filter_slice(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value list, all, row;
-    int64_t slices;
+    int64_t slices = 0;
     if (wanted_int(run, args, FIRST, &slices) || hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) ||
         hl_list_new(run->arena, HL_VALUE_LIST, 0, &all, run->err))
         return -1;

@@ -567,7 +567,7 @@ static int wanted_width(struct hl_run *run, const struct hl_args *args, int64_t 
 
 static int center(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
-    int64_t width;
+    int64_t width = 0;
     if (wanted_width(run, args, &width))
         return -1;
     return hl_string_center(run, args->values[SELF], width, args->values[SECOND], out);
@@ -576,7 +576,7 @@ static int center(struct hl_run *run, const struct hl_args *args, struct hl_valu
 static int justify(struct hl_run *run, const struct hl_args *args, bool right, struct hl_value *out)
 {
     struct hl_value s = args->values[SELF];
-    int64_t width, n = (int64_t)hl_char_count(s.text, s.n);
+    int64_t width = 0, n = (int64_t)hl_char_count(s.text, s.n);
     if (wanted_width(run, args, &width))
         return -1;
     int64_t space = width > n ? width - n : 0;
@@ -595,8 +595,8 @@ static int rjust(struct hl_run *run, const struct hl_args *args, struct hl_value
 
 static int zfill(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
-    struct hl_value s = args->values[SELF], digits;
-    int64_t width, n = (int64_t)hl_char_count(s.text, s.n);
+    struct hl_value s = args->values[SELF], digits = {0};
+    int64_t width = 0, n = (int64_t)hl_char_count(s.text, s.n);
     if (wanted_width(run, args, &width))
         return -1;
     size_t sign = s.n && (*s.text == '+' || *s.text == '-');

@@ -33,8 +33,9 @@ static bool is_iterable(struct hl_value v)
 
 static bool is_sequence(struct hl_value v)
 {
-    return v.kind == HL_VALUE_STRING || v.kind == HL_VALUE_LIST || v.kind == HL_VALUE_TUPLE ||
-           v.kind == HL_VALUE_DICT || (v.kind == HL_VALUE_OBJECT && v.object->kind == HL_OBJECT_RANGE);
+    return v.kind == HL_VALUE_UNDEFINED || v.kind == HL_VALUE_STRING || v.kind == HL_VALUE_LIST ||
+           v.kind == HL_VALUE_TUPLE || v.kind == HL_VALUE_DICT ||
+           (v.kind == HL_VALUE_OBJECT && v.object->kind == HL_OBJECT_RANGE);
 }
 
 static bool is_same(struct hl_value a, struct hl_value b)

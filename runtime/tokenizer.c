@@ -250,7 +250,8 @@ size_t hl_decoder_push(struct hl_decoder *d, int32_t id, char piece[HL_PIECE_MAX
     const uint8_t *text = t->text + token->offset;
     size_t n = token->bytes;
     if (d->at_start && token->kind != HL_TOKEN_CONTROL) {
-        bool may_strip = token->kind == HL_TOKEN_NORMAL || token->kind == HL_TOKEN_USER;
+        /* SentencePiece strips pieces; the Hugging Face pipeline the text that all tokens make. */
+        bool may_strip = token->kind == HL_TOKEN_NORMAL || token->kind == HL_TOKEN_USER || t->n_pairs;
         if (may_strip && n && text[0] == ' ') {
             text++;
             n--;

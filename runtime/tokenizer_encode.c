@@ -14,18 +14,21 @@ struct symbol {
     uint32_t previous, next; /* HL_NONE at the ends */
 };
 
+/* On the heap, the least key comes first: rank, then place. */
 struct candidate {
-    uint32_t rank;
-    uint32_t left;   /* symbol */
+    uint64_t key;    /* rank in the upper half, the left symbol in the lower */
     uint32_t bytes;  /* of both symbols, when the candidate was found */
     uint32_t merged; /* the token that they become */
 };
+
+#define HEAP_WAYS 4 /* children of a node, together one line of the cache */
 
 /* One call of encode: its output, and the memory that its words share. */
 struct run {
     const struct hl_tokenizer *t;
     bool special;
     pcre2_match_data *match;
+    pcre2_match_context *limits;
     int32_t *ids;
     size_t n_ids, room_ids;
     struct symbol *symbols;
@@ -37,6 +40,7 @@ struct run {
 static void release_run(struct run *run)
 {
     pcre2_match_data_free(run->match);
+    pcre2_match_context_free(run->limits);
     free(run->ids);
     free(run->symbols);
     free(run->heap);
@@ -82,11 +86,6 @@ static int add_symbol(struct run *run, uint32_t start, uint32_t bytes, uint32_t 
     return 0;
 }
 
-static bool before(const struct candidate *a, const struct candidate *b)
-{
-    return a->rank != b->rank ? a->rank < b->rank : a->left < b->left;
-}
-
 static int push_candidate(struct run *run, struct candidate candidate, struct hl_error *err)
 {
     struct candidate *heap = grow(run->heap, run->n_heap, &run->room_heap, sizeof *heap, err);
@@ -94,24 +93,26 @@ static int push_candidate(struct run *run, struct candidate candidate, struct hl
         return -1;
     run->heap = heap;
     size_t at = run->n_heap++;
-    for (; at && before(&candidate, &heap[(at - 1) / 2]); at = (at - 1) / 2)
-        heap[at] = heap[(at - 1) / 2];
+    for (; at && candidate.key < heap[(at - 1) / HEAP_WAYS].key; at = (at - 1) / HEAP_WAYS)
+        heap[at] = heap[(at - 1) / HEAP_WAYS];
     heap[at] = candidate;
     return 0;
 }
 
 static struct candidate pop_candidate(struct run *run)
 {
-    struct candidate best = run->heap[0], last = run->heap[--run->n_heap];
+    struct candidate *heap = run->heap, best = heap[0], last = heap[--run->n_heap];
     size_t at = 0;
-    for (size_t child; (child = 2 * at + 1) < run->n_heap; at = child) {
-        if (child + 1 < run->n_heap && before(&run->heap[child + 1], &run->heap[child]))
-            child++;
-        if (!before(&run->heap[child], &last))
+    for (size_t child; (child = HEAP_WAYS * at + 1) < run->n_heap; at = child) {
+        size_t end = child + HEAP_WAYS < run->n_heap ? child + HEAP_WAYS : run->n_heap;
+        for (size_t other = child + 1; other < end; other++)
+            if (heap[other].key < heap[child].key)
+                child = other;
+        if (heap[child].key >= last.key)
             break;
-        run->heap[at] = run->heap[child];
+        heap[at] = heap[child];
     }
-    run->heap[at] = last;
+    heap[at] = last;
     return best;
 }
 
@@ -123,19 +124,21 @@ static int consider(struct run *run, const uint8_t *word, uint32_t left, struct 
     if (!a || a->next == HL_NONE)
         return 0;
     const struct symbol *b = &run->symbols[a->next];
-    struct candidate candidate = {.left = left, .bytes = a->bytes + b->bytes};
+    struct candidate candidate = {.bytes = a->bytes + b->bytes};
+    uint32_t rank;
     if (t->n_pairs) {
         const struct hl_pair_slot *pair = a->id == HL_NONE || b->id == HL_NONE ? NULL : hl_find_pair(t, a->id, b->id);
         if (!pair)
             return 0;
-        candidate.rank = pair->rank;
+        rank = pair->rank;
         candidate.merged = pair->merged;
     } else {
         candidate.merged = hl_find_text(t, word + a->start, candidate.bytes);
         if (candidate.merged == HL_NONE)
             return 0;
-        candidate.rank = t->tokens[candidate.merged].rank;
+        rank = t->tokens[candidate.merged].rank;
     }
+    candidate.key = (uint64_t)rank << 32 | left;
     return push_candidate(run, candidate, err);
 }
 
@@ -147,7 +150,8 @@ static int merge_symbols(struct run *run, const uint8_t *word, struct hl_error *
             return -1;
     while (run->n_heap) {
         struct candidate best = pop_candidate(run);
-        struct symbol *left = &symbols[best.left];
+        uint32_t at = (uint32_t)best.key;
+        struct symbol *left = &symbols[at];
         if (!left->bytes || left->next == HL_NONE || left->bytes + symbols[left->next].bytes != best.bytes)
             continue;
         struct symbol *right = &symbols[left->next];
@@ -156,8 +160,8 @@ static int merge_symbols(struct run *run, const uint8_t *word, struct hl_error *
         left->next = right->next;
         right->bytes = 0;
         if (left->next != HL_NONE)
-            symbols[left->next].previous = best.left;
-        if (consider(run, word, left->previous, err) || consider(run, word, best.left, err))
+            symbols[left->next].previous = at;
+        if (consider(run, word, left->previous, err) || consider(run, word, at, err))
             return -1;
     }
     return 0;
@@ -238,9 +242,9 @@ static int next_word(struct run *run, const uint8_t *text, size_t n, size_t at, 
                      struct hl_error *err)
 {
     const pcre2_code *code = run->t->words;
-    int found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK, run->match, NULL);
+    int found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK, run->match, run->limits);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT)
-        found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, run->match, NULL);
+        found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, run->match, run->limits);
     if (found < 0 && found != PCRE2_ERROR_NOMATCH)
         return hl_fail_as(err, HL_ERROR_REQUEST, "the tokenizer's split pattern gives up at byte %zu of the text (%d)",
                           at, found);
@@ -356,14 +360,27 @@ static int encode_segment(struct run *run, const uint8_t *text, size_t n, bool a
     return encode_around(run, normal ? normal : text, n, 0, encode_normal, err);
 }
 
+/* Real patterns take back a run of white space once, character by character; a forged one shall not run for ever. */
+#define MATCH_STEPS 10000000u
+#define MATCH_STEPS_PER_BYTE 4u
+
+static int open_match(struct run *run, size_t n, struct hl_error *err)
+{
+    run->match = pcre2_match_data_create(1, NULL);
+    run->limits = pcre2_match_context_create(NULL);
+    if (!run->match || !run->limits)
+        return hl_fail(err, "tokenizer: out of memory");
+    return pcre2_set_match_limit(run->limits, MATCH_STEPS + MATCH_STEPS_PER_BYTE * (uint32_t)n);
+}
+
 static int encode_text(struct run *run, const uint8_t *text, size_t n, unsigned flags, struct hl_error *err)
 {
     const struct hl_tokenizer *t = run->t;
     HL_FREE uint8_t *repaired = NULL;
     if (hl_utf8_repair(text, n, &repaired, &n, err))
         return -1;
-    if (t->words && !(run->match = pcre2_match_data_create(1, NULL)))
-        return hl_fail(err, "tokenizer: out of memory");
+    if (t->words && open_match(run, n, err))
+        return -1;
     if (flags & HL_ENCODE_BOS && t->flags & HL_TOKENIZER_ADD_BOS && put_id(run, t->bos, err))
         return -1;
     if (encode_around(run, repaired ? repaired : text, n, HL_ADDED_RAW, encode_segment, err))

@@ -267,7 +267,8 @@ unsigned hl_char_upper(int32_t c, int32_t out[HL_CASE_MOST])
 unsigned hl_char_title(int32_t c, int32_t out[HL_CASE_MOST])
 {
     unsigned n = hl_char_upper(c, out);
-    if (n == 1 || utf8proc_totitle(c) != c || category(c) == UTF8PROC_CATEGORY_LT) {
+    bool single = c >= 0x1F80 && c <= 0x1FFC && (utf8proc_totitle(c) != c || category(c) == UTF8PROC_CATEGORY_LT);
+    if (n == 1 || single) {
         out[0] = utf8proc_totitle(c);
         return 1;
     }

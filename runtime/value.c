@@ -217,7 +217,7 @@ struct hl_value *hl_dict_get(const struct hl_dict *dict, const char *text, size_
 int hl_dict_find(struct hl_arena *arena, const struct hl_dict *dict, struct hl_value key, struct hl_value **out,
                  struct hl_error *err)
 {
-    uint32_t hash;
+    uint32_t hash = 0;
     *out = NULL;
     if (key.kind == HL_VALUE_STRING) {
         *out = hl_dict_get(dict, key.text, key.n);

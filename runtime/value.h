@@ -142,9 +142,15 @@ int hl_list_push(struct hl_arena *arena, struct hl_list *list, struct hl_value v
 /* New and empty; kind DICT or NAMESPACE. */
 int hl_dict_new(struct hl_arena *arena, enum hl_value_kind kind, struct hl_value *out, struct hl_error *err);
 
-/* A key that is there keeps its place. Fails when the key cannot be one. */
+/* A key that is there keeps its place. Fails when the key cannot be one. _put takes text that outlives the dict. */
 int hl_dict_set(struct hl_arena *arena, struct hl_dict *dict, struct hl_value key, struct hl_value value,
                 struct hl_error *err);
+
+static inline int hl_dict_put(struct hl_arena *arena, struct hl_value dict, const char *key, struct hl_value value,
+                              struct hl_error *err)
+{
+    return hl_dict_set(arena, dict.dict, hl_string(key, strlen(key)), value, err);
+}
 
 /* The value, or NULL. `text` is a string key; _find takes any key and fails when it cannot be one. */
 struct hl_value *hl_dict_get(const struct hl_dict *dict, const char *text, size_t n);

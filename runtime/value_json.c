@@ -158,7 +158,7 @@ static int read_number(struct cursor *c, struct hl_value *out)
 
 static int convert(struct cursor *c, const cJSON *json, unsigned depth, struct hl_value *out)
 {
-    struct hl_value key, item;
+    struct hl_value key = {0}, item = {0};
     if (depth > HL_VALUE_DEPTH)
         return hl_fail_as(c->err, HL_ERROR_REQUEST, "JSON of more than %d levels is not read", HL_VALUE_DEPTH);
     if (cJSON_IsString(json))

@@ -55,7 +55,7 @@ static void shortest(double real, char text[HL_FLOAT_TEXT])
 
 size_t hl_float_repr(double real, char text[HL_FLOAT_TEXT])
 {
-    char scratch[HL_FLOAT_TEXT], digits[HL_FLOAT_TEXT];
+    char scratch[HL_FLOAT_TEXT], digits[HL_FLOAT_TEXT] = "";
     if (!isfinite(real))
         return (size_t)snprintf(text, HL_FLOAT_TEXT, "%s", isnan(real) ? "nan" : real > 0 ? "inf" : "-inf");
     shortest(real, scratch);
@@ -320,6 +320,23 @@ static int repr_dict(struct hl_text *out, const struct hl_dict *dict, unsigned d
     return put(out, "}", err);
 }
 
+static int repr_view(struct hl_text *out, const struct hl_object *object, unsigned depth, struct hl_error *err)
+{
+    const struct hl_dict *dict = object->view.dict;
+    if (put(out, hl_object_type(object), err) || put(out, "([", err))
+        return -1;
+    for (uint32_t i = 0; i < dict->n; i++) {
+        const struct hl_entry *entry = &dict->entries[i];
+        struct hl_list pair = {.items = (struct hl_value[]){entry->key, entry->value}, .n = 2};
+        struct hl_value value = {.kind = HL_VALUE_TUPLE, .list = &pair};
+        if (object->view.view != HL_VIEW_ITEMS)
+            value = object->view.view == HL_VIEW_KEYS ? entry->key : entry->value;
+        if ((i && put(out, ", ", err)) || repr_at(out, value, depth + 1, err))
+            return -1;
+    }
+    return put(out, "])", err);
+}
+
 static int repr_at(struct hl_text *out, struct hl_value value, unsigned depth, struct hl_error *err)
 {
     if (too_deep(depth, err) || hl_arena_pay(out->arena, 1, err))
@@ -349,7 +366,8 @@ static int repr_at(struct hl_text *out, struct hl_value value, unsigned depth, s
     case HL_VALUE_NAMESPACE:
         return put(out, "<Namespace ", err) || repr_dict(out, value.dict, depth + 1, err) || put(out, ">", err);
     case HL_VALUE_OBJECT:
-        return hl_object_repr(out, value.object, err);
+        return value.object->kind == HL_OBJECT_VIEW ? repr_view(out, value.object, depth, err)
+                                                    : hl_object_repr(out, value.object, err);
     default:
         return hl_fail_as(err, HL_ERROR_REQUEST, "this cannot be printed");
     }

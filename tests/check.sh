@@ -49,6 +49,7 @@ suite golden sh tests/golden.sh "$build"
 suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/
 suite families python3 tests/oracle/compare_families.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/families
 suite gguf env PYTHONDONTWRITEBYTECODE=1 python3 tests/gguf/check.py "$build/hotlayer" "$build/hotlayerd"
+suite template python3 tests/template/run_cases.py "$build/tests/template/render"
 suite meta python3 tests/meta.py "$build/hotlayer" examples/demo/model
 suite memory sh tests/memory.sh "$build"
 suite hostile-folders sh tests/hostile/run.sh "$build/hotlayer"
@@ -59,6 +60,7 @@ suite hostile-hot sh tests/hostile/run_hot.sh "$build/hotlayer" "$build/hotlayer
 suite stories sh tests/stories.sh "$build"
 "$build/hotlayer" pack examples/demo/model --name demo -o "$work/demo.hot" >/dev/null 2>&1
 suite chat python3 tests/chat.py "$build/hotlayerd" examples/demo/model
+suite stops python3 tests/stops.py "$build/hotlayerd" examples/demo/model
 suite server python3 tests/server.py "$build/hotlayerd" "$work/demo.hot"
 if [ -n "${HOTLAYER_IMAGE_TESTS:-}" ]; then
     suite image sh tests/image.sh "$build/hotlayer" "$build/hotlayerd" "$work/demo.hot"

@@ -156,7 +156,13 @@ cp -r tests/oracle/fixtures/f32-mha "$work/chat"
 echo '{{ messages }}' >"$work/chat/chat_template.jinja"
 exits "pack a model with a chat template in a file of its own" 0 "$hotlayer" pack "$work/chat" -o "$work/chat.hot"
 exits "generate with the template" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
-exits "generate with a system's text" 0 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1
+exits "generate with the template, and say so in JSON" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --json
+sed 's/.*"prompt_tokens":\([0-9]*\).*/\1/' "$work/out" >"$work/tokens"
+exits "generate with a system's text" 0 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1 --json
+holds "it makes the prompt longer" [ "$(sed 's/.*"prompt_tokens":\([0-9]*\).*/\1/' "$work/out")" -gt "$(cat "$work/tokens")" ]
+exits "a prompt that is not UTF-8, for the template" 2 "$hotlayerd" generate --model "$work/chat.hot" -p "$(printf '\360\237')" -n 1
+says "it says so" err 'not UTF-8'
+exits "a prompt that is not UTF-8, as it is" 0 "$hotlayerd" generate --model "$work/chat.hot" -p "$(printf '\360\237')" -n 1 --raw
 exits "--system with --raw" 1 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1 --raw
 exits "--system without a template" 1 "$hotlayerd" generate --model "$work/m.hot" --system b -p a -n 1
 says "it says so" err 'chat template'
@@ -166,6 +172,19 @@ says "it says where" err 'frobnicate'
 exits "generate with --raw" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --raw
 exits "generate --kernels nonsense" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --kernels neon
 exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --device cuda
+
+cp -r "$model" "$work/mute"
+rm "$work/mute"/tokenizer*
+exits "pack a model without a tokenizer" 0 "$hotlayer" pack "$work/mute" -o "$work/mute.hot"
+says "pack warns that there is none" err "no tokenizer found: mute computes logits from token numbers, but reads and writes no text"
+exits "logits without a tokenizer" 0 "$hotlayerd" logits --model "$work/mute.hot" --tokens 1,2,3
+says "logits without a tokenizer" out '{"logits":\['
+exits "no text without a tokenizer" 1 "$hotlayerd" tokenize --model "$work/mute.hot" abc
+says "no text without a tokenizer" err 'packed without a tokenizer'
+exits "nor a prompt" 1 "$hotlayerd" generate --model "$work/mute.hot" -p abc -n 1
+touch "$work/mute/vocab.json"
+exits "an unknown kind of tokenizer is not none" 1 "$hotlayer" pack "$work/mute" -o "$work/mute2.hot"
+says "an unknown kind of tokenizer is not none" err 'vocab.json without a tokenizer.json is not supported'
 
 exits "tokenize" 0 "$hotlayerd" tokenize --model "$work/m.hot" abc
 says "tokenize" out '^\[[0-9,]*\]$'

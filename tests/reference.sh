@@ -1,6 +1,6 @@
 #!/bin/sh
-# Holds our tokenizers, fixtures and .gguf files against the reference packages of the Python Package Index: numpy,
-# sentencepiece, tokenizers, gguf.
+# Holds our tokenizers, templates, fixtures and .gguf files against the reference packages of the Python Package Index:
+# gguf, jinja2, numpy, protobuf, sentencepiece, tokenizers.
 #
 #   sh tests/reference.sh BUILD
 #
@@ -17,17 +17,41 @@ trap 'rm -rf "$work"' EXIT
 # compare NAME COMMAND...: a check whose last line tells how much was compared.
 compare() {
     check "$@"
-    tail -n 1 "$work/output" | sed 's/^/     /'
+    tail -n "${lines:-1}" "$work/output" | grep -v 'bytes; build' | sed 's/^/     /'
 }
 
-tokens() { # FOLDER ROWS
-    PYTHONDONTWRITEBYTECODE=1 "$python" tests/tokenizer/compare.py "$build/tests/tokenizer/encode_lines" "$1" "$2" 3000
+tokens() { # FOLDER ROWS TEXTS
+    PYTHONDONTWRITEBYTECODE=1 "$python" tests/tokenizer/compare.py "$build/tests/tokenizer/encode_lines" "$1" "$2" "$3"
 }
 
 sh tests/packages.sh reference || exit 1
-make "$build/tests/tokenizer/encode_lines" BUILD="$build" >"$work/make" || { cat "$work/make"; exit 1; }
+make "$build/tests/tokenizer/encode_lines" "$build/tests/template/render" BUILD="$build" >"$work/make" || { cat "$work/make"; exit 1; }
 [ -x "$python" ] || python3 -m venv "$build/venv" || exit 1
-"$python" -m pip install -q --disable-pip-version-check numpy sentencepiece tokenizers gguf || exit 1
+"$python" -m pip install -q --disable-pip-version-check gguf jinja2 numpy protobuf sentencepiece tokenizers || exit 1
+
+templates() {
+    PYTHONDONTWRITEBYTECODE=1 "$python" tests/template/compare.py "$build/tests/template/render" "$@"
+}
+compare "templates: constructs, families, random ones" templates --random 1500
+for folder in ../shared/tokenizers/*; do
+    if [ -f "$folder/tokenizer_config.json" ]; then
+        compare "templates: $folder" templates "$folder"
+    else
+        skip "templates: needs $folder/tokenizer_config.json"
+    fi
+done
+
+prompts() {
+    PYTHONDONTWRITEBYTECODE=1 "$python" tests/template/prompts.py "$build/hotlayerd" "$1"
+}
+for family in gemma3 llama3_1 qwen2_5; do
+    folder=../shared/tokenizers/$family
+    if [ -d "$folder" ] && [ -x "$build/hotlayerd" ] && [ -x "$build/hotlayer" ]; then
+        compare "prompts: $folder" prompts "$folder"
+    else
+        skip "prompts: needs $folder and $build/hotlayerd"
+    fi
+done
 
 compare "logits in tests/oracle" "$python" tests/oracle/recompute.py tests/oracle/fixtures/*/
 if [ -x "$build/hotlayer" ]; then
@@ -36,12 +60,13 @@ if [ -x "$build/hotlayer" ]; then
 else
     skip "files in tests/gguf: needs $build/hotlayer"
 fi
-for folder in tests/tokenizer/spm tests/tokenizer/bytes tests/tokenizer/fallback examples/demo/model; do
-    compare "tokens: $folder" tokens "$folder" 300000
+lines=20
+for folder in tests/tokenizer/spm tests/tokenizer/bytes tests/tokenizer/fallback tests/tokenizer/metaspace examples/demo/model; do
+    compare "tokens: $folder" tokens "$folder" 300000 2000
 done
 for folder in ../shared/models/stories260k ../shared/tokenizers/*; do
     if [ -d "$folder" ]; then
-        compare "tokens: $folder" tokens "$folder" 300000
+        compare "tokens: $folder" tokens "$folder" 300000 20000
     else
         skip "tokens: needs $folder"
     fi

@@ -80,7 +80,8 @@ def closes_within(s, least, most, feed=None):
 
 
 def test_small_routes(server):
-    for path in ("/", "/healthz", "/readyz", "/api/version", "/api/tags"):
+    server.wait_log("ready")
+    for path in ("/", "/healthz", "/readyz", "/api/version", "/api/tags", "/api/ps"):
         status, _, data = ask(server, "GET", path)
         check("GET " + path, status == 200 and data, (status, data))
         c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
@@ -96,6 +97,9 @@ def test_small_routes(server):
     check("tags", tag["name"] == tag["model"] == server_model + ":latest" and tag["details"]["format"] == "hot"
           and tag["details"]["family"] == "llama" and tag["details"]["families"] == ["llama"] and tag["size"] > size
           and re.fullmatch(r"[0-9a-f]{48}", tag["digest"]) and tag["modified_at"].endswith("Z"), tag)
+    (loaded,) = json.loads(ask(server, "GET", "/api/ps")[2])["models"]
+    check("ps", {k: loaded.get(k) for k in tag} == tag and loaded["context_length"] == context
+          and loaded["size_vram"] == 0 and loaded["expires_at"] > "2100", loaded)
     for method, path, allow in (("POST", "/api/tags", "GET, HEAD"), ("GET", "/api/generate", "POST"),
                                 ("DELETE", "/", "GET, HEAD"), ("OPTIONS", "/api/generate", "POST"),
                                 ("PATCH", "/healthz", "GET, HEAD")):
@@ -308,13 +312,13 @@ def test_connections(server):
           and order[0] < order[1] < order[3] and text.rfind('"done":true') > order[1], text)
     for keep in ("", "Connection: keep-alive\r\n"):
         s = connect(server)
-        s.sendall(post(ask_body, "1.0", keep))
+        s.sendall(post(ask_body, version="1.0", extra=keep))
         head, _, rest = read_all(s).partition(b"\r\n\r\n")
         lines = rest.splitlines()
         check("HTTP/1.0 gets no chunks, %r" % keep, b"hunked" not in head and b"ontent-Length" not in head
               and lines and json.loads(lines[-1])["done"], (head, rest))
     s = connect(server)
-    s.sendall(post({**ask_body, "stream": False}, "1.0"))
+    s.sendall(post({**ask_body, "stream": False}, version="1.0"))
     head, _, rest = read_all(s).partition(b"\r\n\r\n")
     check("HTTP/1.0, whole", b"hunked" not in head and json.loads(rest)["done"], (head, rest))
     s = connect(server)
@@ -519,6 +523,8 @@ def test_early_requests(folder):
         codes = [ask(server, "GET", p)[0] for p in ("/healthz", "/api/tags", "/readyz")]
         retry = ask(server, "GET", "/readyz")[1]["Retry-After"]
         check("before the weights: alive, not ready", codes == [200, 200, 503] and retry, (codes, retry))
+        loaded = ask(server, "GET", "/api/ps")[2]
+        check("before the weights: nothing is loaded", loaded == b'{"models":[]}', loaded)
         refused(server, "before the weights, too", {"model": server_model, "prompt": 1})
         waits = connect(server)
         waits.sendall(post({"model": server_model, "prompt": PROMPT}))

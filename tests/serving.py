@@ -1,8 +1,9 @@
-"""What tests of the server share: a server process, requests, and a model that never stops.
+"""What tests of the server share: a server process, requests, and models that say what a test wants.
 
 The first two arguments of the command line are the program and the model.
 """
 
+import array
 import http.client
 import json
 import os
@@ -123,9 +124,9 @@ def connect(server, receive=None, mss=None):
     return s
 
 
-def post(body, version="1.1", extra=""):
+def post(body, path="/api/generate", version="1.1", extra=""):
     body = json.dumps(body).encode()
-    return ("POST /api/generate HTTP/%s\r\nHost: h\r\nContent-Length: %d\r\n%s\r\n" % (version, len(body), extra)
+    return ("POST %s HTTP/%s\r\nHost: h\r\nContent-Length: %d\r\n%s\r\n" % (path, version, len(body), extra)
             ).encode() + body
 
 
@@ -141,13 +142,13 @@ def read_all(s):
         return data
 
 
-# ---- a model that never stops ----
+# ---- models that say what a test wants ----
 
 
 def write_safetensors(path, tensors):
     header, data = {}, b""
     for name, (shape, values) in tensors.items():
-        raw = struct.pack("<%df" % len(values), *values)
+        raw = array.array("f", values).tobytes()
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
         data += raw
     text = json.dumps(header).encode()
@@ -156,35 +157,57 @@ def write_safetensors(path, tensors):
         f.write(struct.pack("<Q", len(text)) + text + data)
 
 
-def make_endless(folder):
-    """All weights are zero but the embeddings, so that every position's state is the same, and the head's row of "a"."""
-    width, ffn, vocabulary, letter = 16, 16, 283, 3 + ord("a")
-    source = os.path.join(folder, "source")
-    os.mkdir(source)
-    fixture = os.path.join(HERE, "oracle", "fixtures", "f16-sharded")
-    for name in ("tokenizer.model", "tokenizer_config.json"):
-        shutil.copy(os.path.join(fixture, name), source)
-    with open(os.path.join(source, "config.json"), "w") as f:
-        json.dump({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": width,
-                   "intermediate_size": ffn, "num_hidden_layers": 1, "num_attention_heads": 2,
-                   "num_key_value_heads": 1, "head_dim": 8, "vocab_size": vocabulary,
-                   "max_position_embeddings": 65536, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
-                   "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2, "torch_dtype": "float32"}, f)
-    head = [0.0] * (vocabulary * width)
-    head[letter * width:(letter + 1) * width] = [1.0] * width
+def write_speaker(folder, says, vocabulary, **config):
+    """A model that says the tokens `says`, at most 16, in turn and from the beginning again, whatever it has read. All
+    weights are zero but the embeddings and the head, so a position's state is its token's alone: a row of a Hadamard
+    matrix, which only the head's row of the next token is in line with."""
+    width = 16
+    rows = [array.array("f", [-1.0 if (i & j).bit_count() % 2 else 1.0 for j in range(width)]) for i in range(len(says))]
+    embedding, head = rows[0] * vocabulary, array.array("f", bytes(4 * width * vocabulary))
+    for i, token in enumerate(says):
+        embedding[token * width:(token + 1) * width] = rows[(i + 1) % len(says)]
+        head[token * width:(token + 1) * width] = rows[i]
     layer = "model.layers.0."
     zeros = {layer + "self_attn.q_proj.weight": [16, width], layer + "self_attn.k_proj.weight": [8, width],
              layer + "self_attn.v_proj.weight": [8, width], layer + "self_attn.o_proj.weight": [width, 16],
-             layer + "mlp.gate_proj.weight": [ffn, width], layer + "mlp.up_proj.weight": [ffn, width],
-             layer + "mlp.down_proj.weight": [width, ffn]}
+             layer + "mlp.gate_proj.weight": [16, width], layer + "mlp.up_proj.weight": [16, width],
+             layer + "mlp.down_proj.weight": [width, 16]}
     tensors = {name: (shape, [0.0] * (shape[0] * shape[1])) for name, shape in zeros.items()}
     for name in (layer + "input_layernorm.weight", layer + "post_attention_layernorm.weight", "model.norm.weight"):
         tensors[name] = ([width], [1.0] * width)
-    tensors["model.embed_tokens.weight"] = ([vocabulary, width], [1.0] * (vocabulary * width))
+    tensors["model.embed_tokens.weight"] = ([vocabulary, width], embedding)
     tensors["lm_head.weight"] = ([vocabulary, width], head)
-    write_safetensors(os.path.join(source, "model.safetensors"), tensors)
-    out = os.path.join(folder, "endless.hot")
+    write_safetensors(os.path.join(folder, "model.safetensors"), tensors)
+    with open(os.path.join(folder, "config.json"), "w") as f:
+        json.dump({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": width,
+                   "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+                   "head_dim": 8, "vocab_size": vocabulary, "max_position_embeddings": 65536, "rms_norm_eps": 1e-5,
+                   "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": False, "bos_token_id": 1,
+                   "eos_token_id": 2, "torch_dtype": "float32", **config}, f)
+
+
+def pack(source, out, *more):
     packer = os.path.join(os.path.dirname(HOTLAYERD), "hotlayer")
-    subprocess.run([packer, "pack", source, "-o", out, "--name", ENDLESS_NAME], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run([packer, "pack", source, "-o", out, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
     return out
+
+
+BYTE = 3  # in the tokenizer of write_bytes_speaker(): the token of byte 0; <unk>, <s> and </s> are in front
+BYTES_VOCABULARY = 283
+
+
+def write_bytes_speaker(folder, says, **config):
+    """A speaker with a tokenizer of bytes, and a few pieces more."""
+    fixture = os.path.join(HERE, "oracle", "fixtures", "f16-sharded")
+    for name in ("tokenizer.model", "tokenizer_config.json"):
+        shutil.copy(os.path.join(fixture, name), folder)
+    write_speaker(folder, says, BYTES_VOCABULARY, **config)
+
+
+def make_endless(folder):
+    source = os.path.join(folder, "source")
+    os.mkdir(source)
+    write_bytes_speaker(source, [BYTE + ord("a")])
+    return pack(source, os.path.join(folder, "endless.hot"), "--name", ENDLESS_NAME)

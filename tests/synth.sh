@@ -63,10 +63,11 @@ if [ "$(free_kb "$work")" -gt 1200000 ]; then
         "$hotlayer" "$work/x"
     check "it says so" grep 'cannot be written: File too large' "$work/err"
     check "it leaves nothing" [ ! -e "$work/x" ]
-    # Not with &: a shell's background jobs ignore interrupts.
+    # Not with &: a shell's background jobs ignore interrupts, and so does what they start.
     python3 - "$hotlayer" "$work/x" >"$work/status" 2>&1 <<'END'
 import os, signal, subprocess, sys, time
-program = subprocess.Popen([sys.argv[1], "synth", "qwen2-0.5b", "-o", sys.argv[2], "--threads", "1"])
+program = subprocess.Popen([sys.argv[1], "synth", "qwen2-0.5b", "-o", sys.argv[2], "--threads", "1"],
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 while program.poll() is None and not os.path.exists(sys.argv[2] + "/model.safetensors.part"):
     time.sleep(0.001)
 program.send_signal(signal.SIGINT)

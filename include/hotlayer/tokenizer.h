@@ -70,11 +70,11 @@ enum hl_tokenizer_flag {
     HL_TOKENIZER_FUSE_UNK = 1u << 2,      /* consecutive unknown characters are one token */
     HL_TOKENIZER_WHOLE_WORDS = 1u << 3,   /* a word that is a token is not built by merging ("ignore_merges") */
     HL_TOKENIZER_NFC = 1u << 4,
-    HL_TOKENIZER_ESCAPE_SPACE = 1u << 5, /* U+2581 in the text is a space */
-    HL_TOKENIZER_DUMMY_PREFIX = 1u << 6, /* segments get a space in front, decoded text loses it */
-    HL_TOKENIZER_PREFIX_ONCE = 1u << 7,  /* ... only the segment at the very start of the text */
-    HL_TOKENIZER_ADD_BOS = 1u << 8,      /* the model's own way to begin a text */
-    HL_TOKENIZER_ADD_EOS = 1u << 9,      /* ... and to end it */
+    HL_TOKENIZER_ESCAPE_SPACE = 1u << 5,   /* U+2581 in the text is a space */
+    HL_TOKENIZER_DUMMY_PREFIX = 1u << 6,   /* segments get a space in front, decoded text loses it */
+    HL_TOKENIZER_PREFIX_ONCE = 1u << 7,    /* ... only the segment at the very start of the text */
+    HL_TOKENIZER_ADD_BOS = 1u << 8,        /* the model's own way to begin a text */
+    HL_TOKENIZER_ADD_EOS = 1u << 9,        /* ... and to end it */
     HL_TOKENIZER_PREFIX_SINGLE = 1u << 10, /* ... only segments that do not begin with a space */
     HL_TOKENIZER_FLAGS = (1u << 11) - 1,
 };

@@ -49,18 +49,24 @@ static inline bool fuzz_section(const void *section, size_t bytes)
     return true;
 }
 
+/* Releases it. */
+static inline void fuzz_built(struct hl_bytes *section)
+{
+    struct hl_error err;
+    struct hl_tokenizer *t = NULL;
+    if (!fuzz_section(section->data, section->size) && hl_tokenizer_open(section->data, section->size, &t, &err) &&
+        !strstr(err.message, "split pattern"))
+        abort();
+    hl_tokenizer_close(t);
+    free(section->data);
+}
+
 static inline int fuzz_files(const struct hl_tokenizer_files *files)
 {
     struct hl_error err;
     struct hl_bytes section = {0};
-    if (!hl_tokenizer_build_from(files, 4096, &section, &err)) {
-        struct hl_tokenizer *t = NULL;
-        if (!fuzz_section(section.data, section.size) && hl_tokenizer_open(section.data, section.size, &t, &err) &&
-            !strstr(err.message, "split pattern"))
-            abort();
-        hl_tokenizer_close(t);
-    }
-    free(section.data);
+    if (!hl_tokenizer_build_from(files, 4096, &section, &err))
+        fuzz_built(&section);
     return 0;
 }
 

@@ -50,12 +50,45 @@ program() {
     done
 }
 
+# Chat templates: those of the families, and those of cases.json, one or eight in a file.
+templates() {
+    cp "$tests"/template/families/*.jinja "$dir"
+    python3 - "$tests/template/cases.json" "$dir" <<'END'
+import json, sys
+templates = sorted({case[0] for case in json.load(open(sys.argv[1]))["cases"] if len(case[0]) < 400})
+for i in range(0, len(templates), 8):
+    with open(f"{sys.argv[2]}/cases-{i}", "w") as out:
+        out.write("\n".join(templates[i:i + 8] if i % 16 else templates[i:i + 1]))
+END
+}
+
 case $target in
+jinja) templates ;;
+template)
+    templates
+    for file in "$dir"/*; do
+        printf '\0\200\001\000\001' >>"$file"
+    done
+    ;;
 safetensors) copies 'model-*.safetensors' ;; # the small ones
 config) copies config.json ;;
 gguf) PYTHONDONTWRITEBYTECODE=1 python3 "$tests/gguf/make_tiny.py" "$dir" ;;
 spm) copies tokenizer.model ;;
 tokenizer_json) copies tokenizer.json ;;
+tokenizer_gguf) copies tokenizer.gguf ;;
+encode) # the first byte: which tokenizer, which flags
+    python3 - "$tests/tokenizer" "$dir" <<'END'
+import sys
+
+for name in ("bytes", "metaspace"):
+    with open(f"{sys.argv[1]}/{name}/cases.tsv") as cases:
+        for number, line in enumerate(cases):
+            text = line.split("\t")[1]
+            if number % 12 == 0 and text != "-":
+                with open(f"{sys.argv[2]}/{name}-{number}", "wb") as out:
+                    out.write(bytes([number // 12 % 16]) + bytes.fromhex(text)[:200])
+END
+    ;;
 hot) heads head_file ;;
 program) heads program ;;
 tokenizer_section) heads tokenizer_section ;;

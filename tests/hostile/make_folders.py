@@ -449,6 +449,12 @@ index_text("deep", DEEP)
 # The tokenizer.
 
 
+@case("tokenizer-of-another-kind", "vocab.json")
+def _(files):
+    del files[TOKENIZER]
+    files["vocab.json"] = b"{}"
+
+
 def tokenizer(name, change, word=""):
     case("tokenizer-" + name, TOKENIZER, word)(lambda files: files.update({TOKENIZER: change(files[TOKENIZER])}))
 

@@ -1,25 +1,91 @@
 #!/usr/bin/env python3
-"""compare.py ENCODE_LINES FOLDER ROWS [COUNT]: holds a model's tokenizer against the reference library.
+"""compare.py ENCODE_LINES FOLDER ROWS [COUNT]: holds a model's tokenizer against the reference libraries.
 
-FOLDER has a tokenizer.model (reference: sentencepiece) or a tokenizer.json (reference: tokenizers). ENCODE_LINES is the built
-encode_lines.c. COUNT random texts, COUNT rows of random ids, and every code point in some contexts. Prints each difference, and
-a summary; exits 1 when there is one.
+FOLDER has a tokenizer.json (reference: tokenizers), a tokenizer.model (reference: sentencepiece), or both, which are then compared
+one by one. The same is done with a GGUF made of each. ENCODE_LINES is the built encode_lines.c. COUNT random texts, COUNT rows of
+random ids, and every code point in some contexts. Prints each difference, and a summary; exits 1 when there is one.
 
 In a row of byte tokens that is partly UTF-8, the tokenizers library makes every byte U+FFFD once it knows the whole row; a
-decoder that must give text as it comes goes by characters, as sentencepiece does. Such rows are left out."""
+decoder that must give text as it comes goes by characters, as sentencepiece does. Such rows are left out. A GGUF has no merges
+where it has scores: there sentencepiece is the reference, with a model of the same pieces."""
+import json
 import os
 import random
+import shutil
 import subprocess
 import sys
-import time
+import tempfile
 
+import make_gguf
 from texts import BROKEN, all_characters, random_bytes, repaired, texts
 
 BOS, SPECIAL = 1, 2
 
 
-def ours(program, folder, rows, flags, lines):
-    out = subprocess.run([program, folder, rows, str(flags)], input="".join(line + "\n" for line in lines).encode(),
+def as_bytes(case):
+    return case.encode() if isinstance(case, str) else case
+
+
+class SentencePiece:
+    flags = (0,)
+    extra = ()
+    byte_of, skipped = {}, ()
+
+    def __init__(self, **model):
+        import sentencepiece
+        self.sp = sentencepiece.SentencePieceProcessor(**model)
+        self.pool = [i for i in range(self.sp.vocab_size()) if not self.sp.is_unused(i)]
+
+    def decode(self, rows):
+        return [self.sp.decode(ids).encode() for ids in rows]
+
+    def encode(self, flags, cases):
+        return self.sp.encode([as_bytes(c) for c in cases], num_threads=2)
+
+
+class Tokenizers:
+    flags = (SPECIAL | BOS, SPECIAL, 0)
+
+    def __init__(self, path):
+        import tokenizers
+        self.hf = tokenizers.Tokenizer.from_file(path)
+        added = [t.content for t in self.hf.get_added_tokens_decoder().values()]
+        self.extra = added[:3] + added[-3:] + added[len(added) // 3::40]
+        vocabulary = self.hf.get_vocab()
+        self.pool = sorted(vocabulary.values())
+        self.skipped = {i for i, t in self.hf.get_added_tokens_decoder().items() if t.special}
+        self.byte_of = {vocabulary[name]: b for b in range(256) if (name := f"<0x{b:02X}>") in vocabulary}
+
+    def decode(self, rows):
+        return [text.encode() for text in self.hf.decode_batch(rows, skip_special_tokens=True)]
+
+    def encode(self, flags, cases):
+        self.hf.encode_special_tokens = not flags & SPECIAL
+        cases = [c if isinstance(c, str) else repaired(c) for c in cases]
+        return [e.ids for e in self.hf.encode_batch_fast(cases, add_special_tokens=bool(flags & BOS))]
+
+
+def scored(data):
+    """The sentencepiece model of the pieces that a GGUF has of a tokenizer.json."""
+    from sentencepiece import sentencepiece_model_pb2
+    keys = make_gguf.json_keys(data)
+    model = sentencepiece_model_pb2.ModelProto()
+    for piece, score, kind in zip(keys["tokens"], keys["scores"], keys["token_type"], strict=True):
+        model.pieces.add(piece=piece, score=score, type=kind)
+    model.trainer_spec.model_type = 2
+    model.trainer_spec.byte_fallback = True
+    for kind in ("unk", "bos", "eos", "pad"):  # by id, whatever they are called
+        setattr(model.trainer_spec, kind + "_id", -1)
+    model.trainer_spec.unk_id = keys["token_type"].index(make_gguf.UNKNOWN)
+    model.trainer_spec.unk_piece = keys["tokens"][model.trainer_spec.unk_id]
+    model.normalizer_spec.name = "identity"
+    model.normalizer_spec.add_dummy_prefix = keys["add_space_prefix"]
+    model.normalizer_spec.remove_extra_whitespaces = False
+    return SentencePiece(model_proto=model.SerializeToString())
+
+
+def ours(program, source, rows, flags, lines):
+    out = subprocess.run([program, source, rows, str(flags)], input="".join(line + "\n" for line in lines).encode(),
                          stdout=subprocess.PIPE, check=True).stdout
     for line in out.decode().splitlines():
         ids, text = line.split("\t")
@@ -50,9 +116,9 @@ def id_rows(pool, count):
         yield ids
 
 
-def agreed(ids, byte_of):
+def agreed(ids, byte_of, skipped):
     row = bytearray()
-    for i in ids + [None]:
+    for i in [i for i in ids if i not in skipped] + [None]:
         if i in byte_of:
             row.append(byte_of[i])
         elif row:
@@ -63,53 +129,55 @@ def agreed(ids, byte_of):
     return True
 
 
-def main():
-    program, folder, rows = sys.argv[1:4]
-    count = int(sys.argv[4]) if len(sys.argv) > 4 else 20000
-    model = os.path.join(folder, "tokenizer.model")
+def compare(program, name, reference, sources, rows, count):
     bad = 0
     rng = random.Random(10)
     broken = BROKEN + [random_bytes(rng) for _ in range(count // 10)]
-    sweep = all_characters("") + all_characters(" ") + all_characters("1") + all_characters("\u0301a")
-    if os.path.exists(model):
-        import sentencepiece
-        sp = sentencepiece.SentencePieceProcessor(model_file=model)
+    sweep = [t for joint in ("", " ", "1", "\u0301a")[:4 if count >= 20000 else 1] for t in all_characters(joint)]
+    for flags in reference.flags:
+        first = flags == reference.flags[0]
+        cases = texts(count if first else count // 5, 2 + flags, reference.extra) + broken + (sweep if first else [])
+        ids = reference.encode(flags, cases)
+        want = list(zip(ids, reference.decode(ids), strict=True))
+        lines = [as_bytes(c).hex() for c in cases]
+        for source in sources:
+            bad += report(f"{name} {os.path.basename(source)}, flags {flags}", cases, list(ours(program, source, rows, flags, lines)), want)
+    ids = [i for i in id_rows(reference.pool, count) if agreed(i, reference.byte_of, reference.skipped)]
+    want = list(zip(ids, reference.decode(ids), strict=True))
+    lines = ["=" + ",".join(map(str, i)) for i in ids]
+    for source in sources:
+        bad += report(f"{name} {os.path.basename(source)}, random ids", ids, list(ours(program, source, rows, 0, lines)), want)
+    return bad
 
-        def encode(flags, cases):
-            return [(ids, sp.decode(ids).encode()) for ids in sp.encode(cases, num_threads=2)]
-        kinds = [(0, "sentencepiece")]
-        extra, byte_of = (), {}
-        pool = [i for i in range(sp.vocab_size()) if not sp.is_unused(i)]
 
-        def decode(ids):
-            return sp.decode(ids).encode()
-    else:  # of both files the packer takes the model
-        import tokenizers
-        hf = tokenizers.Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
-        added = [t.content for t in hf.get_added_tokens_decoder().values()]
-        extra = added[:3] + added[-3:] + added[len(added) // 3::40]
-        kinds = [(f, f"tokenizers, flags {f}") for f in (SPECIAL | BOS, SPECIAL, 0)]
-        vocabulary = hf.get_vocab()
-        pool = sorted(vocabulary.values())
-        byte_of = {vocabulary.get(f"<0x{b:02X}>"): b for b in range(256)}
-
-        def decode(ids):
-            return hf.decode(ids, skip_special_tokens=True).encode()
-
-        def encode(flags, cases):
-            hf.encode_special_tokens = not flags & SPECIAL
-            out = hf.encode_batch([c if isinstance(c, str) else repaired(c) for c in cases], add_special_tokens=bool(flags & BOS))
-            return [(e.ids, decode(e.ids)) for e in out]
-    for flags, name in kinds:
-        start = time.time()
-        cases = texts(count, 2 + flags, extra) + broken + (sweep if flags == kinds[0][0] else [])
-        want = encode(flags, [c.encode() if isinstance(c, str) and not extra else c for c in cases])
-        lines = [(c.encode() if isinstance(c, str) else c).hex() for c in cases]
-        bad += report(name, cases, list(ours(program, folder, rows, flags, lines)), want)
-        print(f"   {time.time() - start:.1f} s")
-    ids = [i for i in id_rows(pool, count) if agreed(i, byte_of)]
-    want = [(i, decode(i)) for i in ids]
-    bad += report("random ids", ids, list(ours(program, folder, rows, 0, ["=" + ",".join(map(str, i)) for i in ids])), want)
+def main():
+    program, folder, rows = sys.argv[1:4]
+    count = int(sys.argv[4]) if len(sys.argv) > 4 else 20000
+    work = tempfile.mkdtemp()
+    bad = 0
+    for name in ("tokenizer.json", "tokenizer.model"):
+        path, alone = os.path.join(folder, name), os.path.join(work, name.split(".")[1])
+        if not os.path.exists(path):
+            continue
+        os.mkdir(alone)
+        for each in (name, "tokenizer_config.json"):
+            if os.path.exists(os.path.join(folder, each)):
+                shutil.copyfile(os.path.join(folder, each), os.path.join(alone, each))
+        converted = make_gguf.convert(alone)
+        sources = [alone] + ([alone + ".gguf"] if converted else [])
+        if converted:
+            with open(alone + ".gguf", "wb") as out:
+                out.write(converted)
+        if name == "tokenizer.model":
+            bad += compare(program, "sentencepiece:", SentencePiece(model_file=path), sources, rows, count)
+            continue
+        with open(path) as file:
+            data = json.load(file)
+        fallback = data["model"].get("byte_fallback")
+        bad += compare(program, "tokenizers:", Tokenizers(path), [alone] if fallback else sources, rows, count)
+        if fallback and converted:
+            bad += compare(program, "sentencepiece:", scored(data), [alone + ".gguf"], rows, count)
+    shutil.rmtree(work)
     return bad != 0
 
 

@@ -3,7 +3,10 @@
 
     spm/       SentencePiece BPE with byte fallback, a dummy prefix, user-defined and control pieces
     fallback/  the same vocabulary as a tokenizer.json like Llama 2's
+    metaspace/ the same as transformers 5 writes it, with added tokens that strip and that are normalized
+    llama/     the same as a GGUF
     bytes/     byte-level BPE with Llama 3's pattern, NFC, whole words first, added tokens of all kinds
+    qwen2/     byte-level BPE with Qwen 2's pattern, as a GGUF
 
 A line: flags (HL_ENCODE_), text, ids, and what the ids decode to; texts in hexadecimal, "-" where there are only ids. Needs sentencepiece, protobuf and tokenizers."""
 import io
@@ -14,12 +17,14 @@ import random
 import sentencepiece
 import tokenizers
 from sentencepiece import sentencepiece_model_pb2
-from texts import BROKEN, PLAIN, texts
+import make_gguf
+from texts import BROKEN, PLAIN, texts, young_texts
 
 BOS, SPECIAL = 1, 2
 HERE = os.path.dirname(os.path.abspath(__file__))
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
           r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
 
 def corpus():
@@ -77,16 +82,28 @@ def spm_as_json(model):
     }
 
 
-def train_bytes():
+def spm_as_metaspace(as_json):
+    out = json.loads(json.dumps(as_json))
+    out["normalizer"] = None
+    out["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}
+    strips = [("<left>", True, False, False), ("<right>", False, True, False), ("<both>", True, True, True), ("<normal>", False, False, True)]
+    for i, (content, left, right, normalized) in enumerate(strips, len(out["model"]["vocab"])):
+        out["added_tokens"].append({"id": i, "content": content, "single_word": False, "lstrip": left, "rstrip": right,
+                                    "normalized": normalized, "special": content == "<both>"})
+    return out
+
+
+def train_bytes(pattern=LLAMA3, ignore_merges=True):
     from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    hf = tokenizers.Tokenizer(models.BPE(ignore_merges=True))
+    hf = tokenizers.Tokenizer(models.BPE(ignore_merges=ignore_merges))
     hf.normalizer = normalizers.NFC()
-    hf.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA3), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    hf.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     hf.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     hf.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, show_progress=False))
     hf.add_special_tokens(["<|begin|>", "<|end|>", "<|turn|>"])
-    hf.add_tokens([AddedToken("<|call|>", normalized=False), AddedToken("<|call|>x", normalized=False), AddedToken("<think>", normalized=True)])
+    hf.add_tokens([AddedToken("<|call|>", normalized=False), AddedToken("<|call|>x", normalized=False), AddedToken("<think>", normalized=True)] +
+                  ([AddedToken("<strip>", normalized=False, lstrip=True, rstrip=True)] if ignore_merges else []))
     begin = hf.token_to_id("<|begin|>")
     hf.post_processor = processors.TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", begin)])
     return json.loads(hf.to_str())
@@ -118,6 +135,11 @@ def write_json(path, name, value):
         json.dump(value, out, ensure_ascii=False, indent=None, separators=(",", ":"))
 
 
+def write_gguf(name, as_json):
+    with open(os.path.join(folder(name), "tokenizer.gguf"), "wb") as out:
+        out.write(make_gguf.gguf({"general.architecture": "llama"} | {"tokenizer.ggml." + k: v for k, v in make_gguf.json_keys(as_json).items()}))
+
+
 def main():
     model = train_spm()
     sp = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
@@ -140,14 +162,28 @@ def main():
     path = folder("fallback")
     write_json(path, "tokenizer.json", as_json)
     write_cases(path, hf_rows(hf, texts(200, 5, extra)))
+    write_gguf("llama", as_json)
+    write_cases(folder("llama"), hf_rows(hf, [t for t in texts(200, 9, extra) if "<unk>" not in t]))  # it decodes as sentencepiece's
+
+    path = folder("metaspace")
+    as_json = spm_as_metaspace(as_json)
+    write_json(path, "tokenizer.json", as_json)
+    hf = tokenizers.Tokenizer.from_str(json.dumps(as_json))
+    spaced = [f"{a}{t}{b}" for t in ("<left>", "<right>", "<both>", "<normal>") for a in ("", "a", " ", "x \n\u00a0") for b in ("", "b", " ", "\u3000 y")]
+    write_cases(path, hf_rows(hf, spaced + texts(200, 10, extra + ["<left>", " <right> ", " <both> ", "<normal>"])))
 
     path = folder("bytes")
     as_json = train_bytes()
     write_json(path, "tokenizer.json", as_json)
     write_json(path, "tokenizer_config.json", {"bos_token": "<|begin|>", "eos_token": "<|end|>"})
     hf = tokenizers.Tokenizer.from_str(json.dumps(as_json))
-    rows = list(hf_rows(hf, texts(250, 6, ["<|begin|>", "<|turn|>", "<|call|>", "<|call|>x", "<think>"])))
+    rows = list(hf_rows(hf, list(young_texts()) + texts(250, 6, ["<|begin|>", "<|turn|>", "<|call|>", "<|call|>x", "<think>", " <strip>  "])))
     write_cases(path, rows + list(decode_rows(hf.decode, range(450), 150)))
+
+    as_json = train_bytes(QWEN2, False)
+    hf = tokenizers.Tokenizer.from_str(json.dumps(as_json))
+    write_gguf("qwen2", as_json)
+    write_cases(folder("qwen2"), hf_rows(hf, list(young_texts()) + texts(200, 11, ["<|begin|>", "<|turn|>", "<|call|>", "<think>"])))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ import sys
 
 U32, F32, BOOL, STRING, ARRAY, I32 = 4, 6, 7, 8, 9, 5
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-PRES = {r"\p{N}{1,3}": "llama-bpe", r"\p{N}|": "qwen2"}
+PRES = {  # part of the pattern, NFC, ignore_merges; there is no name for other combinations
+    (r"|\p{N}{1,3}|", False, True): "llama-bpe",
+    (r"|\p{N}|", True, False): "qwen2",
+}
 
 
 def text(value):
@@ -70,20 +73,30 @@ def json_keys(data):
     if model.get("byte_fallback"):
         for i, name in enumerate(names):
             kinds[i] = UNKNOWN if name == model["unk_token"] else BYTE if len(name) == 6 and name.startswith("<0x") else kinds[i]
+        if "<0x09>" not in names:  # Gemma 2's tokenizer.json calls it what it stands for
+            at = names.index("<0x08>") + 1
+            names[at], kinds[at] = "<0x09>", BYTE
         prefix = "Prepend" in json.dumps(data["normalizer"])
         return {"model": "llama", "pre": "default", "scores": [-float(i) for i in range(n)], "add_space_prefix": prefix} | keys
     pattern = json.dumps(data["pre_tokenizer"]).replace("\\\\", "\\")
+    nfc, whole = "NFC" in json.dumps(data["normalizer"]), bool(model.get("ignore_merges"))
+    pres = [name for (part, *flags), name in PRES.items() if part in pattern and flags == [nfc, whole]]
+    if not pres:
+        return None
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
-    return {"model": "gpt2", "pre": next(name for part, name in PRES.items() if part in pattern), "merges": merges} | keys
+    return {"model": "gpt2", "pre": pres[0], "merges": merges} | keys
 
 
 def convert(folder):
+    """None when a GGUF cannot say it."""
     path = os.path.join(folder, "tokenizer.json")
     if not os.path.exists(path):
         keys = spm_keys(os.path.join(folder, "tokenizer.model"))
     else:
         with open(path) as file:
             keys = json_keys(json.load(file))
+    if keys is None:
+        return None
     return gguf({"general.architecture": "llama"} | {"tokenizer.ggml." + k: v for k, v in keys.items()})
 
 

@@ -62,6 +62,17 @@ KINDS = [
 ]
 
 
+# Of versions 10 to 17 of Unicode, of none, and changed since: letters, digits, marks that combine or compose.
+YOUNG = [0x295, 0x378, 0x558, 0x897, 0x1ABF, 0x1ACF, 0x1C89, 0xA7CB, 0xA7CE, 0x105D2, 0x10D24, 0x10D40, 0x10EFD, 0x1133B, 0x11930, 0x11935, 0x1171E, 0x11F00,
+         0x11F50, 0x16EA0, 0x1D2C0, 0x1E030, 0x1E08F, 0x1E4EC, 0x1E4F0, 0x1E6C0, 0x2EBF0, 0x2FFC, 0x323B0, 0x10FFFD]
+
+
+def young_texts():
+    for c in map(chr, YOUNG):
+        yield from (c, f"a{c}b {c}{c}", f"1{c}2{c}", f"{c}\u0307\u0323 q{c}\u0323\u0301{c}", f" {c}!")
+    yield "\U00011935\U00011930 \U000105d2\u0307"
+
+
 def random_text(rng, extra=()):
     parts = []
     for _ in range(rng.randint(1, 9)):

@@ -272,6 +272,15 @@ static void test_conversations(void)
         {"[{\"role\":1}]", "", "\"role\""},
         {"[{\"role\":\"user\",\"content\":7}]", "", "\"content\""},
         {"[{\"role\":\"user\",\"images\":[\"aGk=\"]}]", "", "\"images\""},
+        {"[{\"role\":\"user\",\"content\":[\"text\"]}]", "", "\"content\""},
+        {"[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":1}]}]", "", "\"content\""},
+        {"[{\"role\":\"user\",\"content\":[{\"type\":\"image\",\"text\":\"x\"}]}]", "", "\"content\""},
+        {"[{\"role\":\"user\",\"tool_calls\":{}}]", "", "\"tool_calls\""},
+        {"[{\"role\":\"user\",\"tool_calls\":[1]}]", "", "\"function\""},
+        {"[{\"role\":\"user\",\"tool_calls\":[{\"function\":1}]}]", "", "\"function\""},
+        {"[{\"role\":\"user\",\"tool_calls\":[{\"function\":{\"name\":1}}]}]", "", "\"name\""},
+        {"[{\"role\":\"user\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}]", "",
+         "\"arguments\""},
         {"[]", ",\"tools\":1", "\"tools\""},
         {"[]", ",\"tools\":[{}]", "\"tools\""},
     };
@@ -288,17 +297,49 @@ static void test_conversations(void)
         CHECK(body.load && body.chat);
         hl_api_body_release(&body);
     }
-    if (CHECK(read_chat("[{\"role\":\"TOOL\",\"content\":null,\"tool_name\":\"f\",\"x\":1.0}]",
-                        ",\"tools\":[{\"type\":\"function\"}],\"_debug_render_only\":true", &body, &err))) {
+    if (CHECK(read_chat(
+            "[{\"role\":\"TOOL\",\"content\":null,\"tool_name\":\"f\",\"x\":1.0,\"y\":null,\"tool_calls\":[]}]",
+            ",\"tools\":[{\"type\":\"function\"}],\"_debug_render_only\":true", &body, &err))) {
         const struct hl_dict *message = body.conversation.messages.list->items[0].dict;
         CHECK(!body.load && body.render_only);
         CHECK(hl_is_text(*hl_dict_get(message, "role", 4), "tool") &&
               hl_is_text(*hl_dict_get(message, "name", 4), "f"));
-        CHECK(hl_dict_get(message, "content", 7)->kind == HL_VALUE_NONE);
+        CHECK(hl_is_text(*hl_dict_get(message, "content", 7), ""));
         CHECK(hl_dict_get(message, "x", 1)->kind == HL_VALUE_FLOAT);
+        CHECK(!hl_dict_get(message, "y", 1) && !hl_dict_get(message, "tool_calls", 10));
         CHECK(body.conversation.tools.kind == HL_VALUE_LIST && body.conversation.tools.list->n == 1);
         hl_api_body_release(&body);
     }
+}
+
+/* One message's member as templates see it. */
+static void check_member(const char *message, const char *key, struct hl_value want)
+{
+    char messages[512];
+    struct hl_api_body body;
+    struct hl_error err = {.message = ""};
+    bool equal = false;
+    snprintf(messages, sizeof messages, "[%s]", message);
+    if (!CHECK_SAY(read_chat(messages, "", &body, &err), "%s: %s", message, err.message))
+        return;
+    const struct hl_value *got = hl_dict_get(body.conversation.messages.list->items[0].dict, key, strlen(key));
+    CHECK_SAY(got && got->kind == want.kind && hl_value_equal(&body.arena, *got, want, &equal, &err) == 0 && equal,
+              "%s: %s", message, key);
+    hl_api_body_release(&body);
+}
+
+static void test_messages(void)
+{
+    static const char call[] = "{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\"}}]}";
+    check_member("{\"role\":\"user\"}", "content", hl_string("", 0));
+    check_member("{\"role\":\"user\",\"content\":[]}", "content", hl_string("", 0));
+    check_member("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}", "content", hl_string("a", 1));
+    check_member(
+        "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"text\":\"b\",\"type\":\"text\"}]}",
+        "content", hl_string("a\n\nb", 4));
+    check_member(call, "content", hl_none());
+    check_member("{\"role\":\"USER\",\"thinking\":\"t\"}", "reasoning_content", hl_string("t", 1));
+    check_member("{\"role\":\"tool\",\"name\":\"mine\",\"tool_name\":\"t\"}", "name", hl_string("mine", 4));
 }
 
 static void test_names(void)
@@ -351,6 +392,7 @@ int main(void)
     test_edges();
     test_refusals();
     test_conversations();
+    test_messages();
     test_names();
     test_time();
     test_json_strings();

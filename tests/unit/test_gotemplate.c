@@ -161,13 +161,13 @@ static void check_limits(void)
     CHECK_OK(nested(50, "{{range $x := 1}}{{$.Response}}", "x", "{{else}}{{end}}"), render_error);
     CHECK_OK(nested(25, "{{if 0}}{{else if 1}}", "x", "{{end}}"), render_error);
     CHECK_OK(nested(1, "{{", "(((((((((((((((((((((1)))))))))))))))))))))", "}}"), render_error);
-    CHECK_FAILS(nested(50000, "{{if 1}}", "x", "{{end}}"), render_error, "inside of each other");
-    CHECK_FAILS(nested(40000, "{{if 1}}{{else if 2}}", "x", ""), render_error, "inside of each other");
-    CHECK_FAILS(nested(40000, "{{block \"a\" 1}}", "x", "{{end}}"), render_error, "inside of each other");
+    CHECK_FAILS(nested(5000, "{{if 1}}", "x", "{{end}}"), render_error, "inside of each other");
+    CHECK_FAILS(nested(5000, "{{if 1}}{{else if 2}}", "x", ""), render_error, "inside of each other");
+    CHECK_FAILS(nested(5000, "{{block \"a\" 1}}", "x", "{{end}}"), render_error, "inside of each other");
     CHECK_OK(nested(4000, "{{if 1}}{{$x := 1}}{{end}}", "", ""), render_error);
     CHECK_FAILS(nested(5000, "{{if 1}}{{$x := 1}}{{end}}", "", ""), render_error, "variables");
-    CHECK_FAILS(nested(80000, "{{if 1}}{{end}}", "", ""), render_error, "larger than");
-    CHECK_FAILS(nested(200000, "{{0|", "x", ""), render_error, "");
+    CHECK_FAILS(nested(10000, "{{if 1}}{{end}}", "", ""), render_error, "larger than");
+    CHECK_FAILS(nested(20000, "{{0|", "x", ""), render_error, "");
     CHECK_FAILS(nested(1000, "{{print",
                        " 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"
                        " 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1}}",

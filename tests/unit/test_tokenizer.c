@@ -93,6 +93,22 @@ static void check_case(const struct hl_tokenizer *t, const char *name, unsigned 
               number, (int)text.size, (char *)text.data);
 }
 
+/* The tokenizer.gguf of the folder, or else its files. */
+static int build(const char *folder, uint32_t rows, struct hl_bytes *out, struct hl_error *err)
+{
+    char path[160];
+    struct hl_gguf *gguf = NULL;
+    snprintf(path, sizeof path, "%s/tokenizer.gguf", folder);
+    if (access(path, R_OK))
+        return hl_tokenizer_build(folder, rows, out, err);
+    BYTES file = read_whole(path);
+    int result = hl_gguf_open((struct hl_view){file.data, file.size}, path, &gguf, err);
+    if (!result)
+        result = hl_tokenizer_build_gguf(gguf, rows, out, err);
+    hl_gguf_close(gguf);
+    return result;
+}
+
 static void test_cases(const char *name, uint32_t rows, unsigned least)
 {
     char folder[128], path[160];
@@ -104,7 +120,7 @@ static void test_cases(const char *name, uint32_t rows, unsigned least)
     unsigned number = 0;
     snprintf(folder, sizeof folder, "tests/tokenizer/%s", name);
     snprintf(path, sizeof path, "%s/cases.tsv", folder);
-    CHECK_SAY(!hl_tokenizer_build(folder, rows, &section, &err), "%s", err.message);
+    CHECK_SAY(!build(folder, rows, &section, &err), "%s", err.message);
     CHECK_SAY(section.data && !hl_tokenizer_open(section.data, section.size, &t, &err), "%s", err.message);
     HL_FCLOSE FILE *cases = fopen(path, "r");
     while (t && cases && getline(&line, &room, cases) > 0) {
@@ -113,7 +129,7 @@ static void test_cases(const char *name, uint32_t rows, unsigned least)
     }
     CHECK_SAY(number >= least, "%s: only %u cases", path, number);
     BYTES again = {0};
-    CHECK_SAY(!hl_tokenizer_build(folder, rows, &again, &err) && section.data && again.size == section.size &&
+    CHECK_SAY(!build(folder, rows, &again, &err) && section.data && again.size == section.size &&
                   !memcmp(again.data, section.data, again.size),
               "%s: built twice, the sections differ", name);
 }
@@ -204,7 +220,6 @@ static void test_refused_config(void)
         {"{\"added_tokens_decoder\": {\"3\": {\"content\": \"b\"}}}",
          "token 3 is \"b\" here but not in tokenizer.model"},
         {"{\"added_tokens_decoder\": {\"9\": {\"content\": \"b\", \"single_word\": true}}}", "single_word"},
-        {"{\"added_tokens_decoder\": {\"100\": {\"content\": \"b\"}}}", "has 100 rows"},
         {"{\"bos_token\": \"a\\u0000\"}", "NUL"},
         {"{\"add_prefix_space\": true}", "add_prefix_space contradicts"},
     };
@@ -213,6 +228,28 @@ static void test_refused_config(void)
         const struct hl_tokenizer_files files = {.model = {m.data, m.size},
                                                  .config = {(const uint8_t *)cases[i].config, strlen(cases[i].config)}};
         check_refused(&files, 100, cases[i].why);
+    }
+}
+
+/* An added token that the embedding has no row for is text like any other. */
+static void test_rowless(void)
+{
+    static const char config[] = "{\"added_tokens_decoder\": {\"100\": {\"content\": \"<b>\"}}}";
+    struct message m = small_spm(2, 0, NULL, 0);
+    for (uint32_t rows = 100; rows <= 101; rows++) {
+        const struct hl_tokenizer_files files = {.model = {m.data, m.size},
+                                                 .config = {(const uint8_t *)config, sizeof config - 1}};
+        struct hl_error err = {.message = ""};
+        struct hl_tokenizer *t = NULL;
+        BYTES section = {0};
+        if (hl_tokenizer_build_from(&files, rows, &section, &err) ||
+            hl_tokenizer_open(section.data, section.size, &t, &err)) {
+            CHECK_SAY(false, "%s", err.message);
+            continue;
+        }
+        CHECK(hl_tokenizer_find(t, "<b>", 3) == (rows == 101 ? 100 : HL_NONE));
+        CHECK(hl_tokenizer_size(t) <= rows);
+        hl_tokenizer_close(t);
     }
 }
 
@@ -254,6 +291,74 @@ static void test_refused_json(void)
     }
     check_refused(&(struct hl_tokenizer_files){.json = {json.data, json.size}}, 500, "has 500 rows");
     check_refused(&(struct hl_tokenizer_files){.json = {json.data, json.size / 2}}, 700, "cut short");
+}
+
+/* The fixture with some bytes of its text replaced by as many others. */
+static void check_gguf(const char *path, const char *part, const char *other, uint32_t rows, const char *why)
+{
+    struct hl_error err = {0};
+    struct hl_gguf *gguf = NULL;
+    BYTES section = {0}, file = read_whole(path);
+    uint8_t *at = memmem(file.data, file.size, part, strlen(part));
+    CHECK_SAY(at && strlen(part) == strlen(other), "%s has no %s", path, part);
+    if (at)
+        memcpy(at, other, strlen(other));
+    if (hl_gguf_open((struct hl_view){file.data, file.size}, path, &gguf, &err)) {
+        CHECK_SAY(false, "%s", err.message);
+        return;
+    }
+    int result = hl_tokenizer_build_gguf(gguf, rows, &section, &err);
+    CHECK_SAY(why ? result == -1 && strstr(err.message, why) : !result, "%s, %s: '%s', not '%s'", path, other,
+              err.message, why ? why : "");
+    hl_gguf_close(gguf);
+}
+
+static void test_gguf(void)
+{
+    static const char llama[] = "tests/tokenizer/llama/tokenizer.gguf",
+                      qwen2[] = "tests/tokenizer/qwen2/tokenizer.gguf";
+    static const struct {
+        const char *path, *part, *other, *why;
+        uint32_t rows;
+    } cases[] = {
+        {qwen2, "qwen2", "qwen9", "tokenizer.ggml.pre is qwen9", 700},
+        {qwen2, "ggml.pre", "ggml.prx", "tokenizer.ggml.pre is absent", 700},
+        {qwen2, "gpt2", "bert", "tokenizer.ggml.model is bert", 700},
+        {qwen2, "ggml.merges", "ggml.mergex", "tokenizer.ggml.merges is no list", 700},
+        {qwen2, "ggml.token_type", "ggml.token_typx", "tokenizer.ggml.token_type is no list", 700},
+        {qwen2, "ggml.pre", "ggml.pre", "parts that are not in the vocabulary", 400},
+        {qwen2, "ggml.pre", "ggml.pre", "no token for the byte", 100},
+        {qwen2, "ggml.add_bos_token", "ggml.add_eos_token", "there is no such token", 700},
+        {llama, "ggml.scores", "ggml.scorex", "tokenizer.ggml.scores is no list", 700},
+        {llama, "ggml.tokens", "ggml.tokenx", "tokenizer.ggml.tokens is no list", 700},
+        {llama, "ggml.bos_token_id", "ggml.bos_token_ix", NULL, 700}, /* 1, as for llama.cpp */
+        {llama, "ggml.add_space_prefix", "ggml.add_space_prefix", NULL, 400},
+        {llama, "ggml.model", "ggml.modex", NULL, 700},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_gguf(cases[i].path, cases[i].part, cases[i].other, cases[i].rows, cases[i].why);
+}
+
+/* A model without a tokenizer. */
+static void test_nothing(void)
+{
+    struct hl_error err = {0};
+    BYTES section = {0}, text = {0};
+    TOKENIZER *t = NULL;
+    HL_FREE int32_t *ids = NULL;
+    size_t n = 0;
+    CHECK_SAY(!hl_tokenizer_build_from(&(struct hl_tokenizer_files){0}, 700, &section, &err), "%s", err.message);
+    CHECK_SAY(section.data && hl_tokenizer_is_empty(&section), "it has tokens");
+    if (!section.data || hl_tokenizer_open(section.data, section.size, &t, &err)) {
+        CHECK_SAY(false, "%s", err.message);
+        return;
+    }
+    CHECK_SAY(hl_tokenizer_size(t) == 0 && hl_tokenizer_find(t, "a", 1) == HL_NONE, "accessors");
+    CHECK_SAY(hl_tokenizer_encode(t, "a", 1, 0, &ids, &n, &err) == -1 && err.kind == HL_ERROR_REQUEST &&
+                  strstr(err.message, "without a tokenizer"),
+              "'%s'", err.message);
+    decode(t, (int32_t[]){0, 1}, 2, 0, &text);
+    CHECK_SAY(!text.size, "tokens decode to '%.*s'", (int)text.size, (char *)text.data);
 }
 
 /* What the cases do not reach: merging from characters that are no pieces, added tokens of the configuration,
@@ -418,12 +523,18 @@ int main(void)
 {
     test_cases("spm", 560, 700);
     test_cases("fallback", 560, 500);
-    test_cases("bytes", 606, 800);
+    test_cases("metaspace", 564, 500);
+    test_cases("llama", 560, 500);
+    test_cases("bytes", 700, 1000);
+    test_cases("qwen2", 700, 700);
     test_refused_spm();
     test_refused_config();
+    test_rowless();
     test_refused_json();
+    test_gguf();
+    test_nothing();
     test_small();
     test_section("tests/tokenizer/spm", 560);
-    test_section("tests/tokenizer/bytes", 606);
+    test_section("tests/tokenizer/bytes", 700);
     return check_summary();
 }
