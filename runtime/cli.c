@@ -11,7 +11,10 @@
 int hl_report(const char *command, const struct hl_error *err)
 {
     const char *program = program_invocation_short_name;
-    fprintf(stderr, "%s %s: %s\n", program, command, err->message);
+    fprintf(stderr, "%s %s: ", program, command);
+    for (const char *c = err->message; *c; c++) /* names out of a file could steer the terminal */
+        putc(iscntrl((unsigned char)*c) ? '?' : *c, stderr);
+    putc('\n', stderr);
     if (err->kind == HL_ERROR_USAGE)
         fprintf(stderr, "Try '%s %s --help'.\n", program, command);
     return err->kind == HL_ERROR_USAGE ? 2 : 1;

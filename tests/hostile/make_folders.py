@@ -287,6 +287,9 @@ def tensor_more(tensor, *dims):
 
 
 tensor_more(ATTENTION + "q_proj.bias", 60)
+case("more-control-characters", WEIGHTS, "]0;x")(
+    lambda files: edit_tensors(files, lambda t: t.update({"model.layers.0.\33]0;x\7\n": zeros(1)}))
+)
 tensor_more(ATTENTION + "q_norm.weight", 12)
 tensor_more("model.layers.2.input_layernorm.weight", 40)
 tensor_more("model.layers.01.input_layernorm.weight", 40)

@@ -30,6 +30,7 @@ expect_refusal() {
     *) blame "exit status $status" ;;
     esac
     [ -s "$work/stderr" ] || blame "no message"
+    ! LC_ALL=C grep -q '[[:cntrl:]]' "$work/stderr" || blame "the message has control characters"
     for text in "$@"; do
         [ -z "$text" ] || grep -qF -e "$text" "$work/stderr" || blame "the message lacks '$text'"
     done

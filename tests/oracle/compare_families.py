@@ -3,9 +3,10 @@
     python3 compare_families.py HOTLAYER HOTLAYERD FAMILIES [NAME...]
 
 For each model: packs the folder as transformers wrote it, the folder in the style of older publications, the folder
-with the names that some versions of transformers gave the tensors, and the GGUF; compares the logits of all positions,
-computed in one step, one by one and seven at a time, with logits.f32. What a folder makes of texts, its GGUF must make
-of them, too. Prints a line per comparison and, last, "N passed, N failed". Needs Python alone.
+with the names that some versions of transformers gave the tensors, the folder with a head apart from the embedding, and
+the GGUF; compares the logits of all positions, computed in one step, one by one and seven at a time, with logits.f32.
+What a folder makes of texts, its GGUF must make of them, too. Prints a line per comparison and, last, "N passed, N
+failed". Needs Python alone.
 """
 import array
 import json
