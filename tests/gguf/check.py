@@ -116,6 +116,8 @@ def check_containers():
     same("three parts", plain, (in_parts(keys, tensors, 3),))
     name = Packed(in_parts(keys, tensors, 3)).meta["name"]
     check("three parts: the name is what comes before the numbers", name == "m", name)
+    flat = {name: (kind, [*dims, 1, 1] if len(dims) == 2 else dims, raw) for name, (kind, dims, raw) in tensors.items()}
+    same("matrices with dimensions of 1 behind", plain, (gguf(keys, flat),))
     same("tensors in another order", plain, (gguf(keys, dict(reversed(tensors.items()))),))
 
 
@@ -222,7 +224,8 @@ def check_defaults():
 def check_stops():
     """Where no key says so, texts tell what ends a turn."""
     keys, tensors = family("gemma2")
-    keys.pop("tokenizer.ggml.eot_token_id", None)
+    for key in "tokenizer.ggml.eot_token_id", "tokenizer.chat_template":
+        keys.pop(key, None)
     tokens = keys["tokenizer.ggml.tokens"][1]
     want = [keys["tokenizer.ggml.eos_token_id"][1], tokens.index(b"<end_of_turn>")]
     got = Packed(gguf(keys, tensors)).meta["stop_tokens"]
