@@ -179,22 +179,18 @@ static uint32_t find_end(const struct hl_template *t, const struct hl_tokenizer 
     return control ? (uint32_t)ids[0] : HL_NONE;
 }
 
-static int try_out(struct hl_view tokenizer_section, struct hl_chat *chat, struct hl_error *err)
+static int try_out(const struct hl_tokenizer *tokenizer, struct hl_chat *chat, struct hl_error *err)
 {
-    struct hl_tokenizer *tokenizer;
     struct hl_template *t;
     if (hl_template_open(chat->section.data, chat->section.size, &t, err) < 0)
         return -1;
-    int result = hl_tokenizer_open(tokenizer_section.data, tokenizer_section.size, &tokenizer, err);
-    if (result == 0) {
-        chat->end = find_end(t, tokenizer);
-        hl_tokenizer_close(tokenizer);
-    }
+    chat->end = find_end(t, tokenizer);
     hl_template_close(t);
-    return result;
+    return 0;
 }
 
-static int compile(const struct hl_source *source, struct hl_view tokenizer, struct hl_chat *chat, struct hl_error *err)
+static int compile(const struct hl_source *source, const struct hl_tokenizer *tokenizer, struct hl_chat *chat,
+                   struct hl_error *err)
 {
     HL_JSON cJSON *specials = NULL;
     bool go = chat->language == HL_TEMPLATE_GO;
@@ -206,8 +202,8 @@ static int compile(const struct hl_source *source, struct hl_view tokenizer, str
     return 0;
 }
 
-int hl_chat_read(const struct hl_source *source, const char *path, struct hl_view tokenizer, struct hl_chat *out,
-                 struct hl_error *err)
+int hl_chat_read(const struct hl_source *source, const char *path, const struct hl_tokenizer *tokenizer,
+                 struct hl_chat *out, struct hl_error *err)
 {
     struct hl_chat chat = {.end = HL_NONE};
     int result = path ? copy_given(path, &chat, err) : find_source(source, &chat, err);

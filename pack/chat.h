@@ -4,6 +4,7 @@
 
 #include "hotlayer/template.h"
 #include "pack/source.h"
+#include "runtime/tokenizer.h"
 #include <stdbool.h>
 
 struct hl_chat {
@@ -16,9 +17,9 @@ struct hl_chat {
 };
 
 /* `path`, when it is not NULL, names a file to take instead: Go's if its name ends in .gotmpl, else Jinja. `tokenizer`
- * is the section. The caller releases *out after success. */
-int hl_chat_read(const struct hl_source *source, const char *path, struct hl_view tokenizer, struct hl_chat *out,
-                 struct hl_error *err);
+ * is the model's. The caller releases *out after success. */
+int hl_chat_read(const struct hl_source *source, const char *path, const struct hl_tokenizer *tokenizer,
+                 struct hl_chat *out, struct hl_error *err);
 void hl_chat_release(struct hl_chat *chat);
 
 #endif

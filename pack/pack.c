@@ -33,20 +33,22 @@ static int read_tokenizer(struct work *w, struct hl_error *err)
                            : hl_tokenizer_build(w->source->folder, w->arch.vocabulary, &w->tokenizer, err);
 }
 
-static int build_meta(struct work *w, enum hl_quant quant, struct hl_error *err)
+/* What needs the tokenizer's words: the template's end of a turn, the stops. */
+static int read_words(const struct hl_pack *pack, struct work *w, struct hl_error *err)
 {
     struct hl_tokenizer *tokenizer;
     if (hl_tokenizer_open(w->tokenizer.data, w->tokenizer.size, &tokenizer, err) < 0)
         return -1;
+    int result = hl_chat_read(w->source, pack->template, tokenizer, &w->chat, err);
     const struct hl_meta meta = {.source = w->source,
                                  .arch = &w->arch,
                                  .plan = w->plan,
                                  .chat = &w->chat,
                                  .name = w->name,
-                                 .quant = quant,
+                                 .quant = pack->quant,
                                  .eos = hl_tokenizer_eos(tokenizer)};
     hl_tokenizer_close(tokenizer);
-    return hl_meta_build(&meta, &w->meta, err);
+    return result < 0 ? -1 : hl_meta_build(&meta, &w->meta, err);
 }
 
 static int read_model(const struct hl_pack *pack, struct work *w, struct hl_error *err)
@@ -61,10 +63,7 @@ static int read_model(const struct hl_pack *pack, struct work *w, struct hl_erro
         return w->source->gguf ? hl_error_prefix(err, "%s: metadata as", pack->source) : -1;
     if (hl_plan_build(w->source, &w->arch, pack->quant, &w->plan, err) < 0 || read_tokenizer(w, err) < 0)
         return -1;
-    const struct hl_view tokenizer = {w->tokenizer.data, w->tokenizer.size};
-    if (hl_chat_read(w->source, pack->template, tokenizer, &w->chat, err) < 0)
-        return -1;
-    return build_meta(w, pack->quant, err);
+    return read_words(pack, w, err);
 }
 
 int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *err)
