@@ -1,0 +1,31 @@
+/* The Authorization header for the requests to one registry: answers challenges, keeps tokens, renews them in time.
+ * Thread-safe. The token protocol of distribution: token.md (GET), oauth.md (POST, for identity tokens). */
+#ifndef HL_REGISTRY_AUTH_H
+#define HL_REGISTRY_AUTH_H
+
+#include "registry/challenge.h"
+#include "registry/credentials.h"
+
+#define HL_TOKEN_MARGIN 60 /* seconds before its end at which a token counts as gone */
+
+struct hl_auth;
+
+/* `host` as in a reference: credentials are looked up for it on the first challenge, and not before. */
+int hl_auth_open(const char *host, struct hl_auth **out, struct hl_error *err);
+void hl_auth_close(struct hl_auth *auth);
+
+/* The header's value for a request that needs `scope` ("repository:NAME:pull,push", more of them behind spaces), as far
+ * as an earlier challenge taught it; *out is NULL when nothing is known yet. A token that ends within `seconds` is
+ * renewed first: an upload must not outlive it. The caller frees *out with hl_secret_free(). */
+int hl_auth_header(struct hl_auth *auth, struct hl_http *http, const char *scope, unsigned seconds, char **out,
+                   struct hl_error *err);
+
+/* After a 401 to `url`, sent with the header `used` (NULL: none): learns from the response's challenges and gets what
+ * they ask for. *again is true when the request should be sent once more with a new header; false when the registry
+ * refused what we have, and err then says as whom we came and what to do (log in, grant a role). Fails when a realm is
+ * not https (http where the registry itself is plain), points to a local address although the registry is not local,
+ * or does not answer as it should. */
+int hl_auth_challenged(struct hl_auth *auth, struct hl_http *http, const char *url, const char *scope, const char *used,
+                       const struct hl_http_response *response, bool *again, struct hl_error *err);
+
+#endif

@@ -1,0 +1,27 @@
+/* What can be done with images, wherever they are. */
+#ifndef HL_REGISTRY_IMAGE_H
+#define HL_REGISTRY_IMAGE_H
+
+#include "registry/target.h"
+
+/* Reads an image's documents and checks them against their digests and each other; layers are not read. `name` is a
+ * tag, a digest or "" (store.h). An index is followed to linux/amd64. The caller frees `out` with hl_image_free(), also
+ * after a failure. */
+int hl_image_open(struct hl_store *store, const char *name, struct hl_image *out, struct hl_error *err);
+
+struct hl_image_verified {
+    size_t images;
+    size_t blobs;
+    uint64_t bytes;
+};
+
+/* Reads everything that `name` leads to and checks sizes, digests, media types, and that configs and layers agree.
+ * Compressed layers are checked as they are stored. */
+int hl_image_verify(struct hl_store *store, const char *name, struct hl_progress *progress,
+                    struct hl_image_verified *out, struct hl_error *err);
+
+/* Copies everything that `name` leads to, byte by byte, and publishes it; `out` is its root. */
+int hl_image_copy(struct hl_store *from, const char *name, struct hl_target *to, struct hl_progress *progress,
+                  struct hl_descriptor *out, struct hl_error *err);
+
+#endif
