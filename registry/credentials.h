@@ -22,8 +22,7 @@ struct hl_credentials {
     char *identity_token;
     char *bearer;
     int64_t expires; /* seconds since 1970; 0: unknown. Ask anew shortly before */
-    char where[192]; /* what they came from, for messages: "credHelpers in ~/.docker/config.json"; no secret, printable
-                      */
+    char where[192]; /* what they came from, for messages: "credHelpers in ~/.docker/config.json"; no secret in it */
 };
 
 /* `host` as in a reference, with its port; Docker Hub is found under its old key too. `repository` matters to podman's

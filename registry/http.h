@@ -43,25 +43,25 @@ struct hl_http_body {
 struct hl_http_request {
     const char *method; /* "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" */
     const char *url;
-    const char *authorization;        /* the header's value, or NULL */
-    const char *const *header;        /* "Name: value" */
-    size_t n_headers;                 /* of `header` */
-    const struct hl_http_body *body;  /* NULL: none; POST, PUT and PATCH then say Content-Length: 0 */
-    hl_sink *sink;                    /* gets the body of a 200 or 206; NULL: it is kept in the response */
-    void *context;                    /* of the sink */
-    size_t limit;                     /* of a body that is kept; 0: 1 MiB. What is longer fails the request */
-    const char *user, *password;      /* Basic authentication instead of `authorization`, or NULL */
-    bool public_hosts;                /* refuse loopback, link-local and private addresses (see hl_http_is_local()) */
-    unsigned seconds;                 /* the most that all of it may take; 0: as long as bytes flow */
+    const char *authorization;       /* the header's value, or NULL */
+    const char *const *header;       /* "Name: value" */
+    size_t n_headers;                /* of `header` */
+    const struct hl_http_body *body; /* NULL: none; POST, PUT and PATCH then say Content-Length: 0 */
+    hl_sink *sink;                   /* gets the body of a 200 or 206; NULL: it is kept in the response */
+    void *context;                   /* of the sink */
+    size_t limit;                    /* of a body that is kept; 0: 1 MiB. What is longer fails the request */
+    const char *user, *password;     /* Basic authentication instead of `authorization`, or NULL */
+    bool public_hosts;               /* refuse loopback, link-local and private addresses (see hl_http_is_local()) */
+    unsigned seconds;                /* the most that all of it may take; 0: as long as bytes flow */
 };
 
 struct hl_http_response {
     long status;
-    char *url;          /* where the answer came from, behind redirects */
-    char *headers;      /* "name: value\n" lines of the final response, names in lower case */
-    char *body;         /* NUL-terminated; what a sink did not take */
+    char *url;     /* where the answer came from, behind redirects */
+    char *headers; /* "name: value\n" lines of the final response, names in lower case */
+    char *body;    /* NUL-terminated; what a sink did not take */
     size_t body_bytes;
-    uint64_t received;  /* bytes that the sink took */
+    uint64_t received; /* bytes that the sink took */
 };
 
 /* What went wrong, when hl_http_send() fails. */
@@ -83,14 +83,14 @@ int hl_http_send(struct hl_http *http, const struct hl_http_request *request, st
                  enum hl_http_failure *failure, struct hl_error *err);
 void hl_http_response_free(struct hl_http_response *response);
 
-/* The value of the first header of this lower-case name, copied into `out` and NUL-terminated; false when there is none,
- * or it does not fit. `from` skips that many of the same name. */
+/* The value of the first header of this lower-case name, copied into `out` and NUL-terminated; false when there is
+ * none, or it does not fit. `from` skips that many of the same name. */
 bool hl_http_header(const struct hl_http_response *response, const char *name, size_t from, char *out, size_t size);
 /* The same without a bound; the caller frees it. NULL: there is none. */
 char *hl_http_header_copy(const struct hl_http_response *response, const char *name);
 
-/* `reference` (absolute, "//host/...", "host/..." after a registry's fashion, "/path" or relative) seen from `base`; the
- * query stays byte by byte. Only http and https pass. The caller frees *out. RFC 3986, 5.2. */
+/* `reference` (absolute, "//host/...", "host/..." after a registry's fashion, "/path" or relative) seen from `base`;
+ * the query stays byte by byte. Only http and https pass. The caller frees *out. RFC 3986, 5.2. */
 int hl_http_resolve(const char *base, const char *reference, char **out, struct hl_error *err);
 
 /* Do scheme, host and port agree? */
