@@ -22,7 +22,7 @@ endif
 # The runtime carries its few libraries inside, so that an image needs little more than libc; the packer does not mind.
 READER_LIBS := -l:libpcre2-8.a -l:libutf8proc.a -lcjson -lm
 RUNTIME_LIBS := -l:libevent_extra.a -l:libevent_core.a -l:libevent_pthreads.a $(READER_LIBS)
-PACK_LIBS := -larchive -lcrypto
+PACK_LIBS := -lcurl -larchive -lzstd -lcrypto
 
 KERNELS := $(wildcard kernels/*.c kernels/cpu/*.c)
 ifneq ($(shell uname -m),x86_64)
@@ -32,12 +32,13 @@ RUNTIME := $(filter-out runtime/main.c runtime/cmd_%,$(wildcard runtime/*.c))
 RUNTIME_MAIN := $(wildcard runtime/main.c runtime/cmd_*.c)
 PACK := $(filter-out pack/main.c pack/cmd_%,$(wildcard pack/*.c))
 PACK_MAIN := $(wildcard pack/main.c pack/cmd_*.c)
+REGISTRY := $(wildcard registry/*.c)
 UNIT := $(wildcard tests/unit/test_*.c)
 FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard bench/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
-LIBRARY := $(call objects,$(KERNELS) $(RUNTIME) $(PACK))
+LIBRARY := $(call objects,$(KERNELS) $(RUNTIME) $(REGISTRY) $(PACK))
 # What the packer takes of the runtime: the reader, so that `inspect` and `verify` see what the runtime will see, and a
 # chat template is tried out when it is packed.
 READER := $(call objects,$(wildcard runtime/cli.c runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c \
@@ -55,7 +56,7 @@ $(BUILD)/%.o: %.c Makefile
 	@echo '  CC    $<'
 	@$(CC) $(CFLAGS) -c $< -o $@
 
-$(BUILD)/hotlayer: $(call objects,$(PACK_MAIN) $(PACK) $(KERNELS)) $(READER)
+$(BUILD)/hotlayer: $(call objects,$(PACK_MAIN) $(PACK) $(REGISTRY) $(KERNELS)) $(READER)
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(READER_LIBS) $(PACK_LIBS) -o $@
 
@@ -104,7 +105,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 	@$(CC) $(CFLAGS) $(filter-out -fsanitize=%,$(LDFLAGS)) -fsanitize=fuzzer,address,undefined $^ $(RUNTIME_LIBS) \
 	    $(PACK_LIBS) -o $@
 
-SOURCES := $(wildcard include/hotlayer/*.h kernels/*.h kernels/cpu/*.[ch] runtime/*.[ch] pack/*.[ch] tests/unit/*.[ch] \
+SOURCES := $(wildcard include/hotlayer/*.h kernels/*.h kernels/cpu/*.[ch] runtime/*.[ch] registry/*.[ch] pack/*.[ch] tests/unit/*.[ch] \
              tests/fuzz/*.[ch] tests/tokenizer/*.[ch] tests/template/*.[ch] bench/*.[ch])
 
 format:
@@ -118,12 +119,13 @@ lint:
 	@printf '%s\n' $(filter-out kernels/cpu/avx% tests/%,$(filter %.c,$(SOURCES))) | \
 	    xargs -P $$(nproc) -n 4 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -Iinclude -I. 2>/dev/null' tidy
 	cppcheck -j $$(nproc) --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=.cppcheck --enable=warning,portability \
-	    -D_GNU_SOURCE -Iinclude -I. kernels runtime pack
+	    -D_GNU_SOURCE -Iinclude -I. kernels runtime registry pack
 
 install: all
 	install -D -m 0755 $(BUILD)/hotlayer $(DESTDIR)$(PREFIX)/bin/hotlayer
 	install -D -m 0755 $(BUILD)/hotlayerd $(DESTDIR)$(PREFIX)/bin/hotlayerd
-	for page in docs/man/*.1; do install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$$(basename "$$page")"; done
+	for page in docs/man/*.[17]; do \
+	    install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$(basename "$$page")"; done
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz

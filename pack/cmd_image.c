@@ -1,8 +1,8 @@
 /* hotlayer image: a packed model and the runtime become an OCI image layout. */
 #include "hotlayer/cleanup.h"
 #include "pack/commands.h"
+#include "pack/image.h"
 #include "pack/json.h"
-#include "pack/oci.h"
 #include "runtime/hot.h"
 #include <getopt.h>
 #include <sys/auxv.h>
@@ -129,8 +129,9 @@ struct shard_paths {
 };
 
 static int write_image(const struct hl_hot *hot, const struct options *options, struct hl_progress *progress,
-                       struct hl_oci_image *out, struct hl_error *err)
+                       struct hl_image *out, struct hl_error *err)
 {
+    HL_TARGET *target = NULL;
     HL_JSON cJSON *meta = NULL;
     HL_FREE struct shard_paths *shards = calloc(1, sizeof *shards);
     struct hl_view text = {(const uint8_t *)hot->meta, hot->meta_bytes};
@@ -152,31 +153,34 @@ static int write_image(const struct hl_hot *hot, const struct options *options, 
         .shards = shards->list,
         .n_shards = hot->header->n_shards,
         .runtime = options->runtime ? options->runtime : runtime,
-        .directory = options->output.directory,
-        .tag = options->output.tag,
         .created = options->created,
         .title = hl_json_text(meta, "name"),
         .licenses = hl_json_text(meta, "license"),
         .source = source_url(meta),
         .progress = progress,
     };
-    return spec.name ? hl_image_write(&spec, out, err) : hl_fail(err, "%s: the model has no name", hot->path);
+    if (!spec.name)
+        return hl_fail(err, "%s: the model has no name", hot->path);
+    return hl_target_open_layout(options->output.path, options->output.tag, &target, err) ||
+                   hl_image_write(&spec, target, out, err)
+               ? -1
+               : 0;
 }
 
-static int print_json(const struct hl_oci_image *image, struct hl_error *err)
+static int print_json(const struct hl_image *image, const char *tag, struct hl_error *err)
 {
     HL_JSON cJSON *root = cJSON_CreateObject();
     cJSON *layers = NULL;
-    bool complete = cJSON_AddStringToObject(root, "tag", image->tag) &&
-                    cJSON_AddStringToObject(root, "digest", image->digest) &&
+    bool complete = cJSON_AddStringToObject(root, "tag", tag) &&
+                    cJSON_AddStringToObject(root, "digest", image->manifest.digest) &&
                     cJSON_AddNumberToObject(root, "bytes", (double)image->bytes) &&
                     (layers = cJSON_AddArrayToObject(root, "layers"));
     for (size_t i = 0; complete && i < image->n_layers; i++) {
         cJSON *layer = cJSON_CreateObject();
         complete = cJSON_AddItemToArray(layers, layer) &&
-                   cJSON_AddStringToObject(layer, "digest", image->layer[i].digest) &&
-                   cJSON_AddNumberToObject(layer, "bytes", (double)image->layer[i].bytes) &&
-                   cJSON_AddStringToObject(layer, "media_type", image->layer[i].media_type) &&
+                   cJSON_AddStringToObject(layer, "digest", image->layer[i].blob.digest) &&
+                   cJSON_AddNumberToObject(layer, "bytes", (double)image->layer[i].blob.bytes) &&
+                   cJSON_AddStringToObject(layer, "media_type", image->layer[i].blob.media_type) &&
                    cJSON_AddStringToObject(layer, "what", image->layer[i].what);
     }
     HL_FREE char *text = complete ? cJSON_PrintUnformatted(root) : NULL;
@@ -186,28 +190,29 @@ static int print_json(const struct hl_oci_image *image, struct hl_error *err)
     return 0;
 }
 
-static void print_table(const struct hl_oci_image *image)
+static void print_table(const struct hl_image *image, const char *tag)
 {
     char size[24];
     for (size_t i = 0; i < image->n_layers; i++)
-        fprintf(stderr, "%.19s  %8s  %s\n", image->layer[i].digest, hl_format_bytes(image->layer[i].bytes, size),
-                image->layer[i].what);
-    fprintf(stderr, "%.19s  %8s  image \"%s\"\n", image->digest, hl_format_bytes(image->bytes, size), image->tag);
+        fprintf(stderr, "%.19s  %8s  %s\n", image->layer[i].blob.digest,
+                hl_format_bytes(image->layer[i].blob.bytes, size), image->layer[i].what);
+    fprintf(stderr, "%.19s  %8s  image \"%s\"\n", image->manifest.digest, hl_format_bytes(image->bytes, size), tag);
 }
 
 static int make_image(const struct options *options, struct hl_progress *progress, struct hl_error *err)
 {
-    struct hl_oci_image image = {0};
+    struct hl_image image = {.bytes = 0};
+    const char *tag = *options->output.tag ? options->output.tag : "latest";
     struct hl_hot *hot = NULL;
     if (hl_hot_open(options->model, &hot, err))
         return -1;
     int status = hl_hot_map_weights(hot, err) || write_image(hot, options, progress, &image, err) ? -1 : 0;
     hl_hot_close(hot);
     if (!status) {
-        print_table(&image);
-        status = options->json ? print_json(&image, err) : (puts(image.digest), 0);
+        print_table(&image, tag);
+        status = options->json ? print_json(&image, tag, err) : (puts(image.manifest.digest), 0);
     }
-    hl_oci_image_free(&image);
+    hl_image_free(&image);
     return status;
 }
 

@@ -2,7 +2,7 @@
 #include "hotlayer/cleanup.h"
 #include "pack/commands.h"
 #include "pack/listing.h"
-#include "pack/oci.h"
+#include "registry/image.h"
 #include <getopt.h>
 
 static const char help[] =
@@ -42,51 +42,55 @@ static int inspect_hot(const char *path, bool json, bool brief, struct hl_error 
     return result;
 }
 
-static cJSON *image_json(const struct hl_oci_image *image)
+static cJSON *image_json(const struct hl_image *image)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "tag", image->tag);
-    cJSON_AddStringToObject(json, "digest", image->digest);
+    cJSON_AddStringToObject(json, "digest", image->manifest.digest);
     cJSON_AddNumberToObject(json, "bytes", (double)image->bytes);
-    cJSON_AddItemToObject(json, "manifest", cJSON_ParseWithLength(image->manifest, image->manifest_bytes));
-    cJSON_AddItemToObject(json, "config", cJSON_ParseWithLength(image->config, image->config_bytes));
+    cJSON_AddItemToObject(json, "manifest", cJSON_ParseWithLength(image->manifest_text, image->manifest_bytes));
+    cJSON_AddItemToObject(json, "config", cJSON_ParseWithLength(image->config_text, image->config_bytes));
     cJSON *layers = cJSON_AddArrayToObject(json, "layers");
     for (size_t i = 0; i < image->n_layers; i++) {
         cJSON *layer = cJSON_CreateObject();
-        cJSON_AddStringToObject(layer, "digest", image->layer[i].digest);
-        cJSON_AddNumberToObject(layer, "bytes", (double)image->layer[i].bytes);
-        cJSON_AddStringToObject(layer, "media_type", image->layer[i].media_type);
+        cJSON_AddStringToObject(layer, "digest", image->layer[i].blob.digest);
+        cJSON_AddNumberToObject(layer, "bytes", (double)image->layer[i].blob.bytes);
+        cJSON_AddStringToObject(layer, "media_type", image->layer[i].blob.media_type);
         cJSON_AddStringToObject(layer, "what", image->layer[i].what);
         cJSON_AddItemToArray(layers, layer);
     }
     return json;
 }
 
-static void image_text(const struct hl_oci_image *image)
+static void image_text(const struct hl_image *image)
 {
     char size[24];
     printf("image %s, %s, %s\n  digest      %s\n", image->tag, image->platform, hl_format_bytes(image->bytes, size),
-           image->digest);
+           image->manifest.digest);
     if (*image->created)
         printf("  created     %s\n", image->created);
     printf("  user        %s\n  entrypoint  %s\n\nlayers\n", image->user, image->entrypoint);
     for (size_t i = 0; i < image->n_layers; i++)
-        printf("  %-10s %s  %s\n", hl_format_bytes(image->layer[i].bytes, size), image->layer[i].digest,
+        printf("  %-10s %s  %s\n", hl_format_bytes(image->layer[i].blob.bytes, size), image->layer[i].blob.digest,
                image->layer[i].what);
 }
 
 static int inspect_image(const char *text, bool json, struct hl_error *err)
 {
     struct hl_oci_reference reference;
-    struct hl_oci_image image = {.manifest = NULL};
+    struct hl_image image = {.bytes = 0};
+    HL_STORE *store = NULL;
     if (hl_oci_reference_parse(text, &reference, err) < 0)
         return -1;
-    int result = hl_oci_open(reference.directory, reference.tag, &image, err);
+    int result =
+        hl_store_open_layout(reference.path, &store, err) < 0 || hl_image_open(store, reference.tag, &image, err) < 0
+            ? -1
+            : 0;
     if (result == 0 && json)
         result = print_json(image_json(&image), err);
     else if (result == 0)
         image_text(&image);
-    hl_oci_image_free(&image);
+    hl_image_free(&image);
     return result;
 }
 

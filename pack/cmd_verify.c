@@ -1,6 +1,6 @@
 /* hotlayer verify: every checksum of a .hot file, or of an image. */
 #include "pack/commands.h"
-#include "pack/oci.h"
+#include "registry/image.h"
 #include "runtime/model.h"
 #include <getopt.h>
 
@@ -46,12 +46,14 @@ static int verify_hot(const char *path, struct hl_error *err)
 static int verify_image(const char *text, struct hl_error *err)
 {
     struct hl_oci_reference reference;
-    struct hl_oci_verified verified;
+    struct hl_image_verified verified;
+    HL_STORE *store = NULL;
     struct hl_progress progress = {.out = stderr};
     char bytes[24];
     if (hl_oci_reference_parse(text, &reference, err) < 0)
         return -1;
-    if (hl_oci_verify(reference.directory, reference.tag, &progress, &verified, err) < 0) {
+    if (hl_store_open_layout(reference.path, &store, err) < 0 ||
+        hl_image_verify(store, reference.tag, &progress, &verified, err) < 0) {
         hl_progress_clear(&progress);
         return -1;
     }

@@ -2,7 +2,7 @@
  * it then. Until that moment the file has no name at all (O_TMPFILE): whatever ends the process, nothing is left over.
  * File systems without O_TMPFILE get a hidden name instead.
  */
-#include "pack/oci_blob.h"
+#include "registry/blob.h"
 #include "hotlayer/cleanup.h"
 #include "pack/files.h"
 #include <errno.h>
@@ -73,13 +73,6 @@ void hl_temporary_discard(struct hl_temporary *file)
     file->fd = -1;
 }
 
-void hl_digest_format(const unsigned char sha256[32], char out[HL_DIGEST_BYTES])
-{
-    memcpy(out, "sha256:", 8);
-    for (size_t i = 0; i < 32; i++)
-        snprintf(out + 7 + 2 * i, 3, "%02x", sha256[i]);
-}
-
 int hl_blob_open(struct hl_blob *blob, int directory, struct hl_error *err)
 {
     *blob = (struct hl_blob){.file = {.fd = -1}, .sha256 = EVP_MD_CTX_new()};
@@ -101,13 +94,15 @@ int hl_blob_write(struct hl_blob *blob, const void *bytes, size_t n, struct hl_e
     return 0;
 }
 
-int hl_blob_publish(struct hl_blob *blob, struct hl_blob_name *out, struct hl_error *err)
+int hl_blob_publish(struct hl_blob *blob, const char *expected, struct hl_blob_name *out, struct hl_error *err)
 {
     unsigned char sha256[EVP_MAX_MD_SIZE];
     struct stat status;
     if (!EVP_DigestFinal_ex(blob->sha256, sha256, NULL))
         return hl_fail(err, "SHA-256 failed");
     hl_digest_format(sha256, out->digest);
+    if (expected && strcmp(out->digest, expected))
+        return hl_fail(err, "%s: damaged: its content is %s", expected, out->digest);
     out->bytes = blob->bytes;
     out->fresh = fstatat(blob->file.directory, hl_digest_file(out->digest), &status, AT_SYMLINK_NOFOLLOW) != 0;
     return hl_temporary_publish(&blob->file, hl_digest_file(out->digest), err);

@@ -1,10 +1,11 @@
 /* Files that appear whole or not at all, and blobs: such files, named by the SHA-256 of what was written. Internal to
- * pack/oci_*.c. */
-#ifndef HL_PACK_OCI_BLOB_H
-#define HL_PACK_OCI_BLOB_H
+ * registry/. */
+#ifndef HL_REGISTRY_BLOB_H
+#define HL_REGISTRY_BLOB_H
 
-#include "pack/oci.h"
+#include "registry/reference.h"
 #include <openssl/evp.h>
+#include <stdint.h>
 
 /* A file without a name in `directory` (an open folder that outlives it). */
 struct hl_temporary {
@@ -36,15 +37,8 @@ struct hl_blob_name {
 /* `directory` is blobs/sha256. */
 int hl_blob_open(struct hl_blob *blob, int directory, struct hl_error *err);
 int hl_blob_write(struct hl_blob *blob, const void *bytes, size_t n, struct hl_error *err);
-int hl_blob_publish(struct hl_blob *blob, struct hl_blob_name *out, struct hl_error *err);
+/* `expected` is the digest that it must have, or NULL. */
+int hl_blob_publish(struct hl_blob *blob, const char *expected, struct hl_blob_name *out, struct hl_error *err);
 void hl_blob_discard(struct hl_blob *blob);
-
-/* The path of a valid digest inside blobs/sha256. */
-static inline const char *hl_digest_file(const char *digest)
-{
-    return digest + 7;
-}
-
-void hl_digest_format(const unsigned char sha256[32], char out[HL_DIGEST_BYTES]);
 
 #endif

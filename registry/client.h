@@ -12,9 +12,9 @@
 #define HL_RETRY_TIMES 6 /* tries after the first; waits of 0.5 s doubling to 30 s, each times 0.5 to 1 */
 
 struct hl_registry_options {
-    const char *ca;     /* --ca FILE */
-    bool plain_http;    /* --plain-http; loopback hosts get it where they do not speak TLS */
-    unsigned jobs;      /* --jobs; 0: 4 */
+    const char *ca;      /* --ca FILE */
+    bool plain_http;     /* --plain-http; loopback hosts get it where they do not speak TLS */
+    unsigned jobs;       /* --jobs; 0: 4 */
     const char *journal; /* folder for unfinished uploads; NULL: $XDG_STATE_HOME/hotlayer or ~/.local/state/hotlayer */
 };
 
@@ -27,21 +27,21 @@ void hl_registry_close(struct hl_registry *registry);
 /* Everything about one call but the answer. */
 struct hl_call {
     const char *method;
-    const char *path;    /* behind /v2/REPOSITORY/: "blobs/sha256:...", or NULL and `url` */
-    const char *url;     /* absolute: a Location */
-    bool push;           /* needs more than pull */
-    const char *from;    /* another repository of the same registry that is read as well (mount), or NULL */
+    const char *path; /* behind /v2/REPOSITORY/: "blobs/sha256:...", or NULL and `url` */
+    const char *url;  /* absolute: a Location */
+    bool push;        /* needs more than pull */
+    const char *from; /* another repository of the same registry that is read as well (mount), or NULL */
     const char *const *header;
     size_t n_headers;
     const struct hl_http_body *body;
     hl_sink *sink;
     void *context;
     size_t limit;
-    bool once;           /* no retries: the caller must first find out what happened (an upload's session) */
+    bool once; /* no retries: the caller must first find out what happened (an upload's session) */
 };
 
-/* Sends it, answers challenges, and tries again what may work later: 408, 429 (after what Retry-After says, seconds or a
- * date, at most 5 minutes), 500, 502, 503, 504 and broken connections. With a sink that has taken bytes nothing is
+/* Sends it, answers challenges, and tries again what may work later: 408, 429 (after what Retry-After says, seconds or
+ * a date, at most 5 minutes), 500, 502, 503, 504 and broken connections. With a sink that has taken bytes nothing is
  * retried: the caller asks for the rest. The authorization goes to the registry's own host alone. Any other status is a
  * success here. The caller frees `out` with hl_http_response_free(), also after a failure. */
 int hl_registry_call(struct hl_registry *registry, const struct hl_call *call, struct hl_http_response *out,
@@ -57,8 +57,8 @@ void hl_registry_wait(unsigned attempt, const struct hl_http_response *response)
 
 const struct hl_reference *hl_registry_reference(const struct hl_registry *registry);
 
-/* The repository as a place to read from. `reference`'s tag or digest is what "" resolves to. The registry is closed with
- * the store. */
+/* The repository as a place to read from. `reference`'s tag or digest is what "" resolves to. The registry is closed
+ * with the store. */
 int hl_store_open_registry(const struct hl_reference *reference, const struct hl_registry_options *options,
                            struct hl_store **out, struct hl_error *err);
 

@@ -23,8 +23,8 @@ struct hl_credentials {
     char *user, *secret;
     char *identity_token;
     char *bearer;
-    int64_t expires;      /* seconds since 1970; 0: unknown. Ask anew shortly before */
-    char where[192];      /* what they came from, for messages: "credHelpers in ~/.docker/config.json"; no secret */
+    int64_t expires; /* seconds since 1970; 0: unknown. Ask anew shortly before */
+    char where[192]; /* what they came from, for messages: "credHelpers in ~/.docker/config.json"; no secret */
 };
 
 /* `host` as in a reference, with its port; Docker Hub is found under its old key too. Files that do not exist are no

@@ -38,6 +38,8 @@ struct hl_descriptor {
     char digest[HL_DIGEST_BYTES];
     uint64_t bytes;
     enum hl_document_kind kind; /* follows from the media type */
+    char tag[HL_TAG_BYTES];     /* that the index.json of a layout gives it, fit for a terminal; else "" */
+    bool runs_nowhere;          /* an index says so of it: an attestation, an artifact */
 };
 
 static inline bool hl_kind_is_layer(enum hl_document_kind kind)
@@ -72,6 +74,7 @@ struct hl_image_layer {
 
 /* An image, read. Texts that are meant to be printed hold no control characters. */
 struct hl_image {
+    char tag[HL_TAG_BYTES]; /* under which it was found, or "" */
     struct hl_descriptor manifest, config;
     char *manifest_text, *config_text; /* the JSON documents as stored, NUL-terminated */
     size_t manifest_bytes, config_bytes;
@@ -84,8 +87,8 @@ struct hl_image {
     size_t n_layers;
 };
 
-/* Fills `image` from the texts of its manifest and config, which it takes over when this succeeds: they must agree about
- * the layers, and the history with both. */
+/* Fills `image` from the texts of its manifest and config, which it takes over when this succeeds: they must agree
+ * about the layers, and the history with both. */
 int hl_image_read(struct hl_image *image, const struct hl_descriptor *manifest, char *manifest_text,
                   size_t manifest_bytes, const struct hl_descriptor *config, char *config_text, size_t config_bytes,
                   struct hl_error *err);

@@ -15,8 +15,8 @@ struct hl_image_verified {
     uint64_t bytes;
 };
 
-/* Reads everything that `name` leads to and checks sizes, digests, media types, and that configs and layers agree.
- * Compressed layers are checked as they are stored. */
+/* Reads everything that `name` ("": all that the store can list, else its own choice) leads to and checks sizes,
+ * digests, media types, and that configs and layers agree. Compressed layers are checked as they are stored. */
 int hl_image_verify(struct hl_store *store, const char *name, struct hl_progress *progress,
                     struct hl_image_verified *out, struct hl_error *err);
 

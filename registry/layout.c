@@ -4,16 +4,14 @@
  * rename while the folder is locked, so two builds into one layout both end up in it and a reader sees the old or the
  * new.
  */
-#include "pack/oci_layout.h"
+#include "registry/layout.h"
 #include "hotlayer/cleanup.h"
-#include "pack/oci_blob.h"
+#include "registry/blob.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-
-static const char layout_text[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
 
 int hl_oci_read_small(int directory, const char *name, char **text, size_t *bytes, struct hl_error *err)
 {
@@ -82,7 +80,7 @@ static int start_layout(struct hl_oci_layout *layout, struct hl_error *err)
     struct hl_temporary file;
     layout->created = true;
     int status = hl_temporary_open(&file, layout->root, err) ||
-                         hl_temporary_write(&file, layout_text, sizeof layout_text - 1, err) ||
+                         hl_temporary_write(&file, HL_OCI_LAYOUT_TEXT, strlen(HL_OCI_LAYOUT_TEXT), err) ||
                          hl_temporary_publish(&file, "oci-layout", err)
                      ? -1
                      : 0;
@@ -164,18 +162,14 @@ static cJSON *empty_index(void)
     return NULL;
 }
 
-static cJSON *new_entry(const char *tag, const char *digest, uint64_t bytes)
+cJSON *hl_oci_index_entry(const char *tag, const struct hl_descriptor *root)
 {
     cJSON *entry = cJSON_CreateObject();
-    if (cJSON_AddStringToObject(entry, "mediaType", HL_OCI_MANIFEST) &&
-        cJSON_AddStringToObject(entry, "digest", digest) && cJSON_AddNumberToObject(entry, "size", (double)bytes)) {
-        cJSON *platform = cJSON_AddObjectToObject(entry, "platform");
-        cJSON *annotations = cJSON_AddObjectToObject(entry, "annotations");
-        if (cJSON_AddStringToObject(platform, "architecture", "amd64") &&
-            cJSON_AddStringToObject(platform, "os", "linux") &&
-            cJSON_AddStringToObject(annotations, HL_OCI_REF_NAME, tag))
-            return entry;
-    }
+    if (cJSON_AddStringToObject(entry, "mediaType", root->media_type) &&
+        cJSON_AddStringToObject(entry, "digest", root->digest) &&
+        cJSON_AddNumberToObject(entry, "size", (double)root->bytes) &&
+        cJSON_AddStringToObject(cJSON_AddObjectToObject(entry, "annotations"), HL_OCI_REF_NAME, tag))
+        return entry;
     cJSON_Delete(entry);
     return NULL;
 }
@@ -205,7 +199,7 @@ static int replace_index(const struct hl_oci_layout *layout, const cJSON *index,
     return status;
 }
 
-static int tag_locked(struct hl_oci_layout *layout, const char *tag, const char *digest, uint64_t bytes,
+static int tag_locked(struct hl_oci_layout *layout, const char *tag, const struct hl_descriptor *root,
                       struct hl_error *err)
 {
     struct stat status;
@@ -215,7 +209,7 @@ static int tag_locked(struct hl_oci_layout *layout, const char *tag, const char 
     else if (hl_oci_layout_index(layout, &index, err))
         return -1;
     cJSON *manifests = cJSON_GetObjectItemCaseSensitive(index, "manifests");
-    cJSON *entry = new_entry(tag, digest, bytes);
+    cJSON *entry = hl_oci_index_entry(tag, root);
     if (!manifests || !entry) {
         cJSON_Delete(entry);
         return hl_fail(err, "out of memory");
@@ -228,12 +222,12 @@ static int tag_locked(struct hl_oci_layout *layout, const char *tag, const char 
     return replace_index(layout, index, err) ? hl_error_prefix(err, "%s/index.json", layout->directory) : 0;
 }
 
-int hl_oci_layout_tag(struct hl_oci_layout *layout, const char *tag, const char *digest, uint64_t bytes,
+int hl_oci_layout_tag(struct hl_oci_layout *layout, const char *tag, const struct hl_descriptor *root,
                       struct hl_error *err)
 {
     if (flock(layout->root, LOCK_EX))
         return hl_fail(err, "%s: cannot lock it: %s", layout->directory, strerror(errno));
-    int status = tag_locked(layout, tag, digest, bytes, err);
+    int status = tag_locked(layout, tag, root, err);
     flock(layout->root, LOCK_UN);
     return status;
 }

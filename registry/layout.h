@@ -1,16 +1,16 @@
-/* A layout's folder and its index. Internal to pack/oci_*.c. */
-#ifndef HL_PACK_OCI_LAYOUT_H
-#define HL_PACK_OCI_LAYOUT_H
+/* A layout's folder and its index. Internal to registry/.
+ *
+ *   DIR/oci-layout                 {"imageLayoutVersion":"1.0.0"}
+ *   DIR/index.json                 tag -> manifest
+ *   DIR/blobs/sha256/HEX           manifests, configs and layers, each named by its own SHA-256
+ *
+ * Format: OCI image-spec 1.1, image-layout.md. */
+#ifndef HL_REGISTRY_LAYOUT_H
+#define HL_REGISTRY_LAYOUT_H
 
-#include "pack/json.h"
-#include "pack/oci.h"
+#include "registry/document.h"
 
-#define HL_OCI_INDEX "application/vnd.oci.image.index.v1+json"
-#define HL_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
-#define HL_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
-#define HL_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
-#define HL_OCI_REF_NAME "org.opencontainers.image.ref.name"
-#define HL_DOCUMENT_LIMIT ((size_t)4 << 20) /* what registries must take, and more than any image needs */
+#define HL_OCI_LAYOUT_TEXT "{\"imageLayoutVersion\":\"1.0.0\"}"
 
 struct hl_oci_layout {
     const char *directory; /* as the caller wrote it, for messages */
@@ -26,9 +26,11 @@ void hl_oci_layout_close(struct hl_oci_layout *layout);
 /* Takes back what hl_oci_layout_create() made, as far as it is empty. */
 void hl_oci_layout_undo(struct hl_oci_layout *layout);
 
-/* Makes `tag` mean the linux/amd64 manifest `digest`, in one step; all other entries stay as they are. */
-int hl_oci_layout_tag(struct hl_oci_layout *layout, const char *tag, const char *digest, uint64_t bytes,
+/* Makes `tag` mean this manifest or index, in one step; all other entries stay as they are. */
+int hl_oci_layout_tag(struct hl_oci_layout *layout, const char *tag, const struct hl_descriptor *root,
                       struct hl_error *err);
+/* One entry of an index.json; NULL when memory runs out. */
+cJSON *hl_oci_index_entry(const char *tag, const struct hl_descriptor *root);
 
 /* Parses index.json; the caller frees *out with cJSON_Delete(). Its "manifests" is an array. */
 int hl_oci_layout_index(const struct hl_oci_layout *layout, cJSON **out, struct hl_error *err);

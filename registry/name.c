@@ -14,19 +14,6 @@
 
 #define HUB "registry-1.docker.io"
 
-void hl_digest_format(const unsigned char sha256[32], char out[HL_DIGEST_BYTES])
-{
-    static const char hex[] = "0123456789abcdef";
-    char *at = out;
-    memcpy(at, "sha256:", 7);
-    at += 7;
-    for (size_t i = 0; i < 32; i++) {
-        *at++ = hex[sha256[i] >> 4];
-        *at++ = hex[sha256[i] & 15];
-    }
-    *at = 0;
-}
-
 bool hl_host_is_loopback(const char *host)
 {
     char name[HL_HOST_BYTES];

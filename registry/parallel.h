@@ -3,6 +3,7 @@
 #define HL_REGISTRY_PARALLEL_H
 
 #include "hotlayer/error.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Calls round(context, i, err) for every i below n, up to `jobs` at once, in order of i as far as that goes. After the

@@ -1,5 +1,5 @@
 /* The texts that name things: digests, tags and the argument oci:DIR[:TAG]. */
-#include "pack/oci.h"
+#include "registry/reference.h"
 #include <string.h>
 
 static bool is_alphanumeric(char c)
@@ -23,25 +23,34 @@ bool hl_tag_valid(const char *tag, size_t length)
     return true;
 }
 
+void hl_digest_format(const unsigned char sha256[32], char out[HL_DIGEST_BYTES])
+{
+    memcpy(out, "sha256:", 8);
+    for (size_t i = 0; i < 32; i++)
+        snprintf(out + 7 + 2 * i, 3, "%02x", sha256[i]);
+}
+
 static int usage(struct hl_error *err, const char *text, const char *why)
 {
-    return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' %s; write oci:DIR or oci:DIR:TAG", text, why);
+    return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' %s; write oci:DIR, oci:DIR:TAG or oci-archive:FILE.tar", text,
+                      why);
 }
 
 int hl_oci_reference_parse(const char *text, struct hl_oci_reference *out, struct hl_error *err)
 {
-    *out = (struct hl_oci_reference){0};
-    if (strncmp(text, "oci:", 4))
+    static const char layout[] = "oci:", archive[] = "oci-archive:";
+    *out = (struct hl_oci_reference){.archive = !strncmp(text, archive, strlen(archive))};
+    if (!out->archive && strncmp(text, layout, strlen(layout)))
         return usage(err, text, "is not an image layout");
-    const char *directory = text + 4, *colon = strrchr(directory, ':');
+    const char *path = text + strlen(out->archive ? archive : layout), *colon = strrchr(path, ':');
     if (colon && strchr(colon, '/'))
         colon = NULL;
-    size_t length = colon ? (size_t)(colon - directory) : strlen(directory);
+    size_t length = colon ? (size_t)(colon - path) : strlen(path);
     if (!length)
-        return usage(err, text, "names no folder");
-    if (length >= sizeof out->directory)
-        return usage(err, text, "names a folder that is too long");
-    memcpy(out->directory, directory, length);
+        return usage(err, text, "names no folder and no file");
+    if (length >= sizeof out->path)
+        return usage(err, text, "is too long a name");
+    memcpy(out->path, path, length);
     if (colon && !hl_tag_valid(colon + 1, strlen(colon + 1)))
         return usage(err, text, "ends in what is not a tag (letters, digits, '.', '_', '-'; at most 128)");
     if (colon)

@@ -40,7 +40,8 @@ int hl_oci_reference_parse(const char *text, struct hl_oci_reference *out, struc
 
 /* An image in a registry. */
 struct hl_reference {
-    char host[HL_NAME_LIMIT + 1]; /* with the port, if one was given: "eu-docker.pkg.dev", "127.0.0.1:5000", "[::1]:80" */
+    char host[HL_NAME_LIMIT +
+              1]; /* with the port, if one was given: "eu-docker.pkg.dev", "127.0.0.1:5000", "[::1]:80" */
     char repository[HL_NAME_LIMIT + 1];
     char tag[HL_TAG_BYTES];       /* "latest" when neither tag nor digest was given, "" beside a digest alone */
     char digest[HL_DIGEST_BYTES]; /* "" when none was given; it, not the tag, says then what is read */
@@ -50,8 +51,8 @@ struct hl_reference {
  * is "localhost": without one the text is no reference, and the error says how to write Docker Hub's. */
 int hl_reference_parse(const char *text, struct hl_reference *out, struct hl_error *err);
 
-/* Does a command's argument name an image in a registry? With "oci://" or "docker://" always; else when it has a host and
- * a repository, and no file of this name exists. */
+/* Does a command's argument name an image in a registry? With "oci://" or "docker://" always; else when it has a host
+ * and a repository, and no file of this name exists. */
 bool hl_reference_likely(const char *text);
 
 /* HOST/REPOSITORY:TAG@DIGEST as far as they are there. Returns `out`. */

@@ -14,6 +14,8 @@ struct hl_store;
 struct hl_store_class {
     /* What `name` means: a tag, a digest, or "" for the store's own choice (the only image, or "latest"). */
     int (*resolve)(struct hl_store *store, const char *name, struct hl_descriptor *out, struct hl_error *err);
+    /* Everything that the store holds; the caller frees *out. NULL where a store cannot tell. */
+    int (*list)(struct hl_store *store, struct hl_descriptor **out, size_t *n, struct hl_error *err);
     /* The whole text of a manifest, an index or a config, NUL-terminated, checked against size and digest. */
     int (*document)(struct hl_store *store, const struct hl_descriptor *descriptor, char **text, size_t *bytes,
                     struct hl_error *err);

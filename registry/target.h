@@ -10,8 +10,8 @@
 #include "pack/progress.h"
 #include "registry/store.h"
 
-/* Bytes that can be read from any offset, again and again, from one thread at a time. `digest` may be "" where it is not
- * known yet. */
+/* Bytes that can be read from any offset, again and again, from one thread at a time. `digest` may be "" where it is
+ * not known yet. */
 struct hl_content {
     uint64_t bytes;
     char digest[HL_DIGEST_BYTES];

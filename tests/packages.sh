@@ -6,7 +6,7 @@
 # Debian 12 and Ubuntu 22.04 or later; as root, or with sudo. Nothing is installed when nothing is missing.
 set -eu
 
-build="gcc make libc6-dev libcjson-dev libarchive-dev libssl-dev libevent-dev libpcre2-dev libutf8proc-dev"
+build="gcc make libc6-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libzstd-dev libssl-dev libevent-dev libpcre2-dev libutf8proc-dev"
 demo="$build curl ca-certificates python3 umoci runc"
 test="$demo skopeo docker-registry procps time"
 reference="$build python3-venv"

@@ -1,9 +1,10 @@
-/* pack/oci_*.c: names, images written and read back, what a failure leaves behind, and layouts that a stranger made. */
+/* registry/ and pack/image.c: names, images written and read back, what a failure leaves behind, and layouts that a
+ * stranger made. */
 #include "check.h"
 #include "hotlayer/cleanup.h"
-#include "pack/oci.h"
-#include "pack/oci_blob.h"
-#include "pack/oci_layout.h"
+#include "pack/image.h"
+#include "registry/blob.h"
+#include "registry/layout.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <dirent.h>
@@ -92,7 +93,7 @@ static void test_names(void)
         struct hl_error err = {0};
         int status = hl_oci_reference_parse(cases[i].text, &reference, &err);
         if (cases[i].directory)
-            CHECK(!status && !strcmp(reference.directory, cases[i].directory) && !strcmp(reference.tag, cases[i].tag));
+            CHECK(!status && !strcmp(reference.path, cases[i].directory) && !strcmp(reference.tag, cases[i].tag));
         else
             CHECK(status && err.kind == HL_ERROR_USAGE && strstr(err.message, "oci:DIR"));
     }
@@ -111,7 +112,28 @@ static bool make_model(void)
            write_file(at("m.hot.002"), bytes + 1, 69999);
 }
 
-static int write_image(const char *directory, const char *tag, int64_t created, struct hl_oci_image *out,
+static int write_spec(const struct hl_image_spec *spec, const char *directory, const char *tag, struct hl_image *out,
+                      struct hl_error *err)
+{
+    HL_TARGET *target = NULL;
+    *out = (struct hl_image){.bytes = 0};
+    return hl_target_open_layout(directory, tag, &target, err) || hl_image_write(spec, target, out, err) ? -1 : 0;
+}
+
+static int open_image(const char *directory, const char *tag, struct hl_image *out, struct hl_error *err)
+{
+    HL_STORE *store = NULL;
+    *out = (struct hl_image){.bytes = 0};
+    return hl_store_open_layout(directory, &store, err) || hl_image_open(store, tag, out, err) ? -1 : 0;
+}
+
+static int verify_image(const char *directory, const char *tag, struct hl_image_verified *out, struct hl_error *err)
+{
+    HL_STORE *store = NULL;
+    return hl_store_open_layout(directory, &store, err) || hl_image_verify(store, tag, NULL, out, err) ? -1 : 0;
+}
+
+static int write_image(const char *directory, const char *tag, int64_t created, struct hl_image *out,
                        struct hl_error *err)
 {
     const char *const shards[] = {at("m.hot.001"), at("m.hot.002")};
@@ -121,13 +143,11 @@ static int write_image(const char *directory, const char *tag, int64_t created, 
         .shards = shards,
         .n_shards = 2,
         .runtime = "/proc/self/exe",
-        .directory = directory,
-        .tag = tag,
         .created = created,
         .title = "tiny:1b",
         .licenses = "MIT",
     };
-    return hl_image_write(&spec, out, err);
+    return write_spec(&spec, directory, tag, out, err);
 }
 
 /* A change here changes the digest of every image in the world: shards would be pushed and pulled anew. */
@@ -139,10 +159,10 @@ static const char *const golden_layers[] = {
 
 static void test_written_image(void)
 {
-    struct hl_oci_image image;
+    struct hl_image image;
     struct hl_error err = {0};
     CHECK(!write_image(at("image"), NULL, -1, &image, &err));
-    CHECK(image.n_layers == 4 && !strcmp(image.tag, "latest") && hl_digest_valid(image.digest));
+    CHECK(image.n_layers == 4 && hl_digest_valid(image.manifest.digest));
     if (image.n_layers != 4) {
         fprintf(stderr, "%s\n", err.message);
         return;
@@ -151,18 +171,18 @@ static void test_written_image(void)
     CHECK(!strcmp(image.layer[1].what, "hotlayer image: model tiny-1b"));
     CHECK(!strcmp(image.layer[3].what, "hotlayer image: weights 2 of 2"));
     for (size_t i = 0; i < 3; i++)
-        CHECK(!strcmp(image.layer[i + 1].digest, golden_layers[i]));
-    CHECK(image.layer[1].bytes == 3 * 512 + 5120 + 1024 && image.layer[3].bytes == 3 * 512 + 70144 + 1024);
+        CHECK(!strcmp(image.layer[i + 1].blob.digest, golden_layers[i]));
+    CHECK(image.layer[1].blob.bytes == 3 * 512 + 5120 + 1024 && image.layer[3].blob.bytes == 3 * 512 + 70144 + 1024);
     CHECK(!strcmp(image.platform, "linux/amd64") && !strcmp(image.user, "65532:65532") && !image.created[0]);
     CHECK(!strcmp(image.entrypoint, "/usr/bin/hotlayerd serve"));
-    CHECK(strstr(image.manifest, "\"org.opencontainers.image.title\":\"tiny:1b\""));
-    CHECK(strstr(image.config, "\"org.opencontainers.image.licenses\":\"MIT\""));
-    CHECK(strstr(image.config, "\"ExposedPorts\":{\"8080/tcp\":{}}") &&
-          strstr(image.config, "\"OLLAMA_HOST=0.0.0.0:8080\""));
-    CHECK(!strstr(image.config, scratch) && !strstr(image.manifest, scratch));
+    CHECK(strstr(image.manifest_text, "\"org.opencontainers.image.title\":\"tiny:1b\""));
+    CHECK(strstr(image.config_text, "\"org.opencontainers.image.licenses\":\"MIT\""));
+    CHECK(strstr(image.config_text, "\"ExposedPorts\":{\"8080/tcp\":{}}") &&
+          strstr(image.config_text, "\"OLLAMA_HOST=0.0.0.0:8080\""));
+    CHECK(!strstr(image.config_text, scratch) && !strstr(image.manifest_text, scratch));
     /* nothing but the blobs: four layers, config, manifest */
     CHECK(count_files(at("image/blobs/sha256")) == 6 && count_files(at("image")) == 3);
-    hl_oci_image_free(&image);
+    hl_image_free(&image);
 }
 
 static void check_entry(struct archive_entry *entry, int64_t mtime)
@@ -221,70 +241,73 @@ static void test_archive(const char *digest, int64_t mtime, const char *first, c
 
 static void test_archives(void)
 {
-    struct hl_oci_image image;
+    struct hl_image image;
     struct hl_error err;
-    CHECK(!hl_oci_open(at("image"), "latest", &image, &err) && image.n_layers == 4);
+    CHECK(!open_image(at("image"), "latest", &image, &err) && image.n_layers == 4);
     if (image.n_layers == 4) {
-        test_archive(image.layer[0].digest, 0, "lib/", "usr/bin/hotlayerd", 0);
-        test_archive(image.layer[1].digest, 0, "models/", "models/tiny-1b/model.hot", 3);
-        test_archive(image.layer[3].digest, 0, "models/", "models/tiny-1b/model.hot.002", 3);
+        test_archive(image.layer[0].blob.digest, 0, "lib/", "usr/bin/hotlayerd", 0);
+        test_archive(image.layer[1].blob.digest, 0, "models/", "models/tiny-1b/model.hot", 3);
+        test_archive(image.layer[3].blob.digest, 0, "models/", "models/tiny-1b/model.hot.002", 3);
     }
-    hl_oci_image_free(&image);
+    hl_image_free(&image);
 }
 
 /* Another folder, working directory, umask and time zone; the same image. */
 static void test_determinism(void)
 {
-    struct hl_oci_image first, image;
+    struct hl_image first, image;
     struct hl_error err;
     char here[PATH_MAX];
-    CHECK(!hl_oci_open(at("image"), NULL, &first, &err));
+    CHECK(!open_image(at("image"), "", &first, &err));
     mode_t before = umask(077);
     CHECK(getcwd(here, sizeof here) && !mkdir(at("elsewhere"), 0755) && !chdir(at("elsewhere")));
     setenv("TZ", "Asia/Kathmandu", 1);
     tzset();
-    CHECK(!write_image("again", NULL, -1, &image, &err) && !strcmp(image.digest, first.digest));
-    hl_oci_image_free(&image);
-    CHECK(!write_image("again", NULL, 1700000000, &image, &err) && strcmp(image.digest, first.digest) != 0);
+    CHECK(!write_image("again", NULL, -1, &image, &err) && !strcmp(image.manifest.digest, first.manifest.digest));
+    hl_image_free(&image);
+    CHECK(!write_image("again", NULL, 1700000000, &image, &err) &&
+          strcmp(image.manifest.digest, first.manifest.digest) != 0);
     CHECK(!strcmp(image.created, "2023-11-14T22:13:20Z"));
-    CHECK(strstr(image.manifest, "\"org.opencontainers.image.created\":\"2023-11-14T22:13:20Z\""));
+    CHECK(strstr(image.manifest_text, "\"org.opencontainers.image.created\":\"2023-11-14T22:13:20Z\""));
     umask(before);
     unsetenv("TZ");
     tzset();
     CHECK(!chdir(here));
-    hl_oci_image_free(&image);
-    hl_oci_image_free(&first);
+    hl_image_free(&image);
+    hl_image_free(&first);
     CHECK(write_image(at("late"), NULL, HL_LAST_CREATED + 1, &image, &err) && strstr(err.message, "date"));
     CHECK(count_files(at("late")) == -1);
 }
 
 static void test_tags(void)
 {
-    struct hl_oci_image image;
-    struct hl_oci_list list;
-    struct hl_oci_verified verified;
+    struct hl_image image;
+    struct hl_image_verified verified;
     struct hl_error err;
     CHECK(!write_image(at("image"), "dated", 1, &image, &err));
-    hl_oci_image_free(&image);
+    hl_image_free(&image);
     CHECK(!write_image(at("image"), "dated", 2, &image, &err));
-    CHECK(!hl_oci_list(at("image"), &list, &err) && list.n == 2);
-    if (list.n == 2) {
-        CHECK(!strcmp(list.entry[0].tag, "latest") && !strcmp(list.entry[1].tag, "dated"));
-        CHECK(!strcmp(list.entry[1].digest, image.digest));
+    HL_STORE *store = NULL;
+    HL_FREE struct hl_descriptor *list = NULL;
+    size_t n = 0;
+    CHECK(!hl_store_open_layout(at("image"), &store, &err) && !store->class->list(store, &list, &n, &err) && n == 2);
+    if (n == 2) {
+        CHECK(!strcmp(list[0].tag, "latest") && !strcmp(list[1].tag, "dated"));
+        CHECK(!strcmp(list[1].digest, image.manifest.digest));
     }
-    free(list.entry);
-    hl_oci_image_free(&image);
-    CHECK(!hl_oci_open(at("image"), NULL, &image, &err) && !strcmp(image.tag, "latest"));
-    hl_oci_image_free(&image);
-    CHECK(hl_oci_open(at("image"), "none", &image, &err) && strstr(err.message, "latest, dated"));
-    hl_oci_image_free(&image);
-    CHECK(!hl_oci_verify(at("image"), NULL, NULL, &verified, &err) && verified.images == 2 && verified.blobs == 12);
-    CHECK(!hl_oci_verify(at("image"), "dated", NULL, &verified, &err) && verified.images == 1 && verified.blobs == 6);
+    hl_image_free(&image);
+    CHECK(!open_image(at("image"), "", &image, &err) && !strcmp(image.tag, "latest"));
+    hl_image_free(&image);
+    hl_store_close(&store);
+    CHECK(open_image(at("image"), "none", &image, &err) && strstr(err.message, "latest, dated"));
+    hl_image_free(&image);
+    CHECK(!verify_image(at("image"), "", &verified, &err) && verified.images == 2 && verified.blobs == 12);
+    CHECK(!verify_image(at("image"), "dated", &verified, &err) && verified.images == 1 && verified.blobs == 6);
 }
 
 static void test_refusals(void)
 {
-    struct hl_oci_image image;
+    struct hl_image image;
     struct hl_error err;
     CHECK(!mkdir(at("occupied"), 0755) && write_file(at("occupied/letter"), "x", 1));
     CHECK(write_image(at("occupied"), NULL, -1, &image, &err) && strstr(err.message, "not an OCI image layout"));
@@ -292,22 +315,21 @@ static void test_refusals(void)
     CHECK(write_image(at("m.hot"), NULL, -1, &image, &err) && strstr(err.message, "m.hot"));
     CHECK(write_image(at("none/below"), NULL, -1, &image, &err) && strstr(err.message, "No such file"));
     CHECK(write_image(at("new"), "a b", -1, &image, &err) && count_files(at("new")) == -1);
-    struct hl_image_spec spec = {
-        .name = "../up", .head = at("m.hot"), .runtime = "/proc/self/exe", .directory = at("new"), .created = -1};
-    CHECK(hl_image_write(&spec, &image, &err) && strstr(err.message, "'../up'"));
+    struct hl_image_spec spec = {.name = "../up", .head = at("m.hot"), .runtime = "/proc/self/exe", .created = -1};
+    CHECK(write_spec(&spec, at("new"), "", &image, &err) && strstr(err.message, "'../up'"));
     spec.name = "fine";
     spec.runtime = at("m.hot");
-    CHECK(hl_image_write(&spec, &image, &err) && strstr(err.message, "m.hot: not a 64-bit x86-64"));
+    CHECK(write_spec(&spec, at("new"), "", &image, &err) && strstr(err.message, "m.hot: not a 64-bit x86-64"));
     spec.runtime = "/proc/self/exe";
     spec.head = at("missing.hot");
-    CHECK(hl_image_write(&spec, &image, &err) && strstr(err.message, "missing.hot"));
+    CHECK(write_spec(&spec, at("new"), "", &image, &err) && strstr(err.message, "missing.hot"));
     CHECK(count_files(at("new")) == -1);
 }
 
 /* Writing stops in the middle of the second shard: the disk is as full as a file may be. */
 static void test_full_disk(void)
 {
-    struct hl_oci_image image;
+    struct hl_image image;
     struct hl_error err;
     struct stat runtime;
     struct rlimit limit;
@@ -346,7 +368,7 @@ __attribute__((format(printf, 1, 2))) static void put(const char *format, ...)
     va_end(args);
     HL_CLOSE int directory = open(at("hand/blobs/sha256"), O_RDONLY | O_DIRECTORY);
     CHECK(!hl_blob_open(&blob, directory, &err) && !hl_blob_write(&blob, text, (size_t)n, &err) &&
-          !hl_blob_publish(&blob, &name, &err));
+          !hl_blob_publish(&blob, NULL, &name, &err));
     hl_blob_discard(&blob);
     memcpy(hand_digest, name.digest, sizeof hand_digest);
     hand_bytes = (size_t)n;
@@ -380,12 +402,12 @@ static void hand_image(const char *layer_type, const char *diff_id, const char *
 
 static bool rejected(const char *why)
 {
-    struct hl_oci_image image;
-    struct hl_oci_verified verified;
+    struct hl_image image;
+    struct hl_image_verified verified;
     struct hl_error open_err = {.message = ""}, verify_err = {.message = ""};
-    int opened = hl_oci_open(at("hand"), NULL, &image, &open_err);
-    hl_oci_image_free(&image);
-    int checked = hl_oci_verify(at("hand"), NULL, NULL, &verified, &verify_err);
+    int opened = open_image(at("hand"), "", &image, &open_err);
+    hl_image_free(&image);
+    int checked = verify_image(at("hand"), "", &verified, &verify_err);
     if (opened && checked && strstr(open_err.message, why) && strstr(verify_err.message, why))
         return true;
     fprintf(stderr, "open %d: %s\nverify %d: %s\n", opened, open_err.message, checked, verify_err.message);
@@ -394,12 +416,12 @@ static bool rejected(const char *why)
 
 static bool accepted(void)
 {
-    struct hl_oci_image image;
-    struct hl_oci_verified verified;
+    struct hl_image image;
+    struct hl_image_verified verified;
     struct hl_error err = {.message = ""};
-    int opened = hl_oci_open(at("hand"), "x", &image, &err);
-    hl_oci_image_free(&image);
-    if (!opened && !hl_oci_verify(at("hand"), "x", NULL, &verified, &err) && verified.images == 1)
+    int opened = open_image(at("hand"), "x", &image, &err);
+    hl_image_free(&image);
+    if (!opened && !verify_image(at("hand"), "x", &verified, &err) && verified.images == 1)
         return true;
     fprintf(stderr, "%s\n", err.message);
     return false;
@@ -491,63 +513,58 @@ static void test_foreign_indexes(void)
 /* Each blob of a good image, with one bit turned, cut by a byte, and gone. */
 static void test_damaged_blobs(void)
 {
-    struct hl_oci_image image;
-    struct hl_oci_verified verified;
+    struct hl_image image;
+    struct hl_image_verified verified;
     struct hl_error err;
-    CHECK(!hl_oci_open(at("image"), "latest", &image, &err));
+    CHECK(!open_image(at("image"), "latest", &image, &err));
     for (size_t i = 0; i <= image.n_layers; i++) {
-        const char *digest = i < image.n_layers ? image.layer[i].digest : image.digest;
+        const char *digest = i < image.n_layers ? image.layer[i].blob.digest : image.manifest.digest;
         const char *path = at("image/blobs/sha256/%s", digest + 7);
         HL_CLOSE int fd = open(path, O_RDWR);
         char byte = 0, bad;
         CHECK(pread(fd, &byte, 1, 300) == 1);
         bad = byte ^ 4;
         CHECK(pwrite(fd, &bad, 1, 300) == 1);
-        CHECK(hl_oci_verify(at("image"), "latest", NULL, &verified, &err) && strstr(err.message, digest) &&
+        CHECK(verify_image(at("image"), "latest", &verified, &err) && strstr(err.message, digest) &&
               strstr(err.message, "damaged"));
         CHECK(pwrite(fd, &byte, 1, 300) == 1);
-        CHECK(!hl_oci_verify(at("image"), "latest", NULL, &verified, &err));
+        CHECK(!verify_image(at("image"), "latest", &verified, &err));
         off_t size = lseek(fd, 0, SEEK_END);
         CHECK(pread(fd, &byte, 1, size - 1) == 1 && !ftruncate(fd, size - 1));
-        CHECK(hl_oci_verify(at("image"), "latest", NULL, &verified, &err) && strstr(err.message, "instead of"));
+        CHECK(verify_image(at("image"), "latest", &verified, &err) && strstr(err.message, "instead of"));
         CHECK(pwrite(fd, &byte, 1, size - 1) == 1);
         CHECK(!rename(path, at("gone")));
-        CHECK(hl_oci_verify(at("image"), "latest", NULL, &verified, &err) && strstr(err.message, strerror(ENOENT)));
+        CHECK(verify_image(at("image"), "latest", &verified, &err) && strstr(err.message, strerror(ENOENT)));
         CHECK(!rename(at("gone"), path));
     }
-    hl_oci_image_free(&image);
+    hl_image_free(&image);
     /* A damaged blob is mended by writing the image again. */
-    CHECK(!hl_oci_open(at("image"), "latest", &image, &err) && image.n_layers == 4);
-    CHECK(image.n_layers == 4 && !truncate(at("image/blobs/sha256/%s", image.layer[2].digest + 7), 10));
-    hl_oci_image_free(&image);
+    CHECK(!open_image(at("image"), "latest", &image, &err) && image.n_layers == 4);
+    CHECK(image.n_layers == 4 && !truncate(at("image/blobs/sha256/%s", image.layer[2].blob.digest + 7), 10));
+    hl_image_free(&image);
     CHECK(!write_image(at("image"), NULL, -1, &image, &err));
-    hl_oci_image_free(&image);
-    CHECK(!hl_oci_verify(at("image"), NULL, NULL, &verified, &err));
+    hl_image_free(&image);
+    CHECK(!verify_image(at("image"), "", &verified, &err));
 }
 
 /* The longest name needs more than the tar header has room for. */
 static void test_long_name(void)
 {
     char name[HL_MODEL_NAME_MAX + 2], first[HL_DIGEST_BYTES] = "";
-    struct hl_oci_image image;
+    struct hl_image image;
     struct hl_error err;
     const char *const shards[] = {at("m.hot.001")};
-    struct hl_image_spec spec = {.name = name,
-                                 .head = at("m.hot"),
-                                 .shards = shards,
-                                 .n_shards = 1,
-                                 .runtime = "/proc/self/exe",
-                                 .directory = at("long"),
-                                 .created = -1};
+    struct hl_image_spec spec = {
+        .name = name, .head = at("m.hot"), .shards = shards, .n_shards = 1, .runtime = "/proc/self/exe", .created = -1};
     memset(name, 'n', sizeof name);
     name[HL_MODEL_NAME_MAX + 1] = 0;
-    CHECK(hl_image_write(&spec, &image, &err) && count_files(at("long")) == -1);
+    CHECK(write_spec(&spec, at("long"), "", &image, &err) && count_files(at("long")) == -1);
     name[HL_MODEL_NAME_MAX] = 0;
     for (int i = 0; i < 2; i++) {
-        CHECK(!hl_image_write(&spec, &image, &err) && (i == 0 || !strcmp(first, image.digest)));
-        memcpy(first, image.digest, sizeof first);
+        CHECK(!write_spec(&spec, at("long"), "", &image, &err) && (i == 0 || !strcmp(first, image.manifest.digest)));
+        memcpy(first, image.manifest.digest, sizeof first);
         CHECK(image.n_layers == 3 && strstr(image.layer[1].what, name));
-        hl_oci_image_free(&image);
+        hl_image_free(&image);
     }
 }
 

@@ -9,29 +9,26 @@
  * are not compressed: quantized weights shrink by 5 to 15 percent and would cost the hash's speed many times over, and
  * a layer's digest is then also its diff_id, so one pass over the bytes yields both.
  */
+#include "pack/image.h"
 #include "hotlayer/cleanup.h"
-#include "kernels/cpu/team.h"
 #include "pack/elf.h"
+#include "pack/layer.h"
 #include "pack/meta.h"
-#include "pack/oci_blob.h"
-#include "pack/oci_layer.h"
-#include "pack/oci_layout.h"
-#include <errno.h>
-#include <stdatomic.h>
+#include "registry/parallel.h"
+#include <openssl/evp.h>
 #include <time.h>
 
 #define WHAT_BYTES 160
-#define LAYERS_AT_ONCE 4u
 
 struct planned_layer {
     struct hl_layer layer;
-    struct hl_blob_name blob;
+    struct hl_descriptor blob;
     char what[WHAT_BYTES];
 };
 
 struct plan {
     const struct hl_image_spec *spec;
-    const char *tag;
+    struct hl_target *target;
     struct planned_layer *layer;
     size_t n;
     char created[24]; /* RFC 3339, or "" */
@@ -47,11 +44,8 @@ static void plan_free(struct plan *plan)
 static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struct hl_error *err)
 {
     plan->spec = spec;
-    plan->tag = spec->tag && *spec->tag ? spec->tag : "latest";
     if (hl_name_check(spec->name, err))
         return -1;
-    if (!hl_tag_valid(plan->tag, strlen(plan->tag)))
-        return hl_fail(err, "'%s' is not a tag", plan->tag);
     if (spec->created < -1 || spec->created > HL_LAST_CREATED)
         return hl_fail(err, "the date %lld is not between 0 and %lld seconds since 1970", (long long)spec->created,
                        (long long)HL_LAST_CREATED);
@@ -95,6 +89,8 @@ static int plan_layers(struct plan *plan, struct hl_error *err)
     if (!plan->layer)
         return hl_fail(err, "out of memory");
     plan->n = 2 + spec->n_shards;
+    for (size_t i = 0; i < plan->n; i++)
+        plan->layer[i].layer.fd = -1;
     snprintf(plan->layer[1].what, WHAT_BYTES, "hotlayer image: model %s", spec->name);
     if (plan_runtime(&plan->layer[0], spec->runtime, err) ||
         plan_file(&plan->layer[1], spec->name, "", spec->head, err))
@@ -110,36 +106,20 @@ static int plan_layers(struct plan *plan, struct hl_error *err)
     return 0;
 }
 
-static int sink_blob(void *context, const void *bytes, size_t n, struct hl_error *err)
+/* Stores a document that we made; `out` says what it is called. */
+static int store_json(const cJSON *json, enum hl_document_kind kind, struct hl_target *target, char **text,
+                      struct hl_descriptor *out, struct hl_error *err)
 {
-    return hl_blob_write(context, bytes, n, err);
-}
-
-static int write_layer(struct planned_layer *planned, const struct plan *plan, int directory, struct hl_error *err)
-{
-    struct hl_blob blob;
-    int64_t mtime = plan->spec->created < 0 ? 0 : plan->spec->created;
-    int status = hl_blob_open(&blob, directory, err) ||
-                         hl_layer_write(&planned->layer, mtime, sink_blob, &blob, plan->spec->progress, err) ||
-                         hl_blob_publish(&blob, &planned->blob, err)
-                     ? -1
-                     : 0;
-    hl_blob_discard(&blob);
-    return status;
-}
-
-static int write_json(const cJSON *json, int directory, struct hl_blob_name *out, struct hl_error *err)
-{
-    HL_FREE char *text = json ? cJSON_PrintUnformatted(json) : NULL;
-    struct hl_blob blob;
-    if (!text)
+    unsigned char sha256[EVP_MAX_MD_SIZE];
+    *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    if (!*text)
         return hl_fail(err, "out of memory");
-    int status = hl_blob_open(&blob, directory, err) || hl_blob_write(&blob, text, strlen(text), err) ||
-                         hl_blob_publish(&blob, out, err)
-                     ? -1
-                     : 0;
-    hl_blob_discard(&blob);
-    return status;
+    *out = (struct hl_descriptor){.bytes = strlen(*text), .kind = kind};
+    snprintf(out->media_type, sizeof out->media_type, "%s", hl_kind_media_type(kind));
+    if (!EVP_Digest(*text, out->bytes, sha256, NULL, EVP_sha256(), NULL))
+        return hl_fail(err, "SHA-256 failed");
+    hl_digest_format(sha256, out->digest);
+    return target->class->document(target, out, *text, err);
 }
 
 /* The builders below return false when memory ran out; what they built up to then hangs on the root, which is freed. */
@@ -207,131 +187,95 @@ static bool add_history(cJSON *root, const struct plan *plan)
     return true;
 }
 
-static int write_config(const struct plan *plan, int directory, struct hl_blob_name *out, struct hl_error *err)
+static cJSON *make_config(const struct plan *plan)
 {
-    HL_JSON cJSON *root = cJSON_CreateObject();
-    bool complete = add_text(root, "created", plan->created) &&
-                    cJSON_AddStringToObject(root, "architecture", "amd64") &&
-                    cJSON_AddStringToObject(root, "os", "linux") && add_process(root, plan) && add_history(root, plan);
-    return write_json(complete ? root : NULL, directory, out, err);
+    cJSON *root = cJSON_CreateObject();
+    if (add_text(root, "created", plan->created) && cJSON_AddStringToObject(root, "architecture", "amd64") &&
+        cJSON_AddStringToObject(root, "os", "linux") && add_process(root, plan) && add_history(root, plan))
+        return root;
+    cJSON_Delete(root);
+    return NULL;
 }
 
-static bool add_descriptor(cJSON *descriptor, const char *media_type, const struct hl_blob_name *blob)
+static bool add_descriptor(cJSON *descriptor, const struct hl_descriptor *blob)
 {
-    return cJSON_AddStringToObject(descriptor, "mediaType", media_type) &&
+    return cJSON_AddStringToObject(descriptor, "mediaType", blob->media_type) &&
            cJSON_AddStringToObject(descriptor, "digest", blob->digest) &&
            cJSON_AddNumberToObject(descriptor, "size", (double)blob->bytes);
 }
 
-static int write_manifest(const struct plan *plan, const struct hl_blob_name *config, int directory,
-                          struct hl_blob_name *out, struct hl_error *err)
+static cJSON *make_manifest(const struct plan *plan, const struct hl_descriptor *config)
 {
-    HL_JSON cJSON *root = cJSON_CreateObject();
+    cJSON *root = cJSON_CreateObject();
     bool complete = cJSON_AddNumberToObject(root, "schemaVersion", 2) &&
                     cJSON_AddStringToObject(root, "mediaType", HL_OCI_MANIFEST) &&
-                    add_descriptor(cJSON_AddObjectToObject(root, "config"), HL_OCI_CONFIG, config);
+                    add_descriptor(cJSON_AddObjectToObject(root, "config"), config);
     cJSON *layers = cJSON_AddArrayToObject(root, "layers");
     for (size_t i = 0; complete && i < plan->n; i++) {
         cJSON *descriptor = cJSON_CreateObject();
-        complete =
-            cJSON_AddItemToArray(layers, descriptor) && add_descriptor(descriptor, HL_OCI_LAYER, &plan->layer[i].blob);
+        complete = cJSON_AddItemToArray(layers, descriptor) && add_descriptor(descriptor, &plan->layer[i].blob);
     }
-    complete = complete && add_annotations(root, "annotations", plan);
-    return write_json(complete ? root : NULL, directory, out, err);
+    if (complete && add_annotations(root, "annotations", plan))
+        return root;
+    cJSON_Delete(root);
+    return NULL;
 }
 
-struct written {
-    struct hl_blob_name config, manifest;
-};
-
-/* Layers are written side by side: the hash keeps one core busy for each. */
-struct writing {
-    struct plan *plan;
-    int directory;
-    _Atomic size_t next; /* the layer to write next */
-    _Atomic bool failed;
-    struct hl_error *err;
-};
-
-static void write_share(void *context, struct hl_team *team, struct hl_share share)
+static int write_layer(void *context, size_t i, struct hl_error *err)
 {
-    struct writing *writing = context;
-    struct hl_error err;
-    (void)team;
-    (void)share;
-    for (size_t i; !writing->failed && (i = writing->next++) < writing->plan->n;)
-        if (write_layer(&writing->plan->layer[i], writing->plan, writing->directory, &err) &&
-            !atomic_exchange(&writing->failed, true))
-            *writing->err = err;
-}
-
-static int write_layers(struct plan *plan, int directory, struct hl_error *err)
-{
-    struct writing writing = {.plan = plan, .directory = directory, .err = err};
-    uint32_t threads = hl_min_u32(hl_team_cores(), hl_min_u32((uint32_t)plan->n, LAYERS_AT_ONCE));
-    struct hl_team *team;
-    if (hl_team_open(threads, &team, err))
+    const struct plan *plan = context;
+    struct planned_layer *planned = &plan->layer[i];
+    struct hl_content content;
+    hl_layer_content(&planned->layer, &content);
+    if (plan->target->class->content(plan->target, &content, plan->spec->progress, &planned->blob, err))
         return -1;
-    hl_team_run(team, write_share, &writing);
-    hl_team_close(team);
-    return writing.failed ? -1 : 0;
+    planned->blob.kind = HL_KIND_TAR;
+    snprintf(planned->blob.media_type, sizeof planned->blob.media_type, "%s", HL_OCI_LAYER);
+    return 0;
 }
 
-static int write_blobs(struct plan *plan, int directory, struct written *written, struct hl_error *err)
+static int write_layers(struct plan *plan, struct hl_error *err)
 {
-    struct hl_progress *progress = plan->spec->progress;
     uint64_t total = 0;
-    for (size_t i = 0; i < plan->n; i++)
+    int64_t mtime = plan->spec->created < 0 ? 0 : plan->spec->created;
+    for (size_t i = 0; i < plan->n; i++) {
+        if (hl_layer_plan(&plan->layer[i].layer, mtime, err))
+            return -1;
         total += plan->layer[i].layer.bytes;
-    hl_progress_begin(progress, "writing layers", total);
-    if (write_layers(plan, directory, err))
-        return -1;
-    hl_progress_end(progress);
-    return write_config(plan, directory, &written->config, err) ||
-                   write_manifest(plan, &written->config, directory, &written->manifest, err)
-               ? -1
-               : 0;
-}
-
-static void forget_blob(const struct hl_blob_name *blob, int directory)
-{
-    if (blob->fresh)
-        unlinkat(directory, hl_digest_file(blob->digest), 0);
-}
-
-/* The disk may be full: nothing that this call added and nobody refers to stays on it. */
-static void forget_blobs(const struct plan *plan, const struct written *written, int directory)
-{
-    for (size_t i = 0; i < plan->n; i++)
-        forget_blob(&plan->layer[i].blob, directory);
-    forget_blob(&written->config, directory);
-    forget_blob(&written->manifest, directory);
-}
-
-static int write_image(struct plan *plan, struct hl_oci_layout *layout, struct hl_error *err)
-{
-    struct written written = {0};
-    if (hl_oci_layout_create(plan->spec->directory, layout, err))
-        return -1;
-    if (write_blobs(plan, layout->blobs, &written, err)) {
-        hl_error_prefix(err, "%s", plan->spec->directory);
-    } else if (!hl_oci_layout_tag(layout, plan->tag, written.manifest.digest, written.manifest.bytes, err)) {
-        return 0;
     }
-    forget_blobs(plan, &written, layout->blobs);
-    return -1;
+    hl_progress_begin(plan->spec->progress, "writing layers", total);
+    if (hl_parallel(plan->n, plan->target->jobs, write_layer, plan, err))
+        return -1;
+    hl_progress_end(plan->spec->progress);
+    return 0;
 }
 
-int hl_image_write(const struct hl_image_spec *spec, struct hl_oci_image *out, struct hl_error *err)
+static int write_image(struct plan *plan, struct hl_image *out, struct hl_error *err)
 {
-    *out = (struct hl_oci_image){0};
-    __attribute__((cleanup(plan_free))) struct plan plan = {0};
+    HL_FREE char *config_text = NULL;
+    HL_FREE char *manifest_text = NULL;
+    struct hl_descriptor config, manifest;
+    if (write_layers(plan, err))
+        return -1;
+    HL_JSON cJSON *config_json = make_config(plan);
+    if (store_json(config_json, HL_KIND_CONFIG, plan->target, &config_text, &config, err))
+        return -1;
+    HL_JSON cJSON *manifest_json = make_manifest(plan, &config);
+    if (store_json(manifest_json, HL_KIND_MANIFEST, plan->target, &manifest_text, &manifest, err) ||
+        plan->target->class->publish(plan->target, &manifest, manifest_text, err) ||
+        hl_image_read(out, &manifest, manifest_text, (size_t)manifest.bytes, &config, config_text, (size_t)config.bytes,
+                      err))
+        return -1;
+    manifest_text = config_text = NULL; /* the image's own */
+    return 0;
+}
+
+int hl_image_write(const struct hl_image_spec *spec, struct hl_target *target, struct hl_image *out,
+                   struct hl_error *err)
+{
+    *out = (struct hl_image){.bytes = 0};
+    __attribute__((cleanup(plan_free))) struct plan plan = {.target = target};
     if (check_spec(spec, &plan, err) || plan_layers(&plan, err))
         return -1;
-    struct hl_oci_layout layout;
-    int status = write_image(&plan, &layout, err);
-    if (status)
-        hl_oci_layout_undo(&layout);
-    hl_oci_layout_close(&layout);
-    return status ? -1 : hl_oci_open(spec->directory, plan.tag, out, err);
+    return write_image(&plan, out, err) ? hl_error_prefix(err, "%s", target->name) : 0;
 }
