@@ -39,4 +39,7 @@ static inline bool hl_credentials_anonymous(const struct hl_credentials *credent
     return !credentials->user && !credentials->identity_token && !credentials->bearer;
 }
 
+/* A path for messages: with "~" for the home folder, cut to fit, printable. Returns `out`. */
+const char *hl_path_shown(const char *path, char *out, size_t size);
+
 #endif
