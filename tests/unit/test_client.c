@@ -32,7 +32,8 @@ static bool answer_script(struct request *r)
         return n ? reply(r, 200, "", "") : reply(r, 429, "Retry-After: 1\r\n", "");
     if (wants(r, "upload")) {
         char text[64];
-        snprintf(text, sizeof text, "%lld %llu", (long long)request_body(r, &sum), (unsigned long long)sum);
+        int64_t bytes = request_body(r, &sum);
+        snprintf(text, sizeof text, "%lld %llu", (long long)bytes, (unsigned long long)sum);
         return n < 2 ? reply(r, 500, "Retry-After: 0\r\n", "") : reply(r, 201, "", text);
     }
     static const int statuses[] = {408, 429, 500, 502, 504, 200};
@@ -71,7 +72,8 @@ static bool answer_auth(struct request *r)
     if (wants(r, "auth/never") || !known)
         return reply(r, 401, "WWW-Authenticate: Basic realm=\"r\"\r\n", "");
     char text[64];
-    snprintf(text, sizeof text, "%lld %llu", (long long)request_body(r, &sum), (unsigned long long)sum);
+    int64_t bytes = request_body(r, &sum);
+    snprintf(text, sizeof text, "%lld %llu", (long long)bytes, (unsigned long long)sum);
     return reply(r, 201, "", text);
 }
 
@@ -334,7 +336,7 @@ static void test_warnings(void)
         hl_http_response_free(&response);
     }
     CHECK(hl_registry_warning(registry, 1) && !strcmp(hl_registry_warning(registry, 0), "the first \"word\""));
-    CHECK(!strcmp(hl_registry_warning(registry, 1), "second[1m") && !hl_registry_warning(registry, 2));
+    CHECK(!strcmp(hl_registry_warning(registry, 1), "second [1m") && !hl_registry_warning(registry, 2));
     hl_registry_close(registry);
 }
 
