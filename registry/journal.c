@@ -20,7 +20,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define ENTRY_LIMIT (HL_HTTP_URL_LIMIT + 4096)
+#define FILE_LIMIT (HL_HTTP_URL_LIMIT + 4096)
+#define PLACE_BYTES (HL_NAME_LIMIT + 2 + HL_DIGEST_BYTES)
+#define PLACE_NAME_BYTES (HL_DIGEST_HEX + 4)
 #define CLAIM_TRIES 4 /* while others finish and remove theirs */
 
 /* Makes a path's folders as far as they are missing. */
@@ -53,14 +55,19 @@ static bool usual_folder(char out[PATH_MAX])
     return n < PATH_MAX;
 }
 
-static bool is_entry(const char *name)
+static bool too_old(const struct stat *status, int days)
 {
-    return strspn(name, "0123456789abcdef") == HL_DIGEST_HEX && (!name[HL_DIGEST_HEX] || !strcmp(name + 64, ".new"));
+    return time(NULL) - status->st_mtime > days * 86400ll;
 }
 
-static bool too_old(const struct stat *status)
+/* The days that a file of this name is kept; 0: it is none of ours. */
+static int days_kept(const char *name)
 {
-    return time(NULL) - status->st_mtime > HL_JOURNAL_DAYS * 86400ll;
+    if (strspn(name, "0123456789abcdef") != HL_DIGEST_HEX)
+        return 0;
+    if (!strcmp(name + HL_DIGEST_HEX, ".at"))
+        return HL_JOURNAL_PLACE_DAYS;
+    return !name[HL_DIGEST_HEX] || !strncmp(name + HL_DIGEST_HEX, ".new", 4) ? HL_JOURNAL_DAYS : 0;
 }
 
 static void sweep(int folder)
@@ -74,7 +81,8 @@ static void sweep(int folder)
     }
     for (struct dirent *item; (item = readdir(dir));) {
         struct stat status;
-        if (!is_entry(item->d_name) || fstatat(folder, item->d_name, &status, AT_SYMLINK_NOFOLLOW) || !too_old(&status))
+        int days = days_kept(item->d_name);
+        if (!days || fstatat(folder, item->d_name, &status, AT_SYMLINK_NOFOLLOW) || !too_old(&status, days))
             continue;
         HL_CLOSE int fd = openat(folder, item->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd < 0 || !flock(fd, LOCK_EX | LOCK_NB))
@@ -108,14 +116,14 @@ void hl_journal_close(struct hl_journal *journal)
     journal->folder = -1;
 }
 
-static bool make_name(struct hl_journal_entry *entry)
+static bool make_name(const char *subject, char out[HL_DIGEST_HEX + 1])
 {
     unsigned char sha256[EVP_MAX_MD_SIZE];
     char digest[HL_DIGEST_BYTES];
-    if (!EVP_Digest(entry->subject, strlen(entry->subject), sha256, NULL, EVP_sha256(), NULL))
+    if (!EVP_Digest(subject, strlen(subject), sha256, NULL, EVP_sha256(), NULL))
         return false;
     hl_digest_format(sha256, digest);
-    memcpy(entry->name, hl_digest_file(digest), sizeof entry->name);
+    memcpy(out, hl_digest_file(digest), HL_DIGEST_HEX + 1);
     return true;
 }
 
@@ -144,20 +152,29 @@ static bool lock(struct hl_journal_entry *entry)
     return false;
 }
 
-static char *read_location(const struct hl_journal_entry *entry)
+/* The document in an open file, if it is one of ours about `subject`. The caller frees it with cJSON_Delete(). */
+static cJSON *read_file(int fd, const char *subject, int days)
 {
     struct stat status;
     struct hl_error err;
     HL_JSON cJSON *json = NULL;
-    HL_FREE char *text = malloc(ENTRY_LIMIT);
-    if (!text || fstat(entry->fd, &status) || too_old(&status))
+    HL_FREE char *text = malloc(FILE_LIMIT);
+    if (!text || fstat(fd, &status) || !S_ISREG(status.st_mode) || too_old(&status, days))
         return NULL;
-    ssize_t n = pread(entry->fd, text, ENTRY_LIMIT, 0);
-    if (n <= 0 || n == ENTRY_LIMIT)
+    ssize_t n = pread(fd, text, FILE_LIMIT, 0);
+    if (n <= 0 || n == FILE_LIMIT)
         return NULL;
     struct hl_view view = {(const uint8_t *)text, (size_t)n};
-    if (hl_json_parse(view, entry->name, &json, &err) || !hl_json_is(json, "upload", entry->subject))
+    if (hl_json_parse(view, subject, &json, &err) || !hl_json_is(json, "subject", subject))
         return NULL;
+    cJSON *found = json;
+    json = NULL;
+    return found;
+}
+
+static char *read_location(const struct hl_journal_entry *entry)
+{
+    HL_JSON cJSON *json = read_file(entry->fd, entry->subject, HL_JOURNAL_DAYS);
     const char *location = hl_json_text(json, "location");
     return location && (!strncmp(location, "http://", 7) || !strncmp(location, "https://", 8)) ? strdup(location)
                                                                                                : NULL;
@@ -169,16 +186,27 @@ void hl_journal_claim(const struct hl_journal *journal, const struct hl_referenc
     *out = (struct hl_journal_entry){.folder = journal->folder, .fd = -1};
     *location = NULL;
     snprintf(out->subject, sizeof out->subject, "%s/%s@%s", where->host, where->repository, digest);
-    if (out->folder >= 0 && make_name(out) && lock(out))
+    if (out->folder >= 0 && make_name(out->subject, out->name) && lock(out))
         *location = read_location(out);
 }
 
-/* A locked file with this text, still without the entry's name; -1 if that fails. */
-static int new_file(const struct hl_journal_entry *entry, const char *name, const char *text)
+/* Writes {"subject": ..., KEY: VALUE} under NAME, in one step; an open and locked file, or -1. */
+static int write_file(int folder, const char *name, const char *subject, const char *key, const char *value)
 {
-    HL_CLOSE int fd = openat(entry->folder, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) || hl_file_write(fd, text, strlen(text)))
+    char fresh[HL_DIGEST_HEX + 32];
+    HL_JSON cJSON *json = cJSON_CreateObject();
+    bool complete = cJSON_AddStringToObject(json, "subject", subject) && cJSON_AddStringToObject(json, key, value);
+    HL_FREE char *text = complete ? cJSON_PrintUnformatted(json) : NULL;
+    snprintf(fresh, sizeof fresh, "%.*s.new%ld", HL_DIGEST_HEX, name, (long)gettid());
+    HL_CLOSE int fd =
+        text ? openat(folder, fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600) : -1;
+    if (fd < 0)
         return -1;
+    if (flock(fd, LOCK_EX | LOCK_NB) || hl_file_write(fd, text, strlen(text)) ||
+        renameat(folder, fresh, folder, name)) {
+        unlinkat(folder, fresh, 0);
+        return -1;
+    }
     int made = fd;
     fd = -1;
     return made;
@@ -186,21 +214,11 @@ static int new_file(const struct hl_journal_entry *entry, const char *name, cons
 
 void hl_journal_note(struct hl_journal_entry *entry, const char *location)
 {
-    char name[sizeof entry->name + 4];
     if (entry->fd < 0)
         return;
-    HL_JSON cJSON *json = cJSON_CreateObject();
-    bool complete =
-        cJSON_AddStringToObject(json, "upload", entry->subject) && cJSON_AddStringToObject(json, "location", location);
-    HL_FREE char *text = complete ? cJSON_PrintUnformatted(json) : NULL;
-    snprintf(name, sizeof name, "%s.new", entry->name);
-    int fd = text ? new_file(entry, name, text) : -1;
-    if (fd < 0 || renameat(entry->folder, name, entry->folder, entry->name)) {
-        /* What the file says is no longer true. */
-        if (fd >= 0)
-            close(fd);
-        unlinkat(entry->folder, name, 0);
-        hl_journal_remove(entry);
+    int fd = write_file(entry->folder, entry->name, entry->subject, "location", location);
+    if (fd < 0) {
+        hl_journal_remove(entry); /* what the file says is no longer true */
         return;
     }
     close(entry->fd);
@@ -226,4 +244,41 @@ void hl_journal_release(struct hl_journal_entry *entry)
     if (entry->fd >= 0)
         close(entry->fd);
     entry->fd = -1;
+}
+
+/* HOST@DIGEST, and the file that tells where it is. */
+static bool name_place(const struct hl_reference *where, const char *digest, char subject[PLACE_BYTES],
+                       char name[PLACE_NAME_BYTES])
+{
+    snprintf(subject, PLACE_BYTES, "%s@%s", where->host, digest);
+    if (!make_name(subject, name))
+        return false;
+    memcpy(name + HL_DIGEST_HEX, ".at", 4);
+    return true;
+}
+
+void hl_journal_remember(const struct hl_journal *journal, const struct hl_reference *where, const char *digest)
+{
+    char subject[PLACE_BYTES], name[PLACE_NAME_BYTES];
+    if (journal->folder < 0 || !name_place(where, digest, subject, name))
+        return;
+    int fd = write_file(journal->folder, name, subject, "repository", where->repository);
+    if (fd >= 0)
+        close(fd);
+}
+
+bool hl_journal_recall(const struct hl_journal *journal, const struct hl_reference *where, const char *digest,
+                       char repository[HL_NAME_LIMIT + 1])
+{
+    char subject[PLACE_BYTES], name[PLACE_NAME_BYTES];
+    if (journal->folder < 0 || !name_place(where, digest, subject, name))
+        return false;
+    HL_CLOSE int fd = openat(journal->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    HL_JSON cJSON *json = fd < 0 ? NULL : read_file(fd, subject, HL_JOURNAL_PLACE_DAYS);
+    const char *text = hl_json_text(json, "repository");
+    if (!text || !strcmp(text, where->repository) || strlen(text) > HL_NAME_LIMIT ||
+        text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-/")])
+        return false;
+    memcpy(repository, text, strlen(text) + 1);
+    return true;
 }

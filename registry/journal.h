@@ -13,7 +13,8 @@
 
 #include "registry/reference.h"
 
-#define HL_JOURNAL_DAYS 7 /* no registry that is known keeps a session longer */
+#define HL_JOURNAL_DAYS 7        /* for uploads: no registry that is known keeps a session longer */
+#define HL_JOURNAL_PLACE_DAYS 90 /* for places to mount from; counted from the last push that met them */
 
 struct hl_journal {
     int folder; /* -1: there is none */
@@ -41,5 +42,11 @@ void hl_journal_note(struct hl_journal_entry *entry, const char *location);
 void hl_journal_remove(struct hl_journal_entry *entry);
 /* What was noted stays, for the next push; a file in which nothing was noted goes. */
 void hl_journal_release(struct hl_journal_entry *entry);
+
+/* The blob is in this repository. */
+void hl_journal_remember(const struct hl_journal *journal, const struct hl_reference *where, const char *digest);
+/* A repository of the same host that had the blob, and is not `where` itself; false when none is known. */
+bool hl_journal_recall(const struct hl_journal *journal, const struct hl_reference *where, const char *digest,
+                       char repository[HL_NAME_LIMIT + 1]);
 
 #endif

@@ -311,6 +311,15 @@ static void advance(struct upload *upload, uint64_t offset)
     upload->failures = 0;
 }
 
+/* Keeps the journal true. */
+static void note(struct upload *upload)
+{
+    if (upload->session.own)
+        hl_journal_note(&upload->entry, upload->session.location);
+    else
+        hl_journal_remove(&upload->entry);
+}
+
 /* Is the blob in the repository? Sizes and digests of others count as no. */
 static int look_up(const struct upload *upload, bool *there, struct hl_error *err)
 {
@@ -376,6 +385,18 @@ static enum next after_put(struct upload *upload, int result, enum hl_http_failu
     return upload->pieces ? go_whole(upload) : NEXT_FAILED;
 }
 
+static enum next ask(struct upload *upload, struct hl_error *err)
+{
+    bool alive;
+    if (hl_session_ask(upload->all->registry, &upload->session, &alive, err))
+        return NEXT_FAILED;
+    if (!alive || upload->session.offset > upload->bytes || (!upload->session.offset && upload->bytes))
+        return NEXT_ANEW;
+    upload->pieces = upload->content != NULL;
+    advance(upload, upload->session.offset);
+    return NEXT_SEND;
+}
+
 static enum next commit(struct upload *upload, struct hl_error *err)
 {
     RESPONSE response = {0};
@@ -398,18 +419,8 @@ static enum next send_whole(struct upload *upload, struct hl_error *err)
         hl_session_put(upload->all->registry, &upload->session, upload->digest, &body, &response, &failure, err);
     if (!result && response.status == 413)
         return go_smaller(upload, upload->bytes, NEXT_ANEW);
-    return after_put(upload, result, failure, &response, NEXT_ANEW, err);
-}
-
-static enum next ask(struct upload *upload, struct hl_error *err)
-{
-    bool alive;
-    if (hl_session_ask(upload->all->registry, &upload->session, &alive, err))
-        return NEXT_FAILED;
-    if (!alive || upload->session.offset > upload->bytes)
-        return NEXT_ANEW;
-    advance(upload, upload->session.offset);
-    return NEXT_SEND;
+    bool can_tell = upload->content && !upload->all->known_whole && !upload->all->learnt_whole;
+    return after_put(upload, result, failure, &response, can_tell ? NEXT_ASK : NEXT_ANEW, err);
 }
 
 /* After a piece up to `end`, whose answer tells of another place or refuses it. What the session says of itself
@@ -441,8 +452,7 @@ static enum next after_piece(struct upload *upload, const struct hl_http_respons
         if (has != end)
             return settle(upload, response, begin, end, err);
         advance(upload, end);
-        if (upload->session.own)
-            hl_journal_note(&upload->entry, upload->session.location);
+        note(upload);
         return NEXT_SEND;
     }
     if (status == 416)
@@ -557,8 +567,7 @@ static enum next open_anew(struct upload *upload, struct hl_error *err)
     }
     upload->fresh = true;
     choose_way(upload);
-    if (upload->pieces && upload->session.own)
-        hl_journal_note(&upload->entry, upload->session.location);
+    note(upload);
     return NEXT_SEND;
 }
 
@@ -590,7 +599,6 @@ static enum next resume(struct upload *upload)
         return NEXT_ANEW;
     upload->session = (struct hl_session){.location = location, .own = true};
     upload->piece = HL_UPLOAD_PIECE;
-    upload->pieces = true;
     enum next next = ask(upload, &err);
     if (next == NEXT_SEND)
         show(upload, upload->session.offset);
@@ -599,10 +607,10 @@ static enum next resume(struct upload *upload)
     return next == NEXT_SEND ? NEXT_SEND : NEXT_ANEW;
 }
 
-/* A session that the journal has stays open for the next push. */
+/* A session that is in the journal stays open for the next push. */
 static void end(struct upload *upload, bool done)
 {
-    bool kept = !done && upload->pieces && upload->entry.fd >= 0 && upload->session.location && upload->session.own;
+    bool kept = !done && upload->entry.fd >= 0 && upload->session.location && upload->session.own;
     if (done || kept)
         hl_session_close(&upload->session);
     else
@@ -615,15 +623,23 @@ static void end(struct upload *upload, bool done)
 
 static int send_content(struct upload *upload, struct hl_error *err)
 {
+    struct hl_uploads *all = upload->all;
+    const struct hl_reference *where = hl_registry_reference(all->registry);
+    char known[HL_NAME_LIMIT + 1];
     bool there;
     if (look_up(upload, &there, err))
         return -1;
+    int status = 0;
     if (there) {
         upload->way = HL_UPLOAD_PRESENT;
-        return 0;
+    } else {
+        if (!upload->from && hl_journal_recall(&all->journal, where, upload->digest, known))
+            upload->from = known;
+        status = run(upload, resume(upload), err);
+        end(upload, !status);
     }
-    int status = run(upload, resume(upload), err);
-    end(upload, !status);
+    if (!status)
+        hl_journal_remember(&all->journal, where, upload->digest);
     return status;
 }
 
