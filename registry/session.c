@@ -128,8 +128,8 @@ static int call(struct hl_registry *registry, struct hl_call *request, struct hl
     }
 }
 
-static int opened(const struct hl_registry *registry, const struct hl_call *request,
-                  const struct hl_http_response *response, struct hl_session *out, struct hl_error *err)
+static int opened(struct hl_registry *registry, const struct hl_call *request, const struct hl_http_response *response,
+                  struct hl_session *out, struct hl_error *err)
 {
     if (!is_success(response->status))
         return hl_registry_refused(registry, request, response, err);
