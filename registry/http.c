@@ -109,21 +109,28 @@ void hl_http_close(struct hl_http *http)
 
 void hl_http_response_free(struct hl_http_response *response)
 {
+    if (response->body) /* a token, perhaps */
+        explicit_bzero(response->body, response->body_bytes);
     free(response->url);
     free(response->headers);
     free(response->body);
     *response = (struct hl_http_response){0};
 }
 
-/* Appends to a text that grows by doubling and stays NUL-terminated. */
+/* Appends to a text that grows by doubling and stays NUL-terminated. What it leaves is wiped: it may be a token. */
 static int append(char **text, size_t *bytes, size_t *room, const char *more, size_t n)
 {
     if (*room - *bytes <= n) {
         size_t wanted = *bytes + n + 1, larger = *room * 2;
         larger = larger > wanted ? larger : wanted;
-        char *moved = realloc(*text, larger);
+        char *moved = malloc(larger);
         if (!moved)
             return -1;
+        if (*text) {
+            memcpy(moved, *text, *bytes);
+            explicit_bzero(*text, *bytes);
+        }
+        free(*text);
         *text = moved;
         *room = larger;
     }
@@ -555,7 +562,7 @@ static int exchange(struct exchange *x, const char *url, const char *authorizati
     return failed;
 }
 
-/* May this URL be asked? `from` is where a redirect came from, or NULL. */
+/* May this URL be asked? `from` is whose answer led here, or NULL. */
 static int permitted(const struct hl_http *http, const struct hl_http_request *request, const char *url,
                      const char *from, enum hl_reach *reach, struct hl_error *err)
 {
@@ -567,9 +574,9 @@ static int permitted(const struct hl_http *http, const struct hl_http_request *r
     *reach = hl_host_reach(to.host);
     if (from && hl_url_parse(from, &source)) {
         if (source.tls && !to.tls)
-            return hl_fail(err, "a redirect leads from https to %s: refused", shown);
+            return hl_fail(err, "an answer over https leads to %s: refused", shown);
         if (*reach >= HL_REACH_LINK && *reach > hl_host_reach(source.host))
-            return hl_fail(err, "a redirect leads from '%s' to %s, an address of this machine or its link: refused",
+            return hl_fail(err, "an answer of '%s' leads to %s, an address of this machine or its link: refused",
                            source.host, shown);
     }
     if (request->public_hosts && *reach != HL_REACH_PUBLIC)
@@ -600,8 +607,9 @@ static int send_hops(struct hl_http *http, const struct hl_http_request *request
     double end = seconds() + request->seconds;
     for (unsigned hop = 0;; hop++) {
         enum hl_reach reach = HL_REACH_PUBLIC;
-        *failure = from ? HL_HTTP_REFUSED : HL_HTTP_LOCAL;
-        if (permitted(http, request, out->url, from, &reach, err))
+        const char *source = from ? from : request->from;
+        *failure = source ? HL_HTTP_REFUSED : HL_HTTP_LOCAL;
+        if (permitted(http, request, out->url, source, &reach, err))
             return -1;
         if (from && !hl_http_same_origin(from, out->url))
             authorization = NULL;

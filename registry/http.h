@@ -45,9 +45,10 @@ struct hl_http_body {
 struct hl_http_request {
     const char *method; /* "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" */
     const char *url;
-    const char *authorization;       /* the header's value, or NULL */
-    const char *const *header;       /* "Name: value"; no secrets, since they go along with redirects */
-    size_t n_headers;                /* of `header` */
+    const char *from;          /* the URL whose answer's Location led here: held to the rules of redirects; or NULL */
+    const char *authorization; /* the header's value, or NULL */
+    const char *const *header; /* "Name: value"; no secrets, since they go along with redirects */
+    size_t n_headers;          /* of `header` */
     const struct hl_http_body *body; /* NULL: none; POST, PUT and PATCH then say Content-Length: 0 */
     hl_sink *sink;                   /* gets the body of a 200 or 206; NULL: it is kept in the response. When it is
                                         first called, the response's status and headers are there to be looked at */

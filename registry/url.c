@@ -78,6 +78,7 @@ bool hl_url_parse(const char *text, struct hl_url *out)
     out->rest = out->authority + out->authority_bytes;
     if (!hl_authority_parse(out->authority, out->authority_bytes, out->host, &out->port))
         return false;
+    out->port_written = out->port;
     if (!out->port)
         out->port = out->tls ? 443 : 80;
     return true;
@@ -230,6 +231,12 @@ static bool has_scheme(const char *reference)
     return n && reference[n] == ':';
 }
 
+/* A registry behind a proxy that ends TLS may know neither of it nor of its port. */
+static bool forgets_tls(const struct hl_url *from, const struct hl_url *to)
+{
+    return from->tls && !to->tls && !to->port_written && !strcmp(from->host, to->host);
+}
+
 int hl_http_resolve(const char *base, const char *reference, char **out, struct hl_error *err)
 {
     struct hl_url from, to;
@@ -238,17 +245,16 @@ int hl_http_resolve(const char *base, const char *reference, char **out, struct 
     hl_http_shown(base, shown_base);
     if (!hl_url_parse(base, &from))
         return hl_fail(err, "'%s' is no http or https URL", shown_base);
-    size_t bytes = strlen(reference), fragment = strcspn(reference, "#");
-    if (!fragment)
+    if (!reference[strspn(reference, " ")] || reference[0] == '#')
         return hl_fail(err, "%s leads to nowhere: its Location is empty", shown_base);
     bool absolute = !strncasecmp(reference, "http://", 7) || !strncasecmp(reference, "https://", 8);
     bool foreign = !absolute && has_scheme(reference) && !begins_with_host(reference, &from);
-    size_t size = strlen(base) + bytes + 16;
-    HL_FREE char *text = malloc(size);
+    size_t size = strlen(base) + strlen(reference) + 16;
+    HL_FREE char *text = malloc(size), *path = NULL;
     if (!text)
         return hl_fail(err, "out of memory");
     if (absolute)
-        memcpy(text, reference, bytes + 1);
+        memcpy(text, reference, strlen(reference) + 1);
     else
         join(&from, reference, text, size);
     text[strcspn(text, "#")] = 0;
@@ -257,10 +263,15 @@ int hl_http_resolve(const char *base, const char *reference, char **out, struct 
                        "%s leads to '%s', which is no URL that can be followed (http or https, printable ASCII, "
                        "no user, at most %zu KiB)",
                        shown_base, hl_http_shown(reference, shown), HL_HTTP_URL_LIMIT >> 10);
-    char *path = text + (to.rest - text);
+    path = strdup(to.rest);
+    if (!path)
+        return hl_fail(err, "out of memory");
     size_t n = strcspn(path, "?"), kept = remove_dots(path, n);
-    memmove(path + kept, path + n, strlen(path + n) + 1);
-    *out = text;
-    text = NULL;
+    const struct hl_url *origin = forgets_tls(&from, &to) ? &from : &to;
+    if (asprintf(out, "%s://%.*s%.*s%s", origin->tls ? "https" : "http", (int)origin->authority_bytes,
+                 origin->authority, (int)kept, path, path + n) < 0) {
+        *out = NULL;
+        return hl_fail(err, "out of memory");
+    }
     return 0;
 }

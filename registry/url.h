@@ -14,7 +14,8 @@ struct hl_url {
     bool tls;
     char host[HL_HOST_BYTES]; /* lower case; an IPv6 literal without its brackets */
     unsigned port;            /* the scheme's own when none is written */
-    const char *authority;    /* host and port as they are written */
+    bool port_written;
+    const char *authority; /* host and port as they are written */
     size_t authority_bytes;
     const char *rest; /* "" or begins with '/', '?' or '#' */
 };
