@@ -257,8 +257,7 @@ static bool is_ours(const struct hl_image *image, size_t i, const char *what)
     return starts_with(image->layer[i].what, OURS) && starts_with(image->layer[i].what + strlen(OURS), what);
 }
 
-/* Does the history tell of a model that `hotlayer image` put in? */
-static bool has_ours(const struct hl_image *image)
+bool hl_models_ours(const struct hl_image *image)
 {
     for (size_t i = 0; i < image->n_layers; i++)
         if (is_ours(image, i, "model "))
@@ -268,7 +267,7 @@ static bool has_ours(const struct hl_image *image)
 
 bool hl_models_may_hold(const struct hl_image *image, size_t i)
 {
-    if (!has_ours(image))
+    if (!hl_models_ours(image))
         return true;
     for (size_t below = 0; below <= i; below++)
         if (is_ours(image, below, ""))
@@ -278,7 +277,7 @@ bool hl_models_may_hold(const struct hl_image *image, size_t i)
 
 int hl_models_find(struct hl_store *store, const struct hl_image *image, struct hl_models *out, struct hl_error *err)
 {
-    bool ours = has_ours(image);
+    bool ours = hl_models_ours(image);
     for (size_t i = image->n_layers; i--;)
         if ((!ours || is_ours(image, i, "model ")) &&
             hl_models_scan(out, store, &image->layer[i].blob, i, HL_LOOK_LIMIT, err))

@@ -40,6 +40,9 @@ int hl_models_scan(struct hl_models *models, struct hl_store *store, const struc
  * only these are looked at, else all of them. There may be none. */
 int hl_models_find(struct hl_store *store, const struct hl_image *image, struct hl_models *out, struct hl_error *err);
 
+/* Does the history tell of a model that `hotlayer image` put in? */
+bool hl_models_ours(const struct hl_image *image);
+
 /* May layer i have files of a model? Not the runtime's, nor what lies below the first of our layers, where the history
  * tells of a model of ours. */
 bool hl_models_may_hold(const struct hl_image *image, size_t i);
