@@ -71,16 +71,6 @@ static int usage(struct hl_error *err, const char *text, const char *why)
     return hl_fail_as(err, HL_ERROR_USAGE, "'%.300s' %s; write HOST/REPOSITORY[:TAG][@DIGEST]", text, why);
 }
 
-static int no_host(struct hl_error *err, const char *text, const char *name)
-{
-    size_t n = strcspn(name, ":@");
-    if (!repository_valid(name, n))
-        return usage(err, text, "does not begin with a registry's host (with a dot, a port, or localhost)");
-    return hl_fail_as(err, HL_ERROR_USAGE,
-                      "'%.200s' does not say which registry; an image of Docker Hub is written docker.io/%s%.200s",
-                      text, memchr(name, '/', n) ? "" : "library/", name);
-}
-
 /* What a tool would make of the host: lower case, and Docker Hub's real one. */
 static void set_host(const char *text, size_t n, struct hl_reference *out)
 {
@@ -89,6 +79,20 @@ static void set_host(const char *text, size_t n, struct hl_reference *out)
     out->host[n] = 0;
     if (!strcmp(out->host, "docker.io") || !strcmp(out->host, "index.docker.io"))
         memcpy(out->host, HUB, sizeof HUB);
+}
+
+/* The error about a text without a host: how to write it, if it would be an image of Docker Hub. */
+static int no_host(struct hl_error *err, const char *text, const char *name)
+{
+    char hub[HL_REFERENCE_BYTES];
+    struct hl_reference reference;
+    struct hl_error ignored;
+    bool slash = name[strcspn(name, "/:@")] == '/';
+    int n = snprintf(hub, sizeof hub, "docker.io/%s%s", slash ? "" : "library/", name);
+    if (n >= (int)sizeof hub || hl_reference_parse(hub, &reference, &ignored))
+        return usage(err, text, "does not begin with a registry's host (with a dot, a port, or localhost)");
+    return hl_fail_as(err, HL_ERROR_USAGE, "'%.300s' does not say which registry; for the image of Docker Hub write %s",
+                      text, hub);
 }
 
 int hl_reference_parse(const char *text, struct hl_reference *out, struct hl_error *err)
