@@ -40,7 +40,7 @@
 struct hl_http {
     CURL *curl;
     char *ca;
-    bool plain_http;
+    bool plain_http, no_proxy;
     unsigned stall_seconds, answer_seconds;
 };
 
@@ -88,6 +88,7 @@ int hl_http_open(const struct hl_http_options *options, struct hl_http **out, st
     http->curl = curl_easy_init();
     http->ca = options->ca ? strdup(options->ca) : NULL;
     http->plain_http = options->plain_http;
+    http->no_proxy = options->no_proxy;
     http->stall_seconds = options->stall_seconds ? options->stall_seconds : 60;
     http->answer_seconds = options->answer_seconds ? options->answer_seconds : 900;
     if (!http->curl || (options->ca && !http->ca)) {
@@ -431,7 +432,7 @@ static void set_connection(const struct hl_http *http, enum hl_reach reach)
         curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
     }
     /* What is plain because it stays on this machine must not leave it through a proxy. */
-    if (reach >= HL_REACH_LINK)
+    if (http->no_proxy || reach >= HL_REACH_LINK)
         curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }
 
