@@ -29,7 +29,8 @@ static bool is_success(long status)
 int hl_digest_confirmed(const struct hl_http_response *response, const char *digest, struct hl_error *err)
 {
     char said[256], shown[HL_DIGEST_BYTES];
-    if (!hl_http_header(response, "docker-content-digest", 0, said, sizeof said) || !strcmp(said, digest))
+    if (!hl_http_header(response, "docker-content-digest", 0, said, sizeof said) || !strcmp(said, digest) ||
+        strncmp(said, "sha256:", 7) != 0) /* of another kind: it cannot be compared */
         return 0;
     hl_text_copy(shown, sizeof shown, said);
     return hl_fail(err, "the registry says that it stored %s, but it was given %s", shown, digest);
