@@ -65,7 +65,7 @@ $(BUILD)/hotlayerd: $(call objects,$(RUNTIME_MAIN) $(RUNTIME) $(KERNELS))
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) -o $@
 
 # Their servers speak TLS.
-$(BUILD)/tests/unit/test_http $(BUILD)/tests/unit/test_client: PACK_LIBS += -lssl
+$(BUILD)/tests/unit/%: PACK_LIBS += -lssl
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY)
 	@echo '  LINK  $@'
