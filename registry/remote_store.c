@@ -278,8 +278,7 @@ static int read_once(struct remote_store *remote, struct reading *reading, struc
     if (reading->at == reading->end)
         return 0;
     *again = reading->at > before; /* a server may answer with less than was asked for, but not with nothing */
-    return hl_fail(err, "%s: the registry sent %" PRIu64 " bytes of it and no more", reading->blob->digest,
-                   reading->at);
+    return hl_fail(err, "%s: what the registry sent of it ends at byte %" PRIu64, reading->blob->digest, reading->at);
 }
 
 static int read_blob(struct hl_store *store, const struct hl_descriptor *blob, uint64_t offset, uint64_t bytes,
