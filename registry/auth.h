@@ -7,11 +7,13 @@
 #include "registry/credentials.h"
 
 #define HL_TOKEN_MARGIN 60 /* seconds before its end at which a token counts as gone */
+#define HL_AUTH_ADVICE_BYTES 640
 
 struct hl_auth;
 
-/* `host` as in a reference: credentials are looked up for it on the first challenge, and not before. */
-int hl_auth_open(const char *host, struct hl_auth **out, struct hl_error *err);
+/* `host` and `repository` as in a reference: credentials are looked up for them on the first challenge, and not before.
+ */
+int hl_auth_open(const char *host, const char *repository, struct hl_auth **out, struct hl_error *err);
 void hl_auth_close(struct hl_auth *auth);
 
 /* The header's value for a request that needs `scope` ("repository:NAME:pull,push", more of them behind spaces), as far
@@ -27,5 +29,9 @@ int hl_auth_header(struct hl_auth *auth, struct hl_http *http, const char *scope
  * or does not answer as it should. */
 int hl_auth_challenged(struct hl_auth *auth, struct hl_http *http, const char *url, const char *scope, const char *used,
                        const struct hl_http_response *response, bool *again, struct hl_error *err);
+
+/* As whom we came, and what may help where that was not enough; one sentence for the end of an error about a 403, which
+ * has no challenge. Returns `out`. */
+const char *hl_auth_advice(struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES]);
 
 #endif
