@@ -209,11 +209,13 @@ static int open_entry(const struct hl_layer_entry *entry, int *out, struct hl_er
 
 static int plan_bytes(struct planning *planning, const struct hl_layer_entry *entry, const void *at)
 {
-    size_t bytes = (size_t)entry->bytes;
+    size_t done = 0, bytes = (size_t)entry->bytes;
+    la_ssize_t n = 1;
     planning->map = at;
-    int status = archive_write_data(planning->archive, at, bytes) == (la_ssize_t)bytes ? ARCHIVE_OK : ARCHIVE_FATAL;
+    for (; done < bytes && n > 0; done += (size_t)n) /* one call takes less than 2 GiB */
+        n = archive_write_data(planning->archive, planning->map + done, bytes - done);
     planning->map = NULL;
-    return check(planning, status, entry->path);
+    return check(planning, n > 0 ? ARCHIVE_OK : ARCHIVE_FATAL, entry->path);
 }
 
 static int plan_file(struct planning *planning, const struct hl_layer_entry *entry)

@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 
 #define READ_BYTES ((size_t)1 << 20)
+#define SKIP_BYTES ((size_t)1 << 30)
 #define FLUSH_BYTES (32ull << 20) /* see blob.c */
 #define LAYERS_AT_ONCE 4
 #define DOCKER_HUB "docker.io/library/" /* what a name without a host is short for, in Docker's mind */
@@ -107,15 +108,18 @@ static ssize_t take_header(struct archive *archive, void *context, const void *b
 }
 
 /* An entry must be complete before its archive can be freed without leaks. Its content is memory that nobody looks at:
- * take_header() gets it in one piece. */
+ * take_header() gets it in pieces of up to 2 GiB. */
 static bool skip_content(struct archive *archive, size_t bytes)
 {
-    void *content = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t piece = bytes < SKIP_BYTES ? bytes : SKIP_BYTES;
+    void *content = mmap(NULL, piece, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (content == MAP_FAILED)
         return false;
-    bool skipped = archive_write_data(archive, content, bytes) == (la_ssize_t)bytes;
-    munmap(content, bytes);
-    return skipped;
+    la_ssize_t n = 1;
+    for (; bytes && n > 0; bytes -= (size_t)n)
+        n = archive_write_data(archive, content, bytes < piece ? bytes : piece);
+    munmap(content, piece);
+    return n > 0;
 }
 
 static bool write_header(struct archive *archive, struct header *header, const char *path, mode_t mode, uint64_t bytes)

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "hotlayer/cleanup.h"
 #include "pack/image.h"
+#include "pack/layer.h"
 #include "registry/blob.h"
 #include "registry/layout.h"
 #include "scratch.h"
@@ -516,6 +517,30 @@ static void test_long_name(void)
     }
 }
 
+/* Files of 2 GiB and of more than a plain tar header can say; planning reads none of their bytes. */
+static void test_large_files(void)
+{
+    static const uint64_t sizes[] = {1ull << 31, 9ull << 30};
+    static const uint64_t headers[] = {512, 3 * 512}; /* with a pax header in front */
+    for (size_t i = 0; i < 2; i++) {
+        struct hl_layer layer = {.fd = -1};
+        struct hl_content content;
+        struct hl_error err = {.message = ""};
+        char bytes[512 + 8 + 1024];
+        CHECK(write_file(at("large"), "", 0) && !truncate(at("large"), (off_t)sizes[i] - 8));
+        FILE *file = fopen(at("large"), "ab");
+        CHECK(file && fwrite("the end.", 1, 8, file) == 8 && !fclose(file));
+        CHECK_OK(hl_layer_add(&layer, "/large", at("large"), 0644, &err), err);
+        CHECK_OK(hl_layer_plan(&layer, 0, &err), err);
+        CHECK(layer.bytes == headers[i] + sizes[i] + 1024);
+        hl_layer_content(&layer, &content);
+        CHECK_OK(content.read(content.context, content.bytes - sizeof bytes, bytes, sizeof bytes, &err), err);
+        CHECK(!memcmp(bytes + 512, "the end.", 8) && !bytes[511] && !bytes[520] && !bytes[sizeof bytes - 1]);
+        hl_layer_free(&layer);
+        unlink(at("large"));
+    }
+}
+
 /* What a log sees; a terminal's bar is for eyes. */
 static void test_progress(void)
 {
@@ -561,6 +586,7 @@ int main(void)
     test_foreign_indexes();
     test_damaged_blobs();
     test_long_name();
+    test_large_files();
     test_progress();
     CHECK(scratch_close());
     return check_summary();
