@@ -39,7 +39,7 @@ struct server {
     bool (*handle)(struct request *request); /* true keeps the connection */
     SSL_CTX *tls;                            /* NULL: plain */
     unsigned port;
-    _Atomic unsigned connections, requests;
+    _Atomic unsigned connections, closed, requests;
     pthread_mutex_t lock;
     char log[1 << 16]; /* "METHOD target authorization\n" */
     int listener;
@@ -249,6 +249,7 @@ static inline void *server_work(void *context)
     pthread_mutex_lock(&c->server->lock);
     close(r.fd);
     c->server->fd[c->i] = -1;
+    c->server->closed++;
     pthread_mutex_unlock(&c->server->lock);
     free(r.head);
     free(c);
