@@ -137,6 +137,38 @@ class Reader:
     def has(self, repository, digest):
         return self.ask("HEAD", "/v2/%s/blobs/%s" % (repository, digest))[0] == 200
 
+    def put_blob(self, repository, digest, data):
+        status, headers, _ = self.ask("POST", "/v2/%s/blobs/uploads/" % repository, {"Content-Length": "0"})
+        place = re.sub(r"^https?://[^/]*", "", headers["Location"])
+        place += ("&" if "?" in place else "?") + "digest=" + digest
+        status, _, text = self.ask("PUT", place, {"Content-Type": "application/octet-stream"}, data)
+        if status != 201:
+            raise RuntimeError("PUT of a blob: %d %r" % (status, text))
+
+    def put_manifest(self, repository, name, media_type, text):
+        status, _, said = self.ask("PUT", "/v2/%s/manifests/%s" % (repository, name), {"Content-Type": media_type}, text)
+        if status != 201:
+            raise RuntimeError("PUT of a manifest: %d %r" % (status, said))
+
+    def put_image(self, folder, repository, tag="one"):
+        """Pushes an image layout's only entry, with everything that it leads to."""
+        def read(digest):
+            with open(os.path.join(folder, "blobs/sha256", digest[7:]), "rb") as file:
+                return file.read()
+
+        def put(entry, name):
+            text = read(entry["digest"])
+            document = json.loads(text)
+            for child in document.get("manifests", []):
+                put(child, child["digest"])
+            for blob in ([document["config"]] + document["layers"]) if "config" in document else []:
+                if not self.has(repository, blob["digest"]):
+                    self.put_blob(repository, blob["digest"], read(blob["digest"]))
+            self.put_manifest(repository, name, entry["mediaType"], text)
+
+        with open(os.path.join(folder, "index.json"), encoding="utf-8") as file:
+            put(json.load(file)["manifests"][0], tag)
+
     def damage(self, repository, name):
         """What is wrong with the image, in words: every document and blob is read and hashed. "": nothing."""
         status, headers, text = self.ask("GET", "/v2/%s/manifests/%s" % (repository, name), {"Accept": MANIFESTS})

@@ -8,6 +8,7 @@ and every file that it leaves in its state folder is searched for all of them.
 import base64
 import concurrent.futures
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
@@ -16,6 +17,8 @@ import random
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tarfile
@@ -28,6 +31,27 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+PUBLIC = ["203.0.113.7", "203.0.113.8"]  # of the network for documentation: nobody's
+
+
+def enter_namespace():
+    """Runs this script again in a network namespace of its own, where this machine has public addresses too, and nothing
+    leads outside. False: the system does not allow that."""
+    if os.environ.get("RIG_NAMESPACE") != "1":
+        for options in (["--net"], ["--net", "--map-root-user"]):
+            if subprocess.run(["unshare"] + options + ["true"], capture_output=True, check=False).returncode == 0:
+                os.environ["RIG_NAMESPACE"] = "1"
+                sys.stdout.flush()
+                os.execvp("unshare", ["unshare"] + options + [sys.executable] + sys.argv)
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for name, address in [("lo", "127.0.0.1")] + [("lo:%d" % i, a) for i, a in enumerate(PUBLIC)]:
+            place = struct.pack("16sHH4s8x8x", name.encode(), socket.AF_INET, 0, socket.inet_aton(address))
+            fcntl.ioctl(s, 0x8916, place)                                 # SIOCSIFADDR
+            fcntl.ioctl(s, 0x8914, struct.pack("16sH22x", name.encode(), 0x49))  # SIOCSIFFLAGS: up, running, loopback
+    return True
 
 
 class Secrets:
