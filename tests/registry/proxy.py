@@ -119,7 +119,8 @@ class Proxy(Server):
         self.upstream = (host, int(port))
         self.faults = list(faults)
         self.gate = gate
-        self.on_bytes = None  # on_bytes(n): n bytes of a request's body went on
+        self.on_bytes = None    # on_bytes(n): n bytes of a request's body go on
+        self.on_request = None  # on_request(): a request goes on
         super().__init__(tls, address)
 
     def handle(self, wire, head, record):
@@ -154,6 +155,8 @@ class Proxy(Server):
         up = wire.upstream
         if self.tls:
             head.set("X-Forwarded-Proto", "https")
+        if self.on_request:
+            self.on_request()
         up.send(head.bytes())
         answer = up.head() if head.get("expect") else None
         refused = answer is not None and answer.status != 100
