@@ -209,12 +209,31 @@ def add_public(suite, world):
                         ("a number", "http://2130706433:%d/token"), ("IPv6", "http://[::1]:%d/token"),
                         ("IPv4 in IPv6", "http://[::ffff:127.0.0.1]:%d/token")):
         def local(case, realm=realm):
-            tokens = case.use(TokenServer(case.folder, {"kim": (PASSWORD, RIGHTS), None: (None, RIGHTS)}, signed=False))
+            tokens = case.use(TokenServer(case.folder, {"kim": (PASSWORD, RIGHTS), None: (None, RIGHTS)},
+                                          signed=False))
             proxy = public(case, Gate(tokens=tokens, realm=realm % tokens.port))
             log_in(case, proxy.host, "kim", PASSWORD)
             world.refused(case, world.push(case, proxy.host, "--plain-http"), "local|private|realm", most=20)
             case.check("nobody was asked there", not tokens.log, tokens.log)
         case("a realm on " + name)(local)
+
+    @case("a realm without TLS")
+    def _(case):
+        authority = Authority(case.folder)
+        tokens = case.use(TokenServer(case.folder, {"kim": (PASSWORD, RIGHTS)}, signed=False, address=PUBLIC[1]))
+        proxy = public(case, Gate(tokens=tokens), tls=authority.context())
+        log_in(case, proxy.host, "kim", PASSWORD)
+        world.refused(case, world.push(case, proxy.host, "--ca", authority.ca), "https|realm|encrypted|plain", most=20)
+        case.check("no password went there", not tokens.log, tokens.log)
+
+    @case("a Location without TLS")
+    def _(case):
+        authority = Authority(case.folder)
+        other = case.use(Proxy(world.registry.host, address=PUBLIC[1]))
+        proxy = public(case, tls=authority.context(), faults=[Fault(None, UPLOADS, None, change=edit_location(
+            lambda x, url: other.url + "/" + url.split("/", 3)[3]))])
+        world.refused(case, world.push(case, proxy.host, "--ca", authority.ca), "https|plain", most=20)
+        case.check("nothing went there", not other.log, other.log)
 
     @case("a download is redirected to loopback")
     def _(case):
@@ -237,15 +256,6 @@ def add_public(suite, world):
 
 
 def add_tls(suite, world):
-    @suite.case("TLS: a realm without it", ["openssl"])
-    def _(case):
-        authority = Authority(case.folder)
-        tokens = case.use(TokenServer(case.folder, {"kim": (PASSWORD, RIGHTS)}, signed=False))
-        proxy = world.proxy(case, gate=Gate(tokens=tokens), tls=authority.context())
-        log_in(case, proxy.host, "kim", PASSWORD)
-        world.refused(case, world.push(case, proxy.host, "--ca", authority.ca), "https|realm", most=20)
-        case.check("no password went there", not tokens.log, tokens.log)
-
     @suite.case("TLS: a Location without it stays with it", ["openssl"])
     def _(case):
 

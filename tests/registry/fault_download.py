@@ -87,7 +87,7 @@ def add_redirects(suite, world):
                                 gate=Gate("kim", "hop-hop"))
             log_in(case, proxy.host, "kim", "hop-hop")
             reading.whole(case, proxy.host)
-            case.check("they came from there", other.sent() > 8 << 20, other.sent())
+            case.check("they came from there", other.sent() > 8000000, other.sent())
             seen = [r.target for r in other.log if r.authorization]
             case.check("which saw no credentials", not seen, seen)
 
@@ -304,7 +304,7 @@ def add_bytes(suite, world):
     @suite.case("false bytes: the manifest of a digest")
     def _(case):
         world.reader.put_image(world.model, case.repository)
-        proxy = world.proxy(case, Fault("GET", "/manifests/", None, rewrite=lambda data: data.replace(b"hotlayer", b"Hotlayer")))
+        proxy = world.proxy(case, Fault("GET", "/manifests/", None, rewrite=lambda data: data.replace(b'"demo"', b'"Demo"')))
         for command in ("verify", "inspect"):
             result = case.hotlayer(command, "%s/%s@%s" % (proxy.host, case.repository, digest))
             complains(case, result, "digest|sha256", 20, command + " ")
@@ -312,7 +312,7 @@ def add_bytes(suite, world):
     @suite.case("false bytes: the manifest of a tag, whose header knows better")
     def _(case):
         world.reader.put_image(world.model, case.repository)
-        proxy = world.proxy(case, Fault("GET", "/manifests/", None, rewrite=lambda data: data.replace(b"hotlayer", b"Hotlayer")))
+        proxy = world.proxy(case, Fault("GET", "/manifests/", None, rewrite=lambda data: data.replace(b'"demo"', b'"Demo"')))
         reading.broken(case, proxy.host, "digest|sha256", most=20)
 
     @suite.case("a header of 100 KB does no harm")
@@ -327,7 +327,7 @@ def add_bytes(suite, world):
         proxy = world.proxy(case, Fault("GET", "/manifests/", None, rewrite=gzip.compress, change=lambda x, head: head.set(
             "Content-Encoding", "gzip")))
         result = reading.verify(case, proxy.host)
-        case.check("works, or says so", result.status == 0 or (result.status == 1 and "manifest" in result.err), result)
+        case.check("works, or says so", result.status == 0 or (result.status == 1 and "damaged" in result.err), result)
 
 
 def add_documents(suite, world):
@@ -335,29 +335,19 @@ def add_documents(suite, world):
     reading = Reading(world)
     layers = random_layers([5000, 6000], 21)
 
-    def documents(name, words, build, inspects=False, good=False):
+    def documents(name, words, build, inspects=False, good=False, verifies=False):
         @suite.case("document: " + name)
         def _(case):
             mini = case.use(Mini(case.path("mini")))
             layout = Layout(case.path("image"))
             descriptor, served = build(layout)
-            # as it is, without a registry's own checks
-            mini.missing = lambda repository, document: []
-            for digest, size in [(d, 0) for d in os.listdir(layout.folder + "/blobs/sha256")]:
-                with open(layout.folder + "/blobs/sha256/" + digest, "rb") as file:
-                    data = file.read()
-                mini.blobs.setdefault(case.repository, set()).add("sha256:" + digest)
-                with open(mini.blob_path("sha256:" + digest), "wb") as out:
-                    out.write(data)
-                mini.manifests.setdefault(case.repository, {})["sha256:" + digest] = (MANIFEST, data)
-            stored = mini.manifests[case.repository]
-            stored[descriptor["digest"]] = (served, stored[descriptor["digest"]][1])
-            mini.tag[case.repository] = {"one": descriptor["digest"]}
-            if good:
+            mini.serve(case.repository, layout.folder, descriptor["digest"], served)
+            if good or verifies:
                 result = reading.verify(case, mini.host)
                 case.check("verify passes", result.status == 0, result)
             else:
                 complains(case, reading.verify(case, mini.host), words, 20, "verify ")
+            if not good:
                 complains(case, reading.pull(case, mini.host), words, 20, "pull ")
                 case.check("pull leaves nothing", everything_below(case.path("pulled")) == [],
                            everything_below(case.path("pulled")))
@@ -377,12 +367,12 @@ def add_documents(suite, world):
     documents("schema 1", "schema|type", image("application/vnd.docker.distribution.manifest.v1+prettyjws"))
     documents("an artifact's config", "config|type", lambda layout: (layout.json(
         {"schemaVersion": 2, "mediaType": MANIFEST, "config": layout.json({}, "application/vnd.oci.empty.v1+json"),
-         "layers": []}, MANIFEST), MANIFEST))
+         "layers": []}, MANIFEST), MANIFEST), verifies=True)
     documents("layers of an unknown kind", "type|layer", image(layer_type="application/vnd.cncf.model.weight.v1.raw"))
     documents("fewer diff_ids than layers", "layer|diff", image(diff_ids=[digest_of(b"")]))
-    documents("other diff_ids", "diff", image(diff_ids=[digest_of(b"a"), digest_of(b"b")]), inspects=True)
+    documents("other diff_ids", "diff|config says", image(diff_ids=[digest_of(b"a"), digest_of(b"b")]))
     documents("no JSON", "json|manifest", lambda layout: (layout.blob(b'{"schemaVersion":2', MANIFEST), MANIFEST))
-    documents("JSON of another kind", "manifest|schema", lambda layout: (layout.blob(b"[1,2,3]", MANIFEST), MANIFEST))
+    documents("JSON of another kind", "manifest|object", lambda layout: (layout.blob(b"[1,2,3]", MANIFEST), MANIFEST))
     documents("JSON nested a million deep", "json|manifest|nest",
               lambda layout: (layout.blob(b"[" * 1000000, MANIFEST), MANIFEST))
     documents("schema version 3", "schema|version", image(schemaVersion=3))
@@ -418,7 +408,7 @@ def add_documents(suite, world):
 
     documents("an index without linux/amd64", "amd64",
               lambda layout: index(layout, [platform(layout.image(layers), "arm64"),
-                                            platform(layout.image(layers[:1]), "amd64", "windows")]))
+                                            platform(layout.image(layers[:1]), "amd64", "windows")]), verifies=True)
     documents("an empty index", "amd64|empty|no image", lambda layout: index(layout, []))
     documents("an index that names what is not there", "404|unknown|not found", lambda layout: index(
         layout, [platform({"mediaType": MANIFEST, "digest": digest_of(b"?"), "size": 1}, "amd64")]))

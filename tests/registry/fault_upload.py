@@ -1,13 +1,14 @@
 """Faults between a push and its registry: places, sessions, chunks, errors, connections."""
 
 import email.utils
+import shutil
 import time
 
 from faults import HTML, JSON, PAGE, UPLOADS, answer, edit_location, error, log_in
 from mini import Mini
 from proxy import Fault, Gate, Proxy
 from registries import Reader
-from rig import Layout, random_layers
+from rig import Layout, blobs_of, random_layers
 from wire import Closed
 
 
@@ -108,6 +109,12 @@ def add_errors(suite, world):
         proxy.relay = lambda exchange, fault: relay(exchange, fault) and False
         world.pushed(case, world.push(case, proxy.host))
 
+    @suite.case("413 to large bodies, before they were read")
+    def _(case):
+        """As a gateway with a limit does; smaller pieces pass."""
+        proxy = world.proxy(case, Fault("PUT|PATCH", UPLOADS, None, least=2 << 20, early=True, answer=answer(413, HTML, PAGE)))
+        world.pushed(case, world.push(case, proxy.host))
+
     @suite.case("204 instead of 201")
     def _(case):
         proxy = world.proxy(case, Fault("PUT", UPLOADS, None, change=status_line(204)))
@@ -140,8 +147,8 @@ def add_errors(suite, world):
     refused("an error with escapes", "bright", Fault("POST", UPLOADS, None, answer=answer(
         400, JSON, error("X", "\\u001b[31mbright\\u001b]0;title\\u0007 \\u0000 red"))), most=10)
     refused("an error of 1 GB", "400", Fault("POST", UPLOADS, None, answer=endless(400)), most=60)
-    refused("413 before the body was read", "413",
-            Fault("PUT", UPLOADS, None, least=1000000, early=True, answer=answer(413, HTML, PAGE)))
+    refused("413 to bodies of any size", "413", Fault("PUT|PATCH", UPLOADS, None, least=1, early=True,
+                                                      answer=answer(413, HTML, PAGE)))
     refused("a manifest that is refused", "400.*no such thing|no such thing.*400",
             Fault("PUT", "/manifests/", None, answer=answer(400, JSON, error("MANIFEST_INVALID", "no such thing"))), most=20)
     refused("a registry without uploads", "405|404",
@@ -156,7 +163,11 @@ def add_errors(suite, world):
 
     @suite.case("a blob that is there, says HEAD, and is not")
     def _(case):
-        proxy = world.proxy(case, Fault("HEAD", "/blobs/", None, change=status_line(200)))
+        def lie(exchange):
+            digest = exchange.head.target.rsplit("/", 1)[1].replace("%3A", ":")
+            exchange.reply(200, [("Content-Length", str(sizes[digest])), ("Docker-Content-Digest", digest)])
+        sizes = blobs_of(world.image)
+        proxy = world.proxy(case, Fault("HEAD", "/blobs/", None, answer=lie))
         world.refused(case, world.push(case, proxy.host), "manifest|blob")
 
 
@@ -224,31 +235,34 @@ def add_stalls(suite, world):
 
 
 def add_chunks(suite, world):
-    """On the strict registry: what only some registries do about sessions and chunks."""
-    sizes = [20 << 20, 3 << 20]
+    """On the strict registry: what only some registries do about sessions and chunks. The first layer is long enough to
+    go in two of them."""
+    sizes = [72 << 20, 3 << 20]
+    shared = suite.work + "/chunks"
+    shared_digest = Layout(shared).image(random_layers(sizes, 11))["digest"]
 
     def strict(name, setup, *faults, check=None):
         @suite.case("strict registry: " + name)
         def _(case):
             mini = case.use(Mini(case.path("mini")))
             setup(mini)
-            image = case.path("image")
-            digest = Layout(image).image(random_layers(sizes, 11))["digest"]
             proxy = case.use(Proxy(mini.host, [Fault(**fault) for fault in faults]))
-            result = world.push(case, proxy.host, image=image)
-            world.pushed(case, result, reader=Reader(mini.host), digest=digest)
+            result = world.push(case, proxy.host, image=shared)
+            world.pushed(case, result, reader=Reader(mini.host), digest=shared_digest)
+            shutil.rmtree(mini.folder)
             case.note("%.1f of %.1f MB sent" % (proxy.received() / 1e6, sum(sizes) / 1e6))
             if check:
                 check(case, mini, proxy)
 
-    broken = {"path": UPLOADS, "least": 4 << 20, "upload_reset": 9 << 20}  # in the middle of the first layer
+    broken = {"path": UPLOADS, "least": 4 << 20, "upload_reset": 3 << 20}  # in the first layer and in its second piece
+    broken["times"] = 2
 
     def resumes(case, mini, proxy):
         case.check("what had arrived is not sent again", proxy.received() < sum(sizes) + (4 << 20), proxy.received())
 
     strict("nothing special", lambda mini: None)
     strict("a broken upload goes on", lambda mini: None, broken, check=resumes)
-    strict("and again", lambda mini: None, {**broken, "times": 3})
+    strict("and again", lambda mini: None, {**broken, "times": 5})
     strict("parts of broken uploads are lost", lambda mini: setattr(mini, "keeps_parts", False), broken)
     strict("PATCH answers 201", lambda mini: setattr(mini, "patch_status", 201), broken)
     strict("PATCH answers 204", lambda mini: setattr(mini, "patch_status", 204), broken)
@@ -264,7 +278,7 @@ def add_chunks(suite, world):
     for status in (400, 404, 405, 416, 501):
         strict("%d to chunks" % status, lambda mini, status=status: setattr(mini, "chunk_status", status), broken)
     strict("a status that lies", lambda mini: None, broken,
-           {"method": "GET", "path": UPLOADS, "change": lambda x, head: head.set("Range", "0-19999999")})
+           {"method": "GET", "path": UPLOADS, "change": lambda x, head: head.set("Range", "0-59999999")})
     strict("a status of nonsense", lambda mini: None, broken,
            {"method": "GET", "path": UPLOADS, "change": lambda x, head: head.set("Range", "bytes=a-99999999999999999999")})
 

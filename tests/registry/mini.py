@@ -20,7 +20,16 @@ NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z
 ROUTE = re.compile(r"/v2/(%s)/(blobs/uploads|blobs|manifests|tags|referrers)/(.*)" % NAME)
 TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+def kind_of(text):
+    """The mediaType that a document says of itself."""
+    try:
+        return json.loads(text).get("mediaType")
+    except (ValueError, AttributeError, RecursionError):
+        return None
 
 
 class Session:
@@ -54,6 +63,21 @@ class Mini(Server):
         self.referrers = True
         self.padding = ""          # makes Locations longer
         super().__init__(tls)
+
+    def serve(self, repository, folder, digest, media_type, tag="one"):
+        """Everything of an image layout, as it is and without the checks of a PUT; `tag` means `digest`."""
+        stored = self.manifests.setdefault(repository, {})
+        for name in os.listdir(os.path.join(folder, "blobs/sha256")):
+            path = os.path.join(folder, "blobs/sha256", name)
+            self.blobs.setdefault(repository, set()).add("sha256:" + name)
+            if not os.path.exists(self.blob_path("sha256:" + name)):
+                os.symlink(path, self.blob_path("sha256:" + name))
+            if os.path.getsize(path) <= 8 << 20:
+                with open(path, "rb") as file:
+                    text = file.read()
+                stored["sha256:" + name] = (kind_of(text) or MANIFEST, text)
+        stored[digest] = (media_type, stored[digest][1])
+        self.tag[repository] = {tag: digest}
 
     # ---- answers ----
 
@@ -262,7 +286,8 @@ class Mini(Server):
         digest = "sha256:" + hashlib.sha256(text).hexdigest()
         try:
             document = json.loads(text)
-            if document["schemaVersion"] != 2 or document.get("mediaType", head.get("content-type")) != head.get("content-type"):
+            kind = head.get("content-type")
+            if document["schemaVersion"] != 2 or document.get("mediaType", kind) != kind:
                 raise ValueError
             missing = self.missing(repository, document)
         except (ValueError, KeyError, TypeError):
@@ -271,7 +296,7 @@ class Mini(Server):
             return self.fail(wire, record, 400, "DIGEST_INVALID")
         if missing:
             return self.fail(wire, record, 404, "MANIFEST_BLOB_UNKNOWN")
-        stored[digest] = (head.get("content-type"), text)
+        stored[digest] = (kind, text)
         if ":" not in name:
             self.tag.setdefault(repository, {})[name] = digest
         fields = [("Location", "/v2/%s/manifests/%s" % (repository, digest)), ("Docker-Content-Digest", digest)]
@@ -294,8 +319,9 @@ class Mini(Server):
         for name, (kind, text) in self.manifests.get(repository, {}).items():
             document = json.loads(text)
             if document.get("subject", {}).get("digest") == digest:
+                config = document.get("config", {}).get("mediaType")
                 found.append({"mediaType": kind, "digest": name, "size": len(text),
-                              "artifactType": document.get("artifactType", document.get("config", {}).get("mediaType"))})
+                              "artifactType": document.get("artifactType", config)})
         body = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": found}).encode()
         self.reply(wire, record, 200, [("Content-Type", INDEX)], body)
         return True

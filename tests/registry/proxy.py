@@ -16,8 +16,8 @@ from wire import Closed, Server, Wire
 
 @dataclasses.dataclass
 class Fault:
-    """What happens to the requests of `method` whose target matches `path`, the first `skip` excepted, `times` times
-    (None: always). The fields below are independent; those left at None do nothing."""
+    """What happens to the requests whose method is `method` and whose target has `path` in it, both regular
+    expressions: the first `skip` excepted, `times` times (None: always). The fields below are independent; those left at None do nothing."""
 
     method: str = None
     path: str = ""
@@ -39,7 +39,7 @@ class Fault:
     done: int = dataclasses.field(default=0, init=False)
 
     def wants(self, head):
-        if self.method not in (None, head.method) or not re.search(self.path, head.target):
+        if (self.method and not re.fullmatch(self.method, head.method)) or not re.search(self.path, head.target):
             return False
         if self.has_range is not None and self.has_range != (head.get("content-range") is not None):
             return False
@@ -92,7 +92,8 @@ class Gate:
         if self.basic:
             return sent == self.basic
         match = re.match(r"/v2/(.+)/(blobs|manifests|tags)/", head.target.split("?")[0])
-        needs = ("repository:" + match.group(1), "pull" if head.method in ("GET", "HEAD") else "push") if match else None
+        action = "pull" if head.method in ("GET", "HEAD") else "push"
+        needs = ("repository:" + match.group(1), action) if match else None
         return sent.startswith("Bearer ") and self.tokens.holds(sent[7:], needs)
 
     def passes(self, exchange):
@@ -106,7 +107,8 @@ class Gate:
             head.drop("authorization")
             return True
         exchange.reply(401, [("WWW-Authenticate", self.challenge(head.method, head.target.split("?")[0])),
-                             ("Content-Type", "application/json")] + ([("Connection", "close")] if head.has_body() else []),
+                             ("Content-Type", "application/json")]
+                       + ([("Connection", "close")] if head.has_body() else []),
                        b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}')
         return False
 
@@ -119,6 +121,7 @@ class Proxy(Server):
         self.upstream = (host, int(port))
         self.faults = list(faults)
         self.gate = gate
+        self.passed = 0         # bytes of requests' bodies since the beginning, whatever becomes of `log`
         self.on_bytes = None    # on_bytes(n): n bytes of a request's body go on
         self.on_request = None  # on_request(): a request goes on
         super().__init__(tls, address)
@@ -187,6 +190,8 @@ class Proxy(Server):
             if left is not None and left < len(piece):
                 piece = piece[:left]
             exchange.record.received += len(piece)
+            with self.lock:
+                self.passed += len(piece)
             if self.on_bytes:
                 self.on_bytes(len(piece))
             up.send(b"%x\r\n" % len(piece) + piece + b"\r\n" if chunked else piece)

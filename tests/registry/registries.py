@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 
+from rig import PUBLIC
 from tokens import ISSUER, SERVICE
 
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "
@@ -31,14 +32,15 @@ def bcrypt(password):
 
 
 class Authority:
-    """A private CA and a certificate of it for 127.0.0.1 and localhost."""
+    """A private CA and a certificate of it for the addresses that the rig uses."""
 
     def __init__(self, folder):
         self.ca, self.key, self.certificate = (os.path.join(folder, name) for name in ("ca.crt", "tls.key", "tls.crt"))
         ca_key, request = os.path.join(folder, "ca.key"), os.path.join(folder, "tls.csr")
         names = os.path.join(folder, "names")
         with open(names, "w") as out:
-            out.write("subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+            addresses = ",".join("IP:" + address for address in ["127.0.0.1"] + PUBLIC)
+            out.write("subjectAltName=DNS:localhost,%s\nbasicConstraints=CA:FALSE\n" % addresses)
         for arguments in (
             ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", ca_key, "-out", self.ca, "-days", "2",
              "-subj", "/CN=rig CA"],

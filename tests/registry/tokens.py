@@ -36,7 +36,7 @@ class TokenServer(Server):
     """`users` maps a name to (password, {repository prefix: "pull" or "pull,push"}); the name None is everybody. Settings
     may be changed while it runs."""
 
-    def __init__(self, folder, users, signed=True, tls=None):
+    def __init__(self, folder, users, signed=True, tls=None, address="127.0.0.1"):
         self.key, self.certificate = make_key(folder, "issuer") if signed else (None, None)
         self.users = users
         self.identities = {}      # identity token -> user
@@ -50,7 +50,7 @@ class TokenServer(Server):
         self.granted = {}         # token -> (end, {(repository, action)})
         self.on_token = None      # on_token(token), to know all secrets
         self.guard = threading.Lock()
-        super().__init__(tls)
+        super().__init__(tls, address)
 
     def certificate_chain(self):
         lines = open(self.certificate).read().split("\n")
