@@ -341,7 +341,7 @@ def add_documents(suite, world):
             mini = case.use(Mini(case.path("mini")))
             layout = Layout(case.path("image"))
             descriptor, served = build(layout)
-            mini.serve(case.repository, layout.folder, descriptor["digest"], served)
+            mini.hold(case.repository, layout.folder, descriptor["digest"], served)
             if good or verifies:
                 result = reading.verify(case, mini.host)
                 case.check("verify passes", result.status == 0, result)

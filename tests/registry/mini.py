@@ -64,7 +64,7 @@ class Mini(Server):
         self.padding = ""          # makes Locations longer
         super().__init__(tls)
 
-    def serve(self, repository, folder, digest, media_type, tag="one"):
+    def hold(self, repository, folder, digest, media_type, tag="one"):
         """Everything of an image layout, as it is and without the checks of a PUT; `tag` means `digest`."""
         stored = self.manifests.setdefault(repository, {})
         for name in os.listdir(os.path.join(folder, "blobs/sha256")):
