@@ -64,6 +64,9 @@ $(BUILD)/hotlayerd: $(call objects,$(RUNTIME_MAIN) $(RUNTIME) $(KERNELS))
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) -o $@
 
+# Their servers speak TLS.
+$(BUILD)/tests/unit/test_http $(BUILD)/tests/unit/test_client: PACK_LIBS += -lssl
+
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY)
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@

@@ -47,9 +47,12 @@ static bool media_type_valid(const char *text)
 void hl_text_copy(char *out, size_t size, const char *text)
 {
     snprintf(out, size, "%s", text ? text : "");
-    for (char *c = out; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+    for (unsigned char *c = (unsigned char *)out; *c; c++) {
+        if (*c < 0x20 || *c == 0x7f)
             *c = '?';
+        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* UTF-8's second block of control characters */
+            *c = c[1] = '?';
+    }
 }
 
 int hl_descriptor_read(const cJSON *json, const char *where, struct hl_descriptor *out, struct hl_error *err)

@@ -2,7 +2,8 @@
  *
  * The order of calls is the order in which an image becomes visible: blobs (from several threads at once), then
  * documents, children before parents, then publish() once. Until publish() nobody can see a part of it; after a failure
- * at any point, hl_target_close() leaves the place as it was (a registry forgets unreferenced blobs by itself).
+ * at any point, hl_target_close() leaves the place as it was, but for what came over a network: a registry forgets
+ * unreferenced blobs by itself, and a layout keeps what was downloaded, for the next try.
  */
 #ifndef HL_REGISTRY_TARGET_H
 #define HL_REGISTRY_TARGET_H
