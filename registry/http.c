@@ -40,7 +40,7 @@
 struct hl_http {
     CURL *curl;
     char *ca;
-    bool plain_http;
+    bool plain_http, no_proxy;
     unsigned stall_seconds, answer_seconds;
 };
 
@@ -50,7 +50,7 @@ struct exchange {
     const struct hl_http_request *request;
     struct hl_http_response *out;
     struct hl_error *err; /* filled by whoever sets `why` to LOCAL or REFUSED */
-    enum { WHY_NONE, WHY_LOCAL, WHY_REFUSED, WHY_STALL, WHY_SILENCE, WHY_CUT } why;
+    enum why { WHY_NONE, WHY_LOCAL, WHY_REFUSED, WHY_STALL, WHY_SILENCE, WHY_CUT } why;
     size_t header_bytes, header_room, header_total; /* of `out->headers`; of all headers, also of 1xx answers */
     bool answered;                                  /* a status other than 1xx is here */
     size_t body_room;
@@ -88,6 +88,7 @@ int hl_http_open(const struct hl_http_options *options, struct hl_http **out, st
     http->curl = curl_easy_init();
     http->ca = options->ca ? strdup(options->ca) : NULL;
     http->plain_http = options->plain_http;
+    http->no_proxy = options->no_proxy;
     http->stall_seconds = options->stall_seconds ? options->stall_seconds : 60;
     http->answer_seconds = options->answer_seconds ? options->answer_seconds : 900;
     if (!http->curl || (options->ca && !http->ca)) {
@@ -141,7 +142,7 @@ static int append(char **text, size_t *bytes, size_t *room, const char *more, si
 }
 
 /* Ends the transfer out of a callback. */
-static size_t stop(struct exchange *x, int why)
+static size_t stop(struct exchange *x, enum why why)
 {
     x->why = why;
     return 0;
@@ -431,7 +432,7 @@ static void set_connection(const struct hl_http *http, enum hl_reach reach)
         curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
     }
     /* What is plain because it stays on this machine must not leave it through a proxy. */
-    if (reach >= HL_REACH_LINK)
+    if (http->no_proxy || reach >= HL_REACH_LINK)
         curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }
 

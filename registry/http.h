@@ -28,6 +28,7 @@ typedef int hl_sink(void *context, const void *bytes, size_t n, struct hl_error 
 struct hl_http_options {
     const char *ca;          /* a file of PEM certificates to trust instead of the system's; NULL: the system's */
     bool plain_http;         /* http:// is allowed to any host */
+    bool no_proxy;           /* never through one that the environment names */
     unsigned stall_seconds;  /* 0: 60 */
     unsigned answer_seconds; /* 0: 900 */
 };
