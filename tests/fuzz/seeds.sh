@@ -154,6 +154,14 @@ challenge)
     printf 'Negotiate YII/+==, Digest realm=d, nonce="a,b", Basic realm=x, Bearer realm=https://r/t?a=b , error="invalid_token"' >"$dir/several"
     printf ' ,bearer  REALM = "\\h\\"", service\t=\ts,,' >"$dir/odd"
     ;;
+location)
+    printf 'https://r.example:8443/v2/a/b/blobs/uploads/\n/u/1?_state=a%%2Fb==&x=../y#f' >"$dir/path"
+    printf 'https://r.example/v2/a?b\nhttp://r.example/../c/./d' >"$dir/absolute"
+    printf 'http://localhost:5000/v2/\nlocalhost:5000/v2/a/b?c' >"$dir/host"
+    printf 'https://[::1]:80/v2/a/b\n//0x7f.1/../c' >"$dir/network"
+    printf 'oci://eu-docker.pkg.dev/p/r/i:tag\ndocker.io/ubuntu@sha256:%064d' 0 >"$dir/names"
+    printf '[2001:db8::1]:5000/a__b/c---d.e:f\nlocalhost:1/a' >"$dir/more-names"
+    ;;
 docker_config)
     auth=$(printf 'user:password' | base64)
     printf 'r.example\nteam/app\n{"auths":{"https://r.example/v1/":{"auth":"%s"},"r.example/team":{"auth":"%s","identitytoken":"t"}}}' \
