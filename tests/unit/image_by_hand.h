@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <zstd.h>
 
 #define HAND_TAR_MOST ((size_t)32 << 20)
 #define HAND_TEXT 65536
@@ -144,6 +145,19 @@ static inline void hand_claim(struct hand *hand, size_t at, uint64_t size)
     for (size_t i = 0; i < 512; i++)
         sum += (unsigned char)header[i];
     snprintf(header + 148, 8, "%06o", sum);
+}
+
+/* Compresses a tar that is closed. */
+static inline void hand_zstd(struct hand *hand)
+{
+    char *out = malloc(HAND_TAR_MOST);
+    size_t n = out ? ZSTD_compress(out, HAND_TAR_MOST, hand->tar, hand->bytes, 1) : 0;
+    if (!n || ZSTD_isError(n))
+        abort();
+    free(hand->tar);
+    hand->tar = out;
+    hand->bytes = n;
+    hand->filter = 'z';
 }
 
 /* Adds what is in hand->tar as a layer. `what`: of the history. The diff_id of a compressed one is made up. */

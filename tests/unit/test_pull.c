@@ -389,11 +389,16 @@ static void test_claims(void)
 {
     struct hand hand;
     const uint64_t claims[] = {HL_HEAD_LIMIT + 1, (uint64_t)8 << 30, 077777777777};
-    for (size_t i = 0; i < 2 * sizeof claims / sizeof *claims; i++) {
+    for (size_t i = 0; i < 4 * sizeof claims / sizeof *claims; i++) {
+        bool head = i & 1, compressed = i & 2;
+        if (!head && claims[i / 4] <= HL_SHARD_LIMIT)
+            continue;
         begin(&hand, "claims");
-        size_t at = hand_entry(&hand, 'f', i % 2 ? "models/test/model.hot" : "models/test/x.hot.001", "", 0);
+        size_t at = hand_entry(&hand, 'f', head ? "models/test/model.hot" : "models/test/x.hot.001", "", 0);
         hand_close_tar(&hand);
-        hand_claim(&hand, at, claims[i / 2]);
+        hand_claim(&hand, at, claims[i / 4]);
+        if (compressed)
+            hand_zstd(&hand);
         hand_layer(&hand, "hotlayer image: model test");
         hand_end(&hand, "latest");
         REFUSED("claims", "claims to have");
