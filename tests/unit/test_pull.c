@@ -5,6 +5,8 @@
 #include "pack/models.h"
 #include "pack/pull.h"
 #include "pack/pull_folder.h"
+#include "registry/client.h"
+#include "server.h"
 #include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -513,6 +515,114 @@ static void test_full_disk(void)
     CHECK(is_model("out"));
 }
 
+/* --- out of a registry --- */
+
+static struct server server;
+static char served[512];        /* the layout that it serves */
+static _Atomic unsigned cut_at; /* the number of the request for a blob that breaks off; then there are no more blobs */
+static _Atomic unsigned n_ranges; /* requests for a part */
+
+static bool serve_file(struct request *r, const char *name, const char *type)
+{
+    char value[512];
+    HL_FREE char *bytes = malloc(HAND_TAR_MOST);
+    HL_FCLOSE FILE *file = fopen(text("%s/blobs/sha256/%s", served, name), "rb");
+    size_t n = file ? fread(bytes, 1, HAND_TAR_MOST, file) : 0, from = 0, to = n;
+    if (!file)
+        return reply(r, 404, "", "");
+    bool part = sscanf(request_header(r, "Range", value), "bytes=%zu-%zu", &from, &to) == 2;
+    to += part;
+    n_ranges += part;
+    bool blob = strstr(type, "octet"), cut = blob && cut_at > 1 && --cut_at == 1;
+    if (blob && cut_at == 1 && !cut)
+        return reply(r, 403, "", "no more");
+    say(r, "HTTP/1.1 %d Text\r\nContent-Length: %zu\r\nContent-Type: %s\r\n", part ? 206 : 200, to - from, type);
+    if (part)
+        say(r, "Content-Range: bytes %zu-%zu/%zu\r\n", from, to - 1, n);
+    say(r, "\r\n");
+    if (cut) {
+        request_write(r, bytes + from, (to - from) / 2);
+        return false;
+    }
+    return request_write(r, bytes + from, to - from);
+}
+
+static bool handle(struct request *r)
+{
+    char digest[HL_DIGEST_HEX + 1], index[2048] = "";
+    HL_FCLOSE FILE *file = fopen(text("%s/index.json", served), "rb");
+    const char *slash = strrchr(r->target, '/'), *entry;
+    if (strstr(r->target, "/manifests/") && file && fread(index, 1, sizeof index - 1, file) &&
+        (entry = strstr(index, "sha256:"))) {
+        snprintf(digest, sizeof digest, "%.64s", entry + 7);
+        return serve_file(r, digest, HL_OCI_MANIFEST);
+    }
+    return slash && !strncmp(slash, "/sha256:", 8) ? serve_file(r, slash + 8, "application/octet-stream")
+                                                   : reply(r, 200, "", "{}");
+}
+
+static int pull_remote(const char *layout, const char *into, struct hl_error *err)
+{
+    HL_STORE *store = NULL;
+    struct hl_reference reference;
+    const struct hl_registry_options registry = {.plain_http = true};
+    const struct hl_pull_options options = {.directory = in_scratch(into), .jobs = 2};
+    snprintf(served, sizeof served, "%s", in_scratch(layout));
+    server_clear(&server);
+    hl_pulled_free(&pulled);
+    *err = (struct hl_error){.message = ""};
+    CHECK_OK(hl_reference_parse(text("127.0.0.1:%u/some/model", server.port), &reference, err), *err);
+    return hl_store_open_registry(&reference, &registry, &store, err) || hl_pull(store, "", &options, &pulled, err) ? -1
+                                                                                                                    : 0;
+}
+
+static bool nothing_is_left(void)
+{
+    return shell("test \"$(ls -A '%s')\" = pulled.json", in_scratch("out/.hotlayer"));
+}
+
+static void test_remote(void)
+{
+    struct hl_error err;
+    ours("image", "one");
+    shell("rm -rf '%s'", in_scratch("out"));
+    CHECK_OK(pull_remote("image", "out", &err), err);
+    CHECK(is_model("out") && nothing_is_left() && pulled.fetched > shard_bytes[0]);
+    CHECK_OK(pull_remote("image", "out", &err), err);
+    CHECK(is_model("out") && pulled.fetched == 0 && server.requests == 2); /* manifest, config */
+    CHECK(!unlink(in_scratch("out/model.hot.002")));
+    CHECK_OK(pull_remote("image", "out", &err), err);
+    CHECK(is_model("out") && nothing_is_left() && server.requests == 3 && pulled.fetched > shard_bytes[1] &&
+          pulled.fetched < shard_bytes[1] + 4096);
+    /* an image from elsewhere; and one in which a model is only found to be bad when all of it is here */
+    one_layer("one", 'z', "");
+    shell("rm -rf '%s'", in_scratch("out"));
+    CHECK_OK(pull_remote("one", "out", &err), err);
+    CHECK(is_model("out") && nothing_is_left());
+    struct hand hand;
+    begin(&hand, "broken");
+    add_head(&hand, "models/test");
+    hand_layer(&hand, "hotlayer image: model test");
+    hand_end(&hand, "latest");
+    CHECK_FAILS(pull_remote("broken", "new", &err), err, "is missing");
+    CHECK(is_absent("new"));
+}
+
+/* A pull that cannot go on leaves what it has; the next one asks for the rest. */
+static void test_remote_interrupted(void)
+{
+    struct hl_error err;
+    ours("image", "one");
+    shell("rm -rf '%s'", in_scratch("out"));
+    cut_at = 5; /* the config, the head and a shard or two come whole */
+    CHECK_FAILS(pull_remote("image", "out", &err), err, "403");
+    CHECK(is_absent("out/model.hot") && shell("ls '%s'/.partial-* >/dev/null", in_scratch("out/.hotlayer")));
+    cut_at = 0;
+    n_ranges = 0;
+    CHECK_OK(pull_remote("image", "out", &err), err);
+    CHECK(is_model("out") && nothing_is_left() && n_ranges == 1 && server.requests < 2 + 1 + n_shards);
+}
+
 /* --- how much is read --- */
 
 /* A store that counts what is read of blobs. */
@@ -614,6 +724,11 @@ int main(void)
     test_folders();
     test_full_disk();
     test_little_is_read();
+    server.handle = handle;
+    server_start(&server);
+    test_remote();
+    test_remote_interrupted();
+    server_stop(&server);
     test_by_name(); /* last: leaves this folder */
     hl_pulled_free(&pulled);
     return scratch_summary();
