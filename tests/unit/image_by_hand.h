@@ -52,11 +52,11 @@ static inline void hand_begin(struct hand *hand, const char *folder)
     snprintf(hand->folder, sizeof hand->folder, "%s", folder);
     static const char *const below[] = {"", "/blobs", "/blobs/sha256"};
     for (size_t i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "%s%s", folder, below[i]);
+        snprintf(path, sizeof path, "%s%s", hand->folder, below[i]);
         mkdir(path, 0755);
     }
     hand->blobs = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    snprintf(path, sizeof path, "%s/oci-layout", folder);
+    snprintf(path, sizeof path, "%s/oci-layout", hand->folder);
     FILE *file = fopen(path, "w");
     if (!hand->tar || hand->blobs < 0 || !file)
         abort();
