@@ -96,8 +96,11 @@ check "a bad SOURCE_DATE_EPOCH is bad usage" usage SOURCE_DATE_EPOCH=yesterday "
 check "a bad tag is bad usage" usage X=x "oci:$work/bad:-"
 check "an unknown option is bad usage" usage X=x "oci:$work/bad" --unknown
 check "two places are bad usage" usage X=x "oci:$work/bad" --push=127.0.0.1:5000/test/x
-check "--push with a digest is bad usage" sh -c '"$1" image "$2" --push "127.0.0.1:5000/x@$3"; [ $? -eq 2 ]' \
-    - "$hotlayer" "$model" "$digest"
+digest_usage() {
+    "$hotlayer" image "$model" --push "127.0.0.1:5000/x@$digest"
+    [ $? -eq 2 ]
+}
+check "--push with a digest is bad usage" digest_usage
 check "an unknown compression is bad usage" usage X=x "oci:$work/bad" --compress=gzip
 check "a level that zstd lacks is bad usage" usage X=x "oci:$work/bad" --compress=zstd:20
 check "a base that is no reference is bad usage" usage X=x "oci:$work/bad" --base=debian
@@ -146,6 +149,7 @@ EOF
     check "and the tag is that image" equal "$seen" "$digest"
     pushed=$(image --push "127.0.0.1:$port/test/based:one" --base "127.0.0.1:$port/test/model:one")
     check "on a base of the same registry" test -n "$pushed"
+    check "whose layers are mounted" grep -E ' [1-9][0-9]* mounted' "$work/messages"
     check "which hotlayer verify takes" "$hotlayer" verify "127.0.0.1:$port/test/based:one"
     pushed=$(image --push "127.0.0.1:$port/test/zstd:one" --compress zstd:1)
     check "compressed on the way" "$hotlayer" verify "127.0.0.1:$port/test/zstd@$pushed"
@@ -292,7 +296,7 @@ archive() {
 archive none "$digest"
 archive zstd "$compressed"
 nothing_hidden() {
-    ! ls -A "$work" | grep '^\.hotlayer'
+    ! find "$work" -maxdepth 1 -name '.hotlayer*' | grep .
 }
 check "nothing else lies beside the archives" nothing_hidden
 [ -d "$work/docker-none" ] && answers "out of an archive" "$work/docker-none:one"
