@@ -66,7 +66,7 @@ $(BUILD)/hotlayerd: $(call objects,$(RUNTIME_MAIN) $(RUNTIME) $(KERNELS))
 	@$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--disable-new-dtags,-rpath,/usr/lib/hotlayer $^ $(RUNTIME_LIBS) -o $@
 
 # Their servers speak TLS.
-$(BUILD)/tests/unit/test_http $(BUILD)/tests/unit/test_client: PACK_LIBS += -lssl
+$(BUILD)/tests/unit/%: PACK_LIBS += -lssl
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY)
 	@echo '  LINK  $@'

@@ -102,7 +102,7 @@ static bool split(const char *path, struct hl_model_file *out)
            (is_head(out->name) || is_shard(out->name));
 }
 
-static const struct hl_model_file *find(const struct hl_models *models, const char *model, const char *name)
+const struct hl_model_file *hl_models_file(const struct hl_models *models, const char *model, const char *name)
 {
     for (size_t i = 0; i < models->n; i++)
         if (!strcmp(models->file[i].model, model) && !strcmp(models->file[i].name, name))
@@ -161,6 +161,16 @@ static int open_head(struct hl_tar *tar, const struct hl_tar_entry *entry, struc
     return 0;
 }
 
+int hl_models_add(struct hl_models *models, const struct hl_model_file *file, struct hl_error *err)
+{
+    if (models->n == FILES_MOST)
+        return hl_fail(err, "more than %d files of models", FILES_MOST);
+    if (!models->file && !(models->file = calloc(FILES_MOST, sizeof *models->file)))
+        return hl_fail(err, "out of memory");
+    models->file[models->n++] = *file;
+    return 0;
+}
+
 static int take_file(struct hl_models *models, struct hl_tar *tar, const struct hl_tar_entry *entry,
                      struct hl_model_file *file, struct hl_error *err)
 {
@@ -174,16 +184,14 @@ static int take_file(struct hl_models *models, struct hl_tar *tar, const struct 
     if (entry->bytes > limit)
         return hl_fail(err, "%s: claims to have %llu bytes; %llu is the most that is taken", entry->path,
                        (unsigned long long)entry->bytes, (unsigned long long)limit);
-    if (models->n == FILES_MOST)
-        return hl_fail(err, "more than %d files of models", FILES_MOST);
-    if (!models->file && !(models->file = calloc(FILES_MOST, sizeof *models->file)))
-        return hl_fail(err, "out of memory");
     if (head && open_head(tar, entry, &file->head, err))
         return hl_error_prefix(err, "%s", entry->path);
     models->head_bytes += head ? entry->bytes : 0;
     file->bytes = entry->bytes;
-    models->file[models->n++] = *file;
-    return 0;
+    if (!hl_models_add(models, file, err))
+        return 0;
+    hl_hot_close(file->head);
+    return -1;
 }
 
 /* What is not a model's file can still be in the way of one. */
@@ -211,7 +219,7 @@ static int take_entry(struct hl_models *models, struct hl_tar *tar, const struct
         return 0;
     if (!entry->path[strlen("models")] || !split(entry->path, &file))
         return take_other(models, entry, err);
-    const struct hl_model_file *other = find(models, file.model, file.name);
+    const struct hl_model_file *other = hl_models_file(models, file.model, file.name);
     if (!other)
         return take_file(models, tar, entry, &file, err);
     return other < models->file + seen ? 0 : hl_fail(err, "%s: twice in one layer", entry->path);
@@ -265,6 +273,13 @@ bool hl_models_ours(const struct hl_image *image)
     return false;
 }
 
+const char *hl_models_named(const struct hl_image *image, size_t i)
+{
+    struct hl_error ignored;
+    const char *name = image->layer[i].what + strlen(OURS "model ");
+    return is_ours(image, i, "model ") && !hl_name_check(name, &ignored) ? name : NULL;
+}
+
 bool hl_models_may_hold(const struct hl_image *image, size_t i)
 {
     if (!hl_models_ours(image))
@@ -290,7 +305,7 @@ const struct hl_model_file *hl_models_shard(const struct hl_models *models, cons
 {
     char name[sizeof head->name + 12];
     snprintf(name, sizeof name, "%s.%03u", head->name, index + 1);
-    return find(models, head->model, name);
+    return hl_models_file(models, head->model, name);
 }
 
 int hl_models_check(const struct hl_models *models, struct hl_error *err)

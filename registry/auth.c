@@ -31,6 +31,7 @@
 
 #define CHALLENGES_MOST 16u     /* headers of one response that are looked at */
 #define CHALLENGE_BYTES 8192    /* of one header */
+#define USER_MARGIN 20          /* seconds before their end at which credentials are asked for anew */
 #define CHANGES_MOST 8u         /* of the realm, and of a scope: a registry that never has enough is not obeyed */
 #define LIFE_MOST (24 * 3600)   /* a day */
 #define YOUNG_SECONDS 30        /* a token refused in that time was never good */
@@ -145,7 +146,7 @@ static int make_basic(struct hl_auth *auth, struct hl_error *err)
  * another time-out. */
 static int look_up(struct hl_auth *auth, struct hl_http *http, struct hl_error *err)
 {
-    if (auth->looked && auth->who.expires && auth->who.expires - (int64_t)time(NULL) < HL_TOKEN_MARGIN)
+    if (auth->looked && auth->who.expires && auth->who.expires - (int64_t)time(NULL) < USER_MARGIN)
         forget_credentials(auth);
     if (!auth->looked) {
         auth->looked = true;
@@ -197,6 +198,29 @@ const char *hl_auth_advice(struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES])
     advise(auth, out);
     pthread_mutex_unlock(&auth->lock);
     return out;
+}
+
+static bool holds(const char *text, const char *secret)
+{
+    return secret && *secret && strstr(text, secret);
+}
+
+/* Secrets of headers: what is behind "Bearer " or "Basic ". */
+static bool holds_value(const char *text, const char *header)
+{
+    return header && holds(text, strchr(header, ' ') + 1);
+}
+
+bool hl_auth_tells(struct hl_auth *auth, const char *text)
+{
+    pthread_mutex_lock(&auth->lock);
+    const struct hl_credentials *c = &auth->who;
+    bool told = holds(text, c->secret) || holds(text, c->identity_token) || holds(text, c->bearer) ||
+                holds_value(text, auth->own);
+    for (size_t i = 0; i < auth->n_grants && !told; i++)
+        told = holds_value(text, auth->grant[i].header);
+    pthread_mutex_unlock(&auth->lock);
+    return told;
 }
 
 /* The registry, or its realm, said no for good. `reason` is fit to be shown, or "". */
@@ -293,10 +317,12 @@ static int fetch(struct hl_auth *auth, struct hl_http *http, struct grant *grant
 {
     struct hl_token token = {0};
     char shown[256];
-    int64_t asked = now();
-    int result = 0;
-    bool post = auth->who.identity_token && !auth->no_post;
     *refused = false;
+    if (look_up(auth, http, err) < 0)
+        return -1;
+    int result = 0;
+    int64_t asked = now();
+    bool post = auth->who.identity_token && !auth->no_post;
     if (post) {
         result = ask_by_post(auth, http, grant->scope, &token, err);
         auth->no_post = result == 0 && (token.status == 404 || token.status == 405);
@@ -364,9 +390,10 @@ static int header_of(struct hl_auth *auth, struct hl_http *http, const char *sco
     bool refused = false;
     if (auth->known.scheme == HL_CHALLENGE_NONE)
         return 0;
-    if (look_up(auth, http, err) < 0)
+    bool basic = auth->known.scheme == HL_CHALLENGE_BASIC;
+    if ((basic || !auth->looked || auth->failed) && look_up(auth, http, err) < 0)
         return -1;
-    if (auth->known.scheme == HL_CHALLENGE_BASIC || auth->who.bearer)
+    if (basic || auth->who.bearer)
         return copy_header(auth->own, out, err);
     struct grant *grant = grant_of(auth, scope, err);
     if (!grant)

@@ -89,14 +89,23 @@ int hl_document_parse(const struct hl_descriptor *descriptor, const char *text, 
                       struct hl_error *err)
 {
     struct hl_view view = {(const uint8_t *)text, bytes};
-    if (hl_json_parse(view, descriptor->digest, out, err))
+    char what[sizeof descriptor->digest + sizeof descriptor->media_type + 3];
+    bool versioned = descriptor->kind == HL_KIND_INDEX || descriptor->kind == HL_KIND_MANIFEST;
+    uint64_t version = 0;
+    snprintf(what, sizeof what, "%s (%s)", descriptor->digest, descriptor->media_type);
+    if (hl_json_parse(view, what, out, err))
         return -1;
     const char *media_type = hl_json_text(*out, "mediaType");
-    if (!media_type || !strcmp(media_type, descriptor->media_type))
+    int status = 0;
+    if (media_type && strcmp(media_type, descriptor->media_type) != 0)
+        status = hl_fail(err, "%s is not the %s that it is said to be", descriptor->digest, descriptor->media_type);
+    else if (versioned && (!hl_json_count(hl_json_get(*out, "schemaVersion"), 2, &version) || version != 2))
+        status = hl_fail(err, "%s: its schema version is not 2, the only one that is known", what);
+    if (!status)
         return 0;
     cJSON_Delete(*out);
     *out = NULL;
-    return hl_fail(err, "%s is not the %s that it is said to be", descriptor->digest, descriptor->media_type);
+    return status;
 }
 
 bool hl_platform_is_amd64(const cJSON *entry)

@@ -7,10 +7,9 @@
 #include "registry/token.h"
 #include "hotlayer/cleanup.h"
 #include "pack/json.h"
-#include "registry/document.h"
+#include "registry/client.h"
 #include "registry/url.h"
 #include <stdlib.h>
-#include <time.h>
 
 #define ASK_SECONDS 60u /* for one answer; they are a few KB */
 #define TRIES 3u
@@ -116,9 +115,9 @@ static int form_rewind(void *context, struct hl_error *err)
     return 0;
 }
 
-/* One try; *again says that the next may end otherwise. */
+/* One try; *again says that the next may end otherwise. The caller frees `response`. */
 static int ask_once(struct hl_http *http, const struct hl_token_request *request, struct hl_token *out, bool *again,
-                    struct hl_error *err)
+                    struct hl_http_response *response, struct hl_error *err)
 {
     static const char *const header[] = {"Accept: application/json", "Content-Type: application/x-www-form-urlencoded"};
     HL_SECRET_TEXT answer = {0};
@@ -135,33 +134,21 @@ static int ask_once(struct hl_http *http, const struct hl_token_request *request
                                    .password = request->secret,
                                    .public_hosts = request->public_hosts,
                                    .seconds = ASK_SECONDS};
-    struct hl_http_response response = {0};
     enum hl_http_failure failure;
     char shown[256];
-    int result = hl_http_send(http, &sent, &response, &failure, err);
-    *again = result < 0 ? failure == HL_HTTP_TRANSIENT : response.status == 429 || response.status / 100 == 5;
+    int result = hl_http_send(http, &sent, response, &failure, err);
+    *again = result < 0 ? failure == HL_HTTP_TRANSIENT : response->status == 429 || response->status / 100 == 5;
     if (result == 0) {
-        out->status = response.status;
+        out->status = response->status;
         hl_secret_add(&answer, "");
         if (answer.failed)
             result = hl_fail(err, "out of memory");
-        else if (response.status == 200)
+        else if (response->status == 200)
             result = hl_token_parse(answer.text, hl_http_shown(request->url, shown), out, err);
         else
-            read_reason(response.body ? response.body : "", request, out);
+            read_reason(response->body ? response->body : "", request, out);
     }
-    hl_http_response_free(&response);
     return result;
-}
-
-/* About half a second, then a second. */
-static void pause_before(unsigned try)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    long ms = (250 + t.tv_nsec / 1000 % 250) * (1l << try);
-    t = (struct timespec){ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
 }
 
 int hl_token_ask(struct hl_http *http, const struct hl_token_request *request, struct hl_token *out,
@@ -171,10 +158,12 @@ int hl_token_ask(struct hl_http *http, const struct hl_token_request *request, s
     int result = -1;
     *out = (struct hl_token){0};
     for (unsigned try = 0; try < TRIES && again; try++) {
-        if (try)
-            pause_before(try);
+        struct hl_http_response response = {0};
         hl_token_free(out);
-        result = ask_once(http, request, out, &again, err);
+        result = ask_once(http, request, out, &again, &response, err);
+        if (again && try + 1 < TRIES)
+            hl_registry_wait(try, &response);
+        hl_http_response_free(&response);
     }
     return result;
 }

@@ -24,7 +24,8 @@ struct hl_token {
     char reason[256]; /* of a refusal, as the endpoint puts it: printable, without the request's secrets; may be "" */
 };
 
-/* Any status is a success here; what may work the next time (429, 5xx, broken connections) is tried three times. Fails
+/* Any status is a success here; what may work the next time (429, 5xx, broken connections) is tried three
+ * times, after waits as for any request to a registry. Fails
  * when there is no answer, or one with status 200 that holds no token. The caller frees `out` with hl_token_free(),
  * also after a failure. */
 int hl_token_ask(struct hl_http *http, const struct hl_token_request *request, struct hl_token *out,

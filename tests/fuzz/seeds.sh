@@ -153,4 +153,17 @@ http_body)
         '{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"x":1.0}}}]},{"role":"tool","tool_name":"f","content":"1"}' \
         '"tools":[{"type":"function","function":{"name":"f"}}],"_debug_render_only":true' >"$dir/chat"
     ;;
+challenge)
+    printf 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push"' >"$dir/docker"
+    printf 'Basic realm="Registry, \\"private\\""' >"$dir/basic"
+    printf 'Negotiate YII/+==, Digest realm=d, nonce="a,b", Basic realm=x, Bearer realm=https://r/t?a=b , error="invalid_token"' >"$dir/several"
+    printf ' ,bearer  REALM = "\\h\\"", service\t=\ts,,' >"$dir/odd"
+    ;;
+docker_config)
+    auth=$(printf 'user:password' | base64)
+    printf 'r.example\nteam/app\n{"auths":{"https://r.example/v1/":{"auth":"%s"},"r.example/team":{"auth":"%s","identitytoken":"t"}}}' \
+        "$auth" "$auth" >"$dir/auths"
+    printf 'registry-1.docker.io\nlibrary/a\n{"auths":{"https://index.docker.io/v1/":{"username":"u","password":"p"},"docker.io/library":{"registrytoken":"t"}}}' >"$dir/hub"
+    printf 'eu-docker.pkg.dev\np/r/i\n{"credsStore":"desktop","credHelpers":{"eu-docker.pkg.dev":"gcloud","gcr.io":""},"auths":{"eu-docker.pkg.dev":{}}}' >"$dir/helpers"
+    ;;
 esac

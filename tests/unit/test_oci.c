@@ -411,6 +411,12 @@ static void test_foreign_documents(void)
     CHECK(rejected("not a JSON object"));
     put("{}");
     point_at(HL_OCI_MANIFEST);
+    CHECK(rejected("schema version"));
+    put("{\"schemaVersion\":3}");
+    point_at(HL_OCI_INDEX);
+    CHECK(rejected("schema version"));
+    put("{\"schemaVersion\":2}");
+    point_at(HL_OCI_MANIFEST);
     CHECK(rejected("media type"));
 }
 
