@@ -62,7 +62,7 @@ for i in range(0, len(templates), 8):
 END
 }
 
-# Calls "$1 INDEX MANIFEST CONFIG NAME" for images of the first fixture, one of them on the other.
+# Images of the first fixture, one of them on the other: their documents, or their configs alone.
 images() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
@@ -73,26 +73,30 @@ images() {
     "$hotlayer" image "$work/m.hot" --runtime "${hotlayer}d" -o "oci:$work/scratch" >/dev/null 2>&1
     "$hotlayer" image "$work/m.hot" --runtime "${hotlayer}d" --base "oci:$work/scratch" --compress zstd:1 \
         -o "oci:$work/based" >/dev/null 2>&1
-    for image in scratch based; do
-        manifest=$(blob "$work/$image" "$work/$image/index.json")
-        "$1" "$work/$image/index.json" "$manifest" "$(blob "$work/$image" "$manifest")" "$image"
-    done
+    python3 - "$work" "$dir" "$1" <<'END'
+import json, sys
+work, out, what = sys.argv[1:]
+for name in ("scratch", "based"):
+    read = lambda path: open(f"{work}/{name}/{path}", "rb").read()
+    blob = lambda descriptor: read("blobs/sha256/" + descriptor["digest"][7:])
+    index = read("index.json")
+    entry = json.loads(index)["manifests"][0]
+    manifest = blob(entry)
+    config = blob(json.loads(manifest)["config"])
+    if what == "configs":
+        open(f"{out}/{name}", "wb").write(config)
+        continue
+    open(f"{out}/{name}", "wb").write(b"\0".join((index, manifest, config)))
+    # An index in front that leads to itself, for two platforms.
+    inner = dict(entry, mediaType="application/vnd.oci.image.index.v1+json")
+    platforms = [dict(inner, platform={"os": os, "architecture": "amd64"}) for os in ("unknown", "linux")]
+    index = json.dumps({"schemaVersion": 2, "manifests": platforms[::-1]}).encode()
+    open(f"{out}/{name}-index", "wb").write(b"\0".join((index, manifest, config)))
+    docker = manifest.replace(b"vnd.oci.image.layer.v1.tar", b"vnd.docker.image.rootfs.diff.tar")
+    docker = docker.replace(b"vnd.oci.image.config.v1+json", b"vnd.docker.container.image.v1+json")
+    open(f"{out}/{name}-docker", "wb").write(b"\0".join((index, docker, config)))
+END
 }
-
-# blob LAYOUT DOCUMENT: the path of the first blob that the document names
-blob() { echo "$1/blobs/sha256/$(sed 's/.*{"mediaType":"[^"]*","digest":"sha256:\([0-9a-f]*\)".*/\1/; q' "$2")"; }
-
-# The first descriptor of a manifest is its config.
-documents() {
-    { cat "$1"; printf '\0'; cat "$2"; printf '\0'; cat "$3"; } >"$dir/$4"
-    # An index of its own in front, for another platform first.
-    { printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"sha256:%s",%s}]}' \
-        "$(basename "$2")" '"size":2,"platform":{"os":"linux","architecture":"amd64"}'
-        printf '\0'; cat "$2"; printf '\0'; cat "$3"; } >"$dir/$4-index"
-}
-
-base_config() { cp "$3" "$dir/$4"; }
-
 
 # Layers, plain, gzip and zstd (if there is a zstd): with a model, with what removes one, with links and long names.
 layers() {
@@ -166,7 +170,7 @@ END
     ;;
 document) images documents ;;
 base)
-    images base_config
+    images configs
     printf '{"architecture":"amd64","os":"linux","config":{"User":"0","Env":["PATH=/x","A=b","LD_LIBRARY_PATH=/l"],%s},%s}' \
         '"Cmd":["sh"],"WorkingDir":"/w","Labels":{"a":"b"},"ExposedPorts":{"80/tcp":{}},"Volumes":{"/v":{}},"OnBuild":["RUN x"]' \
         '"container_config":{"Hostname":"x"},"variant":"v2"' >"$dir/docker"
