@@ -637,6 +637,7 @@ static void test_resolve(void)
         {"https://r.io/a", "/b#fragment", "https://r.io/b"},
         {"https://r.io/a", "http://r.io/b?c", "https://r.io/b?c"},
         {"https://r.io:8443/a", "http://r.io/b", "https://r.io:8443/b"},
+        {"https://r.io:8443/a", "http://r.io:8443/b", "https://r.io:8443/b"},
         {"https://r.io/a", "http://r.io:80/b", "http://r.io:80/b"},
         {"https://r.io/a", "http://other.io/b", "http://other.io/b"},
         {"https://r.io/a", "", NULL},
