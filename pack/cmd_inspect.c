@@ -58,7 +58,7 @@ static cJSON *image_json(const struct hl_image *image, const struct hl_models *m
     cJSON_AddNumberToObject(json, "bytes", (double)image->bytes);
     cJSON_AddItemToObject(json, "manifest", cJSON_ParseWithLength(image->manifest_text, image->manifest_bytes));
     cJSON_AddItemToObject(json, "config", cJSON_ParseWithLength(image->config_text, image->config_bytes));
-    cJSON *layers = cJSON_AddArrayToObject(json, "layers"), *list = cJSON_AddArrayToObject(json, "models");
+    cJSON *layers = cJSON_AddArrayToObject(json, "layers");
     for (size_t i = 0; i < image->n_layers; i++) {
         cJSON *layer = cJSON_CreateObject();
         cJSON_AddStringToObject(layer, "digest", image->layer[i].blob.digest);
@@ -67,7 +67,8 @@ static cJSON *image_json(const struct hl_image *image, const struct hl_models *m
         cJSON_AddStringToObject(layer, "what", image->layer[i].what);
         cJSON_AddItemToArray(layers, layer);
     }
-    for (size_t i = 0; i < models->n; i++)
+    cJSON *list = cJSON_AddArrayToObject(json, "models");
+    for (size_t i = 0; list && i < models->n; i++)
         if (models->file[i].head)
             cJSON_AddItemToArray(list, hl_list_json(models->file[i].head));
     return json;
@@ -76,8 +77,8 @@ static cJSON *image_json(const struct hl_image *image, const struct hl_models *m
 static void image_text(const struct hl_image *image, const struct hl_models *models, bool all)
 {
     char size[24];
-    printf("image %s, %s, %s\n  digest      %s\n", image->tag, image->platform, hl_format_bytes(image->bytes, size),
-           image->manifest.digest);
+    printf("image %s%s%s, %s\n  digest      %s\n", image->tag, *image->tag ? ", " : "", image->platform,
+           hl_format_bytes(image->bytes, size), image->manifest.digest);
     if (*image->created)
         printf("  created     %s\n", image->created);
     printf("  user        %s\n  entrypoint  %s\n\nlayers\n", image->user, image->entrypoint);
@@ -91,7 +92,22 @@ static void image_text(const struct hl_image *image, const struct hl_models *mod
         }
 }
 
-/* Of the layers, those parts alone are read that hold the heads of models. */
+/* What the layers of an image from elsewhere hold need not be readable for the rest to be shown. */
+static int find_models(const struct hl_place *place, struct hl_store *store, const struct hl_image *image,
+                       struct hl_models *out, struct hl_error *err)
+{
+    int result = hl_models_find(store, image, out, err);
+    if (result && hl_models_ours(image))
+        return -1;
+    if (!result && out->partial)
+        result = hl_fail(err, "not every compressed layer was looked through to its end");
+    if (result) {
+        hl_error_prefix(err, "%s: there may be more models in it", place->text);
+        hl_report("inspect", err);
+    }
+    return 0;
+}
+
 static int inspect_image(const struct hl_place *place, const struct options *options, struct hl_error *err)
 {
     HL_MODELS models = {.n = 0};
@@ -99,13 +115,10 @@ static int inspect_image(const struct hl_place *place, const struct options *opt
     HL_STORE *store = NULL;
     const char *name;
     int result = hl_place_open_store(place, &options->registry, &store, &name, err) ||
-                         hl_image_open(store, name, &image, err) || hl_models_find(store, &image, &models, err)
+                         hl_image_open(store, name, &image, err) || find_models(place, store, &image, &models, err)
                      ? -1
                      : 0;
     hl_store_warn(store);
-    if (!result && models.partial)
-        fprintf(stderr, "%s: not every compressed layer was looked through to its end; there may be more models\n",
-                place->text);
     if (!result && options->json)
         result = print_json(image_json(&image, &models), err);
     else if (!result)

@@ -1,4 +1,5 @@
 /* hotlayer verify: every checksum of a .hot file, or of an image. */
+#include "hotlayer/cleanup.h"
 #include "pack/commands.h"
 #include "pack/models.h"
 #include "pack/registry_options.h"
@@ -50,35 +51,49 @@ static int verify_hot(const char *path, struct hl_error *err)
     return result;
 }
 
+/* Does the name mean one image, which should then run on linux/amd64? "" in a layout may mean all that is there. */
+static bool means_one(struct hl_store *store, const char *name)
+{
+    HL_FREE struct hl_descriptor *roots = NULL;
+    struct hl_error ignored;
+    size_t n = 0;
+    return *name || !store->class->list || (!store->class->list(store, &roots, &n, &ignored) && n == 1);
+}
+
 /* The models that `hotlayer image` put in, beyond the digests of the blobs: do heads open, and are their shards there?
  * Of what is compressed only the beginning is looked at. */
-static int verify_models(struct hl_store *store, const char *name, struct hl_error *err)
+static int verify_models(struct hl_store *store, const struct hl_image *image, struct hl_error *err)
 {
     HL_MODELS models = {.n = 0};
+    for (size_t i = hl_models_ours(image) ? image->n_layers : 0; i--;)
+        if (hl_models_may_hold(image, i) &&
+            hl_models_scan(&models, store, &image->layer[i].blob, i, HL_LOOK_LIMIT, err))
+            return hl_error_prefix(err, "%s", store->name);
+    return models.partial ? 0 : hl_models_check(&models, err);
+}
+
+static int verify_blobs(struct hl_store *store, const char *name, struct hl_image_verified *out, struct hl_error *err)
+{
     struct hl_image image = {.bytes = 0};
-    bool ours = !hl_image_open(store, name, &image, err) && hl_models_ours(&image);
-    int result = 0;
-    for (size_t i = ours ? image.n_layers : 0; i-- && !result;)
-        if (hl_models_may_hold(&image, i))
-            result = hl_models_scan(&models, store, &image.layer[i].blob, i, HL_LOOK_LIMIT, err);
-    if (!result && !models.partial)
-        result = hl_models_check(&models, err);
+    struct hl_progress progress = {.out = stderr};
+    bool one = means_one(store, name);
+    int result = (one && hl_image_open(store, name, &image, err)) ||
+                         hl_image_verify(store, name, &progress, out, err) || (one && verify_models(store, &image, err))
+                     ? -1
+                     : 0;
+    hl_progress_clear(&progress);
     hl_image_free(&image);
-    return result ? hl_error_prefix(err, "%s", store->name) : 0;
+    return result;
 }
 
 static int verify_image(const struct hl_place *place, const struct hl_registry_options *options, struct hl_error *err)
 {
     struct hl_image_verified verified;
     HL_STORE *store = NULL;
-    struct hl_progress progress = {.out = stderr};
     const char *name;
     char bytes[24];
-    int result = hl_place_open_store(place, options, &store, &name, err) ||
-                         hl_image_verify(store, name, &progress, &verified, err) || verify_models(store, name, err)
-                     ? -1
-                     : 0;
-    hl_progress_clear(&progress);
+    int result =
+        hl_place_open_store(place, options, &store, &name, err) || verify_blobs(store, name, &verified, err) ? -1 : 0;
     hl_store_warn(store);
     if (result)
         return -1;

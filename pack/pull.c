@@ -185,7 +185,7 @@ static int plan_files(struct pull *pull, struct hl_error *err)
         n++;
     }
     if (!n)
-        return hl_fail(err, "there is no model in this image: no models/NAME/*.hot in its layers");
+        return hl_fail(err, "there is no model in this image after all");
     if (hl_pull_folder_plan(&pull->folder, pull->image.manifest.digest, several, file, n, err))
         return -1;
     file = NULL; /* the folder's */
@@ -368,23 +368,27 @@ static int take_name(const struct pull *pull, const char *name, char out[HL_MODE
     return 0;
 }
 
-/* The name of the image's only model, from its history, else from its layers. */
+/* The name of the image's only model, from its history, else from its layers. An image from elsewhere that has no model
+ * is refused before its layers are fetched, as far as looking into them tells. */
 static int name_folder(struct pull *pull, char out[HL_MODEL_NAME_MAX + 1], struct hl_error *err)
 {
     HL_MODELS models = {.n = 0};
     const struct hl_image *image = &pull->image;
+    bool any = pull->options->directory, ours = hl_models_ours(image);
     out[0] = 0;
-    for (size_t i = 0; i < image->n_layers; i++) {
+    for (size_t i = 0; !any && i < image->n_layers; i++) {
         const char *name = hl_models_named(image, i);
         if (name && take_name(pull, name, out, err))
             return -1;
     }
-    if (!*out && hl_models_find(pull->store, image, &models, err))
+    if (!ours && hl_models_find(pull->store, image, &models, err))
         return hl_error_prefix(err, "%s", pull->store->name);
-    for (size_t i = 0; i < models.n; i++)
+    for (size_t i = 0; !any && i < models.n; i++)
         if (models.file[i].head && take_name(pull, models.file[i].model, out, err))
             return -1;
-    return *out ? 0 : hl_fail(err, "%s: there is no model in this image", pull->store->name);
+    if ((any && (ours || models.partial || models.head_bytes)) || *out)
+        return 0;
+    return hl_fail(err, "%s: there is no model in this image: no models/NAME/*.hot in its layers", pull->store->name);
 }
 
 static void pull_free(struct pull *pull)
@@ -410,7 +414,7 @@ int hl_pull(struct hl_store *store, const char *name, const struct hl_pull_optio
         .store = store, .options = options, .folder = {.root = -1, .hidden = -1}};
     char directory[HL_MODEL_NAME_MAX + 1];
     *out = (struct hl_pulled){.bytes = 0};
-    if (hl_image_open(store, name, &pull.image, err) || (!options->directory && name_folder(&pull, directory, err)))
+    if (hl_image_open(store, name, &pull.image, err) || name_folder(&pull, directory, err))
         return -1;
     memcpy(out->digest, pull.image.manifest.digest, HL_DIGEST_BYTES);
     return pull_into(&pull, options->directory ? options->directory : directory, out, err);

@@ -166,6 +166,14 @@ static int fetch(struct download *download, struct hl_store *from, struct hl_err
                : 0;
 }
 
+/* Takes away a partial file into which nothing came. */
+static void forget_empty(const struct download *download)
+{
+    struct stat status;
+    if (!fstat(download->fd, &status) && !status.st_size && is_current(download))
+        unlinkat(download->directory, download->name, 0);
+}
+
 int hl_download(struct hl_store *from, const struct hl_descriptor *blob, int directory, struct hl_progress *progress,
                 struct hl_error *err)
 {
@@ -184,6 +192,8 @@ int hl_download(struct hl_store *from, const struct hl_descriptor *blob, int dir
         status = download.sha256 ? fetch(&download, from, err) : hl_fail(err, "out of memory");
         EVP_MD_CTX_free(download.sha256);
     }
+    if (status && download.fd >= 0)
+        forget_empty(&download);
     if (download.fd >= 0)
         close(download.fd);
     return status;

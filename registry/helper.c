@@ -30,8 +30,6 @@
 #define PIPE_PIECES 32u /* hold more than a pipe does */
 #define POLL_MS 10
 
-extern char **environ;
-
 struct stream {
     int fd; /* -1: at its end */
     size_t limit;

@@ -50,7 +50,7 @@ struct exchange {
     const struct hl_http_request *request;
     struct hl_http_response *out;
     struct hl_error *err; /* filled by whoever sets `why` to LOCAL or REFUSED */
-    enum { WHY_NONE, WHY_LOCAL, WHY_REFUSED, WHY_STALL, WHY_SILENCE, WHY_CUT } why;
+    enum why { WHY_NONE, WHY_LOCAL, WHY_REFUSED, WHY_STALL, WHY_SILENCE, WHY_CUT } why;
     size_t header_bytes, header_room, header_total; /* of `out->headers`; of all headers, also of 1xx answers */
     bool answered;                                  /* a status other than 1xx is here */
     size_t body_room;
@@ -142,7 +142,7 @@ static int append(char **text, size_t *bytes, size_t *room, const char *more, si
 }
 
 /* Ends the transfer out of a callback. */
-static size_t stop(struct exchange *x, int why)
+static size_t stop(struct exchange *x, enum why why)
 {
     x->why = why;
     return 0;

@@ -5,17 +5,11 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-/* libcrypto would ask the terminal for the passphrase of an encrypted key. */
-static int no_passphrase(char *buffer, int size, int writing, void *context)
-{
-    (void)buffer, (void)size, (void)writing, (void)context;
-    return -1;
-}
-
+/* An encrypted key has the passphrase "" here: libcrypto would ask the terminal for another. */
 static EVP_PKEY *read_key(const char *pem)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (char[]){""}) : NULL;
     BIO_free(bio);
     if (key && EVP_PKEY_base_id(key) != EVP_PKEY_RSA) {
         EVP_PKEY_free(key);

@@ -90,18 +90,22 @@ static void read_text(const char *body, char out[REASON_BYTES])
     }
 }
 
-static void find_reason(const struct hl_http_response *response, char out[REASON_BYTES])
+/* Nothing where the answer repeats one of our secrets, as those of a debugging proxy do. */
+static void find_reason(const struct hl_registry *registry, const struct hl_http_response *response,
+                        char out[REASON_BYTES])
 {
     HL_JSON cJSON *json = NULL;
     struct hl_error ignored;
     out[0] = 0;
-    if (!response->body || !response->body_bytes)
+    if (!response->body || !response->body_bytes || hl_auth_tells(registry->auth, response->body))
         return;
     if (!hl_json_parse((struct hl_view){(const uint8_t *)response->body, response->body_bytes}, "", &json, &ignored))
         read_json(json, out);
     else
         read_text(response->body, out);
     hl_registry_clean(out);
+    if (hl_auth_tells(registry->auth, out))
+        out[0] = 0;
 }
 
 static int take_nothing(void *context, const void *bytes, size_t n, struct hl_error *err)
@@ -121,7 +125,7 @@ static void ask_reason(struct hl_registry *registry, const struct hl_call *call,
     get.sink = take_nothing;
     get.once = true;
     if (!hl_registry_call(registry, &get, &response, &failure, &ignored) && response.status >= 400)
-        find_reason(&response, out);
+        find_reason(registry, &response, out);
     hl_http_response_free(&response);
 }
 
@@ -171,7 +175,7 @@ int hl_registry_refused(struct hl_registry *registry, const struct hl_call *call
                         const struct hl_http_response *response, struct hl_error *err)
 {
     char shown[256], reason[REASON_BYTES], more[HL_AUTH_ADVICE_BYTES];
-    find_reason(response, reason);
+    find_reason(registry, response, reason);
     bool own = response->url && hl_http_same_origin(response->url, hl_registry_origin(registry));
     if (!strcmp(call->method, "HEAD") && !reason[0] && own && response->status >= 400)
         ask_reason(registry, call, reason);

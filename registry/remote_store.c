@@ -81,6 +81,16 @@ static int check_manifest_digest(const struct hl_http_response *response, const 
     return 0;
 }
 
+/* "Content-Encoding: gzip", although nothing but the bytes as stored was asked for. */
+static int check_encoding(const struct hl_http_response *response, const char *folder, const char *name,
+                          struct hl_error *err)
+{
+    char value[64];
+    bool encoded = hl_http_header(response, "content-encoding", 0, value, sizeof value) && *value &&
+                   strcasecmp(value, "identity") != 0;
+    return encoded ? hl_fail(err, "%s/%s comes in an encoding that nobody asked for (%s)", folder, name, value) : 0;
+}
+
 /* GET of a small document; anything but 200 is a failure. */
 static int get(struct remote_store *remote, const char *folder, const char *name, const char *accept, size_t limit,
                struct hl_http_response *out, struct hl_error *err)
@@ -93,7 +103,8 @@ static int get(struct remote_store *remote, const char *folder, const char *name
     enum hl_http_failure failure;
     if (hl_registry_call(remote->registry, &call, out, &failure, err))
         return -1;
-    return out->status == 200 ? 0 : hl_registry_refused(remote->registry, &call, out, err);
+    return out->status == 200 ? check_encoding(out, folder, name, err)
+                              : hl_registry_refused(remote->registry, &call, out, err);
 }
 
 static int keep_resolved(struct remote_store *remote, const char *name, struct hl_http_response *response,
@@ -267,8 +278,7 @@ static int read_once(struct remote_store *remote, struct reading *reading, struc
     if (reading->at == reading->end)
         return 0;
     *again = reading->at > before; /* a server may answer with less than was asked for, but not with nothing */
-    return hl_fail(err, "%s: the registry sent %" PRIu64 " bytes of it and no more", reading->blob->digest,
-                   reading->at);
+    return hl_fail(err, "%s: what the registry sent of it ends at byte %" PRIu64, reading->blob->digest, reading->at);
 }
 
 static int read_blob(struct hl_store *store, const struct hl_descriptor *blob, uint64_t offset, uint64_t bytes,

@@ -1,6 +1,7 @@
 /* registry/auth.c, scope.c and token.c: conversations with a registry and its realm, on loopback. */
 #include "hotlayer/cleanup.h"
 #include "registry/auth.h"
+#include "registry/client.h"
 #include "registry/scope.h"
 #include "secrets.h"
 #include "server.h"
@@ -26,6 +27,7 @@ static struct {
     unsigned times;       /* answers like that, then good ones; 0: all */
     char life[32];        /* expires_in, or "" */
     char form[2048];      /* the last POST's */
+    bool repeats;         /* the registry refuses everything, and repeats the password */
     unsigned tokens, refusals;
 } fake;
 
@@ -73,7 +75,10 @@ static bool registry(struct request *r)
         strcat(headers, "\r\n");
         fake.refusals++;
     }
+    bool repeats = accepted && fake.repeats;
     pthread_mutex_unlock(&server.lock);
+    if (repeats)
+        return reply(r, 403, "", "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"not with user:" MARK "\"}]}");
     return accepted ? reply(r, 200, "", "{}") : reply(r, 401, headers, "{\"errors\":[{\"code\":\"UNAUTHORIZED\"}]}");
 }
 
@@ -602,6 +607,31 @@ static void test_google(void)
     unsetenv("GCE_METADATA_HOST");
 }
 
+/* An error about a refusal says what the registry says, but not what it repeats. */
+static void test_repeats(void)
+{
+    struct hl_error err;
+    struct hl_registry *client = NULL;
+    struct hl_reference reference = {.repository = "a"};
+    struct hl_call request = {.method = "GET", .path = "blobs/x", .push = true};
+    struct hl_http_response response;
+    enum hl_http_failure failure;
+    static const char *const challenges[] = {"Basic realm=x", BEARER(PUSH)};
+    for (size_t i = 0; i < 2; i++) {
+        scene(USER, challenges[i]);
+        strcpy(fake.accepts, i ? "" : BASIC);
+        fake.repeats = true; /* the header itself is taken out by http.c */
+        snprintf(reference.host, sizeof reference.host, "%s", host);
+        WORKS(hl_registry_open(&reference, &(struct hl_registry_options){.plain_http = true}, &client, &err), err);
+        WORKS(hl_registry_call(client, &request, &response, &failure, &err), err);
+        CHECK(response.status == 403 && tells(response.body));
+        FAILS(hl_registry_refused(client, &request, &response, &err), err,
+              "the answer is 403 (forbidden); we came as user");
+        hl_http_response_free(&response);
+        hl_registry_close(client);
+    }
+}
+
 static void test_scope_lists(void)
 {
     static const struct {
@@ -664,6 +694,7 @@ int main(void)
     test_bad_answers();
     test_no_credentials();
     test_google();
+    test_repeats();
     server_stop(&server);
     hl_http_close(http);
     scratch_close();
