@@ -24,7 +24,8 @@ struct hl_registry_options {
     bool plain_http;     /* --plain-http */
     unsigned jobs;       /* --jobs; 0: 4 */
     const char *journal; /* folder for unfinished uploads; NULL: $XDG_STATE_HOME/hotlayer or ~/.local/state/hotlayer */
-    unsigned stall_seconds, answer_seconds; /* as in registry/http.h */
+    /* as in registry/http.h; 0: what HOTLAYER_STALL_SECONDS and HOTLAYER_ANSWER_SECONDS say, else those of http.h */
+    unsigned stall_seconds, answer_seconds;
 };
 
 struct hl_registry;

@@ -229,10 +229,11 @@ static bool has_scheme(const char *reference)
     return n && reference[n] == ':';
 }
 
-/* A registry behind a proxy that ends TLS may know neither of it nor of its port. */
+/* A registry behind a proxy that ends TLS may not know of it; of the port it knows what the request's Host says, or
+ * nothing. */
 static bool forgets_tls(const struct hl_url *from, const struct hl_url *to)
 {
-    return from->tls && !to->tls && !to->port_written && !strcmp(from->host, to->host);
+    return from->tls && !to->tls && (!to->port_written || to->port == from->port) && !strcmp(from->host, to->host);
 }
 
 int hl_http_resolve(const char *base, const char *reference, char **out, struct hl_error *err)

@@ -198,6 +198,8 @@ static int call(struct hl_auth *auth, struct hl_http *with, const char *scope, u
         struct hl_http_request request = {.method = "GET", .url = url, .authorization = header};
         int result = hl_http_send(with, &request, &response, &failure, err);
         bool done = result == 0 && response.status == 200;
+        if (done && header)
+            hl_auth_accepted(auth, header);
         if (result == 0 && !done)
             result = hl_auth_challenged(auth, with, url, scope, header, &response, &again, err);
         hl_http_response_free(&response);
@@ -405,6 +407,23 @@ static void test_renewal(void)
     CHECK(tokens() == 3);
     ahead = 3790;
     FAILS(call(auth, http, PUSH, 0, &err), err, "where 127.0.0.1");
+}
+
+/* A young one that worked is replaced too; one that never did is not. */
+static void test_taken_back(void)
+{
+    struct hl_error err;
+    scene(USER, BEARER(PUSH));
+    AUTH *auth = open_auth();
+    WORKS(call(auth, http, PUSH, 0, &err), err);
+    strcpy(fake.accepts, "Bearer " MARK "-2");
+    WORKS(call(auth, http, PUSH, 0, &err), err);
+    CHECK(tokens() == 2 && refusals() == 2);
+    strcpy(fake.accepts, "-");
+    FAILS(call(auth, http, PUSH, 0, &err), err, "we came as");
+    CHECK(tokens() == 3 && refusals() == 4);
+    FAILS(call(auth, http, PUSH, 0, &err), err, "we came as");
+    CHECK(tokens() == 3 && refusals() == 5);
 }
 
 struct caller {
@@ -671,6 +690,7 @@ int main(void)
     test_without_realm();
     test_time();
     test_renewal();
+    test_taken_back();
     test_threads();
     test_realms();
     test_endless();
