@@ -1,5 +1,6 @@
 /* hotlayer inspect: what is in a .hot file, or in an image. */
 #include "hotlayer/cleanup.h"
+#include "pack/cloud_run.h"
 #include "pack/commands.h"
 #include "pack/listing.h"
 #include "registry/image.h"
@@ -75,7 +76,7 @@ static void image_text(const struct hl_image *image)
                image->layer[i].what);
 }
 
-static int inspect_image(const char *text, bool json, struct hl_error *err)
+static int inspect_image(const char *text, bool json, bool cloud_run, struct hl_error *err)
 {
     struct hl_oci_reference reference;
     struct hl_image image = {.bytes = 0};
@@ -86,7 +87,12 @@ static int inspect_image(const char *text, bool json, struct hl_error *err)
         hl_store_open_layout(reference.path, &store, err) < 0 || hl_image_open(store, reference.tag, &image, err) < 0
             ? -1
             : 0;
-    if (result == 0 && json)
+    size_t failures = 0;
+    if (result == 0 && cloud_run) {
+        result = hl_cloud_run_print(store, reference.tag, &image, HL_MODEL_UNKNOWN, json, &failures, err);
+        if (result == 0 && failures)
+            result = 1;
+    } else if (result == 0 && json)
         result = print_json(image_json(&image), err);
     else if (result == 0)
         image_text(&image);
@@ -98,10 +104,11 @@ int hl_cmd_inspect(int argc, char **argv)
 {
     static const struct option longs[] = {{"json", no_argument, NULL, 'j'},
                                           {"brief", no_argument, NULL, 'b'},
+                                          {"cloud-run", no_argument, NULL, 'c'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     struct hl_error err;
-    bool json = false, brief = false;
+    bool json = false, brief = false, cloud_run = false;
     int option;
     opterr = 0;
     while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1)
@@ -111,6 +118,9 @@ int hl_cmd_inspect(int argc, char **argv)
             break;
         case 'b':
             brief = true;
+            break;
+        case 'c':
+            cloud_run = true;
             break;
         case 'h':
             fputs(help, stdout);
@@ -124,6 +134,7 @@ int hl_cmd_inspect(int argc, char **argv)
         return hl_report("inspect", &err);
     }
     const char *what = argv[optind];
-    int result = strncmp(what, "oci:", 4) == 0 ? inspect_image(what, json, &err) : inspect_hot(what, json, brief, &err);
-    return result < 0 ? hl_report("inspect", &err) : 0;
+    int result = strncmp(what, "oci:", 4) == 0 ? inspect_image(what, json, cloud_run, &err)
+                                               : inspect_hot(what, json, brief, &err);
+    return result < 0 ? hl_report("inspect", &err) : result;
 }
