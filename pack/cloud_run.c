@@ -27,11 +27,10 @@ struct shown {
 
 static struct shown show(const char *text)
 {
-    struct shown shown;
-    size_t length = text ? strlen(text) : 0, cut = length;
+    struct shown shown = {.text = ""};
     hl_text_copy(shown.text, SHOWN, text);
-    if (length >= SHOWN) {
-        cut = SHOWN - 1;
+    if (text && strlen(text) >= SHOWN) {
+        size_t cut = SHOWN - 1;
         while (cut && ((unsigned char)text[cut] & 0xc0) == 0x80)
             cut--;
         memcpy(shown.text + cut, "...", 4);
