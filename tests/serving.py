@@ -28,9 +28,9 @@ def check(name, condition, detail=""):
 
 
 class Server:
-    """A server process; its log is parsed as it comes."""
+    """A server process; its log is parsed as it comes. `early` is a signal that it finds pending."""
 
-    def __init__(self, *args, model=MODEL, env=None, files=None):
+    def __init__(self, *args, model=MODEL, env=None, files=None, early=None):
         self.log, self.other, self.news = [], [], threading.Condition()
         environment = {k: v for k, v in os.environ.items() if k != "PORT" and not k.startswith("OLLAMA_")}
         environment.update(env or {})
@@ -45,6 +45,9 @@ class Server:
         def limit():
             if files:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+            if early:  # a signal that waits for the program, as exec() leaves it
+                signal.pthread_sigmask(signal.SIG_BLOCK, [early])
+                os.kill(os.getpid(), early)
 
         self.process = subprocess.Popen(args, stderr=subprocess.PIPE, env=environment, preexec_fn=limit)
         self.reader = threading.Thread(target=self.read_log, daemon=True)
