@@ -177,7 +177,7 @@ def test_confinement(bundle):
 
 
 def hold_weights(bundle):
-    """A lease on the first shard keeps whoever opens it waiting until it is given up. None: there are no leases here."""
+    """A lease on the first shard keeps whoever opens it waiting until it is given up. None: there are no leases."""
     (shard,) = glob.glob(os.path.join(bundle, "rootfs/models/*/model.hot.001"))
     held = open(shard, "r+b")
     try:
