@@ -378,24 +378,36 @@ static void check_driver(const struct subject *subject)
             "be found; ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64");
 }
 
-static void check_model(const struct subject *subject, enum hl_cloud_run_model model)
+static void check_model(const struct subject *subject, const struct hl_models *models)
 {
     const char *path = runs_hotlayerd(subject) ? option(subject, "--model") : NULL;
-    if (model == HL_MODEL_PRESENT)
-        say(subject, "model", HL_VERDICT_OK, "its head is in the image");
-    else if (path)
+    const struct hl_model_file *head = NULL;
+    size_t heads = 0;
+    for (size_t i = 0; i < models->n; i++)
+        if (models->file[i].head) {
+            head = &models->file[i];
+            heads++;
+        }
+    if (path)
         say(subject, "model", HL_VERDICT_WARN, "--model %s: not looked for; it must be there when the container starts",
             show(path).text);
-    else if (model == HL_MODEL_ABSENT)
+    else if (heads > 1)
+        say(subject, "model", HL_VERDICT_FAIL,
+            "there are %zu, and the server, which serves one, would end: name it, CMD [\"--model\", \"/models/%s\"]",
+            heads, head->model);
+    else if (heads == 1)
+        say(subject, "model", HL_VERDICT_OK, "/models/%s/%s", head->model, head->name);
+    else if (models->partial)
+        say(subject, "model", HL_VERDICT_WARN,
+            "none was found, but not every layer was looked through to its end: the server needs one under /models");
+    else
         say(subject, "model", HL_VERDICT_FAIL,
             "no layer holds /models/NAME/model.hot: the server would end with 'there is no model'; put one in with "
             "`hotlayer image MODEL.hot --base`");
-    else
-        say(subject, "model", HL_VERDICT_WARN, "no layer says that it holds the head of a model");
 }
 
 int hl_cloud_run_check(const struct hl_image *image, const char *index_text, size_t index_bytes,
-                       enum hl_cloud_run_model model, struct hl_cloud_run *out, struct hl_error *err)
+                       const struct hl_models *models, struct hl_cloud_run *out, struct hl_error *err)
 {
     HL_JSON cJSON *config = NULL;
     HL_JSON cJSON *index = NULL;
@@ -422,6 +434,6 @@ int hl_cloud_run_check(const struct hl_image *image, const char *index_text, siz
     check_user(&subject);
     check_ignored(&subject);
     check_driver(&subject);
-    check_model(&subject, model);
+    check_model(&subject, models);
     return 0;
 }

@@ -7,7 +7,7 @@
 #ifndef HL_PACK_CLOUD_RUN_H
 #define HL_PACK_CLOUD_RUN_H
 
-#include "registry/image.h"
+#include "pack/models.h"
 
 #define HL_CLOUD_RUN_LAYERS_MOST 127           /* of an overlay mount, the base's included */
 #define HL_CLOUD_RUN_LAYERS_MANY 100           /* some hosts' mount options end before 127 */
@@ -28,17 +28,15 @@ struct hl_cloud_run {
     size_t n, warnings, failures;
 };
 
-enum hl_cloud_run_model { HL_MODEL_UNKNOWN, HL_MODEL_PRESENT, HL_MODEL_ABSENT };
-
-/* Judges an image by its texts alone: `image` as hl_image_open() read it, and the index that its reference names (NULL
- * where it names the manifest itself). `model` says whether the image holds the head of a model, as far as the caller
- * looked. Fails only when a text is no JSON or memory runs out. */
+/* Judges an image by its texts: `image` as hl_image_open() read it, the index that its reference names (NULL where it
+ * names the manifest itself), and the heads of models that the caller found in it. Fails only when a text is no JSON or
+ * memory runs out. */
 int hl_cloud_run_check(const struct hl_image *image, const char *index_text, size_t index_bytes,
-                       enum hl_cloud_run_model model, struct hl_cloud_run *out, struct hl_error *err);
+                       const struct hl_models *models, struct hl_cloud_run *out, struct hl_error *err);
 
 /* The same for the image `name` of a store, printed on stdout: a line for each check, or one JSON document. *failures
  * is how many checks failed. */
 int hl_cloud_run_print(struct hl_store *store, const char *name, const struct hl_image *image,
-                       enum hl_cloud_run_model model, bool json, size_t *failures, struct hl_error *err);
+                       const struct hl_models *models, bool json, size_t *failures, struct hl_error *err);
 
 #endif

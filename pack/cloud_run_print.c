@@ -39,7 +39,7 @@ static int print_json(const struct hl_image *image, const struct hl_cloud_run *r
 }
 
 int hl_cloud_run_print(struct hl_store *store, const char *name, const struct hl_image *image,
-                       enum hl_cloud_run_model model, bool json, size_t *failures, struct hl_error *err)
+                       const struct hl_models *models, bool json, size_t *failures, struct hl_error *err)
 {
     struct hl_descriptor root;
     struct hl_cloud_run result;
@@ -47,7 +47,7 @@ int hl_cloud_run_print(struct hl_store *store, const char *name, const struct hl
     size_t bytes = 0;
     if (store->class->resolve(store, name, &root, err) ||
         (root.kind == HL_KIND_INDEX && store->class->document(store, &root, &index, &bytes, err)) ||
-        hl_cloud_run_check(image, index, bytes, model, &result, err))
+        hl_cloud_run_check(image, index, bytes, models, &result, err))
         return hl_error_prefix(err, "%s", store->name);
     *failures = result.failures;
     if (json)

@@ -15,7 +15,8 @@ struct documents {
     const char *index;        /* NULL: no index */
     int layers;               /* 0: three */
     unsigned long long bytes; /* of a layer; 0: one MiB */
-    enum hl_cloud_run_model model;
+    int heads;                /* of models in it, beside one; -1: none at all */
+    bool partial;             /* not all of it was looked through */
 };
 
 static const char good_process[] =
@@ -81,9 +82,16 @@ static bool judge(const struct documents *d, struct hl_cloud_run *result)
 {
     struct hl_image image = {.bytes = 0};
     struct hl_error err = {.message = ""};
+    struct hl_hot hot = {.path = ""};
+    struct hl_model_file file[] = {
+        {.model = "a", .name = "model.hot.001"},
+        {.model = "a", .name = "model.hot", .head = &hot},
+        {.model = "b", .name = "model.hot", .head = &hot},
+    };
+    const struct hl_models models = {.file = file, .n = d->heads < 0 ? 1 : 2 + (size_t)d->heads, .partial = d->partial};
     bool good =
         CHECK_OK(make_image(d, &image, &err), err) &&
-        CHECK_OK(hl_cloud_run_check(&image, d->index, d->index ? strlen(d->index) : 0, d->model, result, &err), err);
+        CHECK_OK(hl_cloud_run_check(&image, d->index, d->index ? strlen(d->index) : 0, &models, result, &err), err);
     hl_image_free(&image);
     return good;
 }
@@ -91,7 +99,7 @@ static bool judge(const struct documents *d, struct hl_cloud_run *result)
 static void test_good(void)
 {
     struct hl_cloud_run result;
-    const struct documents good = {.model = HL_MODEL_PRESENT};
+    const struct documents good = {.heads = 0};
     if (!judge(&good, &result))
         return;
     CHECK(result.n >= 12 && result.n <= HL_CLOUD_RUN_CHECKS);
@@ -222,12 +230,12 @@ static const struct {
     {{.process = "\"Env\":[\"LD_LIBRARY_PATH=/lib:/usr/local/nvidia/lib64/\"]"}, "driver", HL_VERDICT_OK, "has"},
     {{.process = "\"Env\":{}"}, "driver", HL_VERDICT_WARN, "driver"},
 
-    {{.model = HL_MODEL_ABSENT}, "model", HL_VERDICT_FAIL, "there is no model"},
-    {{.model = HL_MODEL_UNKNOWN}, "model", HL_VERDICT_WARN, "no layer says"},
-    {{.model = HL_MODEL_ABSENT, .process = WITH("\"Cmd\":[\"--model\",\"/mnt/m.hot\"]")},
-     "model",
-     HL_VERDICT_WARN,
-     "/mnt/m.hot"},
+    {{.heads = 0}, "model", HL_VERDICT_OK, "/models/a/model.hot"},
+    {{.heads = 0, .partial = true}, "model", HL_VERDICT_OK, "/models/a/model.hot"},
+    {{.heads = -1}, "model", HL_VERDICT_FAIL, "there is no model"},
+    {{.heads = -1, .partial = true}, "model", HL_VERDICT_WARN, "none was found"},
+    {{.heads = 1}, "model", HL_VERDICT_FAIL, "there are 2"},
+    {{.heads = 1, .process = WITH("\"Cmd\":[\"--model\",\"/models/b\"]")}, "model", HL_VERDICT_WARN, "/models/b"},
 };
 
 static void test_cases(void)
@@ -273,11 +281,12 @@ static void test_bad_documents(void)
     struct hl_image image = {.bytes = 0};
     struct hl_cloud_run result;
     struct hl_error err;
-    const struct documents good = {.model = HL_MODEL_PRESENT};
+    const struct documents good = {.heads = 0};
+    const struct hl_models none = {.n = 0};
     if (!CHECK_OK(make_image(&good, &image, &err), err))
         return;
-    CHECK_FAILS(hl_cloud_run_check(&image, "[]", 2, HL_MODEL_PRESENT, &result, &err), err, "the index");
-    CHECK_FAILS(hl_cloud_run_check(&image, "{", 1, HL_MODEL_PRESENT, &result, &err), err, "the index");
+    CHECK_FAILS(hl_cloud_run_check(&image, "[]", 2, &none, &result, &err), err, "the index");
+    CHECK_FAILS(hl_cloud_run_check(&image, "{", 1, &none, &result, &err), err, "the index");
     hl_image_free(&image);
 }
 
