@@ -52,9 +52,6 @@ char *hl_session_commit_url(const char *location, const char *digest);
  * Artifact Registry; ghcr.io answers 416 to pieces above 4 MiB, amazonaws.com 201 to the first. */
 bool hl_session_whole_only(const char *host);
 
-/* May it work the next time: 408, 429, and the registry's own troubles? */
-bool hl_status_is_passing(long status);
-
 /* Fails when the answer says Docker-Content-Digest, and it is not ours. */
 int hl_digest_confirmed(const struct hl_http_response *response, const char *digest, struct hl_error *err);
 
