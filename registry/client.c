@@ -229,12 +229,10 @@ static int authorized(struct talk *talk, struct hl_http_response *out, enum hl_h
     }
 }
 
-static bool may_work_later(int failed, const struct hl_http_response *response, enum hl_http_failure failure)
+/* 501, 505 and 507 do not pass. Those above 511 are what proxies say of a registry behind them. */
+bool hl_status_is_passing(long status)
 {
-    long s = response->status;
-    if (failed)
-        return failure == HL_HTTP_TRANSIENT;
-    return s == 408 || s == 429 || s == 500 || s == 502 || s == 503 || s == 504;
+    return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505 && status != 507);
 }
 
 /* "Warning: 299 - "text"": RFC 7234, 5.5, as distribution-spec narrows it down. */
@@ -287,7 +285,7 @@ static int repeat(struct talk *talk, struct hl_http_response *out, enum hl_http_
             note_warnings(registry, out);
         bool can = !talk->call->once && !out->received && (!talk->call->body || talk->call->body->rewind);
         unsigned most = failed && !registry->answered ? HL_RETRY_TIMES_FIRST : HL_RETRY_TIMES;
-        if (!can || attempt >= most || !may_work_later(failed, out, *failure)) {
+        if (!can || attempt >= most || !(failed ? *failure == HL_HTTP_TRANSIENT : hl_status_is_passing(out->status))) {
             if (failed && attempt)
                 add_tries(err, attempt + 1);
             return failed;

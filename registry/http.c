@@ -438,6 +438,10 @@ static void set_connection(const struct hl_http *http, enum hl_reach reach)
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
     curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1000l);
     curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1l);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* After a time-out libcurl would wait for its resolver's thread, which a silent name server holds for longer. */
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1l);
+#endif
     set_protocols(curl);
     if (http->ca) {
         curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca);

@@ -8,7 +8,7 @@ set -eu
 
 build="gcc make libc6-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libzstd-dev libssl-dev libevent-dev libpcre2-dev libutf8proc-dev"
 demo="$build curl ca-certificates python3 umoci runc"
-test="$demo skopeo docker-registry procps time"
+test="$demo skopeo docker-registry procps time busybox-static zstd"
 reference="$build python3-venv"
 lint="$build clang clang-format clang-tidy cppcheck"
 
