@@ -245,7 +245,7 @@ def test_append(builder, registry, model, folder):
         skip("hotlayer image --push is not there yet")
         return
     done = good("  hotlayer image puts the weights on it", run(
-        HOTLAYER, "image", model, "--base", base, "--runtime", "none", "--push", "%s/test/appended:1" % registry.host))
+        HOTLAYER, "image", model, "--base", base, "--model-only", "--push", "%s/test/appended:1" % registry.host))
     layout = done.returncode == 0 and pull(registry, "test/appended:1", folder)
     if not layout:
         return
