@@ -98,7 +98,7 @@ bench: all $(BENCH:%.c=$(BUILD)/%)
 
 # Each fuzz target for FUZZ_SECONDS, one after another; tests/fuzz/README.md says how to look at a finding.
 FUZZ_SECONDS ?= 600
-fuzz: $(BUILD)/hotlayer
+fuzz: $(BUILD)/hotlayer $(BUILD)/hotlayerd
 	$(MAKE) BUILD=build-fuzz CC=clang OPTIMIZE=-O1 SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
 	sh tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS) $(BUILD)/hotlayer
 

@@ -4,6 +4,7 @@
 #include "pack/image.h"
 #include "pack/json.h"
 #include "pack/registry_options.h"
+#include "registry/upload.h"
 #include "runtime/hot.h"
 #include <sys/auxv.h>
 #include <sys/stat.h>
@@ -292,6 +293,16 @@ static int list_shards(const struct hl_hot *hot, struct shard_paths *out, struct
     return 0;
 }
 
+/* What a registry got and what it had. */
+static void print_uploads(struct hl_target *target)
+{
+    struct hl_upload_counts counts;
+    char size[24];
+    hl_target_uploads(target, &counts);
+    fprintf(stderr, "%zu layer%s sent (%s), %zu mounted from another repository, %zu there already\n", counts.sent,
+            counts.sent == 1 ? "" : "s", hl_format_bytes(counts.bytes, size), counts.mounted, counts.present);
+}
+
 /* Fills in what the options say, opens base and target, and writes. */
 static int write_image(const struct options *options, struct hl_image_spec *spec, struct hl_image *out,
                        struct hl_error *err)
@@ -308,6 +319,8 @@ static int write_image(const struct options *options, struct hl_image_spec *spec
     spec->compress = options->compress;
     spec->created = options->created;
     int status = hl_image_write(spec, target, out, err);
+    if (!status && options->to.kind == HL_PLACE_REGISTRY)
+        print_uploads(target);
     hl_store_warn(base.store);
     return status;
 }

@@ -15,12 +15,6 @@
 
 static const char content_type[] = "Content-Type: application/octet-stream";
 
-bool hl_status_is_passing(long status)
-{
-    /* 501, 505 and 507 are no troubles that pass. Those above 511 are what proxies say of a registry behind them. */
-    return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505 && status != 507);
-}
-
 static bool is_success(long status)
 {
     return status >= 200 && status < 300;

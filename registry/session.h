@@ -48,9 +48,6 @@ bool hl_session_range(const struct hl_http_response *response, uint64_t *bytes);
 /* `location` with "digest=" behind its query, of which not a byte changes. The caller frees it; NULL: out of memory. */
 char *hl_session_commit_url(const char *location, const char *digest);
 
-/* May it work the next time: 408, 429, and the registry's own troubles? */
-bool hl_status_is_passing(long status);
-
 /* Fails when the answer says Docker-Content-Digest, and it is not ours. */
 int hl_digest_confirmed(const struct hl_http_response *response, const char *digest, struct hl_error *err);
 

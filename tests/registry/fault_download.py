@@ -6,7 +6,7 @@ import json
 import os
 import time
 
-from faults import HTML, JSON, PAGE, PASSWORD, answer, complains, error, log_in
+from faults import HTML, JSON, PAGE, answer, complains, error, log_in
 from fault_auth import Door
 from fault_upload import endless
 from mini import Mini
@@ -75,7 +75,7 @@ def add_redirects(suite, world):
     reading = Reading(world)
 
     def elsewhere(other, status=307):
-        return answer_with(lambda x: x.reply(status, [("Location", "http://%s%s" % (other, x.head.target))]))
+        return lambda x: x.reply(status, [("Location", "http://%s%s" % (other, x.head.target))])
 
     for status in (301, 302, 303, 307, 308):
         @suite.case("blobs are on another host, by %d" % status)
@@ -136,10 +136,6 @@ def add_redirects(suite, world):
         other = world.proxy(case)
         proxy = world.proxy(case, Fault("GET", BLOBS, None, answer=elsewhere(other.host)), tls=authority.context())
         reading.broken(case, proxy.host, "https", "--ca", authority.ca, most=20)
-
-
-def answer_with(function):
-    return function
 
 
 def add_connections(suite, world):
@@ -221,12 +217,28 @@ def add_connections(suite, world):
 
     @suite.case("download: an answer drips")
     def _(case):
-        """A byte every 50 ms: a manifest takes a minute. That is slow, not wrong; but it must end."""
+        """A byte every 15 ms: that is slow, not wrong; but it must end."""
         case.environment.update(HOTLAYER_STALL_SECONDS="2")
         world.reader.put_image(world.model, case.repository)
-        proxy = world.proxy(case, Fault("GET", "/manifests/", None, drip=0.02))
+        proxy = world.proxy(case, Fault("GET", "/manifests/", drip=0.01))
         result = reading.verify(case, proxy.host, seconds=120)
-        case.check("ends", result.status in (0, 1), result)
+        case.check("passes", result.status == 0, result)
+
+    @suite.case("download: an answer drips for ever")
+    def _(case):
+        """A head without end, a line now and then: never silent, and yet a stall."""
+        case.environment.update(HOTLAYER_STALL_SECONDS="2")
+        world.reader.put_image(world.model, case.repository)
+
+        def drip(exchange):
+            exchange.wire.send(b"HTTP/1.1 200 OK\r\n")
+            while not exchange.proxy.stopping.is_set():
+                exchange.wire.send(b"X-Drip: %d\r\n" % time.time_ns())
+                time.sleep(0.2)
+            raise Closed
+        proxy = world.proxy(case, Fault("GET", "/manifests/", None, answer=drip))
+        result = reading.verify(case, proxy.host, seconds=60)
+        complains(case, result, "next to nothing moved", 60)
 
     @suite.case("download: a token ends in the middle")
     def _(case):
@@ -327,7 +339,7 @@ def add_bytes(suite, world):
         proxy = world.proxy(case, Fault("GET", "/manifests/", None, rewrite=gzip.compress, change=lambda x, head: head.set(
             "Content-Encoding", "gzip")))
         result = reading.verify(case, proxy.host)
-        case.check("works, or says so", result.status == 0 or (result.status == 1 and "damaged" in result.err), result)
+        case.check("works, or says so", result.status == 0 or (result.status == 1 and "gzip" in result.err), result)
 
 
 def add_documents(suite, world):
@@ -335,22 +347,21 @@ def add_documents(suite, world):
     reading = Reading(world)
     layers = random_layers([5000, 6000], 21)
 
-    def documents(name, words, build, inspects=False, good=False, verifies=False):
+    def documents(name, words, build, inspects=False, good=False):
         @suite.case("document: " + name)
         def _(case):
             mini = case.use(Mini(case.path("mini")))
             layout = Layout(case.path("image"))
             descriptor, served = build(layout)
             mini.hold(case.repository, layout.folder, descriptor["digest"], served)
-            if good or verifies:
+            if good:
                 result = reading.verify(case, mini.host)
                 case.check("verify passes", result.status == 0, result)
             else:
                 complains(case, reading.verify(case, mini.host), words, 20, "verify ")
-            if not good:
                 complains(case, reading.pull(case, mini.host), words, 20, "pull ")
-                case.check("pull leaves nothing", everything_below(case.path("pulled")) == [],
-                           everything_below(case.path("pulled")))
+                left = [name for name in everything_below(case.path("pulled")) if not name.startswith(".hotlayer/")]
+                case.check("pull leaves nothing but what it could go on with", not left, left)
             seen = reading.inspect(case, mini.host)
             if inspects or good:
                 case.check("inspect shows it", seen.status == 0, seen)
@@ -367,7 +378,7 @@ def add_documents(suite, world):
     documents("schema 1", "schema|type", image("application/vnd.docker.distribution.manifest.v1+prettyjws"))
     documents("an artifact's config", "config|type", lambda layout: (layout.json(
         {"schemaVersion": 2, "mediaType": MANIFEST, "config": layout.json({}, "application/vnd.oci.empty.v1+json"),
-         "layers": []}, MANIFEST), MANIFEST), verifies=True)
+         "layers": []}, MANIFEST), MANIFEST))
     documents("layers of an unknown kind", "type|layer", image(layer_type="application/vnd.cncf.model.weight.v1.raw"))
     documents("fewer diff_ids than layers", "layer|diff", image(diff_ids=[digest_of(b"")]))
     documents("other diff_ids", "diff|config says", image(diff_ids=[digest_of(b"a"), digest_of(b"b")]))
@@ -408,7 +419,7 @@ def add_documents(suite, world):
 
     documents("an index without linux/amd64", "amd64",
               lambda layout: index(layout, [platform(layout.image(layers), "arm64"),
-                                            platform(layout.image(layers[:1]), "amd64", "windows")]), verifies=True)
+                                            platform(layout.image(layers[:1]), "amd64", "windows")]))
     documents("an empty index", "amd64|empty|no image", lambda layout: index(layout, []))
     documents("an index that names what is not there", "404|unknown|not found", lambda layout: index(
         layout, [platform({"mediaType": MANIFEST, "digest": digest_of(b"?"), "size": 1}, "amd64")]))
