@@ -7,8 +7,9 @@
 # nothing at all, the names are printed.
 set -eu
 
-build="gcc make libc6-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libzstd-dev libssl-dev libevent-dev libpcre2-dev libutf8proc-dev"
-demo="$build curl ca-certificates python3 umoci runc"
+build="gcc make libc6-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libzstd-dev libssl-dev libevent-dev libpcre2-dev
+    libutf8proc-dev ca-certificates"
+demo="$build curl python3 umoci runc"
 test="$demo skopeo docker-registry procps time buildah debootstrap busybox-static zstd python3-yaml python3-jsonschema"
 reference="$build python3-venv"
 lint="$build clang clang-format clang-tidy cppcheck"
