@@ -20,7 +20,7 @@ static const char help[] =
     "  -o, --output oci:DIR[:TAG]  the image layout to write to; TAG is \"latest\" by default. Other tags of it stay\n"
     "  -o, --output oci-archive:FILE[:TAG]\n"
     "                     one file that podman load and docker load take\n"
-    "      --push REF     send it to a registry while it is made; nothing is written to this machine's disk\n"
+    "      --push REF     send it to a registry while it is made\n"
     "      --base REF     put it on this image, of a registry or a layout, instead of on nothing (scratch)\n"
     "      --compress zstd[:LEVEL]\n"
     "                     layers as tar+zstd, LEVEL 1 to 19, 3 by default. None by default: quantized weights\n"
