@@ -98,7 +98,50 @@ for name in ("scratch", "based"):
 END
 }
 
+# Layers, plain, gzip and zstd (if there is a zstd): with a model, with what removes one, with links and long names.
+layers() {
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    "$hotlayer" pack "$tests/oracle/fixtures/f16-sharded" -o "$work/model.hot" --shard-size 64K >/dev/null 2>&1
+    python3 - "$work" "$dir" <<'END'
+import glob, gzip, io, os, shutil, subprocess, sys, tarfile
+
+work, out = sys.argv[1:]
+model = [("models/m/" + os.path.basename(path), open(path, "rb").read()) for path in sorted(glob.glob(work + "/model.hot*"))]
+
+def layer(entries, form=tarfile.PAX_FORMAT):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+            else:
+                info.type, info.linkname = content
+            tar.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return buffer.getvalue()
+
+layers = {
+    "model": layer([("models", (tarfile.DIRTYPE, "")), ("models/m", (tarfile.DIRTYPE, ""))] + model, tarfile.USTAR_FORMAT),
+    "whiteouts": layer([("models/.wh.m", b""), ("models/m/.wh..wh..opq", b""), (".wh.models", b"")]),
+    "links": layer([("./models/m/model.hot", (tarfile.SYMTYPE, "/etc/passwd")), ("models/m/a.hot.001", (tarfile.LNKTYPE, "x")),
+                    ("dev/null", (tarfile.CHRTYPE, ""))]),
+    "long": layer([("models/" + "n" * 90 + "/" + "f" * 120 + ".hot", b"HOTLAYER"), ("../a", b"")], tarfile.GNU_FORMAT),
+    "utf8": layer([("models/\u00e4/\u20ac.hot", b"HOTLAYER"), ("models/m/model.hot", b"HOTLAYER")]),
+}
+for name, tar in layers.items():
+    packed = {0: tar, 1: gzip.compress(tar, mtime=0)}
+    if shutil.which("zstd"):
+        packed[2] = subprocess.run(["zstd", "-q"], input=tar, stdout=subprocess.PIPE, check=True).stdout
+    for kind, data in packed.items():
+        for pull in (0, 66):  # a multiple of 3 with bit 64 set
+            with open("%s/%s-%d-%d" % (out, name, kind, pull), "wb") as file:
+                file.write(bytes([kind + pull]) + data)
+END
+}
+
 case $target in
+layer) layers ;;
 jinja) templates ;;
 template)
     templates
@@ -158,6 +201,14 @@ challenge)
     printf 'Basic realm="Registry, \\"private\\""' >"$dir/basic"
     printf 'Negotiate YII/+==, Digest realm=d, nonce="a,b", Basic realm=x, Bearer realm=https://r/t?a=b , error="invalid_token"' >"$dir/several"
     printf ' ,bearer  REALM = "\\h\\"", service\t=\ts,,' >"$dir/odd"
+    ;;
+location)
+    printf 'https://r.example:8443/v2/a/b/blobs/uploads/\n/u/1?_state=a%%2Fb==&x=../y#f' >"$dir/path"
+    printf 'https://r.example/v2/a?b\nhttp://r.example/../c/./d' >"$dir/absolute"
+    printf 'http://localhost:5000/v2/\nlocalhost:5000/v2/a/b?c' >"$dir/host"
+    printf 'https://[::1]:80/v2/a/b\n//0x7f.1/../c' >"$dir/network"
+    printf 'oci://eu-docker.pkg.dev/p/r/i:tag\ndocker.io/ubuntu@sha256:%064d' 0 >"$dir/names"
+    printf '[2001:db8::1]:5000/a__b/c---d.e:f\nlocalhost:1/a' >"$dir/more-names"
     ;;
 docker_config)
     auth=$(printf 'user:password' | base64)
