@@ -322,6 +322,7 @@ static int write_image(const struct options *options, struct hl_image_spec *spec
     if (!status && options->to.kind == HL_PLACE_REGISTRY)
         print_uploads(target);
     hl_store_warn(base.store);
+    hl_target_warn(target);
     return status;
 }
 
