@@ -323,6 +323,7 @@ static int write_image(const struct options *options, const struct hl_image_spec
     if (!status && options->to.kind == HL_PLACE_REGISTRY)
         print_uploads(target);
     hl_store_warn(base.store);
+    hl_target_warn(target);
     return status;
 }
 

@@ -56,10 +56,21 @@ int hl_place_open_store(const struct hl_place *place, const struct hl_registry_o
     return hl_store_open_layout(place->layout.path, out, err);
 }
 
-void hl_store_warn(struct hl_store *store)
+static void warn(struct hl_registry *registry)
 {
-    struct hl_registry *registry = store ? hl_store_registry(store) : NULL;
     const char *warning;
     for (size_t i = 0; registry && (warning = hl_registry_warning(registry, i)); i++)
         fprintf(stderr, "%s says: %s\n", hl_registry_reference(registry)->host, warning);
+}
+
+void hl_store_warn(struct hl_store *store)
+{
+    if (store)
+        warn(hl_store_registry(store));
+}
+
+void hl_target_warn(struct hl_target *target)
+{
+    if (target)
+        warn(hl_target_registry(target));
 }
