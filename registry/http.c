@@ -281,12 +281,13 @@ static size_t on_read(char *buffer, size_t size, size_t count, void *context)
     return got;
 }
 
-/* libcurl sends a body again when a connection that was kept turns out to be closed. */
+/* libcurl sends a request again when a connection that was kept turns out to be closed. Not a body of which a part went
+ * out: that may have arrived, and an upload's session would get it twice. */
 static int on_seek(void *context, curl_off_t offset, int origin)
 {
     struct exchange *x = context;
     const struct hl_http_body *body = x->request->body;
-    if (offset || origin != SEEK_SET || !body || !body->rewind)
+    if (offset || origin != SEEK_SET || !body || !body->rewind || x->sent)
         return CURL_SEEKFUNC_CANTSEEK;
     if (body->rewind(body->context, x->err)) {
         stop(x, WHY_LOCAL);

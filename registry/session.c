@@ -9,6 +9,7 @@
  */
 #include "registry/session.h"
 #include "hotlayer/cleanup.h"
+#include <strings.h>
 
 #define REDIRECTS 3
 #define RESPONSE __attribute__((cleanup(hl_http_response_free))) struct hl_http_response
@@ -73,6 +74,19 @@ char *hl_session_commit_url(const char *location, const char *digest)
     if (url)
         snprintf(url, size, "%s%sdigest=sha256%%3A%s", location, query ? "&" : "?", hl_digest_file(digest));
     return url;
+}
+
+bool hl_session_whole_only(const char *host)
+{
+    static const char *const hosts[] = {"gcr.io", "ghcr.io", ".gcr.io", ".pkg.dev", ".amazonaws.com"};
+    size_t length = strcspn(host, ":");
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        size_t n = strlen(hosts[i]);
+        bool suffix = hosts[i][0] == '.';
+        if ((suffix ? length > n : length == n) && !strncasecmp(host + length - n, hosts[i], n))
+            return true;
+    }
+    return false;
 }
 
 void hl_session_close(struct hl_session *session)

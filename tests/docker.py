@@ -267,6 +267,23 @@ def test_append(builder, registry, model, folder):
           and "FAIL  model" in bare.stdout and bare.stdout.count("FAIL ") == 1, bare)
 
 
+def test_index(builder, registry):
+    """An index is followed to linux/amd64, and judged as well."""
+    image = "%s/test/index:1" % registry.host
+    for words in (("create", "both"), ("add", "--arch", "amd64", "--os", "linux", "both", "localhost/model"),
+                  ("add", "--arch", "arm64", "--os", "linux", "both", "localhost/runtime"),
+                  ("push", "--all", "--tls-verify=false", "--format", "oci", "both", "docker://" + image)):
+        done = run("buildah", *builder.options, "manifest", words[0],
+                   *(["--signature-policy", builder.policy] if words[0] == "push" else []), *words[1:])
+        if done.returncode:
+            check("an index is pushed: %s" % " ".join(words), False, done)
+            return
+    done = run(HOTLAYER, "inspect", image, "--cloud-run")
+    check("an index of two platforms: linux/amd64 is judged", done.returncode == 0
+          and "ok    index        one of 2 entries is for linux/amd64\n" in done.stdout
+          and "ok    model " in done.stdout, done)
+
+
 def test_cloud_build(registry, folder):
     """The script of cloudbuild.yaml, in a folder that is built already."""
     path = os.path.join(REPOSITORY, "examples/cloudrun/cloudbuild.yaml")
@@ -328,6 +345,7 @@ def main():
                                                       % os.path.basename(base)))
         test_dockerfile(builder, registry, folder)
         test_append(builder, registry, sys.argv[2], folder)
+        test_index(builder, registry)
         test_cloud_build(registry, folder)
     finally:
         if registry:
