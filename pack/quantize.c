@@ -145,6 +145,7 @@ INLINE bool half_scales(floats *scale, struct result *out)
     for (uint32_t l = 0; l < LANES; l++) {
         uint16_t bits = hl_f32_to_f16((*scale)[l]);
         finite = finite && (bits & 0x7c00) != 0x7c00;
+        bits = bits & 0x7fff ? bits : 0; /* one zero is enough */
         (*scale)[l] = out->scale[l] = hl_f16_to_f32(bits);
     }
     return finite;

@@ -1,4 +1,5 @@
 /* The 16-bit floats and the tiles: every number of every type goes in and comes out as tile.h says. */
+#include "pack/quantize.h"
 #include "weights.h"
 
 /* ---- half.h, against arithmetic on exact values ---- */
@@ -226,18 +227,17 @@ static void test_refused(void)
 
 static void check_block(const float x[32])
 {
-    uint16_t scale = 0;
-    int8_t quants[32];
+    struct hl_block_q8 block;
     double most = 0;
-    if (!CHECK(hl_quantize_q8(x, &scale, quants)))
+    if (!CHECK(hl_quantize_q8(x, 1, &block)))
         return;
     for (int i = 0; i < 32; i++)
         most = fmax(most, fabs((double)x[i]));
-    double d = value_of(scale, 5, 10), bound = d / 2 * (1 + 1e-6) + 127 * 0x1p-25;
+    double d = value_of(block.scale, 5, 10), bound = d / 2 * (1 + 1e-6) + 127 * 0x1p-25;
     CHECK_SAY(fabs(d - most / 127) <= fmax(most / 127 * 0x1p-11 * (1 + 1e-6), 0x1p-25), "scale %g for %g", d, most);
     for (int i = 0; i < 32; i++)
-        CHECK_SAY(quants[i] >= -127 && fabs((double)x[i] - d * quants[i]) <= bound, "%g is %g * %d", (double)x[i], d,
-                  quants[i]);
+        CHECK_SAY(block.quant[i] >= -127 && fabs((double)x[i] - d * block.quant[i]) <= bound, "%g is %g * %d",
+                  (double)x[i], d, block.quant[i]);
 }
 
 static void test_quantizer(void)
@@ -253,14 +253,13 @@ static void test_quantizer(void)
     for (int k = 0; k < 32; k++)
         x[k] = k % 2 ? -127.0f + (float)k : 0;
     x[5] = -127;
-    uint16_t scale;
-    int8_t quants[32];
-    CHECK(hl_quantize_q8(x, &scale, quants) && scale == 0x3c00 && quants[5] == -127 && quants[4] == 0 &&
-          quants[7] == -120);
+    struct hl_block_q8 block;
+    CHECK(hl_quantize_q8(x, 1, &block) && block.scale == 0x3c00 && block.quant[5] == -127 && block.quant[4] == 0 &&
+          block.quant[7] == -120);
     memset(x, 0, sizeof x);
-    CHECK(hl_quantize_q8(x, &scale, quants) && scale == 0 && quants[31] == 0);
+    CHECK(hl_quantize_q8(x, 1, &block) && block.scale == 0 && block.quant[31] == 0);
     x[31] = NAN;
-    CHECK(!hl_quantize_q8(x, &scale, quants));
+    CHECK(!hl_quantize_q8(x, 1, &block));
 }
 
 int main(void)
