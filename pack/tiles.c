@@ -19,6 +19,14 @@ void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uin
         memcpy(out, block, n * sizeof *out);
         return;
     }
+    if (tensor->dtype == HL_DTYPE_BF16) { /* the common case; it becomes vector instructions */
+        for (uint64_t i = 0; i < n; i++) {
+            uint16_t half;
+            memcpy(&half, block + 2 * i, sizeof half);
+            out[i] = hl_bf16_to_f32(half);
+        }
+        return;
+    }
     for (uint32_t skip = (uint32_t)(first % numbers); n; block += bytes, skip = 0) {
         float values[256];
         uint32_t now = n < numbers - skip ? (uint32_t)n : numbers - skip;
