@@ -60,9 +60,13 @@ $(BUILD)/hotlayer: $(call objects,$(PACK_MAIN) $(PACK) $(REGISTRY) $(KERNELS)) $
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(READER_LIBS) $(PACK_LIBS) -o $@
 
+# Where an image on a base has its libraries (pack/elf.h); elsewhere nothing is there.
 $(BUILD)/hotlayerd: $(call objects,$(RUNTIME_MAIN) $(RUNTIME) $(KERNELS))
 	@echo '  LINK  $@'
-	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) -o $@
+	@$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--disable-new-dtags,-rpath,/usr/lib/hotlayer $^ $(RUNTIME_LIBS) -o $@
+
+# Their servers speak TLS.
+$(BUILD)/tests/unit/%: PACK_LIBS += -lssl
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY)
 	@echo '  LINK  $@'

@@ -1,22 +1,30 @@
-/* hotlayer inspect: what is in a .hot file, or in an image. */
+/* hotlayer inspect: what is in a .hot file, or in an image, wherever it is. */
 #include "hotlayer/cleanup.h"
 #include "pack/commands.h"
 #include "pack/listing.h"
-#include "registry/image.h"
-#include <getopt.h>
+#include "pack/models.h"
+#include "pack/registry_options.h"
 
 static const char help[] =
-    "usage: hotlayer inspect MODEL.hot | oci:DIR[:TAG] [--json] [--brief]\n"
+    "usage: hotlayer inspect MODEL.hot | oci:DIR[:TAG] | REF [OPTIONS]\n"
     "\n"
-    "Shows a model's meta data, sections, shards, program and tensors; or an image's layers and what they hold.\n"
+    "Shows a model's meta data, sections, shards, program and tensors; of an image its layers and the same of the\n"
+    "models in it. Of an image in a registry (REF: HOST/REPOSITORY[:TAG][@DIGEST]) only the manifest, the config and\n"
+    "the small heads of the models are read, not the weights.\n"
     "\n"
-    "      --json    everything, as one JSON document\n"
-    "      --brief   leave out the listing of operations and tensors\n"
-    "  -h, --help\n"
+    "      --json         everything, as one JSON document\n"
+    "      --brief        leave out the listing of operations and tensors\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
     "\n"
     "examples:\n"
     "  hotlayer inspect llama.hot\n"
-    "  hotlayer inspect oci:image:v2 --json | jq .layers\n";
+    "  hotlayer inspect oci:image:v2 --json | jq .layers\n"
+    "  hotlayer inspect europe-docker.pkg.dev/project/models/gemma:v1 --brief\n";
+
+struct options {
+    struct hl_place place;
+    struct hl_registry_options registry;
+    bool json, brief, help;
+};
 
 static int print_json(cJSON *json, struct hl_error *err)
 {
@@ -42,7 +50,7 @@ static int inspect_hot(const char *path, bool json, bool brief, struct hl_error 
     return result;
 }
 
-static cJSON *image_json(const struct hl_image *image)
+static cJSON *image_json(const struct hl_image *image, const struct hl_models *models)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "tag", image->tag);
@@ -59,71 +67,106 @@ static cJSON *image_json(const struct hl_image *image)
         cJSON_AddStringToObject(layer, "what", image->layer[i].what);
         cJSON_AddItemToArray(layers, layer);
     }
+    cJSON *list = cJSON_AddArrayToObject(json, "models");
+    for (size_t i = 0; list && i < models->n; i++)
+        if (models->file[i].head)
+            cJSON_AddItemToArray(list, hl_list_json(models->file[i].head));
     return json;
 }
 
-static void image_text(const struct hl_image *image)
+static void image_text(const struct hl_image *image, const struct hl_models *models, bool all)
 {
     char size[24];
-    printf("image %s, %s, %s\n  digest      %s\n", image->tag, image->platform, hl_format_bytes(image->bytes, size),
-           image->manifest.digest);
+    printf("image %s%s%s, %s\n  digest      %s\n", image->tag, *image->tag ? ", " : "", image->platform,
+           hl_format_bytes(image->bytes, size), image->manifest.digest);
     if (*image->created)
         printf("  created     %s\n", image->created);
     printf("  user        %s\n  entrypoint  %s\n\nlayers\n", image->user, image->entrypoint);
     for (size_t i = 0; i < image->n_layers; i++)
         printf("  %-10s %s  %s\n", hl_format_bytes(image->layer[i].blob.bytes, size), image->layer[i].blob.digest,
                image->layer[i].what);
+    for (size_t i = 0; i < models->n; i++)
+        if (models->file[i].head) {
+            putchar('\n');
+            hl_list_text(models->file[i].head, all, stdout);
+        }
 }
 
-static int inspect_image(const char *text, bool json, struct hl_error *err)
+/* What the layers of an image from elsewhere hold need not be readable for the rest to be shown. */
+static int find_models(const struct hl_place *place, struct hl_store *store, const struct hl_image *image,
+                       struct hl_models *out, struct hl_error *err)
 {
-    struct hl_oci_reference reference;
+    int result = hl_models_find(store, image, out, err);
+    if (result && hl_models_ours(image))
+        return -1;
+    if (!result && out->partial)
+        result = hl_fail(err, "not every compressed layer was looked through to its end");
+    if (result) {
+        hl_error_prefix(err, "%s: there may be more models in it", place->text);
+        hl_report("inspect", err);
+    }
+    return 0;
+}
+
+static int inspect_image(const struct hl_place *place, const struct options *options, struct hl_error *err)
+{
+    HL_MODELS models = {.n = 0};
     struct hl_image image = {.bytes = 0};
     HL_STORE *store = NULL;
-    if (hl_oci_reference_parse(text, &reference, err) < 0)
-        return -1;
-    int result =
-        hl_store_open_layout(reference.path, &store, err) < 0 || hl_image_open(store, reference.tag, &image, err) < 0
-            ? -1
-            : 0;
-    if (result == 0 && json)
-        result = print_json(image_json(&image), err);
-    else if (result == 0)
-        image_text(&image);
+    const char *name;
+    int result = hl_place_open_store(place, &options->registry, &store, &name, err) ||
+                         hl_image_open(store, name, &image, err) || find_models(place, store, &image, &models, err)
+                     ? -1
+                     : 0;
+    hl_store_warn(store);
+    if (!result && options->json)
+        result = print_json(image_json(&image, &models), err);
+    else if (!result)
+        image_text(&image, &models, !options->brief);
     hl_image_free(&image);
     return result;
 }
 
-int hl_cmd_inspect(int argc, char **argv)
+static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
 {
     static const struct option longs[] = {{"json", no_argument, NULL, 'j'},
                                           {"brief", no_argument, NULL, 'b'},
                                           {"help", no_argument, NULL, 'h'},
+                                          HL_REGISTRY_OPTIONS,
                                           {NULL, 0, NULL, 0}};
-    struct hl_error err;
-    bool json = false, brief = false;
-    int option;
+    *out = (struct options){.json = false};
     opterr = 0;
-    while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1)
-        switch (option) {
-        case 'j':
-            json = true;
-            break;
-        case 'b':
-            brief = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return 0;
-        default:
-            hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is not understood", argv[optind - 1]);
-            return hl_report("inspect", &err);
-        }
-    if (optind + 1 != argc) {
-        hl_fail_as(&err, HL_ERROR_USAGE, "name one MODEL.hot or oci:DIR[:TAG]");
-        return hl_report("inspect", &err);
+    for (int option; (option = getopt_long(argc, argv, ":h", longs, NULL)) != -1;) {
+        int common = hl_registry_option(option, optarg, &out->registry, err);
+        if (common < 0)
+            return -1;
+        if (option == 'j')
+            out->json = true;
+        else if (option == 'b')
+            out->brief = true;
+        else if (option == 'h')
+            out->help = true;
+        else if (!common)
+            return hl_fail_as(err, HL_ERROR_USAGE, option == ':' ? "'%s' wants a value" : "'%s' is not understood",
+                              argv[optind - 1]);
     }
-    const char *what = argv[optind];
-    int result = strncmp(what, "oci:", 4) == 0 ? inspect_image(what, json, &err) : inspect_hot(what, json, brief, &err);
+    if (!out->help && optind + 1 != argc)
+        return hl_fail_as(err, HL_ERROR_USAGE, "name one MODEL.hot, oci:DIR[:TAG] or HOST/REPOSITORY[:TAG]");
+    return out->help ? 0 : hl_place_parse(argv[optind], &out->place, err);
+}
+
+int hl_cmd_inspect(int argc, char **argv)
+{
+    struct hl_error err;
+    struct options options;
+    if (parse_options(argc, argv, &options, &err))
+        return hl_report("inspect", &err);
+    if (options.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    int result = options.place.kind == HL_PLACE_FILE
+                     ? inspect_hot(options.place.text, options.json, options.brief, &err)
+                     : inspect_image(&options.place, &options, &err);
     return result < 0 ? hl_report("inspect", &err) : 0;
 }

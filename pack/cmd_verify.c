@@ -1,20 +1,28 @@
 /* hotlayer verify: every checksum of a .hot file, or of an image. */
+#include "hotlayer/cleanup.h"
 #include "pack/commands.h"
-#include "registry/image.h"
+#include "pack/models.h"
+#include "pack/registry_options.h"
 #include "runtime/model.h"
-#include <getopt.h>
 
 static const char help[] =
-    "usage: hotlayer verify MODEL.hot | oci:DIR[:TAG]\n"
+    "usage: hotlayer verify MODEL.hot | oci:DIR[:TAG] | REF [OPTIONS]\n"
     "\n"
     "Reads everything and compares every checksum; checks all else as the runtime does at start.\n"
-    "Prints what was verified, or what is wrong and exits with 1.\n"
-    "\n"
-    "  -h, --help\n"
+    "Prints what was verified, or what is wrong and exits with 1. REF is HOST/REPOSITORY[:TAG][@DIGEST]; its layers\n"
+    "are read and not stored.\n"
+    "\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
     "\n"
     "examples:\n"
     "  hotlayer verify llama.hot\n"
-    "  hotlayer verify oci:image:v2\n";
+    "  hotlayer verify oci:image:v2\n"
+    "  hotlayer verify europe-docker.pkg.dev/project/models/gemma:v1\n";
+
+struct options {
+    struct hl_place place;
+    struct hl_registry_options registry;
+    bool help;
+};
 
 static void add_bytes(void *progress, uint64_t bytes)
 {
@@ -43,44 +51,88 @@ static int verify_hot(const char *path, struct hl_error *err)
     return result;
 }
 
-static int verify_image(const char *text, struct hl_error *err)
+/* Does the name mean one image, which should then run on linux/amd64? "" in a layout may mean all that is there. */
+static bool means_one(struct hl_store *store, const char *name)
 {
-    struct hl_oci_reference reference;
+    HL_FREE struct hl_descriptor *roots = NULL;
+    struct hl_error ignored;
+    size_t n = 0;
+    return *name || !store->class->list || (!store->class->list(store, &roots, &n, &ignored) && n == 1);
+}
+
+/* The models that `hotlayer image` put in, beyond the digests of the blobs: do heads open, and are their shards there?
+ * Of what is compressed only the beginning is looked at. */
+static int verify_models(struct hl_store *store, const struct hl_image *image, struct hl_error *err)
+{
+    HL_MODELS models = {.n = 0};
+    for (size_t i = hl_models_ours(image) ? image->n_layers : 0; i--;)
+        if (hl_models_may_hold(image, i) &&
+            hl_models_scan(&models, store, &image->layer[i].blob, i, HL_LOOK_LIMIT, err))
+            return hl_error_prefix(err, "%s", store->name);
+    return models.partial ? 0 : hl_models_check(&models, err);
+}
+
+static int verify_blobs(struct hl_store *store, const char *name, struct hl_image_verified *out, struct hl_error *err)
+{
+    struct hl_image image = {.bytes = 0};
+    struct hl_progress progress = {.out = stderr};
+    bool one = means_one(store, name);
+    int result = (one && hl_image_open(store, name, &image, err)) ||
+                         hl_image_verify(store, name, &progress, out, err) || (one && verify_models(store, &image, err))
+                     ? -1
+                     : 0;
+    hl_progress_clear(&progress);
+    hl_image_free(&image);
+    return result;
+}
+
+static int verify_image(const struct hl_place *place, const struct hl_registry_options *options, struct hl_error *err)
+{
     struct hl_image_verified verified;
     HL_STORE *store = NULL;
-    struct hl_progress progress = {.out = stderr};
+    const char *name;
     char bytes[24];
-    if (hl_oci_reference_parse(text, &reference, err) < 0)
+    int result =
+        hl_place_open_store(place, options, &store, &name, err) || verify_blobs(store, name, &verified, err) ? -1 : 0;
+    hl_store_warn(store);
+    if (result)
         return -1;
-    if (hl_store_open_layout(reference.path, &store, err) < 0 ||
-        hl_image_verify(store, reference.tag, &progress, &verified, err) < 0) {
-        hl_progress_clear(&progress);
-        return -1;
-    }
-    printf("%s: good; %zu image%s, %zu blobs, %s\n", text, verified.images, verified.images == 1 ? "" : "s",
+    printf("%s: good; %zu image%s, %zu blobs, %s\n", place->text, verified.images, verified.images == 1 ? "" : "s",
            verified.blobs, hl_format_bytes(verified.bytes, bytes));
     return 0;
 }
 
+static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
+{
+    static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, HL_REGISTRY_OPTIONS, {NULL, 0, NULL, 0}};
+    *out = (struct options){.help = false};
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, ":h", longs, NULL)) != -1;) {
+        int common = hl_registry_option(option, optarg, &out->registry, err);
+        if (common < 0)
+            return -1;
+        if (option == 'h')
+            out->help = true;
+        else if (!common)
+            return hl_fail_as(err, HL_ERROR_USAGE, option == ':' ? "'%s' wants a value" : "'%s' is not understood",
+                              argv[optind - 1]);
+    }
+    if (!out->help && optind + 1 != argc)
+        return hl_fail_as(err, HL_ERROR_USAGE, "name one MODEL.hot, oci:DIR[:TAG] or HOST/REPOSITORY[:TAG]");
+    return out->help ? 0 : hl_place_parse(argv[optind], &out->place, err);
+}
+
 int hl_cmd_verify(int argc, char **argv)
 {
-    static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     struct hl_error err;
-    int option;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return 0;
-        }
-        hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is not understood", argv[optind - 1]);
+    struct options options;
+    if (parse_options(argc, argv, &options, &err))
         return hl_report("verify", &err);
+    if (options.help) {
+        fputs(help, stdout);
+        return 0;
     }
-    if (optind + 1 != argc) {
-        hl_fail_as(&err, HL_ERROR_USAGE, "name one MODEL.hot or oci:DIR[:TAG]");
-        return hl_report("verify", &err);
-    }
-    const char *what = argv[optind];
-    int result = strncmp(what, "oci:", 4) == 0 ? verify_image(what, &err) : verify_hot(what, &err);
+    int result = options.place.kind == HL_PLACE_FILE ? verify_hot(options.place.text, &err)
+                                                     : verify_image(&options.place, &options.registry, &err);
     return result < 0 ? hl_report("verify", &err) : 0;
 }

@@ -8,6 +8,18 @@
  * Objects are visited breadth first, as ld.so does, and a name that was found once is not searched again. Where a file
  * was found on this machine decides nothing about its place in the image: all go to the directory of libc, which is one
  * of the loader's own default directories by construction, so the image needs no ld.so.cache.
+ *
+ * On top of a base image that place is taken: by another libc, older or newer, or by a link (/lib -> usr/lib) that a
+ * folder of ours would replace, and every program of the base would be broken. So there the program gets a folder of
+ * its own. What it takes are a loader and a libc that belong together, found before anything of the base:
+ *
+ *   PT_INTERP  /lib64/ld-linux-x86-64.so.2  ->  /usr/lib/hotlayer/ld.so, a shorter path written over the longer one
+ *   DT_RPATH   /usr/lib/hotlayer, given by the Makefile: goes before LD_LIBRARY_PATH, and counts for what libraries
+ * need
+ *
+ * and the program starts by its own name, LD_LIBRARY_PATH keeps its meaning (the driver comes that way), and a base may
+ * have another libc or none. Starting it through the loader (ld.so --library-path ... hotlayerd) was the other way: it
+ * hides LD_LIBRARY_PATH, breaks whoever starts hotlayerd by its name, and shows as "ld.so" in every list of processes.
  */
 #include "pack/elf.h"
 #include "hotlayer/cleanup.h"
@@ -35,6 +47,7 @@ struct object {
     char *directory; /* where it was found, for $ORIGIN */
     char *source;
     char *interp;
+    uint64_t interp_offset, interp_bytes; /* in the file, with its NUL */
     char *rpath;
     char *runpath;
     char **needed;
@@ -210,6 +223,8 @@ static int read_object(struct object *object, struct hl_error *err)
             if (!interp)
                 return damaged(&view, "the loader's name");
             object->interp = strdup(interp);
+            object->interp_offset = segment.p_offset;
+            object->interp_bytes = segment.p_filesz;
             if (!object->interp)
                 return no_memory(err);
         }
@@ -388,21 +403,22 @@ static int by_target(const void *a, const void *b)
     return strcmp(((const struct hl_elf_file *)a)->target, ((const struct hl_elf_file *)b)->target);
 }
 
-static int emit_all(const struct closure *closure, struct hl_elf_files *out, struct hl_error *err)
+/* `folder` NULL: where this machine has them. */
+static int emit_all(const struct closure *closure, const char *folder, struct hl_elf_files *out, struct hl_error *err)
 {
-    const char *interp = closure->object[0].interp;
-    const struct object *libc = NULL;
-    for (size_t i = 1; i < closure->n && !libc; i++)
+    const char *interp = closure->object[0].interp, *libraries = folder;
+    for (size_t i = 1; i < closure->n && !libraries; i++)
         if (!strncmp(closure->object[i].name, "libc.", 5))
-            libc = &closure->object[i];
+            libraries = closure->object[i].directory;
     out->file = calloc(closure->n + 1, sizeof *out->file);
     if (!out->file)
         return no_memory(err);
-    if (emit(out, interp, "", interp + 1, err))
+    if (folder ? emit(out, interp, folder, base_name(HL_ELF_PRIVATE_LOADER), err)
+               : emit(out, interp, "", interp + 1, err))
         return -1;
     for (size_t i = 1; i < closure->n; i++) {
         const struct object *object = &closure->object[i];
-        if (emit(out, object->source, libc ? libc->directory : object->directory, object->name, err))
+        if (emit(out, object->source, libraries ? libraries : object->directory, object->name, err))
             return -1;
     }
     qsort(out->file, out->n, sizeof *out->file, by_target);
@@ -423,31 +439,81 @@ static int add_driver_needs(struct closure *closure, struct hl_error *err)
     return 0;
 }
 
-int hl_elf_libraries(const char *program, struct hl_elf_files *out, struct hl_error *err)
+/* Fills the closure of `program`; a static one has one object and no loader. */
+static int collect(const char *program, struct closure *closure, struct hl_error *err)
 {
-    *out = (struct hl_elf_files){0};
-    __attribute__((cleanup(closure_free))) struct closure closure = {
-        .object = calloc(MAX_OBJECTS, sizeof(struct object)),
-    };
-    if (!closure.object)
+    closure->object = calloc(MAX_OBJECTS, sizeof *closure->object);
+    if (!closure->object)
         return no_memory(err);
-    if (add_object(&closure, program, NULL, NO_PARENT, err))
+    if (add_object(closure, program, NULL, NO_PARENT, err))
         return -1;
-    const struct object *root = &closure.object[0];
+    const struct object *root = &closure->object[0];
     if (!root->interp && !root->n_needed)
         return 0;
     if (!root->interp || root->interp[0] != '/' || strstr(root->interp, "/../") || !base_name(root->interp)[0])
         return hl_fail(err, "%s: a program with libraries but without a loader at an absolute path", program);
     size_t visited = 0;
-    for (; visited < closure.n; visited++)
-        if (add_needed(&closure, visited, err))
+    for (; visited < closure->n; visited++)
+        if (add_needed(closure, visited, err))
             return -1;
-    if (add_driver_needs(&closure, err))
+    if (add_driver_needs(closure, err))
         return -1;
-    for (; visited < closure.n; visited++)
-        if (add_needed(&closure, visited, err))
+    for (; visited < closure->n; visited++)
+        if (add_needed(closure, visited, err))
             return -1;
-    return emit_all(&closure, out, err);
+    return 0;
+}
+
+int hl_elf_libraries(const char *program, struct hl_elf_files *out, struct hl_error *err)
+{
+    *out = (struct hl_elf_files){0};
+    __attribute__((cleanup(closure_free))) struct closure closure = {.n = 0};
+    if (collect(program, &closure, err))
+        return -1;
+    return closure.object[0].interp ? emit_all(&closure, NULL, out, err) : 0;
+}
+
+/* The program's bytes, with the other loader's path in them. */
+static int copy_program(const struct object *program, char **bytes, size_t *n, struct hl_error *err)
+{
+    __attribute__((cleanup(view_close))) struct view view = {.path = program->source, .err = err};
+    if (view_open(&view))
+        return -1;
+    *n = (size_t)view.size;
+    *bytes = malloc(*n);
+    if (!*bytes)
+        return no_memory(err);
+    memcpy(*bytes, view.bytes, *n);
+    if (!program->interp)
+        return 0;
+    if (!hl_in_range(program->interp_offset, program->interp_bytes, view.size))
+        return damaged(&view, "the loader's name");
+    if (program->interp_bytes < sizeof HL_ELF_PRIVATE_LOADER)
+        return hl_fail(err, "%s: its loader's path, %s, is too short to be replaced by %s", program->source,
+                       program->interp, HL_ELF_PRIVATE_LOADER);
+    memset(*bytes + program->interp_offset, 0, (size_t)program->interp_bytes);
+    memcpy(*bytes + program->interp_offset, HL_ELF_PRIVATE_LOADER, sizeof HL_ELF_PRIVATE_LOADER);
+    return 0;
+}
+
+int hl_elf_private(const char *program, struct hl_elf_files *out, char **bytes, size_t *n, struct hl_error *err)
+{
+    *out = (struct hl_elf_files){0};
+    *bytes = NULL;
+    __attribute__((cleanup(closure_free))) struct closure closure = {.n = 0};
+    if (collect(program, &closure, err))
+        return -1;
+    const struct object *root = &closure.object[0];
+    /* An RUNPATH would silence the RPATH. */
+    if (root->interp && (root->runpath || !root->rpath || strcmp(root->rpath, HL_ELF_PRIVATE) != 0))
+        return hl_fail(
+            err,
+            "%s: is not linked to look for its libraries in %s (RPATH), so it cannot be put on a base; build "
+            "it with hotlayer's Makefile or with -Wl,--disable-new-dtags,-rpath," HL_ELF_PRIVATE,
+            program, HL_ELF_PRIVATE);
+    if (copy_program(root, bytes, n, err))
+        return -1;
+    return root->interp ? emit_all(&closure, HL_ELF_PRIVATE, out, err) : 0;
 }
 
 void hl_elf_files_free(struct hl_elf_files *files)

@@ -1,16 +1,21 @@
 /* From a packed model to an image: plan the layers, stream each into a blob, describe them, then let the index know.
  *
  *   index.json -> manifest -> config            layers, in the order in which a start reads them:
+ *                          -> the base's layers
  *                          -> layer 1           /usr/bin/hotlayerd, its loader and libraries, /tmp
  *                          -> layer 2           /models/NAME/model.hot
  *                          -> layer 3, 4, ...   /models/NAME/model.hot.001, .002, ...
  *
  * A new runtime leaves every gigabyte of weights where it is, and a shard that did not change keeps its digest. Layers
- * are not compressed: quantized weights shrink by 5 to 15 percent and would cost the hash's speed many times over, and
- * a layer's digest is then also its diff_id, so one pass over the bytes yields both.
+ * are not compressed unless asked for: quantized weights shrink by 5 to 15 percent and would cost the hash's speed many
+ * times over, and a layer's digest is then also its diff_id, so one pass over the bytes yields both.
+ *
+ * The base's layers are copied side by side with the making of ours; whether bytes move at all is the target's
+ * business.
  */
 #include "pack/image.h"
 #include "hotlayer/cleanup.h"
+#include "pack/config.h"
 #include "pack/elf.h"
 #include "pack/layer.h"
 #include "pack/meta.h"
@@ -19,10 +24,13 @@
 #include <time.h>
 
 #define WHAT_BYTES 160
+#define ANNOTATIONS 4 /* that a config has as labels too */
 
 struct planned_layer {
     struct hl_layer layer;
+    struct hl_content content;
     struct hl_descriptor blob;
+    char diff_id[HL_DIGEST_BYTES];
     char what[WHAT_BYTES];
 };
 
@@ -31,7 +39,11 @@ struct plan {
     struct hl_target *target;
     struct planned_layer *layer;
     size_t n;
+    const struct hl_descriptor **copied; /* the base's layers, none of them twice */
+    size_t n_copied;
     char created[24]; /* RFC 3339, or "" */
+    char comment[64]; /* on how layers are compressed, or "" */
+    struct hl_config_label annotation[ANNOTATIONS];
 };
 
 static void plan_free(struct plan *plan)
@@ -39,6 +51,7 @@ static void plan_free(struct plan *plan)
     for (size_t i = 0; plan->layer && i < plan->n; i++)
         hl_layer_free(&plan->layer[i].layer);
     free(plan->layer);
+    free(plan->copied);
 }
 
 static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struct hl_error *err)
@@ -54,18 +67,44 @@ static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struc
     if (spec->created >= 0 &&
         (!gmtime_r(&seconds, &utc) || !strftime(plan->created, sizeof plan->created, "%Y-%m-%dT%H:%M:%SZ", &utc)))
         return hl_fail(err, "the date %lld cannot be written", (long long)spec->created);
+    if (spec->compress)
+        hl_compress_describe(spec->compress, plan->comment, sizeof plan->comment);
+    /* image-spec, annotations.md */
+    const struct hl_config_label annotations[ANNOTATIONS] = {
+        {"org.opencontainers.image.created", plan->created},
+        {"org.opencontainers.image.licenses", spec->licenses},
+        {"org.opencontainers.image.source", spec->source},
+        {"org.opencontainers.image.title", spec->title},
+    };
+    memcpy(plan->annotation, annotations, sizeof annotations);
     return 0;
 }
 
-static int plan_runtime(struct planned_layer *planned, const char *runtime, struct hl_error *err)
+/* On a base, hotlayerd comes with libraries in a folder of its own. */
+static int add_runtime(struct hl_layer *layer, const struct hl_image_spec *spec, struct hl_elf_files *files,
+                       struct hl_error *err)
+{
+    char *program;
+    size_t bytes;
+    if (!spec->base)
+        return hl_elf_libraries(spec->runtime, files, err) ||
+                       hl_layer_add(layer, "/usr/bin/hotlayerd", spec->runtime, 0755, err)
+                   ? -1
+                   : 0;
+    if (hl_elf_private(spec->runtime, files, &program, &bytes, err)) {
+        free(program);
+        return -1;
+    }
+    return hl_layer_add_bytes(layer, "/usr/bin/hotlayerd", program, bytes, 0755, err);
+}
+
+static int plan_runtime(struct planned_layer *planned, const struct hl_image_spec *spec, struct hl_error *err)
 {
     struct hl_elf_files files;
     snprintf(planned->what, WHAT_BYTES, "hotlayer image: runtime");
-    int status = hl_elf_libraries(runtime, &files, err) ||
-                         hl_layer_add(&planned->layer, "/usr/bin/hotlayerd", runtime, 0755, err) ||
-                         hl_layer_add(&planned->layer, "/tmp", NULL, 01777, err)
-                     ? -1
-                     : 0;
+    int status =
+        add_runtime(&planned->layer, spec, &files, err) || hl_layer_add(&planned->layer, "/tmp", NULL, 01777, err) ? -1
+                                                                                                                   : 0;
     for (size_t i = 0; !status && i < files.n; i++)
         status = hl_layer_add(&planned->layer, files.file[i].target, files.file[i].source, 0755, err);
     hl_elf_files_free(&files);
@@ -80,23 +119,51 @@ static int plan_file(struct planned_layer *planned, const char *name, const char
     return hl_layer_add(&planned->layer, path, source, 0644, err);
 }
 
+static int check_count(const struct hl_image_spec *spec, size_t ours, struct hl_error *err)
+{
+    size_t base = spec->base ? spec->base->image.n_layers : 0;
+    if (ours + base <= HL_RUNNABLE_LAYERS)
+        return 0;
+    return hl_fail(err,
+                   "the image would have %zu layers, %zu of them the base's; more than %d cannot be mounted. Pack the "
+                   "model again with larger shards (hotlayer pack --shard-size)%s",
+                   ours + base, base, HL_RUNNABLE_LAYERS, base ? ", or choose a base of fewer layers" : "");
+}
+
+/* The base's layers, each once: an image may have a layer twice. */
+static int plan_base(struct plan *plan, const struct hl_image *base, struct hl_error *err)
+{
+    plan->copied = calloc(base->n_layers + 1, sizeof *plan->copied);
+    if (!plan->copied)
+        return hl_fail(err, "out of memory");
+    for (size_t i = 0; i < base->n_layers; i++) {
+        bool repeated = false;
+        for (size_t k = 0; k < plan->n_copied && !repeated; k++)
+            repeated = !strcmp(plan->copied[k]->digest, base->layer[i].blob.digest);
+        if (!repeated)
+            plan->copied[plan->n_copied++] = &base->layer[i].blob;
+    }
+    return 0;
+}
+
 static int plan_layers(struct plan *plan, struct hl_error *err)
 {
     const struct hl_image_spec *spec = plan->spec;
-    if (spec->n_shards > 999)
-        return hl_fail(err, "%zu shards are more than an image can hold", spec->n_shards);
-    plan->layer = calloc(2 + spec->n_shards, sizeof *plan->layer);
+    size_t head = spec->runtime ? 1 : 0;
+    if (check_count(spec, head + 1 + spec->n_shards, err) || (spec->base && plan_base(plan, &spec->base->image, err)))
+        return -1;
+    plan->layer = calloc(head + 1 + spec->n_shards, sizeof *plan->layer);
     if (!plan->layer)
         return hl_fail(err, "out of memory");
-    plan->n = 2 + spec->n_shards;
+    plan->n = head + 1 + spec->n_shards;
     for (size_t i = 0; i < plan->n; i++)
         plan->layer[i].layer.fd = -1;
-    snprintf(plan->layer[1].what, WHAT_BYTES, "hotlayer image: model %s", spec->name);
-    if (plan_runtime(&plan->layer[0], spec->runtime, err) ||
-        plan_file(&plan->layer[1], spec->name, "", spec->head, err))
+    snprintf(plan->layer[head].what, WHAT_BYTES, "hotlayer image: model %s", spec->name);
+    if ((spec->runtime && plan_runtime(&plan->layer[0], spec, err)) ||
+        plan_file(&plan->layer[head], spec->name, "", spec->head, err))
         return -1;
     for (size_t i = 0; i < spec->n_shards; i++) {
-        struct planned_layer *planned = &plan->layer[2 + i];
+        struct planned_layer *planned = &plan->layer[head + 1 + i];
         char suffix[8];
         snprintf(suffix, sizeof suffix, ".%03u", (unsigned)(i + 1) % 1000);
         snprintf(planned->what, WHAT_BYTES, "hotlayer image: weights %zu of %zu", i + 1, spec->n_shards);
@@ -115,6 +182,9 @@ static int store_json(const cJSON *json, enum hl_document_kind kind, struct hl_t
     if (!*text)
         return hl_fail(err, "out of memory");
     *out = (struct hl_descriptor){.bytes = strlen(*text), .kind = kind};
+    if (out->bytes > HL_DOCUMENT_LIMIT)
+        return hl_fail(err, "the image's config would be larger than the %zu bytes that registries take",
+                       HL_DOCUMENT_LIMIT);
     snprintf(out->media_type, sizeof out->media_type, "%s", hl_kind_media_type(kind));
     if (!EVP_Digest(*text, out->bytes, sha256, NULL, EVP_sha256(), NULL))
         return hl_fail(err, "SHA-256 failed");
@@ -128,110 +198,114 @@ static bool add_text(cJSON *object, const char *key, const char *text)
     return !text || !*text || cJSON_AddStringToObject(object, key, text);
 }
 
-static bool add_texts(cJSON *object, const char *key, const char *const *texts, size_t n)
+static bool add_annotations(cJSON *root, const struct plan *plan)
 {
-    cJSON *array = cJSON_AddArrayToObject(object, key);
-    for (size_t i = 0; i < n; i++)
-        if (!cJSON_AddItemToArray(array, cJSON_CreateString(texts[i])))
+    const struct hl_base *base = plan->spec->base;
+    cJSON *annotations = cJSON_AddObjectToObject(root, "annotations");
+    for (size_t i = 0; i < ANNOTATIONS; i++)
+        if (!add_text(annotations, plan->annotation[i].key, plan->annotation[i].value))
             return false;
-    return array;
+    return annotations &&
+           (!base || (add_text(annotations, "org.opencontainers.image.base.digest", base->image.manifest.digest) &&
+                      add_text(annotations, "org.opencontainers.image.base.name", base->name)));
 }
 
-/* Annotations of the manifest and labels of the config: image-spec, annotations.md. */
-static bool add_annotations(cJSON *object, const char *key, const struct plan *plan)
+static bool add_descriptor(cJSON *descriptor, const char *media_type, const struct hl_descriptor *blob)
 {
-    const struct hl_image_spec *spec = plan->spec;
-    cJSON *annotations = cJSON_AddObjectToObject(object, key);
-    return annotations && add_text(annotations, "org.opencontainers.image.created", plan->created) &&
-           add_text(annotations, "org.opencontainers.image.licenses", spec->licenses) &&
-           add_text(annotations, "org.opencontainers.image.source", spec->source) &&
-           add_text(annotations, "org.opencontainers.image.title", spec->title);
-}
-
-static bool add_process(cJSON *root, const struct plan *plan)
-{
-    static const char *const entrypoint[] = {"/usr/bin/hotlayerd", "serve"};
-    /* The NVIDIA names are for hosts whose container toolkit reads them; LD_LIBRARY_PATH is where Cloud Run mounts the
-     * driver. OLLAMA_HOST makes a plain "docker run -p" reachable; PORT, where set, is stronger. */
-    static const char *const environment[] = {
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LD_LIBRARY_PATH=/usr/local/nvidia/lib64:/usr/local/nvidia/lib",
-        "NVIDIA_VISIBLE_DEVICES=all",
-        "NVIDIA_DRIVER_CAPABILITIES=compute,utility",
-        "OLLAMA_HOST=0.0.0.0:8080",
-    };
-    cJSON *config = cJSON_AddObjectToObject(root, "config");
-    cJSON *ports = cJSON_AddObjectToObject(config, "ExposedPorts");
-    return config && ports && cJSON_AddObjectToObject(ports, "8080/tcp") &&
-           cJSON_AddStringToObject(config, "User", "65532:65532") &&
-           add_texts(config, "Env", environment, sizeof environment / sizeof *environment) &&
-           add_texts(config, "Entrypoint", entrypoint, sizeof entrypoint / sizeof *entrypoint) &&
-           cJSON_AddStringToObject(config, "WorkingDir", "/") &&
-           cJSON_AddStringToObject(config, "StopSignal", "SIGTERM") && add_annotations(config, "Labels", plan);
-}
-
-static bool add_history(cJSON *root, const struct plan *plan)
-{
-    cJSON *rootfs = cJSON_AddObjectToObject(root, "rootfs");
-    if (!cJSON_AddStringToObject(rootfs, "type", "layers"))
-        return false;
-    cJSON *diff_ids = cJSON_AddArrayToObject(rootfs, "diff_ids");
-    cJSON *history = cJSON_AddArrayToObject(root, "history");
-    for (size_t i = 0; i < plan->n; i++) {
-        cJSON *entry = cJSON_CreateObject();
-        if (!cJSON_AddItemToArray(diff_ids, cJSON_CreateString(plan->layer[i].blob.digest)) ||
-            !cJSON_AddItemToArray(history, entry) || !add_text(entry, "created", plan->created) ||
-            !add_text(entry, "created_by", plan->layer[i].what))
-            return false;
-    }
-    return true;
-}
-
-static cJSON *make_config(const struct plan *plan)
-{
-    cJSON *root = cJSON_CreateObject();
-    if (add_text(root, "created", plan->created) && cJSON_AddStringToObject(root, "architecture", "amd64") &&
-        cJSON_AddStringToObject(root, "os", "linux") && add_process(root, plan) && add_history(root, plan))
-        return root;
-    cJSON_Delete(root);
-    return NULL;
-}
-
-static bool add_descriptor(cJSON *descriptor, const struct hl_descriptor *blob)
-{
-    return cJSON_AddStringToObject(descriptor, "mediaType", blob->media_type) &&
+    return cJSON_AddStringToObject(descriptor, "mediaType", media_type) &&
            cJSON_AddStringToObject(descriptor, "digest", blob->digest) &&
            cJSON_AddNumberToObject(descriptor, "size", (double)blob->bytes);
 }
 
+/* Layers of a base may have Docker's media types; in our manifest all have OCI's. */
+static bool add_layer(cJSON *layers, const struct hl_descriptor *blob)
+{
+    cJSON *descriptor = cJSON_CreateObject();
+    return cJSON_AddItemToArray(layers, descriptor) && add_descriptor(descriptor, hl_kind_media_type(blob->kind), blob);
+}
+
 static cJSON *make_manifest(const struct plan *plan, const struct hl_descriptor *config)
 {
+    const struct hl_base *base = plan->spec->base;
     cJSON *root = cJSON_CreateObject();
     bool complete = cJSON_AddNumberToObject(root, "schemaVersion", 2) &&
                     cJSON_AddStringToObject(root, "mediaType", HL_OCI_MANIFEST) &&
-                    add_descriptor(cJSON_AddObjectToObject(root, "config"), config);
+                    add_descriptor(cJSON_AddObjectToObject(root, "config"), config->media_type, config);
     cJSON *layers = cJSON_AddArrayToObject(root, "layers");
-    for (size_t i = 0; complete && i < plan->n; i++) {
-        cJSON *descriptor = cJSON_CreateObject();
-        complete = cJSON_AddItemToArray(layers, descriptor) && add_descriptor(descriptor, &plan->layer[i].blob);
-    }
-    if (complete && add_annotations(root, "annotations", plan))
+    for (size_t i = 0; complete && base && i < base->image.n_layers; i++)
+        complete = add_layer(layers, &base->image.layer[i].blob);
+    for (size_t i = 0; complete && i < plan->n; i++)
+        complete = add_layer(layers, &plan->layer[i].blob);
+    if (complete && add_annotations(root, plan))
         return root;
     cJSON_Delete(root);
     return NULL;
 }
 
-static int write_layer(void *context, size_t i, struct hl_error *err)
+static int make_config(const struct plan *plan, cJSON **out, struct hl_error *err)
 {
-    const struct plan *plan = context;
-    struct planned_layer *planned = &plan->layer[i];
-    struct hl_content content;
-    hl_layer_content(&planned->layer, &content);
-    if (plan->target->class->content(plan->target, &content, plan->spec->progress, &planned->blob, err))
+    HL_FREE struct hl_config_layer *layers = calloc(plan->n, sizeof *layers);
+    if (!layers)
+        return hl_fail(err, "out of memory");
+    for (size_t i = 0; i < plan->n; i++)
+        layers[i] = (struct hl_config_layer){plan->layer[i].diff_id, plan->layer[i].what,
+                                             *plan->comment ? plan->comment : NULL};
+    const struct hl_config_spec spec = {.base = plan->spec->base ? &plan->spec->base->image : NULL,
+                                        .created = plan->created,
+                                        .process = plan->spec->runtime != NULL,
+                                        .label = plan->annotation,
+                                        .n_labels = ANNOTATIONS,
+                                        .layer = layers,
+                                        .n_layers = plan->n};
+    return hl_config_make(&spec, out, err);
+}
+
+static int compress_layer(const struct plan *plan, struct planned_layer *planned, struct hl_error *err)
+{
+    struct hl_compress *compress;
+    struct hl_stream stream;
+    if (hl_compress_open(&planned->content, plan->spec->compress, plan->spec->progress, &compress, err))
+        return -1;
+    hl_compress_stream(compress, &stream);
+    int status = plan->target->class->stream(plan->target, &stream, &planned->blob, err);
+    memcpy(planned->diff_id, hl_compress_diff_id(compress), HL_DIGEST_BYTES);
+    hl_compress_close(compress);
+    planned->blob.kind = HL_KIND_ZSTD;
+    return status;
+}
+
+static int write_layer(struct plan *plan, struct planned_layer *planned, struct hl_error *err)
+{
+    if (plan->spec->compress)
+        return compress_layer(plan, planned, err);
+    if (plan->target->class->content(plan->target, &planned->content, plan->spec->progress, &planned->blob, err))
         return -1;
     planned->blob.kind = HL_KIND_TAR;
-    snprintf(planned->blob.media_type, sizeof planned->blob.media_type, "%s", HL_OCI_LAYER);
+    memcpy(planned->diff_id, planned->blob.digest, HL_DIGEST_BYTES);
     return 0;
+}
+
+/* The base's layers first, then ours. */
+static int write_blob(void *context, size_t i, struct hl_error *err)
+{
+    struct plan *plan = context;
+    if (i >= plan->n_copied)
+        return write_layer(plan, &plan->layer[i - plan->n_copied], err);
+    return plan->target->class->copy(plan->target, plan->spec->base->store, plan->copied[i], plan->spec->progress, err);
+}
+
+/* Tells the target what will come, as far as that is known before it has come. */
+static int expect_blobs(const struct plan *plan, struct hl_error *err)
+{
+    HL_FREE struct hl_expected *list = calloc(plan->n_copied + plan->n, sizeof *list);
+    size_t n = 0;
+    if (!list)
+        return hl_fail(err, "out of memory");
+    for (size_t i = 0; i < plan->n_copied; i++)
+        list[n++].blob = plan->copied[i];
+    for (size_t i = 0; i < plan->n && !plan->spec->compress; i++)
+        list[n++].content = &plan->layer[i].content;
+    return hl_target_expect(plan->target, list, n, err);
 }
 
 static int write_layers(struct plan *plan, struct hl_error *err)
@@ -239,12 +313,18 @@ static int write_layers(struct plan *plan, struct hl_error *err)
     uint64_t total = 0;
     int64_t mtime = plan->spec->created < 0 ? 0 : plan->spec->created;
     for (size_t i = 0; i < plan->n; i++) {
-        if (hl_layer_plan(&plan->layer[i].layer, mtime, err))
+        struct planned_layer *planned = &plan->layer[i];
+        if (hl_layer_plan(&planned->layer, mtime, err))
             return -1;
-        total += plan->layer[i].layer.bytes;
+        hl_layer_content(&planned->layer, &planned->content);
+        total += planned->layer.bytes;
     }
+    for (size_t i = 0; i < plan->n_copied; i++)
+        total += plan->copied[i]->bytes;
+    if (expect_blobs(plan, err))
+        return -1;
     hl_progress_begin(plan->spec->progress, "writing layers", total);
-    if (hl_parallel(plan->n, plan->target->jobs, write_layer, plan, err))
+    if (hl_parallel(plan->n_copied + plan->n, plan->target->jobs, write_blob, plan, err))
         return -1;
     hl_progress_end(plan->spec->progress);
     return 0;
@@ -254,11 +334,10 @@ static int write_image(struct plan *plan, struct hl_image *out, struct hl_error 
 {
     HL_FREE char *config_text = NULL;
     HL_FREE char *manifest_text = NULL;
+    HL_JSON cJSON *config_json = NULL;
     struct hl_descriptor config, manifest;
-    if (write_layers(plan, err))
-        return -1;
-    HL_JSON cJSON *config_json = make_config(plan);
-    if (store_json(config_json, HL_KIND_CONFIG, plan->target, &config_text, &config, err))
+    if (write_layers(plan, err) || make_config(plan, &config_json, err) ||
+        store_json(config_json, HL_KIND_CONFIG, plan->target, &config_text, &config, err))
         return -1;
     HL_JSON cJSON *manifest_json = make_manifest(plan, &config);
     if (store_json(manifest_json, HL_KIND_MANIFEST, plan->target, &manifest_text, &manifest, err) ||

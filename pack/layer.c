@@ -18,6 +18,11 @@
 
 #define TEXT_LIMIT ((size_t)1 << 20) /* of all headers: a layer has some dozen files */
 
+static bool is_file(const struct hl_layer_entry *entry)
+{
+    return entry->source || entry->content;
+}
+
 static bool has_entry(const struct hl_layer *layer, const char *path, size_t length)
 {
     for (size_t i = 0; i < layer->n; i++)
@@ -26,17 +31,36 @@ static bool has_entry(const struct hl_layer *layer, const char *path, size_t len
     return false;
 }
 
-static int append(struct hl_layer *layer, const char *path, size_t length, const char *source, mode_t mode,
-                  uint64_t bytes, struct hl_error *err)
+/* A folder, until the caller says otherwise. */
+static struct hl_layer_entry *append(struct hl_layer *layer, const char *path, size_t length, mode_t mode,
+                                     struct hl_error *err)
 {
     struct hl_layer_entry *grown = realloc(layer->entry, (layer->n + 1) * sizeof *grown);
-    if (!grown)
-        return hl_fail(err, "out of memory");
-    layer->entry = grown;
-    struct hl_layer_entry *entry = &layer->entry[layer->n++];
-    *entry = (struct hl_layer_entry){
-        .path = strndup(path, length), .source = source ? strdup(source) : NULL, .mode = mode, .bytes = bytes};
-    return !entry->path || (source && !entry->source) ? hl_fail(err, "out of memory") : 0;
+    char *copy = grown ? strndup(path, length) : NULL;
+    if (grown)
+        layer->entry = grown;
+    if (!copy) {
+        hl_fail(err, "out of memory");
+        return NULL;
+    }
+    grown[layer->n] = (struct hl_layer_entry){.path = copy, .mode = mode};
+    return &grown[layer->n++];
+}
+
+/* The folders on the way to `path`, as far as they are not there yet, and it. */
+static struct hl_layer_entry *append_path(struct hl_layer *layer, const char *path, mode_t mode, struct hl_error *err)
+{
+    if (has_entry(layer, path + 1, strlen(path + 1))) {
+        hl_fail(err, "two files of the image would be %s", path);
+        return NULL;
+    }
+    path++;
+    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t length = (size_t)(slash - path);
+        if (!has_entry(layer, path, length) && !append(layer, path, length, 0755, err))
+            return NULL;
+    }
+    return append(layer, path, strlen(path), mode, err);
 }
 
 int hl_layer_add(struct hl_layer *layer, const char *path, const char *source, mode_t mode, struct hl_error *err)
@@ -46,15 +70,25 @@ int hl_layer_add(struct hl_layer *layer, const char *path, const char *source, m
         return hl_fail(err, "%s: %s", source, strerror(errno));
     if (source && !S_ISREG(status.st_mode))
         return hl_fail(err, "%s: not a regular file", source);
-    if (has_entry(layer, path + 1, strlen(path + 1)))
-        return hl_fail(err, "two files of the image would be %s", path);
-    path++;
-    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
-        size_t length = (size_t)(slash - path);
-        if (!has_entry(layer, path, length) && append(layer, path, length, NULL, 0755, 0, err))
-            return -1;
+    struct hl_layer_entry *entry = append_path(layer, path, mode, err);
+    if (!entry || !source)
+        return entry ? 0 : -1;
+    entry->bytes = (uint64_t)status.st_size;
+    entry->source = strdup(source);
+    return entry->source ? 0 : hl_fail(err, "out of memory");
+}
+
+int hl_layer_add_bytes(struct hl_layer *layer, const char *path, char *content, uint64_t bytes, mode_t mode,
+                       struct hl_error *err)
+{
+    struct hl_layer_entry *entry = append_path(layer, path, mode, err);
+    if (!entry) {
+        free(content);
+        return -1;
     }
-    return append(layer, path, strlen(path), source, mode, source ? (uint64_t)status.st_size : 0, err);
+    entry->content = content;
+    entry->bytes = bytes;
+    return 0;
 }
 
 void hl_layer_free(struct hl_layer *layer)
@@ -62,6 +96,7 @@ void hl_layer_free(struct hl_layer *layer)
     for (size_t i = 0; i < layer->n; i++) {
         free(layer->entry[i].path);
         free(layer->entry[i].source);
+        free(layer->entry[i].content);
     }
     free(layer->entry);
     free(layer->part);
@@ -148,7 +183,7 @@ static int plan_header(struct planning *planning, const struct hl_layer_entry *e
     if (!header)
         return hl_fail(planning->err, "out of memory");
     archive_entry_set_pathname(header, entry->path);
-    archive_entry_set_filetype(header, entry->source ? AE_IFREG : AE_IFDIR);
+    archive_entry_set_filetype(header, is_file(entry) ? AE_IFREG : AE_IFDIR);
     archive_entry_set_perm(header, entry->mode);
     archive_entry_set_uid(header, 0);
     archive_entry_set_gid(header, 0);
@@ -172,22 +207,30 @@ static int open_entry(const struct hl_layer_entry *entry, int *out, struct hl_er
                : hl_fail(err, "%s: changed while the image was made", entry->source);
 }
 
+static int plan_bytes(struct planning *planning, const struct hl_layer_entry *entry, const void *at)
+{
+    size_t done = 0, bytes = (size_t)entry->bytes;
+    la_ssize_t n = 1;
+    planning->map = at;
+    for (; done < bytes && n > 0; done += (size_t)n) /* one call takes less than 2 GiB */
+        n = archive_write_data(planning->archive, planning->map + done, bytes - done);
+    planning->map = NULL;
+    return check(planning, n > 0 ? ARCHIVE_OK : ARCHIVE_FATAL, entry->path);
+}
+
 static int plan_file(struct planning *planning, const struct hl_layer_entry *entry)
 {
     HL_CLOSE int fd = -1;
-    if (open_entry(entry, &fd, planning->err))
+    if (entry->source && open_entry(entry, &fd, planning->err))
         return -1;
-    size_t bytes = (size_t)entry->bytes;
-    if (!bytes)
-        return 0;
-    void *map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (entry->content || !entry->bytes)
+        return entry->bytes ? plan_bytes(planning, entry, entry->content) : 0;
+    void *map = mmap(NULL, (size_t)entry->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED)
         return hl_fail(planning->err, "%s: cannot be mapped: %s", entry->source, strerror(errno));
-    planning->map = map;
-    int status = archive_write_data(planning->archive, map, bytes) == (la_ssize_t)bytes ? ARCHIVE_OK : ARCHIVE_FATAL;
-    planning->map = NULL;
-    munmap(map, bytes);
-    return check(planning, status, entry->source);
+    int status = plan_bytes(planning, entry, map);
+    munmap(map, (size_t)entry->bytes);
+    return status;
 }
 
 static int plan_all(struct planning *planning, int64_t mtime)
@@ -199,7 +242,7 @@ static int plan_all(struct planning *planning, int64_t mtime)
         return check(planning, ARCHIVE_FATAL, "the layer");
     for (planning->entry = 0; planning->entry < layer->n; planning->entry++) {
         const struct hl_layer_entry *entry = &layer->entry[planning->entry];
-        if (plan_header(planning, entry, mtime) || (entry->source && plan_file(planning, entry)))
+        if (plan_header(planning, entry, mtime) || (is_file(entry) && plan_file(planning, entry)))
             return -1;
     }
     return check(planning, archive_write_close(archive), "the layer");
@@ -239,6 +282,10 @@ static const struct hl_layer_part *find_part(const struct hl_layer *layer, uint6
 static int read_file(struct hl_layer *layer, size_t entry, uint64_t offset, char *out, size_t n, struct hl_error *err)
 {
     const struct hl_layer_entry *file = &layer->entry[entry];
+    if (file->content) {
+        memcpy(out, file->content + offset, n);
+        return 0;
+    }
     if (layer->fd < 0 || layer->fd_entry != entry) {
         if (layer->fd >= 0)
             close(layer->fd);

@@ -10,8 +10,9 @@
 #include <sys/types.h>
 
 struct hl_layer_entry {
-    char *path;   /* in the image, without the slash in front */
-    char *source; /* the file to read; NULL: a folder */
+    char *path;    /* in the image, without the slash in front */
+    char *source;  /* the file to read; NULL: a folder, or `content` */
+    char *content; /* the file's bytes, where they are no file of this machine */
     mode_t mode;
     uint64_t bytes;
 };
@@ -40,6 +41,11 @@ struct hl_layer {
 /* Adds a file (`source`), or a folder (NULL), at the absolute path `path`; folders on the way to it come with it, 0755.
  */
 int hl_layer_add(struct hl_layer *layer, const char *path, const char *source, mode_t mode, struct hl_error *err);
+
+/* Adds a file whose bytes are these; they are the layer's from here on, to be freed with free(), also after a failure.
+ */
+int hl_layer_add_bytes(struct hl_layer *layer, const char *path, char *content, uint64_t bytes, mode_t mode,
+                       struct hl_error *err);
 
 /* Lays the archive out, sorted by path; all files carry `mtime`. Nothing can be added after that. */
 int hl_layer_plan(struct hl_layer *layer, int64_t mtime, struct hl_error *err);

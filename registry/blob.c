@@ -28,11 +28,11 @@ int hl_temporary_open(struct hl_temporary *file, int directory, struct hl_error 
     *file = (struct hl_temporary){.directory = directory};
     /* A file without a name gets one through /proc, which a bare chroot does not have. */
     errno = EOPNOTSUPP;
-    file->fd = access("/proc/self/fd", X_OK) ? -1 : openat(directory, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644);
+    file->fd = access("/proc/self/fd", X_OK) ? -1 : openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
     if (file->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL || errno == ENOENT)) {
         if (random_name(file->name, err))
             return -1;
-        file->fd = openat(directory, file->name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+        file->fd = openat(directory, file->name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
     }
     return file->fd < 0 ? hl_fail(err, "cannot create a file there: %s", strerror(errno)) : 0;
 }

@@ -3,7 +3,7 @@
 #ifndef HL_REGISTRY_CHALLENGE_H
 #define HL_REGISTRY_CHALLENGE_H
 
-#include "registry/http.h"
+#include <stdbool.h>
 
 struct hl_challenge {
     enum { HL_CHALLENGE_NONE, HL_CHALLENGE_BASIC, HL_CHALLENGE_BEARER } scheme;
@@ -13,8 +13,10 @@ struct hl_challenge {
     char error[128]; /* "insufficient_scope", "invalid_token": why a token was not enough */
 };
 
-/* Reads one header's value, which may hold several challenges: Bearer goes before Basic, others are passed over. False
- * when there is neither, or it is malformed or too long. */
+/* Reads one header's value, which may hold several challenges: Bearer goes before Basic, the first of a kind before the
+ * next, and others are passed over, as is a Bearer without a realm, which nobody could answer. The texts hold no
+ * control characters. False when there is none, or the value is malformed, or a text of the chosen challenge does not
+ * fit. */
 bool hl_challenge_parse(const char *value, struct hl_challenge *out);
 
 #endif

@@ -2,7 +2,7 @@
  *
  * The order, for one host: the files that Docker and podman read (REGISTRY_AUTH_FILE; DOCKER_CONFIG/config.json or
  * ~/.docker/config.json; XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json), in each of them
- * credHelpers[host], credsStore, auths[host]; then, for *.pkg.dev, gcr.io and *.gcr.io alone,
+ * credHelpers[host] or else credsStore, then auths[host]; then, for *.pkg.dev, gcr.io and *.gcr.io alone,
  * GOOGLE_APPLICATION_CREDENTIALS, gcloud's application_default_credentials.json, and the metadata server
  * (GCE_METADATA_HOST) as user oauth2accesstoken. None of them: anonymous.
  *
@@ -12,10 +12,8 @@
 #ifndef HL_REGISTRY_CREDENTIALS_H
 #define HL_REGISTRY_CREDENTIALS_H
 
-#include "hotlayer/error.h"
 #include "registry/http.h"
-#include <stdbool.h>
-#include <stdint.h>
+#include "registry/secret.h"
 
 /* At most one of: user and secret; an identity token (OAuth2 refresh token, given at the registry's realm); a bearer
  * token that is the registry's own. All NULL: anonymous. */
@@ -24,16 +22,24 @@ struct hl_credentials {
     char *identity_token;
     char *bearer;
     int64_t expires; /* seconds since 1970; 0: unknown. Ask anew shortly before */
-    char where[192]; /* what they came from, for messages: "credHelpers in ~/.docker/config.json"; no secret */
+    char where[192]; /* what they came from, for messages: "credHelpers in ~/.docker/config.json"; no secret in it */
 };
 
-/* `host` as in a reference, with its port; Docker Hub is found under its old key too. Files that do not exist are no
- * failure; one that cannot be read or parsed, and a helper that fails, are: anonymous access would only puzzle. The
- * caller frees `out` with hl_credentials_free(), also after a failure; memory that held a secret is wiped. */
-int hl_credentials_find(const char *host, struct hl_http *http, struct hl_credentials *out, struct hl_error *err);
+/* `host` as in a reference, with its port; Docker Hub is found under its old key too. `repository` matters to podman's
+ * files, whose keys may name a part of a registry: the longest match counts. NULL: the registry as a whole. Files that
+ * do not exist are no failure; one that cannot be read or parsed, and a helper that fails, are: anonymous access would
+ * only puzzle. The caller frees `out` with hl_credentials_free(), also after a failure; memory that held a secret is
+ * wiped. */
+int hl_credentials_find(const char *host, const char *repository, struct hl_http *http, struct hl_credentials *out,
+                        struct hl_error *err);
 void hl_credentials_free(struct hl_credentials *credentials);
 
-/* Overwrites, then frees; NULL is fine. For anything that holds a secret. */
-void hl_secret_free(char *text);
+static inline bool hl_credentials_anonymous(const struct hl_credentials *credentials)
+{
+    return !credentials->user && !credentials->identity_token && !credentials->bearer;
+}
+
+/* A path for messages: with "~" for the home folder, cut to fit, printable. Returns `out`. */
+const char *hl_path_shown(const char *path, char *out, size_t size);
 
 #endif

@@ -47,9 +47,12 @@ static bool media_type_valid(const char *text)
 void hl_text_copy(char *out, size_t size, const char *text)
 {
     snprintf(out, size, "%s", text ? text : "");
-    for (char *c = out; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+    for (unsigned char *c = (unsigned char *)out; *c; c++) {
+        if (*c < 0x20 || *c == 0x7f)
             *c = '?';
+        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* UTF-8's second block of control characters */
+            *c = c[1] = '?';
+    }
 }
 
 int hl_descriptor_read(const cJSON *json, const char *where, struct hl_descriptor *out, struct hl_error *err)
@@ -86,14 +89,23 @@ int hl_document_parse(const struct hl_descriptor *descriptor, const char *text, 
                       struct hl_error *err)
 {
     struct hl_view view = {(const uint8_t *)text, bytes};
-    if (hl_json_parse(view, descriptor->digest, out, err))
+    char what[sizeof descriptor->digest + sizeof descriptor->media_type + 3];
+    bool versioned = descriptor->kind == HL_KIND_INDEX || descriptor->kind == HL_KIND_MANIFEST;
+    uint64_t version = 0;
+    snprintf(what, sizeof what, "%s (%s)", descriptor->digest, descriptor->media_type);
+    if (hl_json_parse(view, what, out, err))
         return -1;
     const char *media_type = hl_json_text(*out, "mediaType");
-    if (!media_type || !strcmp(media_type, descriptor->media_type))
+    int status = 0;
+    if (media_type && strcmp(media_type, descriptor->media_type) != 0)
+        status = hl_fail(err, "%s is not the %s that it is said to be", descriptor->digest, descriptor->media_type);
+    else if (versioned && (!hl_json_count(hl_json_get(*out, "schemaVersion"), 2, &version) || version != 2))
+        status = hl_fail(err, "%s: its schema version is not 2, the only one that is known", what);
+    if (!status)
         return 0;
     cJSON_Delete(*out);
     *out = NULL;
-    return hl_fail(err, "%s is not the %s that it is said to be", descriptor->digest, descriptor->media_type);
+    return status;
 }
 
 bool hl_platform_is_amd64(const cJSON *entry)
@@ -109,6 +121,12 @@ static const cJSON *next_layer_history(const cJSON *entry)
     return entry;
 }
 
+/* Layers whose owner does not allow that they are passed on: of Windows, in old images. */
+static bool is_foreign(const char *media_type)
+{
+    return strstr(media_type, ".foreign.") || strstr(media_type, ".nondistributable.");
+}
+
 static int read_layer(struct hl_image *image, const cJSON *json, const char *diff_id, const cJSON *line,
                       struct hl_error *err)
 {
@@ -116,6 +134,9 @@ static int read_layer(struct hl_image *image, const cJSON *json, const char *dif
     const char *manifest = image->manifest.digest;
     if (hl_descriptor_read(json, manifest, &layer->blob, err))
         return -1;
+    if (is_foreign(layer->blob.media_type))
+        return hl_fail(err, "%s: layer %zu is %s: it may not be distributed, so no registry has it", manifest,
+                       image->n_layers, layer->blob.media_type);
     if (!hl_kind_is_layer(layer->blob.kind))
         return hl_fail(err, "%s: layer %zu is of an unknown kind, %s", manifest, image->n_layers,
                        layer->blob.media_type);
@@ -137,13 +158,15 @@ static int read_layers(struct hl_image *image, const cJSON *manifest, const cJSO
                 *history = hl_json_get(config, "history");
     const char *digest = image->manifest.digest;
     int n = cJSON_GetArraySize(layers);
+    if ((diff_ids && !cJSON_IsArray(diff_ids)) || (history && !cJSON_IsArray(history)))
+        return hl_fail(err, "%s: \"diff_ids\" or \"history\" of its config is no list", digest);
     if (!cJSON_IsArray(layers) || n > HL_IMAGE_LAYERS_MOST || n != cJSON_GetArraySize(diff_ids))
         return hl_fail(err, "%s: the manifest has %d layers, its config %d", digest, n, cJSON_GetArraySize(diff_ids));
     image->layer = calloc((size_t)n + 1, sizeof *image->layer);
     if (!image->layer)
         return hl_fail(err, "out of memory");
     const cJSON *diff_id = n ? diff_ids->child : NULL;
-    const cJSON *line = next_layer_history(cJSON_IsArray(history) ? history->child : NULL);
+    const cJSON *line = next_layer_history(history ? history->child : NULL);
     cJSON_ArrayForEach(json, layers)
     {
         if (read_layer(image, json, cJSON_GetStringValue(diff_id), line, err))

@@ -56,7 +56,8 @@ int hl_descriptor_read(const cJSON *json, const char *where, struct hl_descripto
 
 /* Are these bytes what the descriptor says, in size and SHA-256? */
 int hl_document_check(const struct hl_descriptor *descriptor, const void *text, size_t bytes, struct hl_error *err);
-/* Parses a checked text; a "mediaType" in it must be the descriptor's. The caller frees *out with cJSON_Delete(). */
+/* Parses a checked text; a "mediaType" in it must be the descriptor's, and the "schemaVersion" of manifests and
+ * indexes 2. The caller frees *out with cJSON_Delete(). */
 int hl_document_parse(const struct hl_descriptor *descriptor, const char *text, size_t bytes, cJSON **out,
                       struct hl_error *err);
 

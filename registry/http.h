@@ -1,10 +1,11 @@
 /* One HTTP request after another over a connection that stays open: libcurl, with what talking to registries needs.
  *
  * - An authorization goes to the host and port of the request's own URL, and with no redirect to another.
- * - A redirect is followed for GET and HEAD alone, at most HL_HTTP_REDIRECTS times; never from https to http.
- * - Plain HTTP is for loopback hosts, and for others where the options say so.
- * - While a body is sent or received, a stall of `stall_seconds` ends the request; between the last byte sent and the
- *   first byte of the answer `answer_seconds` may pass, since a registry then hashes what it got.
+ * - A redirect is followed for GET and HEAD alone, at most HL_HTTP_REDIRECTS times; never from https to http, and never
+ *   to a loopback or link-local address from a host that is none.
+ * - Plain HTTP is for loopback hosts, which no proxy is used for, and for others where the options say so.
+ * - A stall of `stall_seconds` ends the request; but between the last byte sent and the first byte of the answer to
+ *   anything other than GET and HEAD `answer_seconds` may pass, since a registry then hashes what it got.
  *
  * RFC 9110 (semantics), RFC 7230 (chunked bodies).
  */
@@ -27,12 +28,14 @@ typedef int hl_sink(void *context, const void *bytes, size_t n, struct hl_error 
 struct hl_http_options {
     const char *ca;          /* a file of PEM certificates to trust instead of the system's; NULL: the system's */
     bool plain_http;         /* http:// is allowed to any host */
+    bool no_proxy;           /* never through one that the environment names */
     unsigned stall_seconds;  /* 0: 60 */
     unsigned answer_seconds; /* 0: 900 */
 };
 
-/* A body to send. read() fills at most `size` bytes; *n = 0 ends a body of unknown size. rewind() goes back to the
- * first byte, for a request that is sent again. */
+/* A body to send, from where it stands. read() fills at most `size` bytes; *n = 0 ends a body of unknown size. rewind()
+ * goes back to the first byte: hl_http_send() calls it when a kept connection turns out to be closed, a caller before
+ * it sends a body again. NULL: there is no way back. */
 struct hl_http_body {
     uint64_t bytes;
     int (*read)(void *context, void *buffer, size_t size, size_t *n, struct hl_error *err);
@@ -43,15 +46,18 @@ struct hl_http_body {
 struct hl_http_request {
     const char *method; /* "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" */
     const char *url;
-    const char *authorization;       /* the header's value, or NULL */
-    const char *const *header;       /* "Name: value" */
-    size_t n_headers;                /* of `header` */
+    const char *from;          /* the URL whose answer's Location led here: held to the rules of redirects; or NULL */
+    const char *authorization; /* the header's value, or NULL */
+    const char *const *header; /* "Name: value"; no secrets, since they go along with redirects */
+    size_t n_headers;          /* of `header` */
     const struct hl_http_body *body; /* NULL: none; POST, PUT and PATCH then say Content-Length: 0 */
-    hl_sink *sink;                   /* gets the body of a 200 or 206; NULL: it is kept in the response */
+    hl_sink *sink;                   /* gets the body of a 200 or 206; NULL: it is kept in the response. When it is
+                                        first called, the response's status and headers are there to be looked at */
     void *context;                   /* of the sink */
-    size_t limit;                    /* of a body that is kept; 0: 1 MiB. What is longer fails the request */
+    size_t limit;                    /* of a body that is kept; 0: 1 MiB. What is longer fails the request; an error's
+                                        text is cut at 64 KiB instead */
     const char *user, *password;     /* Basic authentication instead of `authorization`, or NULL */
-    bool public_hosts;               /* refuse loopback, link-local and private addresses (see hl_http_is_local()) */
+    bool public_hosts;               /* refuse what hl_http_is_local() says yes to, behind redirects too */
     unsigned seconds;                /* the most that all of it may take; 0: as long as bytes flow */
 };
 
@@ -59,7 +65,7 @@ struct hl_http_response {
     long status;
     char *url;     /* where the answer came from, behind redirects */
     char *headers; /* "name: value\n" lines of the final response, names in lower case */
-    char *body;    /* NUL-terminated; what a sink did not take */
+    char *body;    /* NUL-terminated; what a sink did not take; none of these three is NULL after a success */
     size_t body_bytes;
     uint64_t received; /* bytes that the sink took */
 };
@@ -96,7 +102,8 @@ int hl_http_resolve(const char *base, const char *reference, char **out, struct 
 /* Do scheme, host and port agree? */
 bool hl_http_same_origin(const char *a, const char *b);
 
-/* Is the URL's host a literal loopback, link-local or private address, or "localhost"? */
+/* Is the URL's host a literal loopback, link-local or private address in any notation, or "localhost"? Names are not
+ * looked up: a company's own registry may well have a name and a private address. */
 bool hl_http_is_local(const char *url);
 
 /* The URL without user, query and fragment, for messages; cut to fit. */

@@ -61,7 +61,7 @@ int hl_image_open(struct hl_store *store, const char *name, struct hl_image *out
     struct hl_descriptor descriptor;
     *out = (struct hl_image){.bytes = 0};
     if (store->class->resolve(store, name, &descriptor, err))
-        return -1;
+        return hl_error_prefix(err, "%s", store->name);
     memcpy(out->tag, descriptor.tag, sizeof out->tag);
     return find_manifest(store, &descriptor, err) || open_manifest(store, &descriptor, out, err)
                ? hl_error_prefix(err, "%s", store->name)

@@ -20,6 +20,10 @@ struct hl_image_verified {
 int hl_image_verify(struct hl_store *store, const char *name, struct hl_progress *progress,
                     struct hl_image_verified *out, struct hl_error *err);
 
+/* Reads a blob and compares it with its digest. */
+int hl_blob_check(struct hl_store *store, const struct hl_descriptor *blob, struct hl_progress *progress,
+                  struct hl_error *err);
+
 /* Copies everything that `name` leads to, byte by byte, and publishes it; `out` is its root. */
 int hl_image_copy(struct hl_store *from, const char *name, struct hl_target *to, struct hl_progress *progress,
                   struct hl_descriptor *out, struct hl_error *err);

@@ -1,5 +1,5 @@
-/* Reading images from the folder of a layout. Nothing in it is believed: index.json is bounded and parsed strictly, and
- * a blob is opened by its checked digest alone, never through a link. */
+/* Reading images from the folder of a layout, or blobs from one that is no more than blobs. Nothing in it is believed:
+ * index.json is bounded and parsed strictly, and a blob is opened by its checked digest alone, never through a link. */
 #include "hotlayer/cleanup.h"
 #include "registry/layout.h"
 #include "registry/store.h"
@@ -149,5 +149,23 @@ int hl_store_open_layout(const char *directory, struct hl_store **out, struct hl
         return -1;
     }
     *out = &layout->store;
+    return 0;
+}
+
+int hl_store_open_folder(int directory, const char *name, struct hl_store **out, struct hl_error *err)
+{
+    *out = NULL;
+    struct layout_store *folder = calloc(1, sizeof *folder + 1);
+    if (!folder)
+        return hl_fail(err, "out of memory");
+    folder->store.class = &class;
+    snprintf(folder->store.name, sizeof folder->store.name, "%s", name);
+    folder->layout.root = -1;
+    folder->layout.blobs = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder->layout.blobs < 0) {
+        free(folder);
+        return hl_fail(err, "%s: %s", name, strerror(errno));
+    }
+    *out = &folder->store;
     return 0;
 }

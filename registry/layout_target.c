@@ -1,13 +1,14 @@
 /* Writing images into the folder of a layout: blobs get their names when they are complete and on the disk, and the tag
  * comes last. What was added for an image that never got its tag is taken back when the target is closed: the disk may
- * be full. */
+ * be full. Not so what came from a registry: the next run goes on behind it. */
 #include "hotlayer/cleanup.h"
 #include "registry/blob.h"
+#include "registry/client.h"
+#include "registry/download.h"
 #include "registry/layout.h"
 #include "registry/target.h"
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/stat.h>
 
 #define READ_BYTES ((size_t)1 << 20) /* larger ones fall out of the cache between read, hash and write */
 #define LAYERS_AT_ONCE 4             /* the hash keeps one core busy for each */
@@ -114,13 +115,6 @@ static int store_stream(struct hl_target *target, const struct hl_stream *stream
     return status;
 }
 
-static bool has_blob(const struct layout_target *layout, const struct hl_descriptor *blob)
-{
-    struct stat status;
-    return !fstatat(layout->layout.blobs, hl_digest_file(blob->digest), &status, AT_SYMLINK_NOFOLLOW) &&
-           S_ISREG(status.st_mode) && (uint64_t)status.st_size == blob->bytes;
-}
-
 struct copying {
     struct hl_blob blob;
     struct hl_progress *progress;
@@ -139,7 +133,9 @@ static int copy_blob(struct hl_target *target, struct hl_store *from, const stru
     struct layout_target *layout = layout_of(target);
     struct copying copying = {.progress = progress};
     struct hl_descriptor found;
-    if (has_blob(layout, blob)) {
+    if (hl_store_registry(from))
+        return hl_download(from, blob, layout->layout.blobs, progress, err);
+    if (hl_downloaded(layout->layout.blobs, blob)) {
         hl_progress_add(progress, blob->bytes);
         return 0;
     }

@@ -1,38 +1,64 @@
+/* A loop whose rounds run side by side: threads that take the next number until there is none, or one of them failed.
+ *
+ * The rounds wait for the network most of the time, so there may be more of them than cores. The calling thread is one
+ * of the workers: a machine that grants no thread at all still gets the work done.
+ */
 #include "registry/parallel.h"
 #include <pthread.h>
-#include <stdatomic.h>
+#include <stdbool.h>
 
-#define THREADS_MOST 64
+#define JOBS_MOST 64u
 
 struct loop {
-    size_t n;
+    pthread_mutex_t lock;
+    size_t next, n;
+    bool failed;
+    struct hl_error first;
     int (*round)(void *context, size_t i, struct hl_error *err);
     void *context;
-    _Atomic size_t next;
-    _Atomic bool failed;
-    struct hl_error *err; /* written by whoever fails first */
 };
 
-static void *run(void *context)
+static bool take(struct loop *loop, size_t *i)
+{
+    pthread_mutex_lock(&loop->lock);
+    bool more = !loop->failed && loop->next < loop->n;
+    if (more)
+        *i = loop->next++;
+    pthread_mutex_unlock(&loop->lock);
+    return more;
+}
+
+static void *work(void *context)
 {
     struct loop *loop = context;
-    struct hl_error err;
-    for (size_t i; !loop->failed && (i = loop->next++) < loop->n;)
-        if (loop->round(loop->context, i, &err) && !atomic_exchange(&loop->failed, true))
-            *loop->err = err;
+    for (size_t i; take(loop, &i);) {
+        struct hl_error err = {0};
+        if (!loop->round(loop->context, i, &err))
+            continue;
+        pthread_mutex_lock(&loop->lock);
+        if (!loop->failed)
+            loop->first = err;
+        loop->failed = true;
+        pthread_mutex_unlock(&loop->lock);
+    }
     return NULL;
 }
 
 int hl_parallel(size_t n, unsigned jobs, int (*round)(void *context, size_t i, struct hl_error *err), void *context,
                 struct hl_error *err)
 {
-    struct loop loop = {.n = n, .round = round, .context = context, .err = err};
-    pthread_t thread[THREADS_MOST];
-    size_t threads = 0, wanted = jobs > THREADS_MOST ? THREADS_MOST : jobs;
-    while (threads + 1 < wanted && threads + 1 < n && !pthread_create(&thread[threads], NULL, run, &loop))
-        threads++;
-    run(&loop);
-    for (size_t i = 0; i < threads; i++)
+    struct loop loop = {.lock = PTHREAD_MUTEX_INITIALIZER, .n = n, .round = round, .context = context};
+    pthread_t thread[JOBS_MOST];
+    unsigned wanted = jobs < JOBS_MOST ? jobs : JOBS_MOST, helpers = 0;
+    if (wanted > n)
+        wanted = (unsigned)n;
+    while (helpers + 1 < wanted && !pthread_create(&thread[helpers], NULL, work, &loop))
+        helpers++;
+    work(&loop);
+    for (unsigned i = 0; i < helpers; i++)
         pthread_join(thread[i], NULL);
+    pthread_mutex_destroy(&loop.lock);
+    if (loop.failed)
+        *err = loop.first;
     return loop.failed ? -1 : 0;
 }

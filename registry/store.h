@@ -44,4 +44,8 @@ static inline void hl_store_close(struct hl_store **store)
 /* The layout in `directory`. */
 int hl_store_open_layout(const char *directory, struct hl_store **out, struct hl_error *err);
 
+/* A folder (open; not kept) of blobs alone, each named by the digits of its digest: read() works, there are no names.
+ */
+int hl_store_open_folder(int directory, const char *name, struct hl_store **out, struct hl_error *err);
+
 #endif

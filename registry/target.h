@@ -2,7 +2,8 @@
  *
  * The order of calls is the order in which an image becomes visible: blobs (from several threads at once), then
  * documents, children before parents, then publish() once. Until publish() nobody can see a part of it; after a failure
- * at any point, hl_target_close() leaves the place as it was (a registry forgets unreferenced blobs by itself).
+ * at any point, hl_target_close() leaves the place as it was, but for what came over a network: a registry forgets
+ * unreferenced blobs by itself, and a layout keeps what was downloaded, for the next try.
  */
 #ifndef HL_REGISTRY_TARGET_H
 #define HL_REGISTRY_TARGET_H
@@ -68,8 +69,19 @@ static inline void hl_target_close(struct hl_target **target)
 int hl_target_open_layout(const char *directory, const char *tag, struct hl_target **out, struct hl_error *err);
 
 /* One file, a tar of a layout which also holds what `docker load` looks for. `name` is the repository part of the name
- * that it is loaded under. */
+ * that it is loaded under; `tag` NULL or "": "latest". What had this path stays until publish(). */
 int hl_target_open_archive(const char *path, const char *name, const char *tag, struct hl_target **out,
                            struct hl_error *err);
+
+/* A blob that will come: as this content, or as a copy of this descriptor. */
+struct hl_expected {
+    const struct hl_content *content; /* NULL: a copy */
+    const struct hl_descriptor *blob;
+};
+
+/* Tells a target which blobs of known size it will get, so that they lie in this order even if they come side by side:
+ * an archive is then the same, byte by byte. To be called once, before the first of them; all must come. Targets that
+ * keep no order do nothing. */
+int hl_target_expect(struct hl_target *target, const struct hl_expected *list, size_t n, struct hl_error *err);
 
 #endif

@@ -40,15 +40,19 @@ static int verify_hashed(struct hl_store *store, const struct hl_descriptor *blo
     return strcmp(found, blob->digest) ? hl_fail(err, "%s: damaged: its content is %s", blob->digest, found) : 0;
 }
 
+int hl_blob_check(struct hl_store *store, const struct hl_descriptor *blob, struct hl_progress *progress,
+                  struct hl_error *err)
+{
+    struct hashing hashing = {EVP_MD_CTX_new(), progress};
+    int status = hashing.sha256 ? verify_hashed(store, blob, &hashing, err) : hl_fail(err, "out of memory");
+    EVP_MD_CTX_free(hashing.sha256);
+    return status;
+}
+
 static int verify_blob(void *context, size_t i, struct hl_error *err)
 {
     const struct verification *verification = context;
-    const struct hl_walk *walk = verification->walk;
-    struct hashing hashing = {EVP_MD_CTX_new(), verification->progress};
-    int status =
-        hashing.sha256 ? verify_hashed(walk->store, &walk->blob[i], &hashing, err) : hl_fail(err, "out of memory");
-    EVP_MD_CTX_free(hashing.sha256);
-    return status;
+    return hl_blob_check(verification->walk->store, &verification->walk->blob[i], verification->progress, err);
 }
 
 static int add_roots(struct hl_walk *walk, const char *name, struct hl_error *err)

@@ -59,7 +59,7 @@ struct options {
 struct server {
     struct options options;
     struct event_base *base;
-    struct hl_http *http;
+    struct hl_httpd *http;
     struct hl_model *model;
     struct hl_worker *worker;
     struct hl_api api;
@@ -281,7 +281,7 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
         _exit(128 + (int)number);
     server->stopping = server->api.stopping = true;
     evtimer_add(server->on_patience, &drain);
-    hl_http_stop(server->http); /* ends the loop when nothing is under way any more */
+    hl_httpd_stop(server->http); /* ends the loop when nothing is under way any more */
     hl_log(HL_LOG_INFO, "stopping", NULL);
 }
 
@@ -303,10 +303,10 @@ static uint32_t connections_most(void)
 
 static int open_loop(struct server *server, struct hl_error *err)
 {
-    const struct hl_http_options http = {.routes = hl_api_routes,
-                                         .context = &server->api,
-                                         .connections = connections_most(),
-                                         .timeout = server->options.timeout};
+    const struct hl_httpd_options http = {.routes = hl_api_routes,
+                                          .context = &server->api,
+                                          .connections = connections_most(),
+                                          .timeout = server->options.timeout};
     int listener;
     if (hl_address_listen(&server->options.address, &listener, err) < 0)
         return -1;
@@ -318,7 +318,7 @@ static int open_loop(struct server *server, struct hl_error *err)
         close(listener);
         return hl_fail(err, "the event loop cannot be made");
     }
-    if (hl_http_open(server->base, listener, &http, &server->http, err) < 0)
+    if (hl_httpd_open(server->base, listener, &http, &server->http, err) < 0)
         return -1;
     server->on_term = evsignal_new(server->base, SIGTERM, on_signal, server);
     server->on_int = evsignal_new(server->base, SIGINT, on_signal, server);
@@ -382,7 +382,7 @@ static void free_event(struct event *event)
 
 static void close_server(struct server *server)
 {
-    hl_http_close(server->http); /* drops clients, and so cancels their jobs */
+    hl_httpd_close(server->http); /* drops clients, and so cancels their jobs */
     if (!hl_worker_close(server->worker, LEAVE_MS)) {
         hl_log(HL_LOG_WARNING, "left in the middle of a step", NULL);
         _exit(server->failed);

@@ -28,7 +28,7 @@
 #define BEHIND_REQUEST_LIMIT 65536u /* bytes of a next request that are read while one is in progress */
 
 struct connection {
-    struct hl_http *http;
+    struct hl_httpd *http;
     struct evhttp_connection *peer;
     struct bufferevent *stream;
     struct event *deadline; /* pending while a request arrives */
@@ -44,11 +44,11 @@ struct hl_exchange {
     bool streaming;
 };
 
-struct hl_http {
+struct hl_httpd {
     struct event_base *base;
     struct evhttp *server;
     struct evhttp_bound_socket *socket; /* NULL once it is closed */
-    struct hl_http_options options;
+    struct hl_httpd_options options;
     struct connection **connections; /* by file descriptor */
     size_t n_connections;
     uint32_t open;   /* connections, met or not */
@@ -60,7 +60,7 @@ struct hl_http {
 
 static void end_exchange(struct hl_exchange *exchange)
 {
-    struct hl_http *http = exchange->connection->http;
+    struct hl_httpd *http = exchange->connection->http;
     exchange->connection->exchange = NULL;
     free(exchange);
     if (--http->active == 0 && http->stopping)
@@ -68,7 +68,7 @@ static void end_exchange(struct hl_exchange *exchange)
 }
 
 /* Accepts as long as there is room; more connections wait in the kernel's queue. */
-static void count_open(struct hl_http *http, int change)
+static void count_open(struct hl_httpd *http, int change)
 {
     http->open += (uint32_t)change;
     if (!http->socket)
@@ -124,7 +124,7 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
 
 static bool enter_table(struct connection *c)
 {
-    struct hl_http *http = c->http;
+    struct hl_httpd *http = c->http;
     if (c->fd >= http->n_connections) {
         size_t n = 2 * c->fd + 64;
         struct connection **grown = realloc(http->connections, n * sizeof(struct connection *));
@@ -197,7 +197,7 @@ static void on_complete(struct evhttp_request *request, void *argument)
         start_deadline(c);
 }
 
-static struct hl_exchange *new_exchange(struct hl_http *http, struct evhttp_request *request)
+static struct hl_exchange *new_exchange(struct hl_httpd *http, struct evhttp_request *request)
 {
     struct bufferevent *stream = evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
     size_t fd = (size_t)bufferevent_getfd(stream);
@@ -226,7 +226,7 @@ static void refuse_method(struct hl_exchange *exchange, enum hl_method method)
 
 static void on_request(struct evhttp_request *request, void *argument)
 {
-    struct hl_http *http = argument;
+    struct hl_httpd *http = argument;
     struct hl_exchange *exchange = new_exchange(http, request);
     if (!exchange) {
         evhttp_send_error(request, 503, NULL);
@@ -250,10 +250,10 @@ static void on_request(struct evhttp_request *request, void *argument)
 
 /* ---- the server ---- */
 
-int hl_http_open(struct event_base *base, int listener, const struct hl_http_options *options, struct hl_http **out,
-                 struct hl_error *err)
+int hl_httpd_open(struct event_base *base, int listener, const struct hl_httpd_options *options, struct hl_httpd **out,
+                  struct hl_error *err)
 {
-    struct hl_http *http = calloc(1, sizeof *http);
+    struct hl_httpd *http = calloc(1, sizeof *http);
     if (http) {
         http->base = base;
         http->options = *options;
@@ -262,7 +262,7 @@ int hl_http_open(struct event_base *base, int listener, const struct hl_http_opt
     }
     if (!http || !http->socket) {
         close(listener);
-        hl_http_close(http);
+        hl_httpd_close(http);
         return hl_fail(err, "out of memory");
     }
     evhttp_set_bevcb(http->server, new_stream, http);
@@ -277,14 +277,14 @@ int hl_http_open(struct event_base *base, int listener, const struct hl_http_opt
     return 0;
 }
 
-static void stop_accepting(struct hl_http *http)
+static void stop_accepting(struct hl_httpd *http)
 {
     if (http->socket)
         evhttp_del_accept_socket(http->server, http->socket);
     http->socket = NULL;
 }
 
-void hl_http_stop(struct hl_http *http)
+void hl_httpd_stop(struct hl_httpd *http)
 {
     stop_accepting(http);
     http->stopping = true;
@@ -292,7 +292,7 @@ void hl_http_stop(struct hl_http *http)
         event_base_loopexit(http->base, NULL);
 }
 
-void hl_http_close(struct hl_http *http)
+void hl_httpd_close(struct hl_httpd *http)
 {
     if (!http)
         return;

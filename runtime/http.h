@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct hl_http;
+struct hl_httpd;
 struct hl_exchange;
 
 enum hl_method { HL_GET = 1, HL_POST = 2 }; /* GET answers HEAD too */
@@ -24,7 +24,7 @@ struct hl_route {
     void (*handle)(void *context, struct hl_exchange *exchange);
 };
 
-struct hl_http_options {
+struct hl_httpd_options {
     const struct hl_route *routes; /* the last one has no path */
     void *context;                 /* the handlers' */
     uint32_t connections;          /* open at once; more of them wait */
@@ -38,12 +38,12 @@ struct hl_http_options {
 #define HL_HTTP_BEHIND_LIMIT (1u << 20)  /* bytes of a stream that its reader may be behind */
 
 /* Serves what connects to the listening socket, which it takes over in any case. */
-int hl_http_open(struct event_base *base, int listener, const struct hl_http_options *options, struct hl_http **out,
-                 struct hl_error *err);
+int hl_httpd_open(struct event_base *base, int listener, const struct hl_httpd_options *options, struct hl_httpd **out,
+                  struct hl_error *err);
 /* No new connections; ends the event loop when the last exchange under way is over. */
-void hl_http_stop(struct hl_http *http);
+void hl_httpd_stop(struct hl_httpd *http);
 /* Drops what is under way. */
-void hl_http_close(struct hl_http *http);
+void hl_httpd_close(struct hl_httpd *http);
 
 /* The request's body; valid until the reply is made or deferred. */
 const char *hl_exchange_body(struct hl_exchange *exchange, size_t *n);

@@ -62,6 +62,37 @@ for i in range(0, len(templates), 8):
 END
 }
 
+# Calls "$1 INDEX MANIFEST CONFIG NAME" for images of the first fixture, one of them on the other.
+images() {
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    for folder in "$tests"/oracle/fixtures/*/; do
+        "$hotlayer" pack "$folder" -o "$work/m.hot" >/dev/null 2>&1
+        break
+    done
+    "$hotlayer" image "$work/m.hot" --runtime "${hotlayer}d" -o "oci:$work/scratch" >/dev/null 2>&1
+    "$hotlayer" image "$work/m.hot" --runtime "${hotlayer}d" --base "oci:$work/scratch" --compress zstd:1 \
+        -o "oci:$work/based" >/dev/null 2>&1
+    for image in scratch based; do
+        manifest=$(blob "$work/$image" "$work/$image/index.json")
+        "$1" "$work/$image/index.json" "$manifest" "$(blob "$work/$image" "$manifest")" "$image"
+    done
+}
+
+# blob LAYOUT DOCUMENT: the path of the first blob that the document names
+blob() { echo "$1/blobs/sha256/$(sed 's/.*{"mediaType":"[^"]*","digest":"sha256:\([0-9a-f]*\)".*/\1/; q' "$2")"; }
+
+# The first descriptor of a manifest is its config.
+documents() {
+    { cat "$1"; printf '\0'; cat "$2"; printf '\0'; cat "$3"; } >"$dir/$4"
+    # An index of its own in front, for another platform first.
+    { printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"sha256:%s",%s}]}' \
+        "$(basename "$2")" '"size":2,"platform":{"os":"linux","architecture":"amd64"}'
+        printf '\0'; cat "$2"; printf '\0'; cat "$3"; } >"$dir/$4-index"
+}
+
+base_config() { cp "$3" "$dir/$4"; }
+
 case $target in
 jinja) templates ;;
 template)
@@ -89,6 +120,15 @@ for name in ("bytes", "metaspace"):
                     out.write(bytes([number // 12 % 16]) + bytes.fromhex(text)[:200])
 END
     ;;
+document) images documents ;;
+base)
+    images base_config
+    printf '{"architecture":"amd64","os":"linux","config":{"User":"0","Env":["PATH=/x","A=b","LD_LIBRARY_PATH=/l"],%s},%s}' \
+        '"Cmd":["sh"],"WorkingDir":"/w","Labels":{"a":"b"},"ExposedPorts":{"80/tcp":{}},"Volumes":{"/v":{}},"OnBuild":["RUN x"]' \
+        '"container_config":{"Hostname":"x"},"variant":"v2"' >"$dir/docker"
+    printf '{"ARCHITECTURE":"x","config":{"ENV":["A=b"],"User":"1000:5","entrypoint":["x"]},"Config":null,"history":[{%s}],%s}' \
+        '"empty_layer":true' '"rootfs":{"diff_ids":[]}' >"$dir/spellings"
+    ;;
 hot) heads head_file ;;
 program) heads program ;;
 tokenizer_section) heads tokenizer_section ;;
@@ -107,5 +147,18 @@ http_body)
     printf '{"model":"m","messages":[{"role":"System","content":"s"},{"role":"user","content":[{"type":"text","text":"t"}]},%s],%s}' \
         '{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"x":1.0}}}]},{"role":"tool","tool_name":"f","content":"1"}' \
         '"tools":[{"type":"function","function":{"name":"f"}}],"_debug_render_only":true' >"$dir/chat"
+    ;;
+challenge)
+    printf 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push"' >"$dir/docker"
+    printf 'Basic realm="Registry, \\"private\\""' >"$dir/basic"
+    printf 'Negotiate YII/+==, Digest realm=d, nonce="a,b", Basic realm=x, Bearer realm=https://r/t?a=b , error="invalid_token"' >"$dir/several"
+    printf ' ,bearer  REALM = "\\h\\"", service\t=\ts,,' >"$dir/odd"
+    ;;
+docker_config)
+    auth=$(printf 'user:password' | base64)
+    printf 'r.example\nteam/app\n{"auths":{"https://r.example/v1/":{"auth":"%s"},"r.example/team":{"auth":"%s","identitytoken":"t"}}}' \
+        "$auth" "$auth" >"$dir/auths"
+    printf 'registry-1.docker.io\nlibrary/a\n{"auths":{"https://index.docker.io/v1/":{"username":"u","password":"p"},"docker.io/library":{"registrytoken":"t"}}}' >"$dir/hub"
+    printf 'eu-docker.pkg.dev\np/r/i\n{"credsStore":"desktop","credHelpers":{"eu-docker.pkg.dev":"gcloud","gcr.io":""},"auths":{"eu-docker.pkg.dev":{}}}' >"$dir/helpers"
     ;;
 esac

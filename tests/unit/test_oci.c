@@ -3,59 +3,18 @@
 #include "check.h"
 #include "hotlayer/cleanup.h"
 #include "pack/image.h"
+#include "pack/layer.h"
 #include "registry/blob.h"
 #include "registry/layout.h"
+#include "scratch.h"
 #include <archive.h>
 #include <archive_entry.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
-
-static char scratch[512];
-
-/* A path in the scratch folder; valid until a few more are made. */
-__attribute__((format(printf, 1, 2))) static char *at(const char *format, ...)
-{
-    static char path[8][1024];
-    static unsigned next;
-    char *out = path[next++ % 8];
-    size_t used = (size_t)snprintf(out, sizeof path[0], "%s/", scratch);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(out + used, sizeof path[0] - used, format, args);
-    va_end(args);
-    return out;
-}
-
-static bool write_file(const char *path, const void *bytes, size_t n)
-{
-    HL_FCLOSE FILE *file = fopen(path, "wb");
-    return file && fwrite(bytes, 1, n, file) == n;
-}
-
-/* The whole file, NUL behind it; NULL if there is none. The caller frees it. */
-static char *read_file(const char *path)
-{
-    HL_FCLOSE FILE *file = fopen(path, "rb");
-    char *bytes = file ? calloc(1, 1 << 20) : NULL;
-    if (bytes && fread(bytes, 1, (1 << 20) - 1, file) == 0)
-        bytes[0] = 0;
-    return bytes;
-}
-
-/* Files in a folder, or -1 if there is none. */
-static int count_files(const char *path)
-{
-    DIR *dir = opendir(path);
-    int n = 0;
-    for (struct dirent *entry; dir && (entry = readdir(dir));)
-        n += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
-    return dir ? (closedir(dir), n) : -1;
-}
 
 static void test_names(void)
 {
@@ -100,16 +59,6 @@ static void test_names(void)
     char tag[130];
     memset(tag, 'a', sizeof tag);
     CHECK(hl_tag_valid(tag, 128) && !hl_tag_valid(tag, 129) && !hl_tag_valid(tag, 0) && !hl_tag_valid("a\0b", 3));
-}
-
-/* Two shards whose bytes follow from a formula, so that the digests below are the same everywhere. */
-static bool make_model(void)
-{
-    static unsigned char bytes[70000];
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = (unsigned char)(i * i >> 7);
-    return write_file(at("m.hot"), bytes, 5000) && write_file(at("m.hot.001"), bytes, 65536) &&
-           write_file(at("m.hot.002"), bytes + 1, 69999);
 }
 
 static int write_spec(const struct hl_image_spec *spec, const char *directory, const char *tag, struct hl_image *out,
@@ -462,6 +411,12 @@ static void test_foreign_documents(void)
     CHECK(rejected("not a JSON object"));
     put("{}");
     point_at(HL_OCI_MANIFEST);
+    CHECK(rejected("schema version"));
+    put("{\"schemaVersion\":3}");
+    point_at(HL_OCI_INDEX);
+    CHECK(rejected("schema version"));
+    put("{\"schemaVersion\":2}");
+    point_at(HL_OCI_MANIFEST);
     CHECK(rejected("media type"));
 }
 
@@ -568,6 +523,30 @@ static void test_long_name(void)
     }
 }
 
+/* Files of 2 GiB and of more than a plain tar header can say; planning reads none of their bytes. */
+static void test_large_files(void)
+{
+    static const uint64_t sizes[] = {1ull << 31, 9ull << 30};
+    static const uint64_t headers[] = {512, 3 * 512}; /* with a pax header in front */
+    for (size_t i = 0; i < 2; i++) {
+        struct hl_layer layer = {.fd = -1};
+        struct hl_content content;
+        struct hl_error err = {.message = ""};
+        char bytes[512 + 8 + 1024];
+        CHECK(write_file(at("large"), "", 0) && !truncate(at("large"), (off_t)sizes[i] - 8));
+        FILE *file = fopen(at("large"), "ab");
+        CHECK(file && fwrite("the end.", 1, 8, file) == 8 && !fclose(file));
+        CHECK_OK(hl_layer_add(&layer, "/large", at("large"), 0644, &err), err);
+        CHECK_OK(hl_layer_plan(&layer, 0, &err), err);
+        CHECK(layer.bytes == headers[i] + sizes[i] + 1024);
+        hl_layer_content(&layer, &content);
+        CHECK_OK(content.read(content.context, content.bytes - sizeof bytes, bytes, sizeof bytes, &err), err);
+        CHECK(!memcmp(bytes + 512, "the end.", 8) && !bytes[511] && !bytes[520] && !bytes[sizeof bytes - 1]);
+        hl_layer_free(&layer);
+        unlink(at("large"));
+    }
+}
+
 /* What a log sees; a terminal's bar is for eyes. */
 static void test_progress(void)
 {
@@ -600,11 +579,8 @@ static void test_progress(void)
 
 int main(void)
 {
-    snprintf(scratch, sizeof scratch, "%s/oci-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-    if (!mkdtemp(scratch) || !make_model()) {
-        fprintf(stderr, "cannot write to %s\n", scratch);
+    if (!scratch_open("oci") || !make_model())
         return 1;
-    }
     test_names();
     test_written_image();
     test_archives();
@@ -616,9 +592,8 @@ int main(void)
     test_foreign_indexes();
     test_damaged_blobs();
     test_long_name();
+    test_large_files();
     test_progress();
-    char command[640];
-    snprintf(command, sizeof command, "rm -rf '%s'", scratch);
-    CHECK(system(command) == 0);
+    CHECK(scratch_close());
     return check_summary();
 }
