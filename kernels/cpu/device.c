@@ -284,9 +284,9 @@ static void run_linear(struct hl_device *device, const struct hl_op *op, struct 
         .out_stride = stride(device, op->linear.out),
         .scratch = device->linear_scratch,
     };
-    hl_linear_prepare(device->kernels, &linear, share);
+    device->kernels->prepare(&linear, share);
     hl_team_barrier(device->team);
-    device->kernels->linear[weight->type](&linear, share);
+    device->kernels->linear(&linear, share);
 }
 
 static void run_attend(struct hl_device *device, const struct hl_op *op, struct hl_share share)

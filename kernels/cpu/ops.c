@@ -4,6 +4,7 @@
  * has by the new maximum, and adds the page's values. Query heads that share a key/value head are done together, so
  * that a key is read, and widened from fp16, once.
  */
+#include "hotlayer/tile_values.h"
 #include "kernels/cpu/kernels.h"
 #include <math.h>
 
@@ -20,32 +21,14 @@ void hl_cpu_angles(float *out, size_t stride, const float *frequencies, uint32_t
         }
 }
 
-/* The words of one row of a table, tile by tile. */
+/* One row of a table, tile by tile. */
 static void gather_row(float *out, const struct hl_tensor *table, const uint8_t *weight, uint32_t row, float scale)
 {
-    uint32_t width = hl_type_traits[table->type].tile_cols, tile_bytes = hl_type_traits[table->type].tile_bytes;
+    const struct hl_type_traits *traits = &hl_type_traits[table->type];
     const uint8_t *tile = weight + row / HL_TILE_ROWS * hl_strip_bytes(table->type, table->cols);
-    uint32_t inside = row % HL_TILE_ROWS, per_word = width / HL_TILE_WORDS;
-    for (uint32_t col = 0; col < table->cols; col++) {
-        const uint8_t *word =
-            tile + col / width * (size_t)tile_bytes + hl_tile_word_offset(inside, col % width / per_word);
-        const uint8_t *scales = tile + col / width * (size_t)tile_bytes + HL_TILE_QUANT_BYTES;
-        uint16_t half;
-        float value;
-        switch (table->type) {
-        case HL_TYPE_TILE_F32:
-            memcpy(&value, word, sizeof value);
-            break;
-        case HL_TYPE_TILE_Q8:
-            memcpy(&half, scales + 2 * hl_tile_scale_index(inside), sizeof half);
-            value = hl_f16_to_f32(half) * (float)(int8_t)word[col % per_word];
-            break;
-        default:
-            memcpy(&half, word + 2 * (col % per_word), sizeof half);
-            value = table->type == HL_TYPE_TILE_F16 ? hl_f16_to_f32(half) : hl_bf16_to_f32(half);
-        }
-        out[col] = scale * value;
-    }
+    for (uint32_t first = 0; first < table->cols; first += traits->tile_cols, tile += traits->tile_bytes)
+        for (uint32_t i = 0; i < hl_min_u32(traits->tile_cols, table->cols - first); i++)
+            out[first + i] = scale * hl_tile_value(table->type, tile, row % HL_TILE_ROWS, i);
 }
 
 void hl_cpu_gather(float *out, size_t stride, const struct hl_tensor *table, const uint8_t *weight, float scale,

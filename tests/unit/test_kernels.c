@@ -1,7 +1,7 @@
 /* Every operation but attention, by every table of kernels that this processor can run, against float64 arithmetic
  * written here: random shapes, strides wider than the columns, work cut into several shares. */
 #include "matrix.h"
-#include "weights.h"
+#include "random_tiles.h"
 
 /* x to `bits` significant bits, to the nearest, ties to even: what rounding to a float format is, but for its range. */
 static double round_to(double x, int bits)
@@ -16,17 +16,18 @@ static double round_to(double x, int bits)
 struct linear_case {
     const struct hl_kernels *kernels;
     struct hl_linear linear;
-    struct weights weights;
+    struct tiles weights;
     struct matrix in, out;
     double *rounded; /* (n, cols) activations as hl_linear documents */
     double *loss;    /* (n, cols) at most this much was lost */
     float *bias;
+    size_t scratch_bytes;
 };
 
 static void run_linear(void *context, struct hl_share share)
 {
     const struct linear_case *c = context;
-    c->kernels->linear[c->linear.type](&c->linear, share);
+    c->kernels->linear(&c->linear, share);
 }
 
 static void round_activations(struct linear_case *c)
@@ -56,12 +57,17 @@ static void quantize_activations(struct linear_case *c)
         }
 }
 
-static struct linear_case linear_new(struct dice *dice, uint32_t type, uint32_t rows, uint32_t cols, uint32_t n)
+struct shape {
+    uint32_t rows, cols, n;
+};
+
+static struct linear_case linear_new(struct dice *dice, uint32_t type, struct shape shape, enum scales scales)
 {
-    struct linear_case c = {.weights = weights_random(dice, type, rows, cols),
+    uint32_t rows = shape.rows, cols = shape.cols, n = shape.n;
+    struct linear_case c = {.weights = tiles_random(dice, type, rows, cols, scales),
                             .in = matrix_random(dice, n, cols, ldexpf(1, (int)dice_between(dice, 0, 12) - 6)),
-                            .out = matrix_new(dice, n, rows)};
-    size_t scratch = hl_linear_scratch_bytes(n, cols);
+                            .out = matrix_new(dice, n, rows),
+                            .scratch_bytes = hl_linear_scratch_bytes(n, cols)};
     c.rounded = calloc((size_t)n * cols, sizeof *c.rounded);
     c.loss = calloc((size_t)n * cols, sizeof *c.loss);
     c.bias = malloc(rows * sizeof *c.bias);
@@ -70,18 +76,17 @@ static struct linear_case linear_new(struct dice *dice, uint32_t type, uint32_t 
     c.linear = (struct hl_linear){.type = type,
                                   .rows = rows,
                                   .cols = cols,
-                                  .weight = c.weights.tiles,
+                                  .weight = c.weights.bytes,
                                   .bias = dice_between(dice, 0, 1) ? c.bias : NULL,
                                   .n = n,
                                   .in = c.in.data,
                                   .in_stride = c.in.stride,
                                   .out = c.out.data,
                                   .out_stride = c.out.stride,
-                                  .scratch = aligned_alloc(64, scratch)};
-    memset(c.linear.scratch, 0xff, scratch);
+                                  .scratch = aligned_alloc(64, c.scratch_bytes)};
     if (dice_between(dice, 0, 3) == 0) /* a token of zeros, whose scale is 0 */
         memset(matrix_at(&c.in, 0, 0), 0, cols * sizeof(float));
-    if (type == HL_TYPE_TILE_Q8)
+    if (type >= HL_TYPE_TILE_Q8)
         quantize_activations(&c);
     else
         round_activations(&c);
@@ -90,7 +95,7 @@ static struct linear_case linear_new(struct dice *dice, uint32_t type, uint32_t 
 
 static void linear_free(struct linear_case *c)
 {
-    weights_free(&c->weights);
+    tiles_free(&c->weights);
     matrix_free(&c->in);
     matrix_free(&c->out);
     free(c->rounded);
@@ -103,8 +108,9 @@ static void linear_free(struct linear_case *c)
  * cost of the product without it. */
 static void check_linear(const struct linear_case *c)
 {
-    char tight[48], loose[80];
-    snprintf(tight, sizeof tight, "%s linear %s", c->kernels->name, hl_type_traits[c->linear.type].name);
+    char tight[80], loose[120];
+    snprintf(tight, sizeof tight, "%s linear %s, %u x %u, %u tokens", c->kernels->name,
+             hl_type_traits[c->linear.type].name, c->linear.rows, c->linear.cols, c->linear.n);
     snprintf(loose, sizeof loose, "%s without rounding", tight);
     struct judge exact = {.what = tight}, true_product = {.what = loose};
     uint32_t cols = c->in.cols;
@@ -114,7 +120,7 @@ static void check_linear(const struct linear_case *c)
             for (uint32_t col = 0; col < cols; col++) {
                 double w = c->weights.values[row * (size_t)cols + col], x = c->rounded[t * (size_t)cols + col];
                 sum += w * x;
-                size += fabs(w * x);
+                size += c->weights.sizes[row * (size_t)cols + col] * fabs(x);
                 product += w * (double)*matrix_at(&c->in, t, col);
                 lost += fabs(w) * c->loss[t * (size_t)cols + col];
             }
@@ -126,17 +132,79 @@ static void check_linear(const struct linear_case *c)
     judge_close(&true_product);
 }
 
+/* The prepared activations are the same bytes, whoever makes them and in how many shares. */
+static void prepare_linear(struct dice *dice, const struct linear_case *c)
+{
+    HL_FREE uint8_t *want = malloc(c->scratch_bytes);
+    memset(c->linear.scratch, 0xff, c->scratch_bytes);
+    hl_kernels_scalar.prepare(&c->linear, (struct hl_share){0, 1});
+    memcpy(want, c->linear.scratch, c->scratch_bytes);
+    memset(c->linear.scratch, 0xff, c->scratch_bytes);
+    uint32_t parts = dice_between(dice, 1, 5);
+    for (uint32_t share = 0; share < parts; share++)
+        c->kernels->prepare(&c->linear, (struct hl_share){share, parts});
+    CHECK_SAY(memcmp(want, c->linear.scratch, c->scratch_bytes) == 0, "%s prepares %s, %u tokens of %u columns",
+              c->kernels->name, hl_type_traits[c->linear.type].name, c->linear.n, c->linear.cols);
+}
+
+static void test_linear_case(const struct hl_kernels *kernels, struct dice *dice, uint32_t type, struct shape shape,
+                             enum scales scales)
+{
+    struct linear_case c = linear_new(dice, type, shape, scales);
+    c.kernels = kernels;
+    prepare_linear(dice, &c);
+    run_shares(kernels->name, run_linear, &c, dice_between(dice, 1, 5), &c.out);
+    check_linear(&c);
+    linear_free(&c);
+}
+
+/* Rows and columns that fill their last tile or do not, as many tokens as there are ways to compute them. */
 static void test_linear(const struct hl_kernels *kernels, struct dice *dice)
 {
-    for (uint32_t type = HL_TYPE_TILE_F32; type < HL_TYPE_COUNT; type++)
-        for (uint32_t i = 0; i < 48; i++) {
-            struct linear_case c = linear_new(dice, type, i ? dice_between(dice, 1, 70) : 1,
-                                              i ? dice_between(dice, 1, 530) : 1, i % 9 + 1);
+    static const uint32_t many[] = {16, 17, 40};
+    for (uint32_t type = HL_TYPE_TILE_F32; type < HL_TYPE_COUNT; type++) {
+        for (uint32_t i = 0; i < 54; i++) {
+            struct shape shape = {dice_between(dice, 1, 70), dice_between(dice, 1, 530), i % 9 + 1};
+            if (i == 0)
+                shape = (struct shape){1, 1, 1};
+            test_linear_case(kernels, dice, type, shape, i % 3 == 2 ? SCALES_EXTREME : SCALES_USUAL);
+        }
+        for (uint32_t i = 0; i < 6; i++) { /* more columns than a panel has */
+            struct shape shape = {dice_between(dice, 1, 70), dice_between(dice, 1000, 1700), many[i % 3]};
+            test_linear_case(kernels, dice, type, shape, i % 3 == 2 ? SCALES_EXTREME : SCALES_USUAL);
+        }
+    }
+}
+
+/* Activations whose int8 are at the ends of their range, beside weights that are: no sum may overflow. */
+static void test_largest(const struct hl_kernels *kernels, struct dice *dice)
+{
+    for (uint32_t type = HL_TYPE_TILE_Q8; type < HL_TYPE_COUNT; type++)
+        for (uint32_t i = 0; i < 8; i++) {
+            struct linear_case c = linear_new(dice, type, (struct shape){16, 512, i % 4 * 3 + 1}, SCALES_USUAL);
+            uint32_t bytes = hl_type_traits[type].tile_bytes, width = hl_type_traits[type].tile_cols;
             c.kernels = kernels;
-            uint32_t parts = dice_between(dice, 1, 5);
-            for (uint32_t share = 0; share < parts; share++)
-                hl_linear_prepare(kernels, &c.linear, (struct hl_share){share, parts});
-            run_shares(kernels->name, run_linear, &c, dice_between(dice, 1, 5), &c.out);
+            for (uint32_t tile = 0; tile < 512 / width; tile++)
+                memset(c.weights.bytes + (size_t)tile * bytes,
+                       type == HL_TYPE_TILE_Q8 ? 0x80
+                       : i < 4                 ? 0xff
+                                               : 0,
+                       type == HL_TYPE_TILE_Q6K   ? HL_Q6K_SCALES
+                       : type == HL_TYPE_TILE_Q4K ? HL_Q4K_D
+                                                  : 512);
+            for (uint32_t r = 0; r < 16; r++)
+                for (uint32_t col = 0; col < 512; col++) {
+                    const uint8_t *tile = c.weights.bytes + (size_t)(col / width) * bytes;
+                    double value = (double)hl_tile_value(type, tile, r, col % width);
+                    c.weights.values[r * 512 + col] = value;
+                    c.weights.sizes[r * 512 + col] = fabs(value) + 3 * fabs(minimum_of(type, tile, r, col % width));
+                }
+            for (uint32_t t = 0; t < c.in.rows; t++)
+                for (uint32_t col = 0; col < 512; col++)
+                    *matrix_at(&c.in, t, col) = t % 2 ? 3 : -3;
+            quantize_activations(&c);
+            prepare_linear(dice, &c);
+            run_shares(kernels->name, run_linear, &c, 1, &c.out);
             check_linear(&c);
             linear_free(&c);
         }
@@ -272,7 +340,7 @@ static void test_norm(const struct hl_kernels *kernels, struct dice *dice)
 /* ---- gather ---- */
 
 struct gather_case {
-    struct weights weights;
+    struct tiles weights;
     struct matrix out;
     int32_t tokens[9];
     float scale;
@@ -281,8 +349,8 @@ struct gather_case {
 static void run_gather(void *context, struct hl_share share)
 {
     const struct gather_case *c = context;
-    hl_cpu_gather(c->out.data, c->out.stride, &c->weights.plan.tensor, c->weights.tiles, c->scale, c->tokens,
-                  c->out.rows, share);
+    hl_cpu_gather(c->out.data, c->out.stride, &c->weights.tensor, c->weights.bytes, c->scale, c->tokens, c->out.rows,
+                  share);
 }
 
 static void test_gather(struct dice *dice)
@@ -290,7 +358,7 @@ static void test_gather(struct dice *dice)
     for (uint32_t type = HL_TYPE_TILE_F32; type < HL_TYPE_COUNT; type++)
         for (uint32_t i = 0; i < 30; i++) {
             uint32_t rows = i ? dice_between(dice, 1, 70) : 1, cols = i ? dice_between(dice, 1, 530) : 1;
-            struct gather_case c = {.weights = weights_random(dice, type, rows, cols),
+            struct gather_case c = {.weights = tiles_random(dice, type, rows, cols, SCALES_USUAL),
                                     .out = matrix_new(dice, i % 9 + 1, cols),
                                     .scale = i % 2 ? 1 : 22.627417f};
             struct judge j = {.what = hl_type_traits[type].name};
@@ -303,7 +371,7 @@ static void test_gather(struct dice *dice)
                     judge(&j, t, col, *matrix_at(&c.out, t, col), want, fabs(want) * 1.3e-7);
                 }
             judge_close(&j);
-            weights_free(&c.weights);
+            tiles_free(&c.weights);
             matrix_free(&c.out);
         }
 }
@@ -506,6 +574,7 @@ int main(void)
     unsigned n = 0;
     for (; tables[n]; n++) {
         test_linear(tables[n], &dice);
+        test_largest(tables[n], &dice);
         test_dot_and_axpy(tables[n], &dice);
         test_halves(tables[n], &dice);
         test_norm(tables[n], &dice);
