@@ -128,8 +128,11 @@ static bool encode_tiles(enum hl_type type, const float *row, uint32_t n, uint32
         return encode_fours(row, 2 * n, r, tiles);
     case HL_TYPE_TILE_Q6K:
         return encode_six(row, r, tiles);
-    default:
+    case HL_TYPE_TILE_F16:
+    case HL_TYPE_TILE_BF16:
         return encode_halves(row, r, tiles, type == HL_TYPE_TILE_BF16);
+    default: /* holds blocks of a .gguf, and nothing is made into it */
+        return false;
     }
 }
 

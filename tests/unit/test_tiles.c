@@ -119,6 +119,22 @@ static double q8_bound(const struct weights *w, uint32_t row, uint32_t col)
     return most / 127 / 2 * (1 + 0x1p-10) + 127 * 0x1p-25;
 }
 
+/* What the quantizer makes of it; tests/unit/test_blocks.c has how good that is. */
+static double quantized(const struct weights *w, uint32_t row, uint32_t col)
+{
+    uint32_t n = w->plan.tensor.type == HL_TYPE_TILE_Q4 ? 32 : 256;
+    float x[256] = {0};
+    struct hl_block_q4 q4;
+    struct hl_block_q6k q6k;
+    for (uint32_t i = 0; i < n && col / n * n + i < w->plan.tensor.cols; i++)
+        x[i] = (float)source_number(w, row, col / n * n + i);
+    if (n == 32)
+        return hl_quantize_q4(x, 1, &q4) ? value_of(q4.scale, 5, 10) * (q4.quant[col % 32] - 8) : NAN;
+    return hl_quantize_q6k(x, &q6k)
+               ? (double)(float)(value_of(q6k.d, 5, 10) * q6k.scale[col % 256 / 16]) * (q6k.quant[col % 256] - 32)
+               : NAN;
+}
+
 static void check_tiles(const struct weights *w)
 {
     const struct hl_tensor *t = &w->plan.tensor;
@@ -130,6 +146,8 @@ static void check_tiles(const struct weights *w)
                 padding += is != 0;
             else if (t->type == HL_TYPE_TILE_Q8)
                 wrong += !(fabs(is - source_number(w, r, c)) <= q8_bound(w, r, c));
+            else if (t->type > HL_TYPE_TILE_Q8)
+                wrong += is != quantized(w, r, c);
             else
                 wrong += !same_value(is, source_number(w, r, c));
         }
@@ -140,7 +158,9 @@ static void check_tiles(const struct weights *w)
 static void test_shapes(void)
 {
     struct dice dice = {12};
-    for (uint32_t type = HL_TYPE_TILE_F32; type < HL_TYPE_COUNT; type++)
+    for (uint32_t type = HL_TYPE_TILE_F32; type < HL_TYPE_COUNT; type++) {
+        if (type == HL_TYPE_TILE_Q4M || type == HL_TYPE_TILE_Q4K) /* are made of blocks alone */
+            continue;
         for (int i = 0; i < 40; i++) {
             struct weights w =
                 weights_random(&dice, type, i ? dice_between(&dice, 1, 70) : 1, i ? dice_between(&dice, 1, 300) : 1);
@@ -152,6 +172,7 @@ static void test_shapes(void)
                                hl_type_traits[type].tile_bytes);
             weights_free(&w);
         }
+    }
 }
 
 /* All 65536 halves, infinities and NaNs too, in one matrix of their own type. */
@@ -223,6 +244,9 @@ static void test_refused(void)
     check_refused(HL_TYPE_TILE_Q8, 65520.0f * 127);
     check_refused(HL_TYPE_TILE_BF16, 3.4e38f); /* the nearest bf16 is infinity */
     check_refused(HL_TYPE_TILE_F16, -65520.0f);
+    check_refused(HL_TYPE_TILE_Q4, NAN);
+    check_refused(HL_TYPE_TILE_Q4, 65520.0f * 9);
+    check_refused(HL_TYPE_TILE_Q6K, -INFINITY);
 }
 
 static void check_block(const float x[32])
