@@ -41,7 +41,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(KERNELS) $(RUNTIME) $(REGISTRY) $(PACK))
 # What the packer takes of the runtime: the reader, so that `inspect` and `verify` see what the runtime will see, and a
 # chat template is tried out when it is packed.
-READER := $(call objects,$(wildcard runtime/cli.c runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c \
+READER := $(call objects,$(wildcard runtime/address.c runtime/cli.c runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c \
                                      runtime/template*.c runtime/gotemplate*.c runtime/prompt.c runtime/value*.c \
                                      runtime/unicode.c))
 
@@ -98,7 +98,7 @@ bench: all $(BENCH:%.c=$(BUILD)/%)
 
 # Each fuzz target for FUZZ_SECONDS, one after another; tests/fuzz/README.md says how to look at a finding.
 FUZZ_SECONDS ?= 600
-fuzz: $(BUILD)/hotlayer
+fuzz: $(BUILD)/hotlayer $(BUILD)/hotlayerd
 	$(MAKE) BUILD=build-fuzz CC=clang OPTIMIZE=-O1 SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
 	sh tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS) $(BUILD)/hotlayer
 

@@ -4,6 +4,7 @@
 #include "pack/image.h"
 #include "pack/json.h"
 #include "pack/registry_options.h"
+#include "registry/upload.h"
 #include "runtime/hot.h"
 #include <sys/auxv.h>
 #include <sys/stat.h>
@@ -19,7 +20,7 @@ static const char help[] =
     "  -o, --output oci:DIR[:TAG]  the image layout to write to; TAG is \"latest\" by default. Other tags of it stay\n"
     "  -o, --output oci-archive:FILE[:TAG]\n"
     "                     one file that podman load and docker load take\n"
-    "      --push REF     send it to a registry while it is made; nothing is written to this machine's disk\n"
+    "      --push REF     send it to a registry while it is made\n"
     "      --base REF     put it on this image, of a registry or a layout, instead of on nothing (scratch)\n"
     "      --compress zstd[:LEVEL]\n"
     "                     layers as tar+zstd, LEVEL 1 to 19, 3 by default. None by default: quantized weights\n"
@@ -292,8 +293,18 @@ static int list_shards(const struct hl_hot *hot, struct shard_paths *out, struct
     return 0;
 }
 
-/* Fills in what the options say, opens base and target, and writes. */
-static int write_image(const struct options *options, struct hl_image_spec *spec, struct hl_image *out,
+/* What a registry got and what it had. */
+static void print_uploads(struct hl_target *target)
+{
+    struct hl_upload_counts counts;
+    char size[24];
+    hl_target_uploads(target, &counts);
+    fprintf(stderr, "%zu layer%s sent (%s), %zu mounted from another repository, %zu there already\n", counts.sent,
+            counts.sent == 1 ? "" : "s", hl_format_bytes(counts.bytes, size), counts.mounted, counts.present);
+}
+
+/* Opens base and target and writes the model as the options say. */
+static int write_image(const struct options *options, const struct hl_image_spec *model, struct hl_image *out,
                        struct hl_error *err)
 {
     HL_BASE base = {.store = NULL};
@@ -301,13 +312,16 @@ static int write_image(const struct options *options, struct hl_image_spec *spec
     char runtime[PATH_MAX];
     if (!options->model_only && !options->runtime && find_runtime(runtime, err))
         return -1;
-    if (open_base(options, &base, err) || open_target(options, spec->name, &target, err))
+    if (open_base(options, &base, err) || open_target(options, model->name, &target, err))
         return -1;
-    spec->runtime = options->model_only ? NULL : options->runtime ? options->runtime : runtime;
-    spec->base = base.store ? &base : NULL;
-    spec->compress = options->compress;
-    spec->created = options->created;
-    int status = hl_image_write(spec, target, out, err);
+    struct hl_image_spec spec = *model;
+    spec.runtime = options->model_only ? NULL : options->runtime ? options->runtime : runtime;
+    spec.base = base.store ? &base : NULL;
+    spec.compress = options->compress;
+    spec.created = options->created;
+    int status = hl_image_write(&spec, target, out, err);
+    if (!status && options->to.kind == HL_PLACE_REGISTRY)
+        print_uploads(target);
     hl_store_warn(base.store);
     return status;
 }

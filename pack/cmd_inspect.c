@@ -1,5 +1,6 @@
 /* hotlayer inspect: what is in a .hot file, or in an image, wherever it is. */
 #include "hotlayer/cleanup.h"
+#include "pack/cloud_run.h"
 #include "pack/commands.h"
 #include "pack/listing.h"
 #include "pack/models.h"
@@ -13,17 +14,20 @@ static const char help[] =
     "the small heads of the models are read, not the weights.\n"
     "\n"
     "      --json         everything, as one JSON document\n"
-    "      --brief        leave out the listing of operations and tensors\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
+    "      --brief        leave out the listing of operations and tensors\n"
+    "      --cloud-run    of an image: would it run on Cloud Run, and what would fail? Exit 1 if something "
+    "would\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
     "\n"
     "examples:\n"
     "  hotlayer inspect llama.hot\n"
     "  hotlayer inspect oci:image:v2 --json | jq .layers\n"
-    "  hotlayer inspect europe-docker.pkg.dev/project/models/gemma:v1 --brief\n";
+    "  hotlayer inspect europe-docker.pkg.dev/project/models/gemma:v1 --brief\n"
+    "  hotlayer inspect europe-docker.pkg.dev/project/models/gemma:v1 --cloud-run\n";
 
 struct options {
     struct hl_place place;
     struct hl_registry_options registry;
-    bool json, brief, help;
+    bool json, brief, cloud_run, help;
 };
 
 static int print_json(cJSON *json, struct hl_error *err)
@@ -102,6 +106,7 @@ static int find_models(const struct hl_place *place, struct hl_store *store, con
     if (!result && out->partial)
         result = hl_fail(err, "not every compressed layer was looked through to its end");
     if (result) {
+        out->partial = true;
         hl_error_prefix(err, "%s: there may be more models in it", place->text);
         hl_report("inspect", err);
     }
@@ -119,18 +124,22 @@ static int inspect_image(const struct hl_place *place, const struct options *opt
                      ? -1
                      : 0;
     hl_store_warn(store);
-    if (!result && options->json)
+    size_t failures = 0;
+    if (!result && options->cloud_run)
+        result = hl_cloud_run_print(store, name, &image, &models, options->json, &failures, err);
+    else if (!result && options->json)
         result = print_json(image_json(&image, &models), err);
     else if (!result)
         image_text(&image, &models, !options->brief);
     hl_image_free(&image);
-    return result;
+    return result ? result : failures != 0;
 }
 
 static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
 {
     static const struct option longs[] = {{"json", no_argument, NULL, 'j'},
                                           {"brief", no_argument, NULL, 'b'},
+                                          {"cloud-run", no_argument, NULL, 'c'},
                                           {"help", no_argument, NULL, 'h'},
                                           HL_REGISTRY_OPTIONS,
                                           {NULL, 0, NULL, 0}};
@@ -144,6 +153,8 @@ static int parse_options(int argc, char **argv, struct options *out, struct hl_e
             out->json = true;
         else if (option == 'b')
             out->brief = true;
+        else if (option == 'c')
+            out->cloud_run = true;
         else if (option == 'h')
             out->help = true;
         else if (!common)
@@ -152,7 +163,13 @@ static int parse_options(int argc, char **argv, struct options *out, struct hl_e
     }
     if (!out->help && optind + 1 != argc)
         return hl_fail_as(err, HL_ERROR_USAGE, "name one MODEL.hot, oci:DIR[:TAG] or HOST/REPOSITORY[:TAG]");
-    return out->help ? 0 : hl_place_parse(argv[optind], &out->place, err);
+    if (out->help)
+        return 0;
+    if (hl_place_parse(argv[optind], &out->place, err))
+        return -1;
+    return out->cloud_run && out->place.kind == HL_PLACE_FILE
+               ? hl_fail_as(err, HL_ERROR_USAGE, "--cloud-run is about an image, and '%s' is a file", out->place.text)
+               : 0;
 }
 
 int hl_cmd_inspect(int argc, char **argv)
@@ -168,5 +185,5 @@ int hl_cmd_inspect(int argc, char **argv)
     int result = options.place.kind == HL_PLACE_FILE
                      ? inspect_hot(options.place.text, options.json, options.brief, &err)
                      : inspect_image(&options.place, &options, &err);
-    return result < 0 ? hl_report("inspect", &err) : 0;
+    return result < 0 ? hl_report("inspect", &err) : result;
 }

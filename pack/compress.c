@@ -1,13 +1,14 @@
-/* What the layer's reader does not know, it does not miss: one frame behind another is one zstd stream.
+/* One frame behind another is one zstd stream to any reader, so a layer of many frames is a layer like any other.
  *
  *   tar     16 MiB          16 MiB          16 MiB          the rest
  *   layer   frame           frame           frame           frame        each with its content's size and a checksum
  *
  * A frame that is compressed alone can be decompressed alone, side by side with the others, and its bytes depend on
  * nothing but its content, the parameters below and libzstd's version: one call compresses it in one thread. All that
- * the library would choose for itself is set; only what a level means is its own. Measured on weights: notes of bf16
- * shrink by a fifth at level 1 already, of 8 and 4 bits by a tenth, and levels above 3 add nothing. So the default of
- * `hotlayer image` is no compression.
+ * the library would choose for itself is set; only what a level means is its own.
+ *
+ * Random weights of bf16 shrink by 22 percent and of 8 bits by 5, at level 1 as at level 3, for a core's time of 3
+ * seconds a GB. So the default of `hotlayer image` is no compression.
  */
 #include "pack/compress.h"
 #include "hotlayer/cleanup.h"

@@ -354,8 +354,10 @@ static int pull_into(struct pull *pull, const char *directory, struct hl_pulled 
         return finish(pull, out, err);
     if (choose_layers(pull, known, err) || fetch_layers(pull, out, err))
         return -1;
-    if (!known && (list_files(pull, err) || plan_files(pull, err)))
+    if (!known && (list_files(pull, err) || plan_files(pull, err))) {
+        hl_pull_folder_clean(&pull->folder); /* the layers are what they should be: no good comes of them */
         return hl_error_prefix(err, "%s", pull->store->name);
+    }
     return extract_files(pull, err) || finish(pull, out, err) ? -1 : 0;
 }
 

@@ -11,9 +11,9 @@
  *
  * One lock is held while a token is fetched: the threads beside need the same one, and find it when they get the lock.
  *
- * A registry may grant less than was asked for without a word, and say 401 again. Whether a token was ever good is not
- * known here, so its age decides: the one that is refused while it is young was never good, and another would not be
- * better. An older one may have been taken back or ended early, and is renewed.
+ * A registry may grant less than was asked for without a word, and say 401 again: another token would not be better.
+ * But one that was good may have been taken back or ended early, and is renewed. Which it is: good is what a request
+ * was ever answered to, and what nobody refused for a while.
  *
  * A token's life counts from when we asked, by a clock that runs while the machine sleeps. "issued_at" is ignored: it
  * is of the server's clock, and what it could tell of a token from a cache, the 401 tells too.
@@ -34,7 +34,7 @@
 #define USER_MARGIN 20          /* seconds before their end at which credentials are asked for anew */
 #define CHANGES_MOST 8u         /* of the realm, and of a scope: a registry that never has enough is not obeyed */
 #define LIFE_MOST (24 * 3600)   /* a day */
-#define YOUNG_SECONDS 30        /* a token refused in that time was never good */
+#define YOUNG_SECONDS 30        /* a token refused in that time was never good, unless we know better */
 #define MARGIN_SHARE 4          /* tokens of less than 4 margins count as gone in the last quarter of their life */
 #define FRESH_SHARE 8           /* one in the first eighth of its life is as good as a new one */
 #define IDENTITY_USER "<token>" /* the user that an identity token's Basic form has */
@@ -46,6 +46,7 @@ struct grant {
     char *header;    /* "Bearer TOKEN"; NULL: none yet */
     int64_t from;    /* seconds of CLOCK_BOOTTIME */
     int64_t seconds; /* that it lives */
+    bool good;       /* it opened the door at least once */
     unsigned longer; /* how often a challenge asked for more */
 };
 
@@ -300,6 +301,7 @@ static int keep(struct hl_auth *auth, struct grant *grant, struct hl_token *toke
         return -1;
     hl_secret_free(grant->header);
     grant->header = header;
+    grant->good = false;
     grant->from = asked;
     grant->seconds = token->seconds < HL_TOKEN_LIFE ? HL_TOKEN_LIFE : token->seconds;
     if (grant->seconds > LIFE_MOST)
@@ -417,6 +419,15 @@ int hl_auth_header(struct hl_auth *auth, struct hl_http *http, const char *scope
     return result;
 }
 
+void hl_auth_accepted(struct hl_auth *auth, const char *used)
+{
+    pthread_mutex_lock(&auth->lock);
+    for (size_t i = 0; i < auth->n_grants; i++)
+        if (auth->grant[i].header && !strcmp(auth->grant[i].header, used))
+            auth->grant[i].good = true;
+    pthread_mutex_unlock(&auth->lock);
+}
+
 /* The best of the challenges in all of the response's headers. */
 static bool read_challenges(const struct hl_http_response *response, struct hl_challenge *out)
 {
@@ -509,7 +520,7 @@ static int answer_bearer(struct hl_auth *auth, struct hl_http *http, const char 
         *again = true; /* another thread has a newer one already */
         return 0;
     }
-    if (ours && covered && now() - grant->from < YOUNG_SECONDS) {
+    if (ours && covered && !grant->good && now() - grant->from < YOUNG_SECONDS) {
         refuse(auth, scope, reason_of(&auth->known), err);
         return 0;
     }

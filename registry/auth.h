@@ -23,6 +23,9 @@ void hl_auth_close(struct hl_auth *auth);
 int hl_auth_header(struct hl_auth *auth, struct hl_http *http, const char *scope, unsigned seconds, char **out,
                    struct hl_error *err);
 
+/* A request with the header `used` was let in: when a 401 comes later, a new token is worth asking for. */
+void hl_auth_accepted(struct hl_auth *auth, const char *used);
+
 /* After a 401 to `url`, sent with the header `used` (NULL: none): learns from the response's challenges and gets what
  * they ask for. *again is true when the request should be sent once more with a new header; false when the registry
  * refused what we have, and err then says as whom we came and what to do (log in, grant a role). Fails when a realm is

@@ -19,11 +19,35 @@
 #define UPLOAD_PACE (8u << 20) /* bytes per second, for how long an authorization must last */
 #define UPLOAD_SECONDS_MOST 1800u
 #define PROBE_SECONDS 20u
+#define LIMIT_SECONDS_MOST 86400u
 #define AUTHORIZED_TRIES 3 /* without, with what a challenge taught, with what replaces a token that just ended */
 
 static char *copy_text(const char *text)
 {
     return text ? strdup(text) : NULL;
+}
+
+/* *seconds, unless it is given, out of the environment; 0 if it is not there either. */
+static int limit_of(const char *variable, unsigned *seconds, struct hl_error *err)
+{
+    const char *text = getenv(variable);
+    if (*seconds || !text || !*text)
+        return 0;
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || value < 1 || value > LIMIT_SECONDS_MOST)
+        return hl_fail(err, "%s is '%.40s', which is no number of seconds from 1 to %u", variable, text,
+                       LIMIT_SECONDS_MOST);
+    *seconds = (unsigned)value;
+    return 0;
+}
+
+static int set_limits(struct hl_http_options *http, struct hl_error *err)
+{
+    return limit_of("HOTLAYER_STALL_SECONDS", &http->stall_seconds, err) ||
+                   limit_of("HOTLAYER_ANSWER_SECONDS", &http->answer_seconds, err)
+               ? -1
+               : 0;
 }
 
 int hl_registry_open(const struct hl_reference *reference, const struct hl_registry_options *options,
@@ -48,7 +72,8 @@ int hl_registry_open(const struct hl_reference *reference, const struct hl_regis
         hl_registry_close(registry);
         return hl_fail(err, "out of memory");
     }
-    if (hl_auth_open(reference->host, reference->repository, &registry->auth, err)) {
+    if (set_limits(&registry->http, err) ||
+        hl_auth_open(reference->host, reference->repository, &registry->auth, err)) {
         hl_registry_close(registry);
         return -1;
     }
@@ -167,6 +192,13 @@ struct talk {
     bool own; /* the URL is the registry's, and its challenges are for us */
 };
 
+/* Did the registry answer to what was asked, or send us on? Errors of its own may come from what stands in front of it.
+ */
+static bool was_let_in(const struct hl_http_request *request, const struct hl_http_response *response)
+{
+    return response->status < 400 || response->status == 404 || !hl_http_same_origin(response->url, request->url);
+}
+
 /* One try, with the authorization that is known, and another one when the registry wants another. */
 static int authorized(struct talk *talk, struct hl_http_response *out, enum hl_http_failure *failure,
                       struct hl_error *err)
@@ -181,6 +213,8 @@ static int authorized(struct talk *talk, struct hl_http_response *out, enum hl_h
         talk->request.authorization = value;
         if (hl_http_send(talk->http, &talk->request, out, failure, err))
             return -1;
+        if (value && was_let_in(&talk->request, out))
+            hl_auth_accepted(auth, value);
         if (out->status != 401 || !talk->own || !hl_http_same_origin(out->url, talk->request.url) ||
             i + 1 == AUTHORIZED_TRIES)
             return 0;
@@ -195,12 +229,10 @@ static int authorized(struct talk *talk, struct hl_http_response *out, enum hl_h
     }
 }
 
-static bool may_work_later(int failed, const struct hl_http_response *response, enum hl_http_failure failure)
+/* 501, 505 and 507 do not pass. Those above 511 are what proxies say of a registry behind them. */
+bool hl_status_is_passing(long status)
 {
-    long s = response->status;
-    if (failed)
-        return failure == HL_HTTP_TRANSIENT;
-    return s == 408 || s == 429 || s == 500 || s == 502 || s == 503 || s == 504;
+    return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505 && status != 507);
 }
 
 /* "Warning: 299 - "text"": RFC 7234, 5.5, as distribution-spec narrows it down. */
@@ -253,7 +285,7 @@ static int repeat(struct talk *talk, struct hl_http_response *out, enum hl_http_
             note_warnings(registry, out);
         bool can = !talk->call->once && !out->received && (!talk->call->body || talk->call->body->rewind);
         unsigned most = failed && !registry->answered ? HL_RETRY_TIMES_FIRST : HL_RETRY_TIMES;
-        if (!can || attempt >= most || !may_work_later(failed, out, *failure)) {
+        if (!can || attempt >= most || !(failed ? *failure == HL_HTTP_TRANSIENT : hl_status_is_passing(out->status))) {
             if (failed && attempt)
                 add_tries(err, attempt + 1);
             return failed;

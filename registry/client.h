@@ -24,7 +24,8 @@ struct hl_registry_options {
     bool plain_http;     /* --plain-http */
     unsigned jobs;       /* --jobs; 0: 4 */
     const char *journal; /* folder for unfinished uploads; NULL: $XDG_STATE_HOME/hotlayer or ~/.local/state/hotlayer */
-    unsigned stall_seconds, answer_seconds; /* as in registry/http.h */
+    /* as in registry/http.h; 0: what HOTLAYER_STALL_SECONDS and HOTLAYER_ANSWER_SECONDS say, else those of http.h */
+    unsigned stall_seconds, answer_seconds;
 };
 
 struct hl_registry;
@@ -50,7 +51,7 @@ struct hl_call {
 };
 
 /* Sends it, answers challenges, and tries again what may work later: 408, 429 (after what Retry-After says, seconds or
- * a date, at most 5 minutes), 500, 502, 503, 504 and broken connections. With a sink that has taken bytes nothing is
+ * a date, at most 5 minutes), the 5xx that pass, and broken connections. With a sink that has taken bytes nothing is
  * retried: the caller asks for the rest; nor is a body that has no rewind(). A body is sent from where it stands at
  * first. The authorization goes to the registry's own origin alone, and is renewed before a long body. Any other status
  * is a success here, and so is the last answer when no more tries are left. After a 401 that no credential can help the
@@ -58,6 +59,9 @@ struct hl_call {
  */
 int hl_registry_call(struct hl_registry *registry, const struct hl_call *call, struct hl_http_response *out,
                      enum hl_http_failure *failure, struct hl_error *err);
+
+/* Is it one of the statuses of troubles that may be over later? */
+bool hl_status_is_passing(long status);
 
 /* An error about an answer: what was asked, the status, what the registry says about it (the errors of its JSON, or the
  * beginning of a text), fit for a terminal, and what to do. A HEAD has no body to say it: the reason is then asked for

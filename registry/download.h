@@ -6,8 +6,9 @@
 #include "pack/progress.h"
 #include "registry/store.h"
 
-#define HL_PARTIAL_PREFIX ".partial-" /* and the digits of the digest: what is there of a blob that is not all there   \
-                                       */
+#define HL_PARTIAL_PREFIX                                                                                              \
+    ".partial-" /* and the digits of the digest: what is there of a blob that is not all there                         \
+                 */
 
 /* Brings a blob into `directory` (an open folder) under the digits of its digest: goes on behind what an earlier run
  * left in a partial file, checks size and digest, then gives it its name. Whatever ends it, the partial file stays for

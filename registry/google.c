@@ -31,6 +31,7 @@
 #define CLOCK_SECONDS 10       /* by which this machine's clock may be ahead */
 #define SHORT_LIFE 30u         /* seconds; a token that ends sooner is asked for again */
 #define METADATA_TRIES 4u
+#define PAUSE_MOST 10u
 
 static bool ends_with(const char *text, size_t n, const char *end)
 {
@@ -210,33 +211,40 @@ static int greet(struct hl_http *http, const char *host, struct hl_error *err)
     return result;
 }
 
-/* One token. Those of GKE may be at their end, and are then renewed by the server once they have ended. */
+/* One try for a token; its text stays NULL where the machine has no service account. *again: the next may be better. */
+static int metadata_try(struct hl_http *http, const char *host, struct hl_token *out, bool *again, struct hl_error *err)
+{
+    HL_SECRET_TEXT body = {0};
+    struct hl_http_response response = {0};
+    int result = metadata_get(http, host, METADATA_TOKEN, METADATA_SECONDS, &body, &response, err);
+    long status = response.status;
+    hl_http_response_free(&response);
+    *again = status == 429 || status / 100 == 5;
+    if (result < 0 || status == 404)
+        return result;
+    if (status != 200)
+        return hl_fail(err, "the metadata server %s gives no token: its answer is %ld", host, status);
+    hl_secret_add(&body, "");
+    if (body.failed)
+        return hl_fail(err, "out of memory");
+    if (hl_token_parse(body.text, host, out, err) < 0)
+        return -1;
+    *again = out->seconds < SHORT_LIFE;
+    return 0;
+}
+
+/* Tokens of GKE may be at their end, and are renewed by the server once they have ended. */
 static int metadata_token(struct hl_http *http, const char *host, struct hl_token *out, struct hl_error *err)
 {
-    for (unsigned try = 0; try < METADATA_TRIES; try++) {
-        HL_SECRET_TEXT body = {0};
-        struct hl_http_response response = {0};
-        if (try)
-            nanosleep(&(struct timespec){out->seconds < SHORT_LIFE / 3 ? out->seconds : SHORT_LIFE / 3, 0}, NULL);
+    bool again = true;
+    int result = -1;
+    for (unsigned try = 0; try < METADATA_TRIES && again; try++) {
+        unsigned pause = !try ? 0 : result < 0 ? 1 : out->seconds < PAUSE_MOST ? out->seconds : PAUSE_MOST;
+        nanosleep(&(struct timespec){pause, 0}, NULL);
         hl_token_free(out);
-        int result = metadata_get(http, host, METADATA_TOKEN, METADATA_SECONDS, &body, &response, err);
-        long status = response.status;
-        hl_http_response_free(&response);
-        if (result < 0)
-            return -1;
-        if (status != 200)
-            return hl_fail(err,
-                           "the metadata server %s gives no token (%ld); does this machine have a service account?",
-                           host, status);
-        hl_secret_add(&body, "");
-        if (body.failed)
-            return hl_fail(err, "out of memory");
-        if (hl_token_parse(body.text, host, out, err) < 0)
-            return -1;
-        if (out->seconds >= SHORT_LIFE)
-            break;
+        result = metadata_try(http, host, out, &again, err);
     }
-    return 0;
+    return result;
 }
 
 static int from_metadata(struct hl_credentials *out, struct hl_error *err)
@@ -250,9 +258,10 @@ static int from_metadata(struct hl_credentials *out, struct hl_error *err)
     int result = greet(http, host, err);
     if (result == 0) {
         result = metadata_token(http, host, &token, err);
-        if (result == 0)
+        if (token.text)
             result = give(&token, out, err);
-        snprintf(out->where, sizeof out->where, "the metadata server %.100s", host);
+        if (out->user)
+            snprintf(out->where, sizeof out->where, "the metadata server %.100s", host);
     } else if (host == named) {
         hl_error_prefix(err, "GCE_METADATA_HOST");
     } else {

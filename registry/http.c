@@ -36,6 +36,7 @@
 #define SEND_BUFFER (2l << 20)           /* libcurl's most; fewer turns of its loop per GB */
 #define RECEIVE_BUFFER (512l << 10)
 #define CONNECT_SECONDS 30l
+#define FLOW_BYTES 1024 /* less than that in the time of a stall is one, or a server could drip for ever */
 
 struct hl_http {
     CURL *curl;
@@ -56,7 +57,8 @@ struct exchange {
     size_t body_room;
     uint64_t sent;
     bool sent_all;
-    double active; /* when something last moved, in seconds of CLOCK_MONOTONIC */
+    double active;  /* when the last FLOW_BYTES had moved, in seconds of CLOCK_MONOTONIC */
+    uint64_t drops; /* bytes since then */
     curl_off_t up, down;
     char shown[256];
     char said[CURL_ERROR_SIZE];
@@ -154,6 +156,15 @@ static size_t out_of_memory(struct exchange *x)
     return stop(x, WHY_LOCAL);
 }
 
+static void moved(struct exchange *x, uint64_t bytes)
+{
+    x->drops += bytes;
+    if (x->drops < FLOW_BYTES)
+        return;
+    x->drops = 0;
+    x->active = seconds();
+}
+
 /* A status line: what was collected belongs to a 1xx answer, or to a try that libcurl repeats by itself. */
 static size_t begin_answer(struct exchange *x, size_t n)
 {
@@ -167,6 +178,8 @@ static size_t begin_answer(struct exchange *x, size_t n)
     x->out->body_bytes = 0;
     x->out->status = status;
     x->answered = status >= 200;
+    if (x->answered)
+        x->active = seconds();
     if (x->out->headers)
         x->out->headers[0] = 0;
     return n;
@@ -177,7 +190,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
     struct exchange *x = context;
     size_t n = size * count, all = n;
-    x->active = seconds();
+    moved(x, n);
     x->header_total += n;
     if (x->header_total > HL_HTTP_HEADERS_LIMIT || memchr(line, 0, n)) {
         hl_fail(x->err, "%s %s: the answer's headers are %s", x->request->method, x->shown,
@@ -233,14 +246,13 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
     struct exchange *x = context;
     size_t n = size * count;
-    if (!x->request->sink || (x->out->status != 200 && x->out->status != 206)) {
-        x->active = seconds();
+    if (!x->request->sink || (x->out->status != 200 && x->out->status != 206))
         return keep(x, bytes, n);
-    }
+    double before = seconds();
     if (x->request->sink(x->request->context, bytes, n, x->err))
         return stop(x, WHY_LOCAL);
     x->out->received += n;
-    x->active = seconds(); /* the sink's own time is no stall */
+    x->active += seconds() - before; /* the sink's own time is no stall */
     return n;
 }
 
@@ -249,6 +261,7 @@ static size_t on_read(char *buffer, size_t size, size_t count, void *context)
     struct exchange *x = context;
     const struct hl_http_body *body = x->request->body;
     size_t n = size * count, got = 0;
+    double before = seconds();
     bool known = body->bytes != HL_HTTP_UNKNOWN;
     if (known && n > body->bytes - x->sent)
         n = (size_t)(body->bytes - x->sent);
@@ -264,16 +277,17 @@ static size_t on_read(char *buffer, size_t size, size_t count, void *context)
     }
     x->sent += got;
     x->sent_all = known ? x->sent == body->bytes : !got;
-    x->active = seconds();
+    x->active += seconds() - before;
     return got;
 }
 
-/* libcurl sends a body again when a connection that was kept turns out to be closed. */
+/* libcurl sends a request again when a connection that was kept turns out to be closed. Not a body of which a part went
+ * out: that may have arrived, and an upload's session would get it twice. */
 static int on_seek(void *context, curl_off_t offset, int origin)
 {
     struct exchange *x = context;
     const struct hl_http_body *body = x->request->body;
-    if (offset || origin != SEEK_SET || !body || !body->rewind)
+    if (offset || origin != SEEK_SET || !body || !body->rewind || x->sent)
         return CURL_SEEKFUNC_CANTSEEK;
     if (body->rewind(body->context, x->err)) {
         stop(x, WHY_LOCAL);
@@ -294,9 +308,8 @@ static int on_progress(void *context, curl_off_t total_down, curl_off_t down, cu
 {
     struct exchange *x = context;
     (void)total_down, (void)total_up;
+    moved(x, (uint64_t)(down > x->down ? down - x->down : 0) + (uint64_t)(up > x->up ? up - x->up : 0));
     double now = seconds();
-    if (down != x->down || up != x->up)
-        x->active = now;
     x->down = down;
     x->up = up;
     const struct hl_http_body *body = x->request->body;
@@ -426,6 +439,10 @@ static void set_connection(const struct hl_http *http, enum hl_reach reach)
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
     curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1000l);
     curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1l);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* After a time-out libcurl would wait for its resolver's thread, which a silent name server holds for longer. */
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1l);
+#endif
     set_protocols(curl);
     if (http->ca) {
         curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca);
@@ -502,7 +519,8 @@ static int conclude(struct exchange *x, CURLcode code, enum hl_http_failure *fai
         return -1;
     }
     if (x->why == WHY_STALL)
-        return hl_fail(x->err, "%s %s: nothing moved for %u s", method, x->shown, x->http->stall_seconds);
+        return hl_fail(x->err, "%s %s: %s moved for %u s", method, x->shown, x->drops ? "next to nothing" : "nothing",
+                       x->http->stall_seconds);
     if (x->why == WHY_SILENCE)
         return hl_fail(x->err, "%s %s: no answer in %u s after the last byte was sent", method, x->shown,
                        x->http->answer_seconds);

@@ -4,8 +4,9 @@
  * - A redirect is followed for GET and HEAD alone, at most HL_HTTP_REDIRECTS times; never from https to http, and never
  *   to a loopback or link-local address from a host that is none.
  * - Plain HTTP is for loopback hosts, which no proxy is used for, and for others where the options say so.
- * - A stall of `stall_seconds` ends the request; but between the last byte sent and the first byte of the answer to
- *   anything other than GET and HEAD `answer_seconds` may pass, since a registry then hashes what it got.
+ * - A stall ends the request: `stall_seconds` in which not even 1 KiB moves. But between the last byte sent and the
+ *   first byte of the answer to anything other than GET and HEAD `answer_seconds` may pass, since a registry then
+ *   hashes what it got.
  *
  * RFC 9110 (semantics), RFC 7230 (chunked bodies).
  */

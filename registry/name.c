@@ -109,7 +109,7 @@ int hl_reference_parse(const char *text, struct hl_reference *out, struct hl_err
     const char *colon = memchr(repository, ':', n);
     size_t tag = colon ? n - (size_t)(colon - repository) - 1 : 0;
     n -= colon ? tag + 1 : 0;
-    if (host + 1 + n > HL_NAME_LIMIT || host >= HL_HOST_BYTES)
+    if (host + 1 + n > HL_NAME_LIMIT)
         return usage(err, text, "is longer than the 255 characters that a name may have");
     if (!repository_valid(repository, n))
         return usage(err, text,

@@ -126,18 +126,19 @@ char *hl_secret_from_base64(const char *text)
 {
     size_t n = strlen(text), plain = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"),
            padding = n - plain;
-    if (n % 4 || padding > 2 || plain + strspn(text + plain, "=") != n || n > HL_SECRET_FILE_LIMIT)
+    if (padding > 2 || plain + strspn(text + plain, "=") != n || n > HL_SECRET_FILE_LIMIT)
         return NULL;
-    char *out = malloc(n / 4 * 3 + 1);
+    char *out = malloc(n / 4 * 3 + 4);
     if (!out)
         return NULL;
-    size_t size = n ? (size_t)EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text, (int)n) - padding : 0;
+    int decoded = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text, (int)n);
+    size_t size = decoded < (int)padding ? 0 : (size_t)decoded - padding;
     out[size] = 0;
     while (size && !out[size - 1])
         size--; /* some programs that write these files count the NUL of a text as part of it */
-    if (strlen(out) == size)
+    if (decoded >= (int)padding && strlen(out) == size)
         return out;
-    explicit_bzero(out, n / 4 * 3 + 1);
+    explicit_bzero(out, n / 4 * 3 + 4);
     free(out);
     return NULL;
 }

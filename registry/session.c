@@ -9,17 +9,12 @@
  */
 #include "registry/session.h"
 #include "hotlayer/cleanup.h"
+#include <strings.h>
 
 #define REDIRECTS 3
 #define RESPONSE __attribute__((cleanup(hl_http_response_free))) struct hl_http_response
 
 static const char content_type[] = "Content-Type: application/octet-stream";
-
-bool hl_status_is_passing(long status)
-{
-    /* 501, 505 and 507 are no troubles that pass. Those above 511 are what proxies say of a registry behind them. */
-    return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505 && status != 507);
-}
 
 static bool is_success(long status)
 {
@@ -79,6 +74,19 @@ char *hl_session_commit_url(const char *location, const char *digest)
     if (url)
         snprintf(url, size, "%s%sdigest=sha256%%3A%s", location, query ? "&" : "?", hl_digest_file(digest));
     return url;
+}
+
+bool hl_session_whole_only(const char *host)
+{
+    static const char *const hosts[] = {"gcr.io", "ghcr.io", ".gcr.io", ".pkg.dev", ".amazonaws.com"};
+    size_t length = strcspn(host, ":");
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        size_t n = strlen(hosts[i]);
+        bool suffix = hosts[i][0] == '.';
+        if ((suffix ? length > n : length == n) && !strncasecmp(host + length - n, hosts[i], n))
+            return true;
+    }
+    return false;
 }
 
 void hl_session_close(struct hl_session *session)

@@ -48,8 +48,9 @@ bool hl_session_range(const struct hl_http_response *response, uint64_t *bytes);
 /* `location` with "digest=" behind its query, of which not a byte changes. The caller frees it; NULL: out of memory. */
 char *hl_session_commit_url(const char *location, const char *digest);
 
-/* May it work the next time: 408, 429, and the registry's own troubles? */
-bool hl_status_is_passing(long status);
+/* Is a host known to take a blob in one body alone, or to be better off so? pkg.dev and gcr.io by the documentation of
+ * Artifact Registry; ghcr.io answers 416 to pieces above 4 MiB, amazonaws.com 201 to the first. */
+bool hl_session_whole_only(const char *host);
 
 /* Fails when the answer says Docker-Content-Digest, and it is not ours. */
 int hl_digest_confirmed(const struct hl_http_response *response, const char *digest, struct hl_error *err);

@@ -29,7 +29,6 @@
 #include "registry/session.h"
 #include <openssl/evp.h>
 #include <pthread.h>
-#include <strings.h>
 
 #define PIECE_LEAST ((uint64_t)1 << 20) /* what a body is cut down to where it is too large (413) */
 #define READ_BYTES ((size_t)1 << 20)
@@ -86,28 +85,13 @@ enum next {
     NEXT_FAILED /* err says why */
 };
 
-/* Does a host take a blob in one piece alone, or is better off so? pkg.dev, gcr.io: the documentation of Artifact
- * Registry; ghcr.io answers 416 to pieces above 4 MiB; amazonaws.com 201 to the first. */
-static bool is_known_whole(const char *host)
-{
-    static const char *const hosts[] = {"gcr.io", "ghcr.io", ".gcr.io", ".pkg.dev", ".amazonaws.com"};
-    size_t length = strcspn(host, ":");
-    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
-        size_t n = strlen(hosts[i]);
-        bool suffix = hosts[i][0] == '.';
-        if ((suffix ? length > n : length == n) && !strncasecmp(host + length - n, hosts[i], n))
-            return true;
-    }
-    return false;
-}
-
 int hl_uploads_open(struct hl_registry *registry, const char *journal, struct hl_uploads **out, struct hl_error *err)
 {
     struct hl_uploads *uploads = *out = calloc(1, sizeof *uploads);
     if (!uploads)
         return hl_fail(err, "out of memory");
     uploads->registry = registry;
-    uploads->known_whole = is_known_whole(hl_registry_reference(registry)->host);
+    uploads->known_whole = hl_session_whole_only(hl_registry_reference(registry)->host);
     uploads->room = NOWHERE;
     hl_journal_open(journal, &uploads->journal);
     pthread_mutex_init(&uploads->lock, NULL);

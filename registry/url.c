@@ -148,9 +148,8 @@ const char *hl_http_shown(const char *url, char out[256])
 {
     const char *scheme = strstr(url, "://"), *from = scheme ? scheme + 3 : url;
     size_t used = 0, authority = strcspn(from, "/?#");
-    for (size_t i = 0; i < authority; i++)
-        if (from[i] == '@')
-            from += i + 1, authority -= i + 1, i = (size_t)-1;
+    const char *at = memrchr(from, '@', authority);
+    from = at ? at + 1 : from;
     if (scheme && scheme - url < 16)
         for (const char *c = url; c < scheme + 3; c++)
             out[used++] = *c;
@@ -205,24 +204,23 @@ static bool begins_with_host(const char *reference, const struct hl_url *base)
            !strncmp(reference + n, "/v2/", 4);
 }
 
-/* The pieces of the target in front of the reference's own text: scheme and authority, and a part of the base's path.
- */
-static int join(const struct hl_url *base, const char *reference, char *out, size_t size)
+/* The target's text, before its dots are removed: what the reference leaves out comes from the base. */
+static void join(const struct hl_url *base, const char *reference, char *out, size_t size)
 {
-    const char *scheme = base->tls ? "https:" : "http:";
-    int authority = (int)base->authority_bytes, path = 0;
-    if (!strncmp(reference, "//", 2))
-        return snprintf(out, size, "%s%s", scheme, reference);
-    if (begins_with_host(reference, base))
-        return snprintf(out, size, "%s//%s", scheme, reference);
-    if (reference[0] == '/')
-        return snprintf(out, size, "%s//%.*s%s", scheme, authority, base->authority, reference);
-    path = (int)strcspn(base->rest, "?#");
+    const char *scheme = base->tls ? "https" : "http";
+    int authority = (int)base->authority_bytes, path = (int)strcspn(base->rest, "?#");
     if (reference[0] != '?')
         while (path && base->rest[path - 1] != '/')
             path--;
-    return snprintf(out, size, "%s//%.*s%.*s%s%s", scheme, authority, base->authority, path, base->rest,
-                    path ? "" : "/", reference);
+    if (!strncmp(reference, "//", 2))
+        snprintf(out, size, "%s:%s", scheme, reference);
+    else if (begins_with_host(reference, base))
+        snprintf(out, size, "%s://%s", scheme, reference);
+    else if (reference[0] == '/')
+        snprintf(out, size, "%s://%.*s%s", scheme, authority, base->authority, reference);
+    else
+        snprintf(out, size, "%s://%.*s%.*s%s%s", scheme, authority, base->authority, path, base->rest, path ? "" : "/",
+                 reference);
 }
 
 static bool has_scheme(const char *reference)
@@ -231,10 +229,11 @@ static bool has_scheme(const char *reference)
     return n && reference[n] == ':';
 }
 
-/* A registry behind a proxy that ends TLS may know neither of it nor of its port. */
+/* A registry behind a proxy that ends TLS may not know of it; of the port it knows what the request's Host says, or
+ * nothing. */
 static bool forgets_tls(const struct hl_url *from, const struct hl_url *to)
 {
-    return from->tls && !to->tls && !to->port_written && !strcmp(from->host, to->host);
+    return from->tls && !to->tls && (!to->port_written || to->port == from->port) && !strcmp(from->host, to->host);
 }
 
 int hl_http_resolve(const char *base, const char *reference, char **out, struct hl_error *err)

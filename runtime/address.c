@@ -88,13 +88,10 @@ int hl_address_choose(const struct hl_address_sources *sources, struct hl_addres
     return given(sources->port) ? parse_port("--port", sources->port, &out->port, err) : 0;
 }
 
-int hl_environment(const char *name, char out[256], struct hl_error *err)
+int hl_environment_value(const char *name, const char *value, char out[256], struct hl_error *err)
 {
     static const char around[] = " \t\r\n\"'";
-    const char *value = getenv(name);
     out[0] = 0;
-    if (!value)
-        return 0;
     value += strspn(value, around);
     size_t n = strlen(value);
     while (n && strchr(around, value[n - 1]))
@@ -104,6 +101,12 @@ int hl_environment(const char *name, char out[256], struct hl_error *err)
     memcpy(out, value, n);
     out[n] = 0;
     return 0;
+}
+
+int hl_environment(const char *name, char out[256], struct hl_error *err)
+{
+    const char *value = getenv(name);
+    return hl_environment_value(name, value ? value : "", out, err);
 }
 
 static int open_socket(const struct addrinfo *info)

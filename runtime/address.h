@@ -25,6 +25,9 @@ int hl_address_choose(const struct hl_address_sources *sources, struct hl_addres
  * variable is not set. Fails when it does not fit. */
 int hl_environment(const char *name, char out[256], struct hl_error *err);
 
+/* The same for a value that is no variable of this process. */
+int hl_environment_value(const char *name, const char *value, char out[256], struct hl_error *err);
+
 /* Binds and listens; writes the port that the kernel chose where it was 0. The caller closes *fd, which does not block.
  */
 int hl_address_listen(struct hl_address *address, int *fd, struct hl_error *err);

@@ -141,12 +141,32 @@ static int take_variable(const char *name, uint32_t most, uint32_t unset, uint32
     return *value ? hl_parse_count(name, value, 0, most, out, err) : 0;
 }
 
+/* The cache's type, by Ollama's names. Its quantized caches are a matter of memory, not of answers: without them the
+ * server serves all the same. */
+static int take_kv(struct hl_common *common, struct hl_error *err)
+{
+    char value[256];
+    if (hl_environment("OLLAMA_KV_CACHE_TYPE", value, err) < 0)
+        return -1;
+    if (!*value || common->kv_chosen)
+        return 0;
+    if (strcmp(value, "f16") == 0) {
+        common->kv_chosen = true;
+        common->engine.kv_type = HL_KV_F16;
+    } else {
+        hl_log(HL_LOG_WARNING, "OLLAMA_KV_CACHE_TYPE: there is no such cache in this version; the model's own is used",
+               NULL);
+    }
+    return 0;
+}
+
 static int take_environment(struct options *o, struct hl_error *err)
 {
     struct hl_engine_options *engine = &o->common.engine;
     if (take_variable("OLLAMA_NUM_PARALLEL", 256, 0, &engine->parallel, err) < 0 ||
         take_variable("OLLAMA_CONTEXT_LENGTH", 1u << 24, 0, &engine->context, err) < 0 ||
-        take_variable("OLLAMA_MAX_QUEUE", QUEUE_MOST, QUEUE_UNSET, &o->max_queue, err) < 0)
+        take_variable("OLLAMA_MAX_QUEUE", QUEUE_MOST, QUEUE_UNSET, &o->max_queue, err) < 0 ||
+        take_kv(&o->common, err) < 0)
         return -1;
     if (engine->parallel == 0)
         engine->parallel = 1;
@@ -301,6 +321,18 @@ static uint32_t connections_most(void)
     return most > 64 ? (most - 32) / 2 : 16;
 }
 
+/* The first process of a container has no default action: what came before the handlers are there would be lost, and
+ * the platform would wait in vain. So signals are held back until then; they may also have been blocked by who started
+ * this program. */
+static void hold_signals(int how)
+{
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    sigprocmask(how, &ending, NULL);
+}
+
 static int open_loop(struct server *server, struct hl_error *err)
 {
     const struct hl_httpd_options http = {.routes = hl_api_routes,
@@ -326,6 +358,7 @@ static int open_loop(struct server *server, struct hl_error *err)
     if (!server->on_term || !server->on_int || !server->on_patience || evsignal_add(server->on_term, NULL) < 0 ||
         evsignal_add(server->on_int, NULL) < 0)
         return hl_fail(err, "signals cannot be received");
+    hold_signals(SIG_UNBLOCK);
     return 0;
 }
 
@@ -404,19 +437,30 @@ static int serve(struct server *server, struct hl_error *err)
     return 0;
 }
 
+/* Options and variables are mostly a deployment's: who looks into its log must find what is wrong with them. */
+static int refuse(const struct hl_error *err)
+{
+    char message[sizeof err->message + 40];
+    snprintf(message, sizeof message, "%s%s", err->message,
+             err->kind == HL_ERROR_USAGE ? "; see 'hotlayerd serve --help'" : "");
+    hl_log(HL_LOG_ERROR, message, NULL);
+    return err->kind == HL_ERROR_USAGE ? 2 : 1;
+}
+
 int hl_cmd_serve(int argc, char **argv)
 {
     struct server server = {.started = hl_now_ns(), .options = {.max_queue = QUEUE_UNSET, .timeout = 60}};
     struct options *o = &server.options;
     struct hl_error err;
     if (parse(argc, argv, o, &err) < 0)
-        return hl_report("serve", &err);
+        return refuse(&err);
     if (o->help) {
         fputs(help, stdout);
         return 0;
     }
+    hold_signals(SIG_BLOCK);
     if (take_environment(o, &err) < 0 || choose_address(o, &err) < 0)
-        return hl_report("serve", &err);
+        return refuse(&err);
     if (serve(&server, &err) < 0) {
         hl_log(HL_LOG_ERROR, err.message, NULL);
         server.failed = true;

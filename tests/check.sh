@@ -62,8 +62,11 @@ suite stories sh tests/stories.sh "$build"
 suite chat python3 tests/chat.py "$build/hotlayerd" examples/demo/model
 suite stops python3 tests/stops.py "$build/hotlayerd" examples/demo/model
 suite server python3 tests/server.py "$build/hotlayerd" "$work/demo.hot"
+suite manifests python3 tests/manifests/check.py "$build/hotlayerd" "$work/demo.hot"
 if [ -n "${HOTLAYER_IMAGE_TESTS:-}" ]; then
     suite image sh tests/image.sh "$build/hotlayer" "$build/hotlayerd" "$work/demo.hot"
+    suite contract python3 tests/contract.py "$build/hotlayerd" "$work/demo.hot"
+    suite docker python3 tests/docker.py "$build/hotlayerd" "$work/demo.hot" "$build/cache"
     suite demo sh tests/demo.sh
 fi
 

@@ -1,14 +1,16 @@
 #!/bin/sh
 # Installs the distribution's packages that hotlayer needs, if they are not there yet.
 #
-#   sh tests/packages.sh build|demo|test|reference|lint
+#   sh tests/packages.sh build|demo|test|reference|lint [list]
 #
-# Debian 12 and Ubuntu 22.04 or later; as root, or with sudo. Nothing is installed when nothing is missing.
+# Debian 12 and Ubuntu 22.04 or later; as root, or with sudo. Nothing is installed when nothing is missing; with "list"
+# nothing at all, the names are printed.
 set -eu
 
-build="gcc make libc6-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libzstd-dev libssl-dev libevent-dev libpcre2-dev libutf8proc-dev"
-demo="$build curl ca-certificates python3 umoci runc"
-test="$demo skopeo docker-registry procps time"
+build="gcc make libc6-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libzstd-dev libssl-dev libevent-dev libpcre2-dev
+    libutf8proc-dev ca-certificates"
+demo="$build curl python3 umoci runc"
+test="$demo skopeo docker-registry procps time buildah debootstrap busybox-static zstd python3-yaml python3-jsonschema"
 reference="$build python3-venv"
 lint="$build clang clang-format clang-tidy cppcheck"
 
@@ -19,10 +21,14 @@ test) wanted=$test ;;
 reference) wanted=$reference ;;
 lint) wanted=$lint ;;
 *)
-    echo "usage: sh tests/packages.sh build|demo|test|reference|lint" >&2
+    echo "usage: sh tests/packages.sh build|demo|test|reference|lint [list]" >&2
     exit 2
     ;;
 esac
+if [ "${2:-}" = list ]; then
+    echo "$wanted"
+    exit 0
+fi
 
 # A bare chroot has no /proc; programs of these packages and the tests look into it.
 [ -e /proc/self ] || mount -t proc proc /proc || {

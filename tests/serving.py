@@ -27,26 +27,12 @@ def check(name, condition, detail=""):
     print("ok" if condition else "FAIL", name, "" if condition else str(detail)[:600], flush=True)
 
 
-class Server:
-    """A server process; its log is parsed as it comes."""
+class Process:
+    """A program that logs a JSON object a line on stderr; what it says is parsed as it comes."""
 
-    def __init__(self, *args, model=MODEL, env=None, files=None):
+    def __init__(self, args, **more):
         self.log, self.other, self.news = [], [], threading.Condition()
-        environment = {k: v for k, v in os.environ.items() if k != "PORT" and not k.startswith("OLLAMA_")}
-        environment.update(env or {})
-        # What AddressSanitizer keeps of freed memory would count as used.
-        environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=8"
-        if model and os.path.basename(model) == "endless.hot":
-            args = ["--ctx", "65536", "--threads", "1", *args]
-        args = [HOTLAYERD, "serve", *(["--model", model] if model else []), *args]
-        if not env and "--port" not in args:
-            args += ["--port", "0"]
-
-        def limit():
-            if files:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-
-        self.process = subprocess.Popen(args, stderr=subprocess.PIPE, env=environment, preexec_fn=limit)
+        self.process = subprocess.Popen(args, stderr=subprocess.PIPE, **more)
         self.reader = threading.Thread(target=self.read_log, daemon=True)
         self.reader.start()
 
@@ -101,6 +87,30 @@ class Server:
         status = self.stop() if self.process.poll() is None else self.process.returncode
         if not kind:
             check("  the server ends well", status == 0 and not self.other, (status, self.other))
+
+
+class Server(Process):
+    """hotlayerd serve. `early` is a signal that it finds pending."""
+
+    def __init__(self, *args, model=MODEL, env=None, files=None, early=None):
+        environment = {k: v for k, v in os.environ.items() if k != "PORT" and not k.startswith("OLLAMA_")}
+        environment.update(env or {})
+        # What AddressSanitizer keeps of freed memory would count as used.
+        environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=8"
+        if model and os.path.basename(model) == "endless.hot":
+            args = ["--ctx", "65536", "--threads", "1", *args]
+        args = [HOTLAYERD, "serve", *(["--model", model] if model else []), *args]
+        if not env and "--port" not in args:
+            args += ["--port", "0"]
+
+        def prepare():
+            if files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+            if early:  # a signal that waits for the program, as exec() leaves it
+                signal.pthread_sigmask(signal.SIG_BLOCK, [early])
+                os.kill(os.getpid(), early)
+
+        super().__init__(args, env=environment, preexec_fn=prepare)
 
 
 def ask(server, method, path, body=None, headers=None, connection=None):

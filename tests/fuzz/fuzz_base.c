@@ -44,6 +44,7 @@ static int read_image(struct hl_image *image, char *config, size_t n, struct hl_
     if (status) {
         free(text);
         free(config);
+        hl_image_free(image);
     }
     return status;
 }

@@ -62,7 +62,7 @@ for i in range(0, len(templates), 8):
 END
 }
 
-# Calls "$1 INDEX MANIFEST CONFIG NAME" for images of the first fixture, one of them on the other.
+# Images of the first fixture, one of them on the other: their documents, or their configs alone.
 images() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
@@ -73,27 +73,75 @@ images() {
     "$hotlayer" image "$work/m.hot" --runtime "${hotlayer}d" -o "oci:$work/scratch" >/dev/null 2>&1
     "$hotlayer" image "$work/m.hot" --runtime "${hotlayer}d" --base "oci:$work/scratch" --compress zstd:1 \
         -o "oci:$work/based" >/dev/null 2>&1
-    for image in scratch based; do
-        manifest=$(blob "$work/$image" "$work/$image/index.json")
-        "$1" "$work/$image/index.json" "$manifest" "$(blob "$work/$image" "$manifest")" "$image"
-    done
+    python3 - "$work" "$dir" "$1" <<'END'
+import json, sys
+work, out, what = sys.argv[1:]
+for name in ("scratch", "based"):
+    read = lambda path: open(f"{work}/{name}/{path}", "rb").read()
+    blob = lambda descriptor: read("blobs/sha256/" + descriptor["digest"][7:])
+    index = read("index.json")
+    entry = json.loads(index)["manifests"][0]
+    manifest = blob(entry)
+    config = blob(json.loads(manifest)["config"])
+    if what == "configs":
+        open(f"{out}/{name}", "wb").write(config)
+        continue
+    open(f"{out}/{name}", "wb").write(b"\0".join((index, manifest, config)))
+    # An index in front that leads to itself, for two platforms.
+    inner = dict(entry, mediaType="application/vnd.oci.image.index.v1+json")
+    platforms = [dict(inner, platform={"os": os, "architecture": "amd64"}) for os in ("unknown", "linux")]
+    index = json.dumps({"schemaVersion": 2, "manifests": platforms[::-1]}).encode()
+    open(f"{out}/{name}-index", "wb").write(b"\0".join((index, manifest, config)))
+    docker = manifest.replace(b"vnd.oci.image.layer.v1.tar", b"vnd.docker.image.rootfs.diff.tar")
+    docker = docker.replace(b"vnd.oci.image.config.v1+json", b"vnd.docker.container.image.v1+json")
+    open(f"{out}/{name}-docker", "wb").write(b"\0".join((index, docker, config)))
+END
 }
 
-# blob LAYOUT DOCUMENT: the path of the first blob that the document names
-blob() { echo "$1/blobs/sha256/$(sed 's/.*{"mediaType":"[^"]*","digest":"sha256:\([0-9a-f]*\)".*/\1/; q' "$2")"; }
+# Layers, plain, gzip and zstd (if there is a zstd): with a model, with what removes one, with links and long names.
+layers() {
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    "$hotlayer" pack "$tests/oracle/fixtures/f16-sharded" -o "$work/model.hot" --shard-size 64K >/dev/null 2>&1
+    python3 - "$work" "$dir" <<'END'
+import glob, gzip, io, os, shutil, subprocess, sys, tarfile
 
-# The first descriptor of a manifest is its config.
-documents() {
-    { cat "$1"; printf '\0'; cat "$2"; printf '\0'; cat "$3"; } >"$dir/$4"
-    # An index of its own in front, for another platform first.
-    { printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"sha256:%s",%s}]}' \
-        "$(basename "$2")" '"size":2,"platform":{"os":"linux","architecture":"amd64"}'
-        printf '\0'; cat "$2"; printf '\0'; cat "$3"; } >"$dir/$4-index"
+work, out = sys.argv[1:]
+model = [("models/m/" + os.path.basename(path), open(path, "rb").read()) for path in sorted(glob.glob(work + "/model.hot*"))]
+
+def layer(entries, form=tarfile.PAX_FORMAT):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+            else:
+                info.type, info.linkname = content
+            tar.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return buffer.getvalue()
+
+layers = {
+    "model": layer([("models", (tarfile.DIRTYPE, "")), ("models/m", (tarfile.DIRTYPE, ""))] + model, tarfile.USTAR_FORMAT),
+    "whiteouts": layer([("models/.wh.m", b""), ("models/m/.wh..wh..opq", b""), (".wh.models", b"")]),
+    "links": layer([("./models/m/model.hot", (tarfile.SYMTYPE, "/etc/passwd")), ("models/m/a.hot.001", (tarfile.LNKTYPE, "x")),
+                    ("dev/null", (tarfile.CHRTYPE, ""))]),
+    "long": layer([("models/" + "n" * 90 + "/" + "f" * 120 + ".hot", b"HOTLAYER"), ("../a", b"")], tarfile.GNU_FORMAT),
+    "utf8": layer([("models/\u00e4/\u20ac.hot", b"HOTLAYER"), ("models/m/model.hot", b"HOTLAYER")]),
 }
-
-base_config() { cp "$3" "$dir/$4"; }
+for name, tar in layers.items():
+    packed = {0: tar, 1: gzip.compress(tar, mtime=0)}
+    if shutil.which("zstd"):
+        packed[2] = subprocess.run(["zstd", "-q"], input=tar, stdout=subprocess.PIPE, check=True).stdout
+    for kind, data in packed.items():
+        for pull in (0, 66):  # a multiple of 3 with bit 64 set
+            with open("%s/%s-%d-%d" % (out, name, kind, pull), "wb") as file:
+                file.write(bytes([kind + pull]) + data)
+END
+}
 
 case $target in
+layer) layers ;;
 jinja) templates ;;
 template)
     templates
@@ -122,7 +170,7 @@ END
     ;;
 document) images documents ;;
 base)
-    images base_config
+    images configs
     printf '{"architecture":"amd64","os":"linux","config":{"User":"0","Env":["PATH=/x","A=b","LD_LIBRARY_PATH=/l"],%s},%s}' \
         '"Cmd":["sh"],"WorkingDir":"/w","Labels":{"a":"b"},"ExposedPorts":{"80/tcp":{}},"Volumes":{"/v":{}},"OnBuild":["RUN x"]' \
         '"container_config":{"Hostname":"x"},"variant":"v2"' >"$dir/docker"
@@ -153,6 +201,14 @@ challenge)
     printf 'Basic realm="Registry, \\"private\\""' >"$dir/basic"
     printf 'Negotiate YII/+==, Digest realm=d, nonce="a,b", Basic realm=x, Bearer realm=https://r/t?a=b , error="invalid_token"' >"$dir/several"
     printf ' ,bearer  REALM = "\\h\\"", service\t=\ts,,' >"$dir/odd"
+    ;;
+location)
+    printf 'https://r.example:8443/v2/a/b/blobs/uploads/\n/u/1?_state=a%%2Fb==&x=../y#f' >"$dir/path"
+    printf 'https://r.example/v2/a?b\nhttp://r.example/../c/./d' >"$dir/absolute"
+    printf 'http://localhost:5000/v2/\nlocalhost:5000/v2/a/b?c' >"$dir/host"
+    printf 'https://[::1]:80/v2/a/b\n//0x7f.1/../c' >"$dir/network"
+    printf 'oci://eu-docker.pkg.dev/p/r/i:tag\ndocker.io/ubuntu@sha256:%064d' 0 >"$dir/names"
+    printf '[2001:db8::1]:5000/a__b/c---d.e:f\nlocalhost:1/a' >"$dir/more-names"
     ;;
 docker_config)
     auth=$(printf 'user:password' | base64)

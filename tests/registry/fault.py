@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""hotlayer against registries that misbehave: every fault is a case, and after each there are two good ends (faults.py).
+"""hotlayer against registries that misbehave: every fault is a case, and after each there are two good ends.
 
     python3 tests/registry/fault.py HOTLAYER [PART OF A CASE'S NAME]
 

@@ -45,6 +45,7 @@ def add_tokens(suite, world):
         def prepare(door):
             for field, value in fields.items():
                 setattr(door.tokens, field, value)
+
         return prepare
 
     works("for 5 minutes", settings())
@@ -65,6 +66,7 @@ def add_tokens(suite, world):
     def few(case, door):
         asked = len(door.tokens.log)
         case.check("one token is asked for, not one a request", asked <= 4, asked)
+
     works("are kept", settings(), check=few)
 
     @suite.case("Basic alone")
@@ -97,28 +99,54 @@ def add_refusals(suite, world):
 
     refused("a wrong password", "kim|log ?in|password|credentials", password="another-password-entirely")
     refused("no credentials", "log ?in|credentials|anonymous", login=False)
-    refused("only pull is granted", "push|denied|permission|role|allow", lambda door: setattr(door.tokens, "only", {"pull"}))
+    refused(
+        "only pull is granted", "push|denied|permission|role|allow", lambda door: setattr(door.tokens, "only", {"pull"})
+    )
     refused("rights for another repository", "push|denied|permission|role|allow", rights={"elsewhere/": "pull,push"})
-    refused("nothing is ever enough", "401|denied|refuse|log ?in|role",
-            lambda door: setattr(door.tokens, "holds", lambda token, needs: False))
+    refused(
+        "nothing is ever enough",
+        "401|denied|refuse|log ?in|role",
+        lambda door: setattr(door.tokens, "holds", lambda token, needs: False),
+    )
 
     def broken(status, kind, body):
         return lambda door: setattr(door.tokens, "broken", (status, kind, body))
+
     refused("the server has a bad day", "502|token", broken(502, "text/html", PAGE), most=75)
     refused("the server sends a page", "token", broken(200, "text/html", PAGE))
     refused("the server sends no token", "token", broken(200, "application/json", b'{"expires_in":300}'))
     refused("the server sends a number", "token", broken(200, "application/json", b'{"token":17}'))
-    refused("a token with a line break", "token|credentials|header",
-            broken(200, "application/json", b'{"token":"abc\\r\\nX-Evil: yes","expires_in":300}'))
-    refused("a token of 4 MB", "token|longer", broken(200, "application/json", b'{"token":"' + b"x" * (4 << 20) + b'"}'))
-    refused("a reason from the server", "account is on holiday",
-            broken(403, "application/json", error("DENIED", "account is on holiday")))
+    refused(
+        "a token with a line break",
+        "token|credentials|header",
+        broken(200, "application/json", b'{"token":"abc\\r\\nX-Evil: yes","expires_in":300}'),
+    )
+    refused(
+        "a token of 4 MB", "token|longer", broken(200, "application/json", b'{"token":"' + b"x" * (4 << 20) + b'"}')
+    )
+    refused(
+        "a reason from the server",
+        "account is on holiday",
+        broken(403, "application/json", error("DENIED", "account is on holiday")),
+    )
 
     def ask(name, words, challenge, most=20, login=True):
         @suite.case("a challenge " + name)
         def _(case):
-            proxy = world.proxy(case, Fault(None, "", None, early=True, answer=lambda x: x.reply(
-                401, JSON + ([("WWW-Authenticate", challenge)] if challenge else []), error("UNAUTHORIZED", "who?"))))
+            proxy = world.proxy(
+                case,
+                Fault(
+                    None,
+                    "",
+                    None,
+                    early=True,
+                    answer=lambda x: x.reply(
+                        401,
+                        JSON + ([("WWW-Authenticate", challenge)] if challenge else []),
+                        error("UNAUTHORIZED", "who?"),
+                    ),
+                ),
+            )
             if login:
                 log_in(case, proxy.host, "kim", PASSWORD)
             world.refused(case, world.push(case, proxy.host), words, most=most)
@@ -130,7 +158,9 @@ def add_refusals(suite, world):
     ask("whose realm is no URL", "realm|url|http", 'Bearer realm="nowhere",service="x"')
     ask("with an open quote", "401|challenge|realm|auth", 'Bearer realm="http://127.0.0.1/token,service=x')
     ask("of 100 KB", "401|challenge|realm|auth|long", 'Bearer realm="http://127.0.0.1/' + "t" * 100000 + '"')
-    ask("whose realm listens to nobody", "connect|token", 'Bearer realm="http://127.0.0.1:9/token",service="x"', most=75)
+    ask(
+        "whose realm listens to nobody", "connect|token", 'Bearer realm="http://127.0.0.1:9/token",service="x"', most=75
+    )
     ask("for Basic, whatever one says", "401|denied|refuse|password|log ?in", 'Basic realm="x"')
 
     @suite.case("a token server whose answer has no end")
@@ -145,8 +175,13 @@ def add_refusals(suite, world):
     def _(case):
         """Some servers show the request in their error pages; ours must not print what it sent."""
         world.suite.secrets.add_login("kim", PASSWORD)
-        log = Fault("POST", UPLOADS, None, early=True, answer=lambda x: x.reply(
-            400, JSON, error("X", "you said: " + x.record.authorization)))
+        log = Fault(
+            "POST",
+            UPLOADS,
+            None,
+            early=True,
+            answer=lambda x: x.reply(400, JSON, error("X", "you said: " + x.record.authorization)),
+        )
         proxy = world.proxy(case, log, gate=Gate("kim", PASSWORD))
         log_in(case, proxy.host, "kim", PASSWORD)
         result = world.push(case, proxy.host)
@@ -191,6 +226,7 @@ def add_public(suite, world):
                     case.skip("no network namespace can be made here")
                 else:
                     function(case)
+
         return add
 
     @case("works")
@@ -204,17 +240,23 @@ def add_public(suite, world):
         world.refused(case, world.push(case, proxy.host), "plain-http|tls|ssl|https")
         case.check("nothing was said in the open", not proxy.log, proxy.log)
 
-    for name, realm in (("loopback", "http://127.0.0.1:%d/token"), ("a private network", "http://10.0.0.1:%d/token"),
-                        ("the metadata server", "http://169.254.169.254:%d/token"), ("localhost", "http://localhost:%d/"),
-                        ("a number", "http://2130706433:%d/token"), ("IPv6", "http://[::1]:%d/token"),
-                        ("IPv4 in IPv6", "http://[::ffff:127.0.0.1]:%d/token")):
+    for name, realm in (
+        ("loopback", "http://127.0.0.1:%d/token"),
+        ("a private network", "http://10.0.0.1:%d/token"),
+        ("the metadata server", "http://169.254.169.254:%d/token"),
+        ("localhost", "http://localhost:%d/"),
+        ("a number", "http://2130706433:%d/token"),
+        ("IPv6", "http://[::1]:%d/token"),
+        ("IPv4 in IPv6", "http://[::ffff:127.0.0.1]:%d/token"),
+    ):
+
         def local(case, realm=realm):
-            tokens = case.use(TokenServer(case.folder, {"kim": (PASSWORD, RIGHTS), None: (None, RIGHTS)},
-                                          signed=False))
+            tokens = case.use(TokenServer(case.folder, {"kim": (PASSWORD, RIGHTS), None: (None, RIGHTS)}, signed=False))
             proxy = public(case, Gate(tokens=tokens, realm=realm % tokens.port))
             log_in(case, proxy.host, "kim", PASSWORD)
             world.refused(case, world.push(case, proxy.host, "--plain-http"), "local|private|realm", most=20)
             case.check("nobody was asked there", not tokens.log, tokens.log)
+
         case("a realm on " + name)(local)
 
     @case("a realm without TLS")
@@ -230,8 +272,13 @@ def add_public(suite, world):
     def _(case):
         authority = Authority(case.folder)
         other = case.use(Proxy(world.registry.host, address=PUBLIC[1]))
-        proxy = public(case, tls=authority.context(), faults=[Fault(None, UPLOADS, None, change=edit_location(
-            lambda x, url: other.url + "/" + url.split("/", 3)[3]))])
+        proxy = public(
+            case,
+            tls=authority.context(),
+            faults=[
+                Fault(None, UPLOADS, None, change=edit_location(lambda x, url: other.url + "/" + url.split("/", 3)[3]))
+            ],
+        )
         world.refused(case, world.push(case, proxy.host, "--ca", authority.ca), "https|plain", most=20)
         case.check("nothing went there", not other.log, other.log)
 
@@ -239,8 +286,12 @@ def add_public(suite, world):
     def _(case):
         inner = world.proxy(case)
         world.reader.put_image(world.image, case.repository)
-        proxy = public(case, faults=[Fault("GET", "/blobs/", None, answer=lambda x: x.reply(
-            307, [("Location", inner.url + x.head.target)]))])
+        proxy = public(
+            case,
+            faults=[
+                Fault("GET", "/blobs/", None, answer=lambda x: x.reply(307, [("Location", inner.url + x.head.target)]))
+            ],
+        )
         result = case.hotlayer("verify", "%s/%s:one" % (proxy.host, case.repository), "--plain-http", seconds=60)
         case.check("is refused", result.status == 1 and "redirect" in result.err, result)
         case.check("nobody was asked there", not inner.log, inner.log)
@@ -249,8 +300,12 @@ def add_public(suite, world):
     def _(case):
 
         inner = world.proxy(case)
-        proxy = public(case, faults=[Fault(None, UPLOADS, None, change=edit_location(
-            lambda x, url: inner.url + "/" + url.split("/", 3)[3]))])
+        proxy = public(
+            case,
+            faults=[
+                Fault(None, UPLOADS, None, change=edit_location(lambda x, url: inner.url + "/" + url.split("/", 3)[3]))
+            ],
+        )
         world.refused(case, world.push(case, proxy.host, "--plain-http"), "local|private|address|location", most=20)
         case.check("nobody was asked there", not inner.log, inner.log)
 
@@ -260,8 +315,11 @@ def add_tls(suite, world):
     def _(case):
 
         authority = Authority(case.folder)
-        proxy = world.proxy(case, Fault(None, UPLOADS, None, change=edit_location(
-            lambda x, url: url.replace("https:", "http:"))), tls=authority.context())
+        proxy = world.proxy(
+            case,
+            Fault(None, UPLOADS, None, change=edit_location(lambda x, url: url.replace("https:", "http:"))),
+            tls=authority.context(),
+        )
         world.pushed(case, world.push(case, proxy.host, "--ca", authority.ca))
 
     @suite.case("TLS: nobody vouches", ["openssl"])

@@ -35,8 +35,16 @@ def add_locations(suite, world):
     def _(case):
         """The door asks for a password, the other host must not see it."""
         other = world.proxy(case)
-        proxy = world.proxy(case, Fault(None, UPLOADS, None, change=edit_location(
-            lambda x, url: "http://%s/%s" % (other.host, url.split("/", 3)[3]))), gate=Gate("kim", "hop"))
+        proxy = world.proxy(
+            case,
+            Fault(
+                None,
+                UPLOADS,
+                None,
+                change=edit_location(lambda x, url: "http://%s/%s" % (other.host, url.split("/", 3)[3])),
+            ),
+            gate=Gate("kim", "hop"),
+        )
         case.suite.secrets.add_login("kim", "hop")
         log_in(case, proxy.host, "kim", "hop")
         world.pushed(case, world.push(case, proxy.host))
@@ -68,23 +76,36 @@ def add_errors(suite, world):
     def once(name, *faults, most=None):
         @suite.case(name)
         def _(case):
-            copies = [Fault(**{f.name: getattr(fault, f.name) for f in fault.__dataclass_fields__.values() if f.init})
-                      for fault in faults]
+            copies = [
+                Fault(**{f.name: getattr(fault, f.name) for f in fault.__dataclass_fields__.values() if f.init})
+                for fault in faults
+            ]
             proxy = world.proxy(case, *copies)
             result = world.push(case, proxy.host)
             world.pushed(case, result)
-            case.check("every fault happened", all(fault.done == (fault.times or fault.done) and fault.done
-                                                   for fault in copies), [(f.done, f.times) for f in copies])
+            case.check(
+                "every fault happened",
+                all(fault.done == (fault.times or fault.done) and fault.done for fault in copies),
+                [(f.done, f.times) for f in copies],
+            )
             if most:
                 case.check("no more than %d KB were sent" % (most >> 10), proxy.received() <= most, proxy.received())
 
     total = sum(world.sizes)
     for status in (408, 429, 500, 502, 503, 504):
-        once("%d to each kind of request once" % status,
-             *[Fault(method, path, answer=answer(status, JSON, error("BUSY", "try later")))
-               for method, path in (("HEAD", "/blobs/"), ("POST", UPLOADS), ("PUT", UPLOADS), ("PUT", "/manifests/"))])
-    once("a page instead of JSON, once", Fault("PUT", UPLOADS, answer=answer(502, HTML, PAGE)),
-         Fault("POST", UPLOADS, answer=answer(503, HTML, PAGE)), Fault("PUT", "/manifests/", answer=answer(504, HTML, PAGE)))
+        once(
+            "%d to each kind of request once" % status,
+            *[
+                Fault(method, path, answer=answer(status, JSON, error("BUSY", "try later")))
+                for method, path in (("HEAD", "/blobs/"), ("POST", UPLOADS), ("PUT", UPLOADS), ("PUT", "/manifests/"))
+            ]
+        )
+    once(
+        "a page instead of JSON, once",
+        Fault("PUT", UPLOADS, answer=answer(502, HTML, PAGE)),
+        Fault("POST", UPLOADS, answer=answer(503, HTML, PAGE)),
+        Fault("PUT", "/manifests/", answer=answer(504, HTML, PAGE)),
+    )
     once("500 three times in a row", Fault("PUT", UPLOADS, times=3, answer=answer(500, JSON, error("UNKNOWN", "oops"))))
     once("500 after the last byte, blob not stored", Fault("PUT", UPLOADS, times=2, answer=answer(500, HTML, PAGE)))
     once("500 after the last byte, blob stored", Fault("PUT", UPLOADS, lost=answer(500, HTML, PAGE)))
@@ -95,12 +116,17 @@ def add_errors(suite, world):
     once("an upload is reset at its first byte", Fault("PUT", UPLOADS, upload_reset=0, least=1))
     once("an upload is reset at its last byte", Fault("PUT", UPLOADS, upload_reset=200000, least=1))
     once("uploads are reset four times", Fault("PUT", UPLOADS, times=4, upload_reset=150000, least=150000))
-    once("connections break instead of any answer", Fault("POST", UPLOADS, times=2, answer=lambda x: x.reset(), early=True),
-         Fault("HEAD", "/blobs/", answer=lambda x: x.reset(), early=True))
+    once(
+        "connections break instead of any answer",
+        Fault("POST", UPLOADS, times=2, answer=lambda x: x.reset(), early=True),
+        Fault("HEAD", "/blobs/", answer=lambda x: x.reset(), early=True),
+    )
     once("the session is gone", Fault("PUT", UPLOADS, answer=answer(404, JSON, error("BLOB_UPLOAD_UNKNOWN", "gone"))))
     once("a HEAD that is not allowed", Fault("HEAD", "/blobs/", times=None, answer=answer(405, JSON)))
-    once("every connection is closed after its answer", Fault(None, "", times=None,
-                                                              change=lambda x, head: head.set("Connection", "close")))
+    once(
+        "every connection is closed after its answer",
+        Fault(None, "", times=None, change=lambda x, head: head.set("Connection", "close")),
+    )
 
     @suite.case("connections are closed without a word after each answer")
     def _(case):
@@ -112,7 +138,9 @@ def add_errors(suite, world):
     @suite.case("413 to large bodies, before they were read")
     def _(case):
         """As a gateway with a limit does; smaller pieces pass."""
-        proxy = world.proxy(case, Fault("PUT|PATCH", UPLOADS, None, least=2 << 20, early=True, answer=answer(413, HTML, PAGE)))
+        proxy = world.proxy(
+            case, Fault("PUT|PATCH", UPLOADS, None, least=2 << 20, early=True, answer=answer(413, HTML, PAGE))
+        )
         world.pushed(case, world.push(case, proxy.host))
 
     @suite.case("204 instead of 201")
@@ -120,18 +148,27 @@ def add_errors(suite, world):
         proxy = world.proxy(case, Fault("PUT", UPLOADS, None, change=status_line(204)))
         world.pushed(case, world.push(case, proxy.host))
 
-    for name, value, least in (("in seconds", lambda: "3", 2.5), ("as a date", lambda: later(4), 2.0),
-                               ("that is past", lambda: later(-100), 0), ("that is no number", lambda: "soon", 0),
-                               ("below nothing", lambda: "-5", 0)):
+    for name, value, least in (
+        ("in seconds", lambda: "3", 2.5),
+        ("as a date", lambda: later(4), 2.0),
+        ("that is past", lambda: later(-100), 0),
+        ("that is no number", lambda: "soon", 0),
+        ("below nothing", lambda: "-5", 0),
+    ):
+
         def limited(case, value=value, least=least):
             fault = Fault("PUT", UPLOADS, answer=lambda x: x.reply(429, JSON + [("Retry-After", value())]))
             proxy = world.proxy(case, fault)
             world.pushed(case, world.push(case, proxy.host))
             refused = next(r for r in proxy.log if r.status == 429)
-            waits = [r.begun - refused.begun for r in proxy.log
-                     if r.begun > refused.begun and r.method in ("POST", "PUT") and UPLOADS in r.target]
+            waits = [
+                r.begun - refused.begun
+                for r in proxy.log
+                if r.begun > refused.begun and r.method in ("POST", "PUT") and UPLOADS in r.target
+            ]
             # others are under way at the same time: what was refused came again at the end
             case.check("it waited", max(waits, default=0) >= least, waits)
+
         suite.case("429 with a Retry-After " + name)(limited)
 
     def refused(name, words, *faults, most=60):
@@ -139,20 +176,47 @@ def add_errors(suite, world):
         def _(case):
             world.refused(case, world.push(case, world.proxy(case, *faults).host), words, most=most)
 
-    refused("500 for ever", "500.*oops|oops.*500",
-            Fault("PUT", UPLOADS, None, answer=answer(500, JSON, error("UNKNOWN", "oops"))))
+    refused(
+        "500 for ever",
+        "500.*oops|oops.*500",
+        Fault("PUT", UPLOADS, None, answer=answer(500, JSON, error("UNKNOWN", "oops"))),
+    )
     refused("a page with 403", "403", Fault("POST", UPLOADS, None, answer=answer(403, HTML, PAGE)), most=10)
-    refused("a reason with 403", "not your repository",
-            Fault("POST", UPLOADS, None, answer=answer(403, JSON, error("DENIED", "not your repository"))), most=10)
-    refused("an error with escapes", "bright", Fault("POST", UPLOADS, None, answer=answer(
-        400, JSON, error("X", "\\u001b[31mbright\\u001b]0;title\\u0007 \\u0000 red"))), most=10)
+    refused(
+        "a reason with 403",
+        "not your repository",
+        Fault("POST", UPLOADS, None, answer=answer(403, JSON, error("DENIED", "not your repository"))),
+        most=10,
+    )
+    refused(
+        "an error with escapes",
+        "bright",
+        Fault(
+            "POST",
+            UPLOADS,
+            None,
+            answer=answer(400, JSON, error("X", "\\u001b[31mbright\\u001b]0;title\\u0007 \\u0000 red")),
+        ),
+        most=10,
+    )
     refused("an error of 1 GB", "400", Fault("POST", UPLOADS, None, answer=endless(400)), most=60)
-    refused("413 to bodies of any size", "413", Fault("PUT|PATCH", UPLOADS, None, least=1, early=True,
-                                                      answer=answer(413, HTML, PAGE)))
-    refused("a manifest that is refused", "400.*no such thing|no such thing.*400",
-            Fault("PUT", "/manifests/", None, answer=answer(400, JSON, error("MANIFEST_INVALID", "no such thing"))), most=20)
-    refused("a registry without uploads", "405|404",
-            Fault("POST", UPLOADS, None, answer=answer(405, JSON, error("UNSUPPORTED", "read only"))), most=10)
+    refused(
+        "413 to bodies of any size",
+        "413",
+        Fault("PUT|PATCH", UPLOADS, None, least=1, early=True, answer=answer(413, HTML, PAGE)),
+    )
+    refused(
+        "a manifest that is refused",
+        "400.*no such thing|no such thing.*400",
+        Fault("PUT", "/manifests/", None, answer=answer(400, JSON, error("MANIFEST_INVALID", "no such thing"))),
+        most=20,
+    )
+    refused(
+        "a registry without uploads",
+        "405|404",
+        Fault("POST", UPLOADS, None, answer=answer(405, JSON, error("UNSUPPORTED", "read only"))),
+        most=10,
+    )
     refused("no registry at all", "404", Fault(None, "", None, answer=answer(404, HTML, PAGE)), most=20)
 
     @suite.case("nobody listens")
@@ -166,6 +230,7 @@ def add_errors(suite, world):
         def lie(exchange):
             digest = exchange.head.target.rsplit("/", 1)[1].replace("%3A", ":")
             exchange.reply(200, [("Content-Length", str(sizes[digest])), ("Docker-Content-Digest", digest)])
+
         sizes = blobs_of(world.image)
         proxy = world.proxy(case, Fault("HEAD", "/blobs/", None, answer=lie))
         world.refused(case, world.push(case, proxy.host), "manifest|blob")
@@ -176,6 +241,7 @@ def status_line(status):
         head.line = "HTTP/1.1 %d Changed" % status
         if status == 204:
             head.drop("content-length")
+
     return change
 
 
@@ -185,6 +251,7 @@ def later(seconds):
 
 def endless(status, length=1 << 30):
     """An answer whose body goes on as long as anybody reads, at most `length` bytes."""
+
     def send(exchange):
         exchange.record.status = status
         exchange.wire.send(b"HTTP/1.1 %d Endless\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" % status)
@@ -192,6 +259,7 @@ def endless(status, length=1 << 30):
             exchange.wire.send(b"more " * 13107 + b"\n")
             exchange.record.sent += 1 << 16
         raise Closed
+
     return send
 
 
@@ -277,10 +345,18 @@ def add_chunks(suite, world):
     strict("Locations of 5 KB", lambda mini: setattr(mini, "padding", "&pad=" + "A" * 5000), broken)
     for status in (400, 404, 405, 416, 501):
         strict("%d to chunks" % status, lambda mini, status=status: setattr(mini, "chunk_status", status), broken)
-    strict("a status that lies", lambda mini: None, broken,
-           {"method": "GET", "path": UPLOADS, "change": lambda x, head: head.set("Range", "0-59999999")})
-    strict("a status of nonsense", lambda mini: None, broken,
-           {"method": "GET", "path": UPLOADS, "change": lambda x, head: head.set("Range", "bytes=a-99999999999999999999")})
+    strict(
+        "a status that lies",
+        lambda mini: None,
+        broken,
+        {"method": "GET", "path": UPLOADS, "change": lambda x, head: head.set("Range", "0-59999999")},
+    )
+    strict(
+        "a status of nonsense",
+        lambda mini: None,
+        broken,
+        {"method": "GET", "path": UPLOADS, "change": lambda x, head: head.set("Range", "bytes=a-99999999999999999999")},
+    )
 
     @suite.case("strict registry: a subject, and no OCI-Subject")
     def _(case):
@@ -290,15 +366,20 @@ def add_chunks(suite, world):
         layout = Layout(case.path("image"))
         subject = layout.image(random_layers([1000], 1), tag=None)
         layout.entries.clear()
-        digest = layout.image(random_layers([2000], 2), subject=subject,
-                              artifactType="application/vnd.example.note")["digest"]
+        digest = layout.image(random_layers([2000], 2), subject=subject, artifactType="application/vnd.example.note")[
+            "digest"
+        ]
         reader = Reader(mini.host)
         result = world.push(case, mini.host, image=case.path("image"))
         world.pushed(case, result, reader=reader, digest=digest)
         tags = reader.tags(case.repository)
         fallback = subject["digest"].replace(":", "-")
-        case.check("the fallback tag names it", fallback in tags and digest in
-                   reader.ask("GET", "/v2/%s/manifests/%s" % (case.repository, fallback))[2].decode(), tags)
+        case.check(
+            "the fallback tag names it",
+            fallback in tags
+            and digest in reader.ask("GET", "/v2/%s/manifests/%s" % (case.repository, fallback))[2].decode(),
+            tags,
+        )
 
 
 def add_mounts(suite, world):
@@ -314,8 +395,11 @@ def add_mounts(suite, world):
             asked = proxy.requests("POST", "mount=")
             case.check("was asked for", asked, [r.target for r in proxy.requests("POST")])
             sent = proxy.received() - before
-            case.check("and no layer is sent" if not moves else "and layers are sent once",
-                       sent < 50000 if not moves else sum(world.sizes) <= sent < sum(world.sizes) + 50000, sent)
+            case.check(
+                "and no layer is sent" if not moves else "and layers are sent once",
+                sent < 50000 if not moves else sum(world.sizes) <= sent < sum(world.sizes) + 50000,
+                sent,
+            )
 
     def session_instead(exchange):
         """What a registry does that knows no mounts: an ordinary session."""
@@ -323,8 +407,11 @@ def add_mounts(suite, world):
 
     mount("that works")
     for status in (400, 403, 404, 405, 501):
-        mount("answered with %d" % status,
-              Fault("POST", "mount=", None, answer=answer(status, JSON, error("UNSUPPORTED", "no mounts"))), moves=True)
+        mount(
+            "answered with %d" % status,
+            Fault("POST", "mount=", None, answer=answer(status, JSON, error("UNSUPPORTED", "no mounts"))),
+            moves=True,
+        )
     mount("answered with 500 once", Fault("POST", "mount=", answer=answer(500, HTML, PAGE)))
 
     @suite.case("a mount answered with 202")
@@ -337,6 +424,7 @@ def add_mounts(suite, world):
             if "mount=" in exchange.head.target:
                 session_instead(exchange)
             return passes(exchange, fault)
+
         proxy.relay = relay
         pushed = case.hotlayer("push", "oci:%s:one" % world.image, "%s/%s-first:one" % (proxy.host, case.repository))
         case.check("a first push", pushed.status == 0, pushed)

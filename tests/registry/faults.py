@@ -32,9 +32,11 @@ def answer(status, fields=(), body=b""):
 
 def edit_location(edit):
     """For Fault.change: another Location of an upload. `edit` gets the exchange and the URL."""
+
     def change(exchange, head):
         if head.get("location") and UPLOADS in head.get("location"):
             head.set("Location", edit(exchange, head.get("location")))
+
     return change
 
 
@@ -51,8 +53,10 @@ def make_model_image(suite, shard_size="300K"):
     """A layout with the demo's model in an image, as `hotlayer image` makes it; its folder."""
     folder = suite.work + "/model-" + shard_size
     model = os.path.join(os.path.dirname(__file__), "../../examples/demo/model")
-    for command in (["pack", model, "--name", "demo", "-o", folder + ".hot", "--shard-size", shard_size],
-                    ["image", folder + ".hot", "--runtime", suite.hotlayer + "d", "-o", "oci:%s:one" % folder]):
+    for command in (
+        ["pack", model, "--name", "demo", "-o", folder + ".hot", "--shard-size", shard_size],
+        ["image", folder + ".hot", "--runtime", suite.hotlayer + "d", "-o", "oci:%s:one" % folder],
+    ):
         subprocess.run([suite.hotlayer] + command, check=True, capture_output=True, env={"PATH": os.environ["PATH"]})
     return folder
 
@@ -66,7 +70,7 @@ def complains(case, result, words, most=60, what=""):
 
 
 class World:
-    """The registry and the images. `sizes` are bytes of the layers: above and below what is asked for with 100-continue."""
+    """The registry and the images. Layers of `sizes` bytes are above and below what is asked for with 100-continue."""
 
     sizes = [3 << 20, 1500000, 200000]
 
@@ -83,8 +87,13 @@ class World:
         return case.use(Proxy(self.registry.host, faults, **settings))
 
     def push(self, case, host, *options, image=None, seconds=75, tag="one"):
-        return case.hotlayer("push", "oci:%s:one" % (image or self.image), "%s/%s:%s" % (host, case.repository, tag),
-                             *options, seconds=seconds)
+        return case.hotlayer(
+            "push",
+            "oci:%s:one" % (image or self.image),
+            "%s/%s:%s" % (host, case.repository, tag),
+            *options,
+            seconds=seconds
+        )
 
     def pushed(self, case, result, reader=None, digest=None, tag="one"):
         """The first good end."""

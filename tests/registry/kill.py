@@ -3,7 +3,7 @@
 
     python3 tests/registry/kill.py HOTLAYER [PART OF A CASE'S NAME]
 
-HOTLAYER_KILL_GB is the size of the image, 0.25 unless it is set; from 2 on it is a packed llama3.2-1b of random weights.
+HOTLAYER_KILL_GB is the size of the image, 0.25 unless it is set; from 2 on it is a llama3.2-1b of random weights.
 HOTLAYER_KILL_SEED repeats a run. A round pushes to a new repository and is killed until a run is faster than its end;
 then the next round begins, until 20 were killed. A moment is a number of bytes that passed, or a number of requests.
 """
@@ -69,9 +69,11 @@ def make(case):
     if GB < 2:
         layers = random_layers([int(GB * 1e9 / LAYERS)] * LAYERS, SEED)
         return folder, Layout(folder).image(layers)["digest"]
-    for command in (["synth", "llama3.2-1b", "-o", case.path("model"), "--seed", "1"],
-                    ["pack", case.path("model"), "-o", case.path("m.hot"), "--shard-size", "256M"],
-                    ["image", case.path("m.hot"), "--runtime", suite.hotlayer + "d", "-o", "oci:%s:one" % folder]):
+    for command in (
+        ["synth", "llama3.2-1b", "-o", case.path("model"), "--seed", "1"],
+        ["pack", case.path("model"), "-o", case.path("m.hot"), "--shard-size", "256M"],
+        ["image", case.path("m.hot"), "--runtime", suite.hotlayer + "d", "-o", "oci:%s:one" % folder],
+    ):
         result = case.hotlayer(*command, seconds=600)
         if result.status:
             raise RuntimeError(str(result))
@@ -104,12 +106,20 @@ def _(case):
             proxy.log.clear()
             before = proxy.passed
             by_request = chance.random() < 0.3
-            killer = Killer(proxy, None if by_request else chance.randrange(max(total - sent % total, 1)),
-                            chance.randrange(1, 5 * LAYERS) if by_request else None)
+            killer = Killer(
+                proxy,
+                None if by_request else chance.randrange(max(total - sent % total, 1)),
+                chance.randrange(1, 5 * LAYERS) if by_request else None,
+            )
             if kills >= KILLS:
                 killer = Killer(proxy)
-            result = case.hotlayer("push", "oci:%s:one" % folder, "%s/%s:one" % (proxy.host, repository), seconds=300,
-                                   on_start=killer.attach)
+            result = case.hotlayer(
+                "push",
+                "oci:%s:one" % folder,
+                "%s/%s:one" % (proxy.host, repository),
+                seconds=300,
+                on_start=killer.attach,
+            )
             sent += proxy.passed - before
             moments.append("%.0f MB, %d requests" % (proxy.passed - before / 1e6, len(proxy.log)))
             if not killer.killed:
@@ -124,10 +134,15 @@ def _(case):
         case.check("round %d: the last run completes" % rounds, result.status == 0, result)
         case.check("round %d: the tag" % rounds, reader.digest(repository, "one") == digest)
         case.check("round %d: no damage" % rounds, reader.damage(repository, "one") == "")
-        case.check("round %d: no more than was lost is sent again" % rounds,
-                   sent - total <= total * len(moments), (sent, total))
-    case.note("%d kills in %d pushes of %.0f MB: %.0f MB were sent again, %.1f %% of a push for each kill"
-              % (kills, rounds, total / 1e6, again / 1e6, 100 * again / total / kills))
+        case.check(
+            "round %d: no more than was lost is sent again" % rounds,
+            sent - total <= total * len(moments),
+            (sent, total),
+        )
+    case.note(
+        "%d kills in %d pushes of %.0f MB: %.0f MB were sent again, %.1f %% of a push for each kill"
+        % (kills, rounds, total / 1e6, again / 1e6, 100 * again / total / kills)
+    )
     case.check("%d were killed" % KILLS, kills == KILLS, kills)
     verified = case.hotlayer("verify", "%s/%s:one" % (registry.host, repository), seconds=300)
     case.check("verify passes", verified.status == 0, verified)
@@ -145,16 +160,25 @@ def _(case):
     for part in (0.3, 0.6, None):
         before = proxy.passed
         killer = Killer(proxy, None if part is None else int(len(layer) * 0.3))
-        result = case.hotlayer("push", "oci:%s:one" % folder, "%s/%s:one" % (proxy.host, case.repository),
-                               on_start=killer.attach)
+        result = case.hotlayer(
+            "push", "oci:%s:one" % folder, "%s/%s:one" % (proxy.host, case.repository), on_start=killer.attach
+        )
         sent.append(proxy.passed - before)
-        case.check("is killed" if part else "completes", killer.killed == bool(part) and (part or result.status == 0), result)
+        case.check(
+            "is killed" if part else "completes", killer.killed == bool(part) and (part or result.status == 0), result
+        )
         case.check("the tag", Reader(mini.host).tags(case.repository) == ([] if part else ["one"]))
     case.note("a layer of %d bytes was sent in %s" % (len(layer), sent))
-    case.check("nothing is sent again", proxy.passed <= sum(blobs_of(folder).values()) + 20000,
-               (proxy.passed, sent, blobs_of(folder)))
-    case.check("the image is whole", Reader(mini.host).digest(case.repository, "one") == digest and
-               Reader(mini.host).damage(case.repository, "one") == "")
+    case.check(
+        "nothing is sent again",
+        proxy.passed <= sum(blobs_of(folder).values()) + 20000,
+        (proxy.passed, sent, blobs_of(folder)),
+    )
+    case.check(
+        "the image is whole",
+        Reader(mini.host).digest(case.repository, "one") == digest
+        and Reader(mini.host).damage(case.repository, "one") == "",
+    )
 
 
 @suite.case("a registry that forgets what arrived")
@@ -170,8 +194,11 @@ def _(case):
     mini.sessions.clear()
     result = case.hotlayer("push", "oci:%s:one" % folder, "%s/%s:one" % (proxy.host, case.repository))
     case.check("completes", result.status == 0, result)
-    case.check("the image is whole", Reader(mini.host).digest(case.repository, "one") == digest and
-               Reader(mini.host).damage(case.repository, "one") == "")
+    case.check(
+        "the image is whole",
+        Reader(mini.host).digest(case.repository, "one") == digest
+        and Reader(mini.host).damage(case.repository, "one") == "",
+    )
 
 
 sys.exit(suite.main(jobs=1, only=sys.argv[2] if len(sys.argv) > 2 else None))

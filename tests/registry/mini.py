@@ -46,22 +46,22 @@ class Mini(Server):
     def __init__(self, folder, tls=None):
         self.folder = folder
         os.makedirs(folder, exist_ok=True)
-        self.blobs = {}       # repository -> digests
-        self.manifests = {}   # repository -> {digest: (media type, bytes)}
-        self.tag = {}         # repository -> {tag: digest}
+        self.blobs = {}  # repository -> digests
+        self.manifests = {}  # repository -> {digest: (media type, bytes)}
+        self.tag = {}  # repository -> {tag: digest}
         self.sessions = {}
-        self.chunk_status = None   # answer to a PATCH with Content-Range, instead of taking it
+        self.chunk_status = None  # answer to a PATCH with Content-Range, instead of taking it
         self.patch_status = 202
         self.put_status = 201
-        self.chunk_least = 0       # OCI-Chunk-Min-Length
-        self.chunk_most = None     # a longer PATCH with Content-Range gets 413
-        self.stale_range = False   # Range tells the end of the first chunk for ever
-        self.without_range = False # no Range in any answer
-        self.bare_416 = False      # 416 without Location and Range
-        self.keeps_parts = True    # bytes of a broken PATCH stay
-        self.forgets = 0           # that many sessions are gone (404) once bytes have arrived in them
+        self.chunk_least = 0  # OCI-Chunk-Min-Length
+        self.chunk_most = None  # a longer PATCH with Content-Range gets 413
+        self.stale_range = False  # Range tells the end of the first chunk for ever
+        self.without_range = False  # no Range in any answer
+        self.bare_416 = False  # 416 without Location and Range
+        self.keeps_parts = True  # bytes of a broken PATCH stay
+        self.forgets = 0  # that many sessions are gone (404) once bytes have arrived in them
         self.referrers = True
-        self.padding = ""          # makes Locations longer
+        self.padding = ""  # makes Locations longer
         super().__init__(tls)
 
     def hold(self, repository, folder, digest, media_type, tag="one"):
@@ -90,8 +90,12 @@ class Mini(Server):
         """Location and Range of a session, renewed."""
         session.state = secrets.token_hex(8)
         name = os.path.basename(session.path)
-        fields = [("Location", "/v2/%s/blobs/uploads/%s?_state=%s%s" % (session.repository, name, session.state,
-                                                                       self.padding))]
+        fields = [
+            (
+                "Location",
+                "/v2/%s/blobs/uploads/%s?_state=%s%s" % (session.repository, name, session.state, self.padding),
+            )
+        ]
         end = session.first if self.stale_range and session.first else session.offset
         if not self.without_range:
             fields.append(("Range", "0-%d" % max(end - 1, 0)))
@@ -107,8 +111,13 @@ class Mini(Server):
         if not match:
             return self.fail(wire, record, 404, "NAME_INVALID") and not head.has_body()
         repository, kind, rest = match.groups()
-        handler = {"blobs/uploads": self.upload, "blobs": self.blob, "manifests": self.manifest, "tags": self.list_tags,
-                   "referrers": self.list_referrers}[kind]
+        handler = {
+            "blobs/uploads": self.upload,
+            "blobs": self.blob,
+            "manifests": self.manifest,
+            "tags": self.list_tags,
+            "referrers": self.list_referrers,
+        }[kind]
         return handler(wire, head, record, repository, rest, query)
 
     def whole(self, wire, head, record):
@@ -130,8 +139,11 @@ class Mini(Server):
             return self.fail(wire, record, 404, "BLOB_UNKNOWN")
         size = os.path.getsize(self.blob_path(digest))
         first, last, status = 0, size - 1, 200
-        fields = [("Docker-Content-Digest", digest), ("Content-Type", "application/octet-stream"),
-                  ("Accept-Ranges", "bytes")]
+        fields = [
+            ("Docker-Content-Digest", digest),
+            ("Content-Type", "application/octet-stream"),
+            ("Accept-Ranges", "bytes"),
+        ]
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", head.get("range", ""))
         if asked and head.method == "GET":
             first, last = int(asked.group(1)), min(int(asked.group(2) or size), size - 1)
@@ -254,8 +266,12 @@ class Mini(Server):
             return self.fail(wire, record, 400, "DIGEST_INVALID")
         os.replace(session.path, self.blob_path(digest))
         self.blobs.setdefault(session.repository, set()).add(digest)
-        self.reply(wire, record, self.put_status, [("Location", "/v2/%s/blobs/%s" % (session.repository, digest)),
-                                                   ("Docker-Content-Digest", digest)])
+        self.reply(
+            wire,
+            record,
+            self.put_status,
+            [("Location", "/v2/%s/blobs/%s" % (session.repository, digest)), ("Docker-Content-Digest", digest)],
+        )
         return True
 
     # ---- manifests ----
@@ -264,8 +280,11 @@ class Mini(Server):
         """What a manifest names and the repository does not have."""
         blobs = [document["config"]] + document.get("layers", []) if "config" in document else []
         wanted = [blob["digest"] for blob in blobs if blob["digest"] not in self.blobs.get(repository, ())]
-        return wanted + [entry["digest"] for entry in document.get("manifests", [])
-                         if entry["digest"] not in self.manifests.get(repository, ())]
+        return wanted + [
+            entry["digest"]
+            for entry in document.get("manifests", [])
+            if entry["digest"] not in self.manifests.get(repository, ())
+        ]
 
     def manifest(self, wire, head, record, repository, name, _):
         stored = self.manifests.setdefault(repository, {})
@@ -277,8 +296,13 @@ class Mini(Server):
             if digest not in stored:
                 return self.fail(wire, record, 404, "MANIFEST_UNKNOWN")
             kind, text = stored[digest]
-            self.reply(wire, record, 200, [("Content-Type", kind), ("Docker-Content-Digest", digest),
-                                           ("Content-Length", str(len(text)))], text)
+            self.reply(
+                wire,
+                record,
+                200,
+                [("Content-Type", kind), ("Docker-Content-Digest", digest), ("Content-Length", str(len(text)))],
+                text,
+            )
             return True
         if head.method != "PUT":
             return self.fail(wire, record, 405, "UNSUPPORTED") and not head.has_body()
@@ -320,8 +344,14 @@ class Mini(Server):
             document = json.loads(text)
             if document.get("subject", {}).get("digest") == digest:
                 config = document.get("config", {}).get("mediaType")
-                found.append({"mediaType": kind, "digest": name, "size": len(text),
-                              "artifactType": document.get("artifactType", config)})
+                found.append(
+                    {
+                        "mediaType": kind,
+                        "digest": name,
+                        "size": len(text),
+                        "artifactType": document.get("artifactType", config),
+                    }
+                )
         body = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": found}).encode()
         self.reply(wire, record, 200, [("Content-Type", INDEX)], body)
         return True

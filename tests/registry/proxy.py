@@ -17,24 +17,25 @@ from wire import Closed, Server, Wire
 @dataclasses.dataclass
 class Fault:
     """What happens to the requests whose method is `method` and whose target has `path` in it, both regular
-    expressions: the first `skip` excepted, `times` times (None: always). The fields below are independent; those left at None do nothing."""
+    expressions: the first `skip` excepted, `times` times (None: always). The fields below are independent; those left
+    at None do nothing."""
 
     method: str = None
     path: str = ""
     times: int = 1
     skip: int = 0
-    has_range: bool = None       # only requests with (without) Content-Range
-    least: int = 0               # only requests whose bodies are said to be at least so long
-    answer: object = None        # answer(exchange): instead of the registry; the body was read and dropped
-    early: bool = False          # answer before the body was read, and end the connection after it
-    upload_reset: int = None     # bytes of the body that reach the registry before both connections break
-    change: object = None        # change(exchange, head): may edit the head of the registry's answer
-    rewrite: object = None       # rewrite(bytes) -> bytes: another body for the answer
-    lost: object = None          # lost(exchange): instead of the registry's answer, after the registry did its work
-    delay: float = 0             # seconds between the registry's answer and passing it on
-    download_reset: int = None   # bytes of the answer's body after which the connection breaks
-    download_end: int = None     # the same, but it ends as if all were well
-    drip: float = None           # seconds between the single bytes of the answer
+    has_range: bool = None  # only requests with (without) Content-Range
+    least: int = 0  # only requests whose bodies are said to be at least so long
+    answer: object = None  # answer(exchange): instead of the registry; the body was read and dropped
+    early: bool = False  # answer before the body was read, and end the connection after it
+    upload_reset: int = None  # bytes of the body that reach the registry before both connections break
+    change: object = None  # change(exchange, head): may edit the head of the registry's answer
+    rewrite: object = None  # rewrite(bytes) -> bytes: another body for the answer
+    lost: object = None  # lost(exchange): instead of the registry's answer, after the registry did its work
+    delay: float = 0  # seconds between the registry's answer and passing it on
+    download_reset: int = None  # bytes of the answer's body after which the connection breaks
+    download_end: int = None  # the same, but it ends as if all were well
+    drip: float = None  # seconds between the single bytes of the answer
     seen: int = dataclasses.field(default=0, init=False)
     done: int = dataclasses.field(default=0, init=False)
 
@@ -106,10 +107,15 @@ class Gate:
             self.passed += 1
             head.drop("authorization")
             return True
-        exchange.reply(401, [("WWW-Authenticate", self.challenge(head.method, head.target.split("?")[0])),
-                             ("Content-Type", "application/json")]
-                       + ([("Connection", "close")] if head.has_body() else []),
-                       b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}')
+        exchange.reply(
+            401,
+            [
+                ("WWW-Authenticate", self.challenge(head.method, head.target.split("?")[0])),
+                ("Content-Type", "application/json"),
+            ]
+            + ([("Connection", "close")] if head.has_body() else []),
+            b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}',
+        )
         return False
 
 
@@ -121,8 +127,8 @@ class Proxy(Server):
         self.upstream = (host, int(port))
         self.faults = list(faults)
         self.gate = gate
-        self.passed = 0         # bytes of requests' bodies since the beginning, whatever becomes of `log`
-        self.on_bytes = None    # on_bytes(n): n bytes of a request's body go on
+        self.passed = 0  # bytes of requests' bodies since the beginning, whatever becomes of `log`
+        self.on_bytes = None  # on_bytes(n): n bytes of a request's body go on
         self.on_request = None  # on_request(): a request goes on
         super().__init__(tls, address)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""hotlayer and real registries, the ordinary ways: push, push again, mount; read by others, and others' images read by us.
+"""hotlayer and real registries, the ordinary ways: push, push again, mount; read by others, and theirs read by us.
 
     python3 tests/registry/push.py HOTLAYER [PART OF A CASE'S NAME]
 
@@ -33,8 +33,16 @@ class World:
         self.authority = Authority(suite.work)
         suite.secrets.add_login("kim", PASSWORD)
         self.locked = suite.stack.enter_context(Registry(suite.work + "/locked", self.authority, {"kim": PASSWORD}))
-        self.tokens = suite.stack.enter_context(TokenServer(suite.work, {
-            "kim": (PASSWORD, {"": "pull,push"}), "reader": (PASSWORD, {"": "pull"}), None: (None, {"rig/open": "pull"})}))
+        self.tokens = suite.stack.enter_context(
+            TokenServer(
+                suite.work,
+                {
+                    "kim": (PASSWORD, {"": "pull,push"}),
+                    "reader": (PASSWORD, {"": "pull"}),
+                    None: (None, {"rig/open": "pull"}),
+                },
+            )
+        )
         self.tokens.on_token = suite.secrets.add
         self.guarded = suite.stack.enter_context(Registry(suite.work + "/guarded", tokens=self.tokens))
 
@@ -58,7 +66,9 @@ def reference(case, host, tag=":one"):
 
 
 def push(case, host, *options, repository=None):
-    return case.hotlayer("push", "oci:%s:one" % world.image, "%s/%s:one" % (host, repository or case.repository), *options)
+    return case.hotlayer(
+        "push", "oci:%s:one" % world.image, "%s/%s:one" % (host, repository or case.repository), *options
+    )
 
 
 def works(case, host, *options):
@@ -96,15 +106,26 @@ def add_ways(suite):
         result = case.hotlayer("verify", "%s/%s@%s" % (world.host, case.repository, world.digest))
         case.check("verify REF@DIGEST", result.status == 0, result)
         other = world.digest[:-1] + ("0" if world.digest[-1] != "0" else "1")
-        complains(case, case.hotlayer("verify", "%s/%s@%s" % (world.host, case.repository, other)), "404|no such|not found|unknown",
-                  20, "a digest that is not there ")
-        complains(case, case.hotlayer("verify", reference(case, world.host, ":two")), "404|no such|not found|unknown", 20,
-                  "a tag that is not there ")
+        complains(
+            case,
+            case.hotlayer("verify", "%s/%s@%s" % (world.host, case.repository, other)),
+            "404|no such|not found|unknown",
+            20,
+            "a digest that is not there ",
+        )
+        complains(
+            case,
+            case.hotlayer("verify", reference(case, world.host, ":two")),
+            "404|no such|not found|unknown",
+            20,
+            "a tag that is not there ",
+        )
 
     @suite.case("image --push")
     def _(case):
-        result = case.hotlayer("image", world.image + ".hot", "--runtime", suite.hotlayer + "d", "--push",
-                               reference(case, world.host))
+        result = case.hotlayer(
+            "image", world.image + ".hot", "--runtime", suite.hotlayer + "d", "--push", reference(case, world.host)
+        )
         case.check("succeeds", result.status == 0, result)
         case.check("is what -o oci: would be", world.reader.digest(case.repository, "one") == world.digest, result)
         case.check("no damage", world.reader.damage(case.repository, "one") == "")
@@ -141,33 +162,47 @@ def add_ways(suite):
         works(case, world.locked.host, "--ca", world.authority.ca)
 
     for key in ("credHelpers", "credsStore"):
+
         def helper(case, key=key):
-            program(case, "docker-credential-rig", "cat >'%s'\nprintf '{\"ServerURL\":\"\",\"Username\":\"kim\","
-                    "\"Secret\":\"%s\"}\\n'\n" % (case.path("asked"), PASSWORD))
+            program(
+                case,
+                "docker-credential-rig",
+                "cat >'%s'\nprintf '{\"ServerURL\":\"\",\"Username\":\"kim\","
+                "\"Secret\":\"%s\"}\\n'\n" % (case.path("asked"), PASSWORD),
+            )
             configure(case, {key: {world.locked.host: "rig"} if key == "credHelpers" else "rig"})
             works(case, world.locked.host, "--ca", world.authority.ca)
             with open(case.path("asked"), encoding="utf-8") as file:
                 asked = file.read().strip()
             case.check("the helper was asked for the host", asked == world.locked.host, asked)
+
         suite.case("a helper by " + key, ["openssl"])(helper)
 
     for name, script, words in (
         ("that fails", "echo 'the keychain is locked' >&2; exit 1\n", "docker-credential-rig|keychain is locked"),
-        ("that knows nothing", "echo 'credentials not found in native keychain'; exit 1\n", "log ?in|credentials|anonymous"),
+        (
+            "that knows nothing",
+            "echo 'credentials not found in native keychain'; exit 1\n",
+            "log ?in|credentials|anonymous",
+        ),
         ("that says nothing", "exit 0\n", "docker-credential-rig|helper"),
         ("that says too much", "head -c 100000000 /dev/zero\n", "docker-credential-rig|helper"),
         ("that never ends", "exec sleep 100\n", "docker-credential-rig|helper|time"),
     ):
+
         def broken(case, script=script, words=words):
             program(case, "docker-credential-rig", script)
             configure(case, {"credsStore": "rig"})
             complains(case, push(case, world.locked.host, "--ca", world.authority.ca), words, 75)
+
         suite.case("a helper " + name, ["openssl"])(broken)
 
     @suite.case("a helper that is not there", ["openssl"])
     def _(case):
         configure(case, {"credHelpers": {world.locked.host: "no-such-thing"}})
-        complains(case, push(case, world.locked.host, "--ca", world.authority.ca), "docker-credential-no-such-thing", 20)
+        complains(
+            case, push(case, world.locked.host, "--ca", world.authority.ca), "docker-credential-no-such-thing", 20
+        )
 
     @suite.case("signed tokens", ["openssl"])
     def _(case):
@@ -188,7 +223,9 @@ def add_ways(suite):
         os.unlink(case.path("home/.docker/config.json"))
         result = case.hotlayer("verify", world.guarded.host + "/rig/open:one")
         case.check("everybody may read", result.status == 0, result)
-        complains(case, push(case, world.guarded.host, repository="rig/open"), "log ?in|credentials|denied|anonymous", 20)
+        complains(
+            case, push(case, world.guarded.host, repository="rig/open"), "log ?in|credentials|denied|anonymous", 20
+        )
 
     @suite.case("an identity token", ["openssl"])
     def _(case):
@@ -316,7 +353,9 @@ def add_others(suite):
         case.check("inspect", seen.last == world.digest, seen)
         config = skopeo(case, "inspect", "--tls-verify=false", "--config", name)
         case.check("inspect --config", "/usr/bin/hotlayerd" in config.out, config)
-        copied = skopeo(case, "copy", "--preserve-digests", "--src-tls-verify=false", name, "oci:%s:one" % case.path("back"))
+        copied = skopeo(
+            case, "copy", "--preserve-digests", "--src-tls-verify=false", name, "oci:%s:one" % case.path("back")
+        )
         case.check("copy", copied.status == 0, copied)
         verified = case.hotlayer("verify", "oci:%s:one" % case.path("back"))
         case.check("what it wrote is whole", verified.status == 0, verified)
@@ -324,8 +363,14 @@ def add_others(suite):
     @suite.case("umoci unpacks it", ["skopeo", "umoci"])
     def _(case):
         push(case, world.host)
-        skopeo(case, "copy", "--preserve-digests", "--src-tls-verify=false", "docker://" + reference(case, world.host),
-               "oci:%s:one" % case.path("back"))
+        skopeo(
+            case,
+            "copy",
+            "--preserve-digests",
+            "--src-tls-verify=false",
+            "docker://" + reference(case, world.host),
+            "oci:%s:one" % case.path("back"),
+        )
         rootless = [] if os.geteuid() == 0 else ["--rootless"]
         result = case.run(["umoci", "unpack"] + rootless + ["--image", case.path("back") + ":one", case.path("bundle")])
         case.check("unpack", result.status == 0, result)
@@ -347,9 +392,17 @@ def add_others(suite):
     def theirs(name, *options, layers=None):
         @suite.case("skopeo's " + name, ["skopeo"])
         def _(case):
-            registry = case.use(Registry(case.path("registry")))  # skopeo takes layers from elsewhere in a registry it knows
-            pushed = skopeo(case, "copy", "--dest-tls-verify=false", *options, "oci:%s:one" % world.image,
-                            "docker://" + reference(case, registry.host))
+            registry = case.use(
+                Registry(case.path("registry"))
+            )  # skopeo takes layers from elsewhere in a registry it knows
+            pushed = skopeo(
+                case,
+                "copy",
+                "--dest-tls-verify=false",
+                *options,
+                "oci:%s:one" % world.image,
+                "docker://" + reference(case, registry.host)
+            )
             case.check("is there", pushed.status == 0, pushed)
             reads(case, registry.host, layers)
 
@@ -359,6 +412,7 @@ def add_others(suite):
     theirs("index", "--all", "--preserve-digests")
 
     for compression in ("gzip", "zstd"):
+
         def theirs_of_buildah(case, compression=compression):
             registry = case.use(Registry(case.path("registry")))
             push(case, world.host)
@@ -367,10 +421,18 @@ def add_others(suite):
             buildah("config", "--env", "A=b", begun.last)
             made = buildah("commit", *buildah.policy, begun.last, "local")
             case.check("commit", made.status == 0, made)
-            pushed = buildah("push", "--tls-verify=false", *buildah.policy, "--compression-format", compression, "local",
-                             "docker://" + reference(case, registry.host))
+            pushed = buildah(
+                "push",
+                "--tls-verify=false",
+                *buildah.policy,
+                "--compression-format",
+                compression,
+                "local",
+                "docker://" + reference(case, registry.host)
+            )
             case.check("push", pushed.status == 0, pushed)
             reads(case, registry.host, "application/vnd.oci.image.layer.v1.tar+" + compression)
+
         suite.case("buildah's " + compression, ["buildah"])(theirs_of_buildah)
 
     def reads(case, host, layers):
@@ -395,8 +457,19 @@ class Buildah:
         self.policy = ["--signature-policy", policy]
 
     def __call__(self, *arguments):
-        return self.case.run(["buildah", "--root", self.case.path("storage"), "--runroot", self.case.path("run"),
-                              "--storage-driver", "vfs"] + list(arguments), seconds=120)
+        return self.case.run(
+            [
+                "buildah",
+                "--root",
+                self.case.path("storage"),
+                "--runroot",
+                self.case.path("run"),
+                "--storage-driver",
+                "vfs",
+            ]
+            + list(arguments),
+            seconds=120,
+        )
 
 
 def main():

@@ -14,9 +14,11 @@ import threading
 from rig import PUBLIC
 from tokens import ISSUER, SERVICE
 
-MANIFESTS = ("application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "
-             "application/vnd.docker.distribution.manifest.v2+json, "
-             "application/vnd.docker.distribution.manifest.list.v2+json")
+MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "
+    "application/vnd.docker.distribution.manifest.v2+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json"
+)
 
 
 def bcrypt(password):
@@ -42,11 +44,39 @@ class Authority:
             addresses = ",".join("IP:" + address for address in ["127.0.0.1"] + PUBLIC)
             out.write("subjectAltName=DNS:localhost,%s\nbasicConstraints=CA:FALSE\n" % addresses)
         for arguments in (
-            ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", ca_key, "-out", self.ca, "-days", "2",
-             "-subj", "/CN=rig CA"],
+            [
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-keyout",
+                ca_key,
+                "-out",
+                self.ca,
+                "-days",
+                "2",
+                "-subj",
+                "/CN=rig CA",
+            ],
             ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", self.key, "-out", request, "-subj", "/CN=rig"],
-            ["x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
-             "-extfile", names, "-out", self.certificate],
+            [
+                "x509",
+                "-req",
+                "-in",
+                request,
+                "-CA",
+                self.ca,
+                "-CAkey",
+                ca_key,
+                "-CAcreateserial",
+                "-days",
+                "2",
+                "-extfile",
+                names,
+                "-out",
+                self.certificate,
+            ],
         ):
             subprocess.run(["openssl"] + arguments, check=True, capture_output=True)
 
@@ -71,16 +101,25 @@ class Registry:
                     out.write("%s:%s\n" % (name, bcrypt(password)))
             auth = "auth: {htpasswd: {realm: rig, path: %s}}\n" % path
         if tokens:
-            auth = ("auth: {token: {realm: %s/token, service: %s, issuer: %s, rootcertbundle: %s}}\n"
-                    % (tokens.url, SERVICE, ISSUER, tokens.certificate))
+            auth = "auth: {token: {realm: %s/token, service: %s, issuer: %s, rootcertbundle: %s}}\n" % (
+                tokens.url,
+                SERVICE,
+                ISSUER,
+                tokens.certificate,
+            )
         tls = ", tls: {certificate: %s, key: %s}" % (authority.certificate, authority.key) if authority else ""
         config = os.path.join(folder, "config.yml")
         with open(config, "w") as out:
-            out.write("version: 0.1\nlog: {level: info}\nstorage: {delete: {enabled: true}, filesystem: "
-                      "{rootdirectory: %s/data}}\nhttp: {addr: '127.0.0.1:0', secret: rig%s}\n%s" % (folder, tls, auth))
-        self.process = subprocess.Popen(["docker-registry", "serve", config], stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE, env={"PATH": os.environ["PATH"],
-                                                                     "OTEL_TRACES_EXPORTER": "none"})
+            out.write(
+                "version: 0.1\nlog: {level: info}\nstorage: {delete: {enabled: true}, filesystem: "
+                "{rootdirectory: %s/data}}\nhttp: {addr: '127.0.0.1:0', secret: rig%s}\n%s" % (folder, tls, auth)
+            )
+        self.process = subprocess.Popen(
+            ["docker-registry", "serve", config],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"},
+        )
         self.port = self.wait()
         self.host = "127.0.0.1:%d" % self.port
         self.url = ("https://" if authority else "http://") + self.host
@@ -113,7 +152,7 @@ class Registry:
 
 
 class Reader:
-    """What is in a registry that asks for no credentials, seen by nobody's eyes but ours. `host` is "127.0.0.1:port"."""
+    """What is in a registry that asks for no credentials, seen by our own eyes. `host` is "127.0.0.1:port"."""
 
     def __init__(self, host):
         self.host = host
@@ -148,12 +187,15 @@ class Reader:
             raise RuntimeError("PUT of a blob: %d %r" % (status, text))
 
     def put_manifest(self, repository, name, media_type, text):
-        status, _, said = self.ask("PUT", "/v2/%s/manifests/%s" % (repository, name), {"Content-Type": media_type}, text)
+        status, _, said = self.ask(
+            "PUT", "/v2/%s/manifests/%s" % (repository, name), {"Content-Type": media_type}, text
+        )
         if status != 201:
             raise RuntimeError("PUT of a manifest: %d %r" % (status, said))
 
     def put_image(self, folder, repository, tag="one"):
         """Pushes an image layout's only entry, with everything that it leads to."""
+
         def read(digest):
             with open(os.path.join(folder, "blobs/sha256", digest[7:]), "rb") as file:
                 return file.read()

@@ -37,8 +37,8 @@ PUBLIC = ["203.0.113.7", "203.0.113.8"]  # of the network for documentation: nob
 
 
 def enter_namespace():
-    """Runs this script again in a network namespace of its own, where this machine has public addresses too, and nothing
-    leads outside. False: the system does not allow that."""
+    """Runs this script again in a network namespace of its own, where we have public addresses too, and nothing leads
+    outside. False: the system does not allow that."""
     if os.environ.get("RIG_NAMESPACE") != "1":
         for options in (["--net"], ["--net", "--map-root-user"]):
             if subprocess.run(["unshare"] + options + ["true"], capture_output=True, check=False).returncode == 0:
@@ -49,7 +49,7 @@ def enter_namespace():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         for name, address in [("lo", "127.0.0.1")] + [("lo:%d" % i, a) for i, a in enumerate(PUBLIC)]:
             place = struct.pack("16sHH4s8x8x", name.encode(), socket.AF_INET, 0, socket.inet_aton(address))
-            fcntl.ioctl(s, 0x8916, place)                                 # SIOCSIFADDR
+            fcntl.ioctl(s, 0x8916, place)  # SIOCSIFADDR
             fcntl.ioctl(s, 0x8914, struct.pack("16sH22x", name.encode(), 0x49))  # SIOCSIFFLAGS: up, running, loopback
     return True
 
@@ -97,8 +97,13 @@ class Case:
         self.repository = "rig/" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80]
         self.folder = os.path.join(suite.work, "cases", self.repository[4:])
         os.makedirs(self.folder, exist_ok=True)
-        self.environment = {"HOME": self.path("home"), "XDG_STATE_HOME": self.path("state"), "PATH": os.environ["PATH"],
-                            "LC_ALL": "C.UTF-8", "TMPDIR": self.path("tmp")}
+        self.environment = {
+            "HOME": self.path("home"),
+            "XDG_STATE_HOME": self.path("state"),
+            "PATH": os.environ["PATH"],
+            "LC_ALL": "C.UTF-8",
+            "TMPDIR": self.path("tmp"),
+        }
         for name in ("home", "state", "tmp"):
             os.makedirs(self.path(name), exist_ok=True)
         self.lines = []
@@ -135,8 +140,15 @@ class Case:
 
     def run(self, arguments, seconds=90, on_start=None):
         begun = time.monotonic()
-        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=self.environment, cwd=self.folder, start_new_session=True)
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+            cwd=self.folder,
+            start_new_session=True,
+        )
         if on_start:
             on_start(process)
         try:
@@ -171,9 +183,11 @@ class Suite:
 
     def case(self, name, needs=()):
         """Decorates the function of a case: function(case)."""
+
         def add(function):
             self.cases.append((name, needs, function))
             return function
+
         return add
 
     def one(self, name, needs, function):
@@ -255,10 +269,19 @@ class Layout:
     def image(self, layers, layer_type=LAYER, diff_ids=None, tag="one", config=None, **fields):
         """An image of these layers, blobs as they are stored; returns the manifest's descriptor."""
         diff_ids = diff_ids or [digest_of(layer) for layer in layers]
-        config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids},
-                  **(config or {})}
-        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": self.json(config, CONFIG),
-                    "layers": [self.blob(layer, layer_type) for layer in layers], **fields}
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            **(config or {}),
+        }
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": self.json(config, CONFIG),
+            "layers": [self.blob(layer, layer_type) for layer in layers],
+            **fields,
+        }
         return self.tag(self.json(manifest, MANIFEST), tag)
 
     def tag(self, descriptor, tag):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Can the rig be trusted? Its registry answers as docker-registry does, other clients work through it, its eyes see damage.
+"""Can the rig be trusted? Its registry answers as docker-registry, other clients work through it, damage is seen.
 
     python3 tests/registry/rig_check.py HOTLAYER
 
@@ -50,14 +50,26 @@ def converse(host):
     ask("base", "GET", "/v2/")
     ask("no blob", "HEAD", "/v2/a/b/blobs/" + digest)
     where = begin("POST")
-    headers, _ = ask("a chunk", "PATCH", where, data[:half], Content_Range="0-%d" % (half - 1),
-                     Content_Type="application/octet-stream")
+    headers, _ = ask(
+        "a chunk",
+        "PATCH",
+        where,
+        data[:half],
+        Content_Range="0-%d" % (half - 1),
+        Content_Type="application/octet-stream",
+    )
     said.append(("Range of a chunk", headers["Range"]))
     where = place(headers)
     headers, _ = ask("status", "GET", where)
     said.append(("Range of a status", headers["Range"]))
-    headers, _ = ask("the other chunk", "PATCH", place(headers), data[half:], Content_Range="%d-%d" % (half, len(data) - 1),
-                     Content_Type="application/octet-stream")
+    headers, _ = ask(
+        "the other chunk",
+        "PATCH",
+        place(headers),
+        data[half:],
+        Content_Range="%d-%d" % (half, len(data) - 1),
+        Content_Type="application/octet-stream",
+    )
     headers, _ = ask("PUT without a body", "PUT", place(headers) + "&digest=" + digest)
     said.append(("digest of a PUT", headers["Docker-Content-Digest"]))
     headers, got = ask("blob", "GET", "/v2/a/b/blobs/" + digest)
@@ -72,17 +84,26 @@ def converse(host):
     where = begin("POST for a stream")
     headers, _ = ask("stream", "PATCH", where, data, Content_Type="application/octet-stream")
     ask("wrong digest", "PUT", place(headers) + "&digest=" + digest_of(b"x"))
-    config = json.dumps({"architecture": "amd64", "os": "linux",
-                         "rootfs": {"type": "layers", "diff_ids": [digest]}}).encode()
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST,
-                "config": {"mediaType": CONFIG, "digest": digest_of(config), "size": len(config)},
-                "layers": [{"mediaType": LAYER, "digest": digest, "size": len(data)}]}
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest]}}
+    ).encode()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": digest_of(config), "size": len(config)},
+        "layers": [{"mediaType": LAYER, "digest": digest, "size": len(data)}],
+    }
     text = json.dumps(manifest).encode()
     _, got = ask("manifest without its config", "PUT", "/v2/a/b/manifests/one", text, Content_Type=MANIFEST)
     said.append(("its error", json.loads(got)["errors"][0]["code"]))
     ask("no such tag", "GET", "/v2/a/b/manifests/one", Accept=MANIFEST)
-    ask("monolithic PUT", "PUT", begin("POST for the config") + "&digest=" + digest_of(config), config,
-        Content_Type="application/octet-stream")
+    ask(
+        "monolithic PUT",
+        "PUT",
+        begin("POST for the config") + "&digest=" + digest_of(config),
+        config,
+        Content_Type="application/octet-stream",
+    )
     ask("bad manifest", "PUT", "/v2/a/b/manifests/one", b"{}", Content_Type=MANIFEST)
     ask("manifest under a wrong digest", "PUT", "/v2/a/b/manifests/" + digest, text, Content_Type=MANIFEST)
     headers, _ = ask("manifest", "PUT", "/v2/a/b/manifests/one", text, Content_Type=MANIFEST)
@@ -101,7 +122,7 @@ def converse(host):
 # Where the two differ, and who says so.
 DIFFERENT = {
     "manifest without its config": (400, 404),  # distribution-spec 1.1 SHOULD: 404
-    "bad manifest": (500, 400),                 # MANIFEST_INVALID is a 400
+    "bad manifest": (500, 400),  # MANIFEST_INVALID is a 400
 }
 
 
@@ -135,16 +156,29 @@ def _(case):
         ("a proxy that asks for a password", case.use(Proxy(small.host, gate=Gate("kim", PASSWORD))).host, [login]),
     ):
         name = "rig/" + what.lower().replace(" ", "-")
-        result = skopeo(case, "copy", "--preserve-digests", "--dest-tls-verify=false", *arguments, source,
-                        "docker://%s/%s:one" % (host, name))
+        result = skopeo(
+            case,
+            "copy",
+            "--preserve-digests",
+            "--dest-tls-verify=false",
+            *arguments,
+            source,
+            "docker://%s/%s:one" % (host, name)
+        )
         case.check(what, result.status == 0, result)
         case.note("%s: %.1f s" % (what, result.seconds))
         if not arguments:
             reader = Reader(host if "TLS" not in what else plain.host)
             case.check(what + ": the digest", reader.digest(name, "one") == digest, reader.digest(name, "one"))
             case.check(what + ": no damage", reader.damage(name, "one") == "", reader.damage(name, "one"))
-    wrong = skopeo(case, "copy", "--dest-tls-verify=false", "--dest-creds=kim:wrong", source,
-                   "docker://%s/x:one" % case.use(Registry(case.path("tokens2"), tokens=tokens)).host)
+    wrong = skopeo(
+        case,
+        "copy",
+        "--dest-tls-verify=false",
+        "--dest-creds=kim:wrong",
+        source,
+        "docker://%s/x:one" % case.use(Registry(case.path("tokens2"), tokens=tokens)).host,
+    )
     case.check("a wrong password is refused", wrong.status != 0, wrong)
 
 
@@ -152,8 +186,14 @@ def _(case):
 def _(case):
     make_image(case.path("image"), [100000, 200000], 2)
     real = case.use(Registry(case.path("real")))
-    skopeo(case, "copy", "--preserve-digests", "--dest-tls-verify=false", "oci:" + case.path("image") + ":one",
-           "docker://%s/a:one" % real.host)
+    skopeo(
+        case,
+        "copy",
+        "--preserve-digests",
+        "--dest-tls-verify=false",
+        "oci:" + case.path("image") + ":one",
+        "docker://%s/a:one" % real.host,
+    )
     reader = Reader(real.host)
     case.check("none at first", reader.damage("a", "one") == "", reader.damage("a", "one"))
     case.check("a tag that is not there", reader.digest("a", "two") is None and reader.tags("a") == ["one"])

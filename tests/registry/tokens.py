@@ -1,4 +1,4 @@
-"""A server of registry tokens: GET with Basic credentials, POST with an identity token (distribution's token.md, oauth.md).
+"""A server of registry tokens: GET with Basic credentials, POST with an identity token (token.md, oauth.md).
 
 Its tokens are JSON Web Tokens signed with RS256, which docker-registry checks against the certificate; the same tokens
 are looked up by a proxy's Gate, to the second. Key and certificate are made when the server starts.
@@ -27,28 +27,46 @@ def b64(data):
 def make_key(folder, name):
     """A new RSA key and a certificate of its own: the paths of both."""
     key, certificate = os.path.join(folder, name + ".key"), os.path.join(folder, name + ".crt")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
-                    "-days", "2", "-subj", "/CN=" + name], check=True, capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=" + name,
+        ],
+        check=True,
+        capture_output=True,
+    )
     return key, certificate
 
 
 class TokenServer(Server):
-    """`users` maps a name to (password, {repository prefix: "pull" or "pull,push"}); the name None is everybody. Settings
+    """`users` maps a name (None: everybody) to (password, {repository prefix: "pull" or "pull,push"}). Settings
     may be changed while it runs."""
 
     def __init__(self, folder, users, signed=True, tls=None, address="127.0.0.1"):
         self.key, self.certificate = make_key(folder, "issuer") if signed else (None, None)
         self.users = users
-        self.identities = {}      # identity token -> user
-        self.expires = 300        # seconds; what is granted
+        self.identities = {}  # identity token -> user
+        self.expires = 300  # seconds; what is granted
         self.says_expires = True  # whether the answer has expires_in; without it 60 are meant
-        self.field = "token"      # or "access_token"
-        self.posts = True         # False: 404, as servers from before OAuth2
-        self.only = None          # a set of actions: no other is granted, whatever the user may do
+        self.field = "token"  # or "access_token"
+        self.posts = True  # False: 404, as servers from before OAuth2
+        self.only = None  # a set of actions: no other is granted, whatever the user may do
         self.first_scope = False  # looks at the first scope alone
-        self.broken = None        # (status, content type, body): the answer to everything
-        self.granted = {}         # token -> (end, {(repository, action)})
-        self.on_token = None      # on_token(token), to know all secrets
+        self.broken = None  # (status, content type, body): the answer to everything
+        self.granted = {}  # token -> (end, {(repository, action)})
+        self.on_token = None  # on_token(token), to know all secrets
         self.guard = threading.Lock()
         super().__init__(tls, address)
 
@@ -61,8 +79,9 @@ class TokenServer(Server):
             return secrets.token_urlsafe(48)
         text = b64(json.dumps({"typ": "JWT", "alg": "RS256", "x5c": self.certificate_chain()}).encode())
         text += "." + b64(json.dumps(claims).encode())
-        done = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key], input=text.encode(), check=True,
-                              capture_output=True)
+        done = subprocess.run(
+            ["openssl", "dgst", "-sha256", "-sign", self.key], input=text.encode(), check=True, capture_output=True
+        )
         return text + "." + b64(done.stdout)
 
     def identity(self, user):
@@ -85,8 +104,18 @@ class TokenServer(Server):
                 access.append({"type": kind, "name": name, "actions": actions})
                 pairs |= {("repository:" + name, action) for action in actions}
         now = int(time.time())
-        token = self.sign({"iss": ISSUER, "sub": user or "", "aud": SERVICE, "exp": now + max(self.expires, 1),
-                           "nbf": now - 5, "iat": now, "jti": secrets.token_hex(8), "access": access})
+        token = self.sign(
+            {
+                "iss": ISSUER,
+                "sub": user or "",
+                "aud": SERVICE,
+                "exp": now + max(self.expires, 1),
+                "nbf": now - 5,
+                "iat": now,
+                "jti": secrets.token_hex(8),
+                "access": access,
+            }
+        )
         with self.guard:
             self.granted[token] = (time.time() + self.expires, pairs)
         if self.on_token:
@@ -116,7 +145,9 @@ class TokenServer(Server):
         except (IndexError, ValueError):
             return None, False
         known = self.users.get(user, (None,))[0]
-        right = known is not None and hashlib.sha256(known.encode()).digest() == hashlib.sha256(password.encode()).digest()
+        right = (
+            known is not None and hashlib.sha256(known.encode()).digest() == hashlib.sha256(password.encode()).digest()
+        )
         return user, right
 
     def handle(self, wire, head, record):
@@ -136,9 +167,16 @@ class TokenServer(Server):
         else:
             user, right = self.basic_user(head)
         if fields.get("service") != [SERVICE] or not right:
-            self.reply(wire, record, 401, [("Content-Type", "application/json")],
-                       b'{"errors":[{"code":"UNAUTHORIZED","message":"incorrect username or password"}]}')
+            self.reply(
+                wire,
+                record,
+                401,
+                [("Content-Type", "application/json")],
+                b'{"errors":[{"code":"UNAUTHORIZED","message":"incorrect username or password"}]}',
+            )
             return True
         scopes = [scope for value in fields.get("scope", []) for scope in value.split(" ")]
-        self.reply(wire, record, 200, [("Content-Type", "application/json")], json.dumps(self.grant(user, scopes)).encode())
+        self.reply(
+            wire, record, 200, [("Content-Type", "application/json")], json.dumps(self.grant(user, scopes)).encode()
+        )
         return True

@@ -185,7 +185,7 @@ class Record:
     range: str = None
     status: int = 0
     received: int = 0  # bytes of the request's body
-    sent: int = 0      # bytes of the answer's body
+    sent: int = 0  # bytes of the answer's body
     begun: float = dataclasses.field(default_factory=time.monotonic)
     connection: int = 0
 
@@ -234,8 +234,15 @@ class Server:
                 self.open.add(wire)
             while not self.stopping.is_set():
                 head = wire.head()
-                record = Record(head.method, head.target, head.get("authorization"), head.get("expect") is not None,
-                                head.get("content-range"), head.get("range"), connection=number)
+                record = Record(
+                    head.method,
+                    head.target,
+                    head.get("authorization"),
+                    head.get("expect") is not None,
+                    head.get("content-range"),
+                    head.get("range"),
+                    connection=number,
+                )
                 self.log.append(record)
                 if not self.handle(wire, head, record):
                     wire.linger()

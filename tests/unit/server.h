@@ -38,6 +38,7 @@ struct request {
 struct server {
     bool (*handle)(struct request *request); /* true keeps the connection */
     SSL_CTX *tls;                            /* NULL: plain */
+    bool rude;                               /* closes a TLS port's plain connections; others say what they expect */
     unsigned port;
     _Atomic unsigned connections, closed, requests;
     pthread_mutex_t lock;
@@ -233,7 +234,11 @@ static inline void *server_work(void *context)
     struct request r = {.server = c->server, .fd = c->server->fd[c->i], .head = malloc(SERVER_HEAD + 1)};
     r.rest = r.head;
     bool fine = true;
-    if (c->server->tls) {
+    char first = 0;
+    if (c->server->tls && recv(r.fd, &first, 1, MSG_PEEK) == 1 && first != 0x16 && !c->server->rude) {
+        fine = server_request(&r) && (server_note(&r), free(r.target), true) &&
+               reply(&r, 400, "", "Client sent an HTTP request to an HTTPS server.\n") && false;
+    } else if (c->server->tls) {
         r.ssl = SSL_new(c->server->tls);
         SSL_set_fd(r.ssl, r.fd);
         fine = SSL_accept(r.ssl) == 1;

@@ -294,6 +294,39 @@ static void test_failures(void)
     hl_image_free(&image);
 }
 
+static int read_text(void *context, uint64_t offset, void *buffer, size_t n, struct hl_error *err)
+{
+    (void)err;
+    memcpy(buffer, (const char *)context + offset, n);
+    return 0;
+}
+
+/* Blobs that come in another order than they were said to lie in that order; others lie behind them. */
+static void test_order(void)
+{
+    static char text[3][8] = {"first", "second", "other"};
+    struct hl_error err = {.message = ""};
+    struct hl_descriptor blob[3];
+    struct hl_content content[3];
+    struct found found;
+    HL_TARGET *target = NULL;
+    for (size_t i = 0; i < 3; i++)
+        content[i] = (struct hl_content){.bytes = strlen(text[i]), .read = read_text, .context = text[i]};
+    const struct hl_expected expected[] = {{.content = &content[0]}, {.content = &content[1]}};
+    CHECK_OK(hl_target_open_archive(at("order.tar"), "x", NULL, &target, &err), err);
+    CHECK_OK(hl_target_expect(target, expected, 2, &err), err);
+    for (size_t i = 3; i-- > 0;)
+        CHECK_OK(target->class->content(target, &content[i], NULL, &blob[i], &err), err);
+    static const char text_of_index[] = "{\"schemaVersion\":2,\"manifests\":[]}";
+    const struct hl_descriptor index = {.bytes = strlen(text_of_index), .kind = HL_KIND_INDEX};
+    CHECK_OK(target->class->publish(target, &index, text_of_index, &err), err);
+    read_archive(at("order.tar"), &found);
+    for (size_t i = 0; i < 3 && found.n == 7; i++)
+        CHECK(!strcmp(found.entry[3 + i].digest, blob[i].digest) && found.entry[3 + i].bytes == strlen(text[i]));
+    CHECK(found.n == 7 && !strcmp(found.entry[6].path, "index.json"));
+    free_found(&found);
+}
+
 /* A blob that was expected and does not come would leave a hole, which readers take for the end. */
 static void test_missing_blob(void)
 {
@@ -322,6 +355,7 @@ int main(void)
     test_base_in_archive();
     test_names();
     test_failures();
+    test_order();
     test_missing_blob();
     CHECK(scratch_close());
     return check_summary();

@@ -488,12 +488,62 @@ static void test_layer_count(void)
     hl_base_close(&base);
     hand.n_layers++;
     CHECK(refused(&hand, "would have 128 layers, 124 of them the base's; more than 127 cannot be mounted"));
-    const struct hand repeated = {.directory = "echo", .n_layers = 5, .repeated = true};
-    make_base(&repeated);
-    CHECK_OK(open_base(at("%s", repeated.directory), &base, &err), err);
-    CHECK_OK(write_image(at("on-echo"), &wanted, &image, &err), err);
-    CHECK(image.n_layers == 9 && verifies(at("on-echo")));
-    CHECK(count_files(at("on-echo/blobs/sha256")) == 1 + 4 + 2);
+}
+
+/* A target that only counts what it is asked to copy. */
+struct counting {
+    struct hl_target target;
+    struct hl_target *layout;
+    _Atomic unsigned copies;
+};
+
+static int count_copy(struct hl_target *target, struct hl_store *from, const struct hl_descriptor *blob,
+                      struct hl_progress *progress, struct hl_error *err)
+{
+    struct counting *counting = (struct counting *)target;
+    counting->copies++;
+    return counting->layout->class->copy(counting->layout, from, blob, progress, err);
+}
+
+static int pass_content(struct hl_target *target, const struct hl_content *content, struct hl_progress *progress,
+                        struct hl_descriptor *out, struct hl_error *err)
+{
+    struct hl_target *layout = ((struct counting *)target)->layout;
+    return layout->class->content(layout, content, progress, out, err);
+}
+
+static int pass_document(struct hl_target *target, const struct hl_descriptor *descriptor, const char *text,
+                         struct hl_error *err)
+{
+    struct hl_target *layout = ((struct counting *)target)->layout;
+    return layout->class->document(layout, descriptor, text, err);
+}
+
+static int pass_publish(struct hl_target *target, const struct hl_descriptor *root, const char *text,
+                        struct hl_error *err)
+{
+    struct hl_target *layout = ((struct counting *)target)->layout;
+    return layout->class->publish(layout, root, text, err);
+}
+
+/* Five times the same layer: one copy. */
+static void test_repeated_layer(void)
+{
+    static const struct hl_target_class class = {
+        .content = pass_content, .copy = count_copy, .document = pass_document, .publish = pass_publish};
+    struct hl_base base;
+    struct hl_image image;
+    struct hl_error err = {.message = ""};
+    const struct hand hand = {.directory = "echo", .n_layers = 5, .repeated = true};
+    make_base(&hand);
+    CHECK_OK(open_base(at("%s", hand.directory), &base, &err), err);
+    struct hl_image_spec spec = {.name = "tiny", .head = at("m.hot"), .base = &base, .created = -1};
+    HL_TARGET *layout = NULL;
+    CHECK_OK(hl_target_open_layout(at("on-echo"), "", &layout, &err), err);
+    struct counting counting = {.target = {.class = &class, .jobs = 4}, .layout = layout};
+    CHECK_OK(hl_image_write(&spec, &counting.target, &image, &err), err);
+    CHECK(counting.copies == 1 && image.n_layers == 6 && verifies(at("on-echo")));
+    CHECK(count_files(at("on-echo/blobs/sha256")) == 1 + 1 + 2);
     hl_image_free(&image);
     hl_base_close(&base);
 }
@@ -564,6 +614,7 @@ int main(void)
     test_other_members();
     test_refused_bases();
     test_layer_count();
+    test_repeated_layer();
     test_damaged_base();
     test_compressed();
     CHECK(scratch_close());

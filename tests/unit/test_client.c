@@ -36,7 +36,7 @@ static bool answer_script(struct request *r)
         snprintf(text, sizeof text, "%lld %llu", (long long)bytes, (unsigned long long)sum);
         return n < 2 ? reply(r, 500, "Retry-After: 0\r\n", "") : reply(r, 201, "", text);
     }
-    static const int statuses[] = {408, 429, 500, 502, 504, 200};
+    static const int statuses[] = {408, 429, 500, 502, 522, 200};
     return reply(r, statuses[n < 5 ? n : 5], "Retry-After: 0\r\n", "");
 }
 
@@ -340,6 +340,16 @@ static void test_warnings(void)
     hl_registry_close(registry);
 }
 
+static void test_statuses(void)
+{
+    static const long pass[] = {408, 429, 500, 502, 503, 504, 520, 599},
+                      stay[] = {0, 200, 202, 301, 400, 401, 403, 404, 416, 501, 505, 507};
+    for (size_t i = 0; i < sizeof pass / sizeof pass[0]; i++)
+        CHECK(hl_status_is_passing(pass[i]));
+    for (size_t i = 0; i < sizeof stay / sizeof stay[0]; i++)
+        CHECK(!hl_status_is_passing(stay[i]));
+}
+
 static void test_delays(void)
 {
     struct hl_http_response response = {.headers = NULL};
@@ -391,11 +401,14 @@ static void test_schemes(void)
     hl_http_response_free(&response);
     hl_registry_close(registry);
     /* A certificate that is not trusted is TLS too, and never a reason to speak in the clear. */
-    registry = open_at(&secure, NULL);
-    CHECK_FAILS(get(registry, "warned", &response), err, "--ca FILE");
-    CHECK(failure == HL_HTTP_REFUSED && strstr(err.message, "GET https://"));
-    hl_http_response_free(&response);
-    hl_registry_close(registry);
+    for (int i = 0; i < 2; i++) {
+        secure.rude = i;
+        registry = open_at(&secure, NULL);
+        CHECK_FAILS(get(registry, "warned", &response), err, "--ca FILE");
+        CHECK(failure == HL_HTTP_REFUSED && strstr(err.message, "GET https://"));
+        hl_http_response_free(&response);
+        hl_registry_close(registry);
+    }
     registry = open_at(&one, &plain);
     anew();
     CHECK_OK(get(registry, "warned", &response), err);
@@ -466,6 +479,7 @@ int main(void)
     server_start(&two);
     if (CHECK(make_home()) && CHECK(server_tls(&secure, certificate))) {
         server_start(&secure);
+        test_statuses();
         test_delays();
         test_retries();
         test_down();

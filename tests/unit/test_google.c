@@ -34,7 +34,9 @@ enum {
     LONG,     /* more than any token */
     STRANGER, /* a web server that knows no metadata */
     NO_ACCOUNT,
-    ENDING, /* the first two tokens are at their end */
+    FORBIDS,
+    STARTING, /* 503 once */
+    ENDING,   /* the first two tokens are at their end */
     HANGING,
 };
 
@@ -118,8 +120,12 @@ static bool handle(struct request *r)
         return reply(r, 403, "Metadata-Flavor: Google\r\n", "");
     if (at_path(r, "/computeMetadata/v1/"))
         return reply(r, 200, "Metadata-Flavor: Google\r\n", "instance/\nproject/\n");
-    if (fake.mode == NO_ACCOUNT)
-        return reply(r, 404, "Metadata-Flavor: Google\r\n", "");
+    if (fake.mode == NO_ACCOUNT || fake.mode == FORBIDS)
+        return reply(r, fake.mode == FORBIDS ? 403 : 404, "Metadata-Flavor: Google\r\n", "");
+    if (fake.mode == STARTING) {
+        fake.mode = GOOD;
+        return reply(r, 503, "Metadata-Flavor: Google\r\n", "");
+    }
     return token_reply(r, fake.mode == ENDING && fake.tokens < 2 ? 0 : 3599);
 }
 
@@ -387,12 +393,22 @@ static void test_metadata(void)
         WORKS(find(&c, &err), err);
         CHECK(has_token(&c, MARK "-3"));
     }
+    {
+        CREDENTIALS c;
+        fake.mode = STARTING;
+        WORKS(find(&c, &err), err);
+        CHECK(has_token(&c, MARK "-1"));
+    }
     CREDENTIALS c;
     fake.mode = STRANGER;
     FAILS(find(&c, &err), err, "is not Google's metadata server");
     CHECK(hl_credentials_anonymous(&c));
     fake.mode = NO_ACCOUNT;
-    FAILS(find(&c, &err), err, "gives no token (404)");
+    WORKS(find(&c, &err), err);
+    CHECK(hl_credentials_anonymous(&c) && server.requests == 2);
+    fake.mode = FORBIDS;
+    FAILS(find(&c, &err), err, "gives no token: its answer is 403");
+    CHECK(server.requests == 2);
     fake.mode = HANGING;
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);

@@ -41,8 +41,13 @@ static bool answer_large(struct request *r, size_t bytes)
     char *body = malloc(bytes + 1);
     memset(body, 'x', bytes);
     body[bytes] = 0;
-    say(r, "HTTP/1.1 %d Text\r\nContent-Length: %zu\r\n\r\n", at_path(r, "/large/error") ? 500 : 200, bytes);
+    if (at_path(r, "/large/endless"))
+        say(r, "HTTP/1.1 500 Text\r\n\r\n");
+    else
+        say(r, "HTTP/1.1 %d Text\r\nContent-Length: %zu\r\n\r\n", at_path(r, "/large/error") ? 500 : 200, bytes);
     bool fine = request_write(r, body, bytes);
+    while (fine && at_path(r, "/large/endless"))
+        fine = request_write(r, body, bytes);
     free(body);
     return fine;
 }
@@ -67,6 +72,20 @@ static bool answer_flood(struct request *r)
     return false;
 }
 
+static bool drip(struct request *r, const char *drop, size_t n, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        pause_ms(200);
+        if (!request_write(r, drop, n))
+            return false;
+    }
+    return true;
+}
+
+#define TEN "drip, drop"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+#define FLOW HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
+
 static bool answer_slow(struct request *r)
 {
     if (at_path(r, "/slow/never"))
@@ -75,15 +94,12 @@ static bool answer_slow(struct request *r)
         pause_ms(2200);
         return reply(r, 201, "", "late");
     }
-    say(r, "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
+    if (at_path(r, "/slow/head"))
+        return say(r, "HTTP/1.1 200 OK\r\n") && drip(r, "X-Drip: drop\r\n", 14, 40);
+    say(r, "HTTP/1.1 200 OK\r\nContent-Length: 7200\r\n\r\n");
     if (at_path(r, "/slow/body"))
         return request_hang(r);
-    for (int i = 0; i < 12; i++) {
-        pause_ms(200);
-        if (!request_write(r, "d", 1))
-            return false;
-    }
-    return true;
+    return at_path(r, "/slow/drops") ? drip(r, "d", 1, 40) : drip(r, FLOW, sizeof FLOW - 1, 12);
 }
 
 static bool answer_cut(struct request *r)
@@ -347,9 +363,11 @@ static void test_limits(void)
 {
     struct hl_http_response response;
     FAILS(ask(http, "GET", "/large", &response), HL_HTTP_REFUSED, "longer than 1048576 bytes");
-    CHECK_OK(ask(http, "GET", "/large/error", &response), err);
-    CHECK(response.status == 500 && response.body_bytes == 64 << 10);
-    hl_http_response_free(&response);
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(ask(http, "GET", i ? "/large/error" : "/large/endless", &response), err);
+        CHECK(response.status == 500 && response.body_bytes == 64 << 10);
+        hl_http_response_free(&response);
+    }
     struct hl_http_request request = {.method = "GET", .url = url_at(&one, "/large"), .limit = 3 << 20};
     CHECK_OK(hl_http_send(http, &request, &response, &failure, &err), err);
     CHECK(response.body_bytes == 3 << 20);
@@ -386,8 +404,11 @@ static void test_time(void)
     CHECK(response.status == 201 && !strcmp(response.body, "late"));
     hl_http_response_free(&response);
     CHECK_OK(ask(hasty, "GET", "/slow/drip", &response), err);
-    CHECK(!strcmp(response.body, "dddddddddddd"));
+    CHECK(response.body_bytes == 12 * (sizeof FLOW - 1));
     hl_http_response_free(&response);
+    /* Single bytes are no way to keep somebody waiting. */
+    FAILS(ask(hasty, "GET", "/slow/drops", &response), HL_HTTP_TRANSIENT, "next to nothing moved for 1 s");
+    FAILS(ask(hasty, "GET", "/slow/head", &response), HL_HTTP_TRANSIENT, "next to nothing moved for 1 s");
     struct hl_http_request request = {.method = "GET", .url = url_at(&one, "/slow/drip"), .seconds = 1};
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_TRANSIENT, "/slow/drip");
 }
@@ -637,6 +658,7 @@ static void test_resolve(void)
         {"https://r.io/a", "/b#fragment", "https://r.io/b"},
         {"https://r.io/a", "http://r.io/b?c", "https://r.io/b?c"},
         {"https://r.io:8443/a", "http://r.io/b", "https://r.io:8443/b"},
+        {"https://r.io:8443/a", "http://r.io:8443/b", "https://r.io:8443/b"},
         {"https://r.io/a", "http://r.io:80/b", "http://r.io:80/b"},
         {"https://r.io/a", "http://other.io/b", "http://other.io/b"},
         {"https://r.io/a", "", NULL},
