@@ -176,6 +176,24 @@ static void test_linear(const struct hl_kernels *kernels, struct dice *dice)
     }
 }
 
+/* Activations that are hardly numbers any more, or none: all tables make the same bytes of them. */
+static void test_strange_activations(const struct hl_kernels *kernels, struct dice *dice)
+{
+    static const float strange[] = {0,       -0.0f,  1e-31f,   -2e-30f,   1e-38f, 1e-45f,
+                                    3.4e38f, -3e38f, INFINITY, -INFINITY, NAN,    1};
+    for (uint32_t type = HL_TYPE_TILE_F32; type < HL_TYPE_COUNT; type++)
+        for (uint32_t i = 0; i < 40; i++) {
+            struct linear_case c =
+                linear_new(dice, type, (struct shape){1, dice_between(dice, 1, 300), 2}, SCALES_USUAL);
+            uint32_t most = i % 2 ? 11 : 5; /* all of them, or the small ones among themselves */
+            c.kernels = kernels;
+            for (uint32_t k = 0; k < c.in.cols; k++)
+                *matrix_at(&c.in, 1, k) = strange[dice_between(dice, 0, most)];
+            prepare_linear(dice, &c);
+            linear_free(&c);
+        }
+}
+
 /* Activations whose int8 are at the ends of their range, beside weights that are: no sum may overflow. */
 static void test_largest(const struct hl_kernels *kernels, struct dice *dice)
 {
@@ -598,6 +616,7 @@ int main(void)
     for (; tables[n]; n++) {
         test_linear(tables[n], &dice);
         test_largest(tables[n], &dice);
+        test_strange_activations(tables[n], &dice);
         test_dot(tables[n], &dice);
         test_halves(tables[n], &dice);
         test_norm(tables[n], &dice);
