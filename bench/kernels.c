@@ -142,6 +142,7 @@ static int bench_type(const struct options *options, const struct hl_kernels *ke
     static double times[JOBS][ROUNDS_MOST];
     uint32_t strips = (uint32_t)(((uint64_t)options->mib << 20) / hl_strip_bytes(type, COLS)), rows = strips * 16;
     uint64_t bytes = strips * hl_strip_bytes(type, COLS);
+    uint32_t prefill_rows = hl_min_u32(rows, PREFILL_ROWS);
     uint8_t *weights = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (weights == MAP_FAILED)
         return 1;
@@ -159,7 +160,7 @@ static int bench_type(const struct options *options, const struct hl_kernels *ke
     for (int i = 0; i < JOBS; i++) {
         static const uint32_t n[JOBS] = {1, 1, 1, 1, 2, 4, 8, PREFILL_TOKENS};
         jobs[i] = job_new(kernels, type, i == PROBE_FILE || i == ONE_FILE ? file : weights,
-                          i == PREFILL ? PREFILL_ROWS : rows, n[i], memory, scratch);
+                          i == PREFILL ? prefill_rows : rows, n[i], memory, scratch);
         jobs[i].probe = i <= PROBE_FILE;
     }
     for (uint32_t round = 0; round < options->rounds; round++)
@@ -168,7 +169,7 @@ static int bench_type(const struct options *options, const struct hl_kernels *ke
     double speed[JOBS];
     for (int i = 0; i < JOBS; i++)
         speed[i] = (double)bytes / median(times[i], options->rounds) * 1e-9;
-    double operations = 2.0 * COLS * PREFILL_ROWS * PREFILL_TOKENS / median(times[PREFILL], options->rounds) * 1e-9;
+    double operations = 2.0 * COLS * prefill_rows * PREFILL_TOKENS / median(times[PREFILL], options->rounds) * 1e-9;
     printf("%-5s %7.1f %7.1f | %6.1f %3.0f%% %6.1f %3.0f%% | %6.1f %6.1f %6.1f | %7.0f %7.0f\n",
            hl_type_traits[type].name, speed[PROBE_HUGE], speed[PROBE_FILE], speed[ONE],
            100 * speed[ONE] / speed[PROBE_HUGE], speed[ONE_FILE], 100 * speed[ONE_FILE] / speed[PROBE_FILE], speed[TWO],
@@ -212,7 +213,7 @@ int main(int argc, char **argv)
             options.kernels = argv[first + 1];
     }
     const struct hl_kernels *kernels = kernels_named(options.kernels);
-    if (!kernels || options.mib == 0 || options.rounds == 0 || hl_team_open(options.threads, &team, &err) < 0) {
+    if (!kernels || options.mib < 1 || options.rounds == 0 || hl_team_open(options.threads, &team, &err) < 0) {
         fprintf(stderr, "kernels: no such kernels, or a number is wrong\n");
         return 2;
     }

@@ -18,7 +18,7 @@ static inline float hl_tile_half(const uint8_t *halves, uint32_t index)
 
 static inline uint32_t hl_tile_nibble(const uint8_t *quants, uint32_t row, uint32_t col)
 {
-    return quants[hl_tile_nibble_offset(row, col)] >> (col % 32 < 16 ? 0 : 4) & 15u;
+    return (uint32_t)quants[hl_tile_nibble_offset(row, col)] >> (col % 32 < 16 ? 0 : 4) & 15u;
 }
 
 /* Scale and minimum of a block of 32 in a chunk of q4k. */
@@ -26,7 +26,7 @@ static inline void hl_tile_q4k_block(const uint8_t *tile, uint32_t chunk, uint32
                                      uint32_t *minimum)
 {
     uint32_t low = tile[HL_Q4K_LOW + 32 * chunk + quad];
-    uint32_t high = tile[HL_Q4K_HIGH + 16 * chunk + quad % 16] >> (quad < 16 ? 0 : 4);
+    uint32_t high = (uint32_t)tile[HL_Q4K_HIGH + 16 * chunk + quad % 16] >> (quad < 16 ? 0 : 4);
     *scale = (low & 15u) | (high & 3u) << 4;
     *minimum = low >> 4 | (high & 12u) << 2;
 }
@@ -35,7 +35,8 @@ static inline void hl_tile_q4k_block(const uint8_t *tile, uint32_t chunk, uint32
 static inline uint32_t hl_tile_six_bits(const uint8_t *tile, uint32_t chunk, uint32_t row, uint32_t col)
 {
     uint32_t offset = hl_tile_nibble_offset(row, col);
-    uint32_t pair = tile[HL_Q6K_HIGH + 256 * chunk + hl_tile_high_offset(offset)] >> (offset % 16 < 8 ? 0 : 4);
+    uint32_t pair =
+        (uint32_t)tile[HL_Q6K_HIGH + 256 * chunk + hl_tile_high_offset(offset)] >> (offset % 16 < 8 ? 0 : 4);
     uint32_t high = pair >> (col % 32 < 16 ? 0 : 2) & 3u;
     return hl_tile_nibble(tile + 512 * chunk, row, col) | high << 4;
 }

@@ -2,6 +2,9 @@
 #include "kernels/cpu/avx2.h"
 #include <math.h>
 
+#include "kernels/cpu/lanes_avx2.h"
+#include "kernels/cpu/wide_ops.h"
+
 #define PREFILL 12 /* from how many tokens on a panel pays */
 
 static void multiply(const struct hl_linear *linear, struct hl_share strips)
@@ -12,38 +15,32 @@ static void multiply(const struct hl_linear *linear, struct hl_share strips)
         hl_avx2_decode(linear, strips);
 }
 
+static void gate_row(float *out, const float *gate, const float *up, uint32_t n, uint32_t activation)
+{
+    if (activation == HL_ACTIVATION_SILU)
+        wide_gate(out, gate, up, n, HL_ACTIVATION_SILU);
+    else
+        wide_gate(out, gate, up, n, activation);
+}
+
+static void softcap(float *x, uint32_t n, float cap)
+{
+    wide_softcap(x, n, cap);
+}
+
 static float dot(const float *a, const float *b, uint32_t n)
 {
     __m256 sums = _mm256_setzero_ps();
     uint32_t i = 0;
     for (; i + 8 <= n; i += 8)
         sums = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), sums);
-    float lanes[8], sum = 0;
-    _mm256_storeu_ps(lanes, sums);
+    float parts[8], sum = 0;
+    _mm256_storeu_ps(parts, sums);
     for (; i < n; i++)
         sum += a[i] * b[i];
-    for (uint32_t lane = 0; lane < 8; lane++)
-        sum += lanes[lane];
+    for (uint32_t i8 = 0; i8 < 8; i8++)
+        sum += parts[i8];
     return sum;
-}
-
-static void axpy(float *y, float a, const float *x, uint32_t n)
-{
-    __m256 factor = _mm256_set1_ps(a);
-    uint32_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(y + i, _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
-    for (; i < n; i++)
-        y[i] += a * x[i];
-}
-
-static void f16_load(float *to, const uint16_t *from, uint32_t n)
-{
-    uint32_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(from + i))));
-    for (; i < n; i++)
-        to[i] = hl_f16_to_f32(from[i]);
 }
 
 static void f16_store(uint16_t *to, const float *from, uint32_t n)
@@ -62,8 +59,9 @@ const struct hl_kernels hl_kernels_avx2 = {
     .name = "avx2",
     .prepare = hl_avx2_prepare,
     .linear = multiply,
+    .attend = hl_avx2_attend,
+    .gate = gate_row,
+    .softcap = softcap,
     .dot = dot,
-    .axpy = axpy,
-    .f16_load = f16_load,
     .f16_store = f16_store,
 };

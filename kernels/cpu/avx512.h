@@ -169,5 +169,6 @@ HL_INLINE __m512 line_scale(uint32_t type, const float *scales, uint32_t g)
 void hl_avx512_prepare(const struct hl_linear *linear, struct hl_share pieces);
 void hl_avx512_decode(const struct hl_linear *linear, struct hl_share strips);
 void hl_avx512_prefill(const struct hl_linear *linear, struct hl_share strips);
+void hl_avx512_attend(const struct hl_attend *attend, struct hl_share share); /* avx512_attend.c */
 
 #endif

@@ -2,8 +2,12 @@
 #include "kernels/cpu/avx512.h"
 #include <math.h>
 
-/* From how many tokens on a panel pays: float types have little to unpack. */
-#define PREFILL_QUANTIZED 5
+#include "kernels/cpu/lanes_avx512.h"
+#include "kernels/cpu/wide_ops.h"
+
+/* From how many tokens on a panel pays. Out of a cache it would from five on, but while weights come from memory, the
+ * tiles' own order is the faster way to read them. Float types have little to unpack. */
+#define PREFILL_QUANTIZED 9
 #define PREFILL_FLOAT 32
 
 static void multiply(const struct hl_linear *linear, struct hl_share strips)
@@ -19,6 +23,19 @@ static inline __mmask16 tail_mask(uint32_t left)
     return (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
 }
 
+static void gate_row(float *out, const float *gate, const float *up, uint32_t n, uint32_t activation)
+{
+    if (activation == HL_ACTIVATION_SILU)
+        wide_gate(out, gate, up, n, HL_ACTIVATION_SILU);
+    else
+        wide_gate(out, gate, up, n, activation);
+}
+
+static void softcap(float *x, uint32_t n, float cap)
+{
+    wide_softcap(x, n, cap);
+}
+
 static float dot(const float *a, const float *b, uint32_t n)
 {
     __m512 sum = _mm512_setzero_ps();
@@ -27,24 +44,6 @@ static float dot(const float *a, const float *b, uint32_t n)
         sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a + i), _mm512_maskz_loadu_ps(mask, b + i), sum);
     }
     return _mm512_reduce_add_ps(sum);
-}
-
-static void axpy(float *y, float a, const float *x, uint32_t n)
-{
-    __m512 factor = _mm512_set1_ps(a);
-    for (uint32_t i = 0; i < n; i += 16) {
-        __mmask16 mask = tail_mask(n - i);
-        __m512 sum = _mm512_fmadd_ps(factor, _mm512_maskz_loadu_ps(mask, x + i), _mm512_maskz_loadu_ps(mask, y + i));
-        _mm512_mask_storeu_ps(y + i, mask, sum);
-    }
-}
-
-static void f16_load(float *to, const uint16_t *from, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i += 16) {
-        __mmask16 mask = tail_mask(n - i);
-        _mm512_mask_storeu_ps(to + i, mask, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, from + i)));
-    }
 }
 
 static void f16_store(uint16_t *to, const float *from, uint32_t n)
@@ -61,8 +60,9 @@ const struct hl_kernels hl_kernels_avx512 = {
     .name = "avx512",
     .prepare = hl_avx512_prepare,
     .linear = multiply,
+    .attend = hl_avx512_attend,
+    .gate = gate_row,
+    .softcap = softcap,
     .dot = dot,
-    .axpy = axpy,
-    .f16_load = f16_load,
     .f16_store = f16_store,
 };

@@ -260,27 +260,42 @@ HL_INLINE uint32_t panel_cols(uint32_t type)
     return type == HL_TYPE_TILE_BF16 ? 2 * PANEL_WORDS : PANEL_WORDS;
 }
 
-/* Fills the panels of STRIPS strips from column `col` on. A second strip that is not this share's repeats the first. */
-HL_INLINE void fill(const struct hl_linear *linear, uint32_t type, struct panel panel[STRIPS], uint32_t strip,
-                    uint32_t last, uint32_t col, uint32_t cols)
+/* Where a panel's weights lie: those of strip `strip` from column `col` on. */
+HL_INLINE const uint8_t *source_of(const struct hl_linear *linear, uint32_t type, uint32_t strip, uint32_t col)
+{
+    const struct hl_type_traits *traits = &hl_type_traits[type];
+    return linear->weight + strip * hl_strip_bytes(type, linear->cols) +
+           (size_t)col * traits->tile_bytes / traits->tile_cols;
+}
+
+HL_INLINE void prefetch(const uint8_t *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)from + i, _MM_HINT_T1);
+}
+
+/* Fills one panel from column `col` on, and asks for the bytes of the one that will be filled after it. */
+HL_INLINE void fill(const struct hl_linear *linear, uint32_t type, struct panel *panel, uint32_t strip, uint32_t col,
+                    uint32_t cols, const uint8_t *next)
 {
     const uint32_t tiles = hl_strip_tiles(type, linear->cols), width = hl_type_traits[type].tile_cols;
-    for (uint32_t s = 0; s < STRIPS; s++) {
-        const uint8_t *from = linear->weight + hl_min_u32(strip + s, last) * hl_strip_bytes(type, linear->cols);
-        if (hl_type_is_quantized(type)) {
-            for (uint32_t i = 0; i < cols / 64; i++)
-                unpack_pair(type, from, col / 64 + i, tiles, &panel[s].pair[i]);
-            continue;
-        }
-        uint32_t vectors = type == HL_TYPE_TILE_F16 ? 16 : 8;
-        for (uint32_t i = 0; i < cols / width; i++)
-            unpack_words(type, from + (size_t)(col / width + i) * 512, panel[s].word + i * vectors);
+    const uint32_t step = hl_type_is_quantized(type) ? 64 : width;
+    const size_t bytes = (size_t)hl_type_traits[type].tile_bytes * step / width;
+    const uint8_t *from = source_of(linear, type, strip, 0);
+    for (uint32_t i = 0; i < cols / step; i++) {
+        prefetch(next + i * bytes, bytes);
+        if (hl_type_is_quantized(type))
+            unpack_pair(type, from, col / 64 + i, tiles, &panel->pair[i]);
+        else
+            unpack_words(type, from + (col / width + i) * bytes, panel->word + i * (type == HL_TYPE_TILE_F16 ? 16 : 8));
     }
 }
 
+/* The panels of STRIPS strips. A second strip that is not this share's repeats the first. */
 HL_INLINE void panels(const struct hl_linear *linear, uint32_t type, uint32_t strip, uint32_t end, uint32_t col,
                       uint32_t last_col)
 {
+    const uint32_t first_col = col;
     struct panel panel[STRIPS];
     const uint32_t most = panel_cols(type);
     for (; col < last_col; col += most) {
@@ -293,7 +308,10 @@ HL_INLINE void panels(const struct hl_linear *linear, uint32_t type, uint32_t st
             product.count = type == HL_TYPE_TILE_BF16 ? cols / 2 : cols;
         }
         place.rows = hl_min_u32(hl_min_u32(end - strip, STRIPS) * HL_TILE_ROWS, linear->rows - place.first);
-        fill(linear, type, panel, strip, end - 1, col, cols);
+        bool more = col + most < last_col;
+        for (uint32_t s = 0; s < STRIPS; s++)
+            fill(linear, type, &panel[s], hl_min_u32(strip + s, end - 1), col, cols,
+                 source_of(linear, type, strip + s + (more ? 0 : STRIPS), more ? col + most : first_col));
         all_tokens(linear, type, &product, at, place);
     }
 }

@@ -105,14 +105,18 @@ static inline uint32_t hl_linear_pieces(const struct hl_linear *linear)
     return (hl_linear_padded(linear) + HL_PIECE - 1) / HL_PIECE;
 }
 
+struct hl_attend;
+
 struct hl_kernels {
     const char *name;
     /* Brings a share of the pieces into the form that the weights multiply with. */
     void (*prepare)(const struct hl_linear *linear, struct hl_share pieces);
     void (*linear)(const struct hl_linear *linear, struct hl_share strips);
+    void (*attend)(const struct hl_attend *attend, struct hl_share share);
+    /* out = activation(gate) * up; any two may be the same */
+    void (*gate)(float *out, const float *gate, const float *up, uint32_t n, uint32_t activation);
+    void (*softcap)(float *x, uint32_t n, float cap); /* x = cap tanh(x / cap) */
     float (*dot)(const float *a, const float *b, uint32_t n);
-    void (*axpy)(float *y, float a, const float *x, uint32_t n); /* y += a x */
-    void (*f16_load)(float *to, const uint16_t *from, uint32_t n);
     void (*f16_store)(uint16_t *to, const float *from, uint32_t n); /* saturates */
 };
 
@@ -125,7 +129,13 @@ extern const struct hl_kernels hl_kernels_avx512;
 /* The tables that this processor can run, best first, NULL at the end. */
 const struct hl_kernels *const *hl_kernels_available(void);
 
-/* Key/value cache pages as the CPU lays them out: for each kv, keys (heads, HL_KV_PAGE_TOKENS, head_dim), then values.
+/* Key/value cache pages as the CPU lays them out: for each kv, the keys of all its heads, then the values of all. Keys
+ * lie across, so that the scores of many positions come from one pass over a query's columns:
+ *
+ *   keys of a head    (head_dim, HL_KV_PAGE_TOKENS)                    q8: int8, then (blocks, HL_KV_PAGE_TOKENS) fp16
+ *   values of a head  (HL_KV_PAGE_TOKENS, head_dim, padded to 32)      q8: int8, then (HL_KV_PAGE_TOKENS, blocks) fp16
+ *
+ * The padding of a value is zeros once its position is written.
  */
 struct hl_kv_store {
     uint8_t *base;
@@ -134,6 +144,39 @@ struct hl_kv_store {
     enum hl_kv_type type;
     uint32_t heads, head_dim;
 };
+
+static inline uint32_t hl_kv_element(enum hl_kv_type type)
+{
+    return type == HL_KV_F32 ? 4 : type == HL_KV_F16 ? 2 : 1;
+}
+
+/* Blocks of 32 columns in a head. */
+static inline uint32_t hl_kv_blocks(uint32_t head_dim)
+{
+    return head_dim / 32 + (head_dim % 32 != 0);
+}
+
+/* One head's keys, or values, of one page. */
+static inline size_t hl_kv_half_bytes(enum hl_kv_type type, uint32_t head_dim, bool values)
+{
+    size_t cols = values || type == HL_KV_Q8 ? (size_t)hl_kv_blocks(head_dim) * 32 : head_dim;
+    size_t scales = type == HL_KV_Q8 ? (size_t)hl_kv_blocks(head_dim) * 2 : 0;
+    return HL_KV_PAGE_TOKENS * (cols * hl_kv_element(type) + scales);
+}
+
+static inline size_t hl_kv_bytes(enum hl_kv_type type, uint32_t heads, uint32_t head_dim)
+{
+    return heads * (hl_kv_half_bytes(type, head_dim, false) + hl_kv_half_bytes(type, head_dim, true));
+}
+
+/* Where the keys, or the values, of a head begin in a page. */
+static inline uint8_t *hl_kv_head(const struct hl_kv_store *store, uint32_t page, uint32_t head, bool values)
+{
+    size_t keys = hl_kv_half_bytes(store->type, store->head_dim, false);
+    size_t at =
+        values ? store->heads * keys + head * hl_kv_half_bytes(store->type, store->head_dim, true) : head * keys;
+    return store->base + page * store->page_bytes + store->offset + at;
+}
 
 /* What an operation works on: the step and its matrices, resolved. `n` counts tokens or outputs. */
 void hl_cpu_angles(float *out, size_t stride, const float *frequencies, uint32_t half, const uint32_t *positions,
@@ -156,17 +199,24 @@ struct hl_attend {
     size_t out_stride;
     uint32_t heads, window;
     float scale, softcap;
-    float *scratch; /* per share: hl_attend_scratch_floats() */
+    float *scratch; /* per share: hl_attend_scratch_floats(), 64-byte aligned */
 };
-size_t hl_attend_scratch_floats(uint32_t heads, uint32_t kv_heads, uint32_t head_dim);
-void hl_cpu_attend(const struct hl_kernels *kernels, const struct hl_attend *attend, struct hl_share share);
 
-void hl_cpu_gate(float *out, size_t out_stride, const float *gate, size_t gate_stride, const float *up,
-                 size_t up_stride, uint32_t cols, uint32_t activation, uint32_t n, struct hl_share share);
+#define HL_ATTEND_ROWS 32u /* query heads of tokens that are computed together */
+
+static inline size_t hl_attend_scratch_floats(uint32_t head_dim)
+{
+    return HL_ATTEND_ROWS * ((size_t)HL_KV_PAGE_TOKENS + hl_kv_blocks(head_dim) * 32);
+}
+
+void hl_cpu_gate(const struct hl_kernels *kernels, float *out, size_t out_stride, const float *gate, size_t gate_stride,
+                 const float *up, size_t up_stride, uint32_t cols, uint32_t activation, uint32_t n,
+                 struct hl_share share);
 void hl_cpu_add(float *out, size_t out_stride, const float *in, size_t in_stride, uint32_t cols, uint32_t n,
                 struct hl_share share);
 void hl_cpu_pick(float *out, size_t out_stride, const float *in, size_t in_stride, uint32_t cols,
                  const uint32_t *outputs, uint32_t n, struct hl_share share);
-void hl_cpu_softcap(float *x, size_t stride, uint32_t cols, float cap, uint32_t n, struct hl_share share);
+void hl_cpu_softcap(const struct hl_kernels *kernels, float *x, size_t stride, uint32_t cols, float cap, uint32_t n,
+                    struct hl_share share);
 
 #endif

@@ -129,16 +129,87 @@ static float dot(const float *a, const float *b, uint32_t n)
     return (float)sum;
 }
 
-static void axpy(float *y, float a, const float *x, uint32_t n)
+/* Column i of the key or value at a page's place `slot`. */
+static float kv_number(const struct hl_kv_store *store, const uint8_t *half, uint32_t slot, uint32_t i, bool value)
 {
-    for (uint32_t i = 0; i < n; i++)
-        y[i] += a * x[i];
+    uint32_t blocks = hl_kv_blocks(store->head_dim), page = HL_KV_PAGE_TOKENS;
+    size_t at = value ? (size_t)slot * blocks * 32 + i : (size_t)i * page + slot;
+    size_t scale = value ? (size_t)slot * blocks + i / 32 : (size_t)(i / 32) * page + slot;
+    float number;
+    if (store->type == HL_KV_F16)
+        return hl_tile_half(half, (uint32_t)at);
+    if (store->type == HL_KV_Q8)
+        return (float)(int8_t)half[at] * hl_tile_half(half + (size_t)blocks * 32 * page, (uint32_t)scale);
+    memcpy(&number, half + 4 * at, sizeof number);
+    return number;
 }
 
-static void f16_load(float *to, const uint16_t *from, uint32_t n)
+static float score_of(const struct hl_attend *attend, const float *q, uint32_t page, uint32_t slot, uint32_t kv_head)
+{
+    const uint8_t *keys = hl_kv_head(attend->store, page, kv_head, false);
+    double sum = 0;
+    for (uint32_t i = 0; i < attend->store->head_dim; i++)
+        sum += (double)q[i] * (double)kv_number(attend->store, keys, slot, i, false);
+    float score = attend->scale * (float)sum;
+    return attend->softcap > 0 ? attend->softcap * tanhf(score / attend->softcap) : score;
+}
+
+/* One head of one token. Two passes over the keys, for the largest score and for the sums. */
+static void attend_head(const struct hl_attend *attend, uint32_t t, uint32_t head)
+{
+    const struct hl_kv_store *store = attend->store;
+    uint32_t dim = store->head_dim, position = attend->step->positions[t],
+             kv_head = head / (attend->heads / store->heads);
+    uint32_t first = attend->window && position >= attend->window ? position - attend->window + 1 : 0;
+    const float *q = attend->q + t * attend->q_stride + (size_t)head * dim;
+    float *out = attend->out + t * attend->out_stride + (size_t)head * dim, most = -INFINITY;
+    double total = 0, *sums = (double *)(void *)attend->scratch;
+    memset(sums, 0, dim * sizeof *sums);
+    for (uint32_t p = first; p <= position; p++)
+        most = fmaxf(
+            most, score_of(attend, q, attend->step->pages[t][p / HL_KV_PAGE_TOKENS], p % HL_KV_PAGE_TOKENS, kv_head));
+    for (uint32_t p = first; p <= position; p++) {
+        uint32_t page = attend->step->pages[t][p / HL_KV_PAGE_TOKENS], slot = p % HL_KV_PAGE_TOKENS;
+        double weight = exp((double)score_of(attend, q, page, slot, kv_head) - (double)most);
+        const uint8_t *values = hl_kv_head(store, page, kv_head, true);
+        total += weight;
+        for (uint32_t i = 0; i < dim; i++)
+            sums[i] += weight * (double)kv_number(store, values, slot, i, true);
+    }
+    for (uint32_t i = 0; i < dim; i++)
+        out[i] = (float)(sums[i] / total);
+}
+
+static void attend_all(const struct hl_attend *attend, struct hl_share share)
+{
+    uint32_t begin, end;
+    hl_share_range(share, attend->step->n_tokens * attend->heads, &begin, &end);
+    for (uint32_t i = begin; i < end; i++)
+        attend_head(attend, i / attend->heads, i % attend->heads);
+}
+
+static float silu(float x)
+{
+    return x / (1.0f + expf(-x));
+}
+
+/* x/2 (1 + tanh(u)) = x / (1 + exp(-2u)), which loses nothing where tanh(u) is near -1. */
+static float gelu_tanh(float x)
+{
+    const float root_8_over_pi = 1.59576912160573071176f;
+    return x / (1.0f + expf(-root_8_over_pi * (x + 0.044715f * x * x * x)));
+}
+
+static void gate_row(float *out, const float *gate, const float *up, uint32_t n, uint32_t activation)
 {
     for (uint32_t i = 0; i < n; i++)
-        to[i] = hl_f16_to_f32(from[i]);
+        out[i] = (activation == HL_ACTIVATION_SILU ? silu(gate[i]) : gelu_tanh(gate[i])) * up[i];
+}
+
+static void softcap(float *x, uint32_t n, float cap)
+{
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = cap * tanhf(x[i] / cap);
 }
 
 static void f16_store(uint16_t *to, const float *from, uint32_t n)
@@ -151,8 +222,9 @@ const struct hl_kernels hl_kernels_scalar = {
     .name = "scalar",
     .prepare = prepare,
     .linear = multiply,
+    .attend = attend_all,
+    .gate = gate_row,
+    .softcap = softcap,
     .dot = dot,
-    .axpy = axpy,
-    .f16_load = f16_load,
     .f16_store = f16_store,
 };
