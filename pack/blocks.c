@@ -166,8 +166,9 @@ static void q6k_floats(const uint8_t *block, float *out)
     struct hl_block_q6k q6k;
     hl_block_read_q6k(block, &q6k);
     float d = hl_f16_to_f32(q6k.d);
-    for (uint32_t i = 0; i < 256; i++)
-        out[i] = d * (float)q6k.scale[i / 16] * (float)((int32_t)q6k.quant[i] - 32);
+    for (uint32_t b = 0; b < 16; b++)
+        for (uint32_t i = 16 * b; i < 16 * b + 16; i++)
+            out[i] = d * (float)q6k.scale[b] * (float)((int32_t)q6k.quant[i] - 32);
 }
 
 void hl_block_floats(enum hl_dtype dtype, const uint8_t *block, float *out)

@@ -126,29 +126,51 @@ static int pull_models(struct hl_store *store, const char *name, const struct op
     return status;
 }
 
+/* The tag that the image has where it is; "": it has none. */
+static int own_tag(struct hl_store *store, const struct options *options, char out[HL_TAG_BYTES], struct hl_error *err)
+{
+    struct hl_descriptor found;
+    const struct hl_place *source = &options->source;
+    if (source->kind == HL_PLACE_REGISTRY) {
+        memcpy(out, source->reference.tag, HL_TAG_BYTES);
+        return 0;
+    }
+    if (store->class->resolve(store, source->layout.tag, &found, err))
+        return hl_error_prefix(err, "%s", store->name);
+    snprintf(out, HL_TAG_BYTES, "%s", hl_tag_valid(found.tag, strlen(found.tag)) ? found.tag : "");
+    return 0;
+}
+
+static int report_image(const struct hl_descriptor *root, const char *tag, const struct options *options,
+                        struct hl_error *err)
+{
+    if (!options->json) {
+        puts(root->digest);
+        return 0;
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "digest", root->digest);
+    cJSON_AddStringToObject(json, "tag", *tag ? tag : "latest");
+    return print_json(json, err);
+}
+
 static int pull_layout(struct hl_store *store, const char *name, const struct options *options,
                        struct hl_progress *progress, struct hl_error *err)
 {
     struct hl_oci_reference output;
     struct hl_descriptor root;
+    char own[HL_TAG_BYTES] = "";
     HL_TARGET *target = NULL;
-    if (hl_oci_reference_parse(options->output, &output, err))
+    if (hl_oci_reference_parse(options->output, &output, err) || own_tag(store, options, own, err))
         return -1;
-    const char *own = *name ? name : options->source.reference.tag;
-    const char *tag = *output.tag ? output.tag : hl_digest_valid(own) ? "" : own;
+    const char *tag = *output.tag ? output.tag : own;
     const char *repository = options->source.kind == HL_PLACE_REGISTRY ? options->source.reference.repository : "image";
-    int status = output.archive ? hl_target_open_archive(output.path, repository, tag, &target, err)
-                                : hl_target_open_layout(output.path, tag, &target, err);
-    if (!status && options->registry.jobs)
-        target->jobs = options->registry.jobs;
-    if (status || hl_image_copy(store, name, target, progress, &root, err))
+    if (output.archive ? hl_target_open_archive(output.path, repository, tag, &target, err)
+                       : hl_target_open_layout(output.path, tag, &target, err))
         return -1;
-    if (!options->json)
-        puts(root.digest);
-    cJSON *json = options->json ? cJSON_CreateObject() : NULL;
-    cJSON_AddStringToObject(json, "digest", root.digest);
-    cJSON_AddStringToObject(json, "tag", *tag ? tag : "latest");
-    return options->json ? print_json(json, err) : 0;
+    if (options->registry.jobs)
+        target->jobs = options->registry.jobs;
+    return hl_image_copy(store, name, target, progress, &root, err) ? -1 : report_image(&root, tag, options, err);
 }
 
 int hl_cmd_pull(int argc, char **argv)

@@ -139,6 +139,8 @@ static int open_head(struct hl_tar *tar, const struct hl_tar_entry *entry, struc
 {
     char path[40];
     HL_CLOSE int fd = memfd_create("model.hot", MFD_CLOEXEC);
+    if (access("/proc/self/fd", X_OK))
+        return hl_fail(err, "/proc is not mounted, without which a head cannot be looked at");
     if (read_head(tar, entry->bytes, fd, err))
         return -1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);

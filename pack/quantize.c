@@ -226,25 +226,60 @@ struct kernels {
 };
 
 /* The same functions once for each instruction set. */
-#define VERSION(set, target)                                                                                           \
-    target static bool q4_##set(const struct columns *c, struct result *out)                                           \
-    {                                                                                                                  \
-        return q4_lanes(c, out);                                                                                       \
-    }                                                                                                                  \
-    target static bool q6k_##set(const struct columns *c, uint16_t *unit, struct result *out)                          \
-    {                                                                                                                  \
-        return q6k_lanes(c, unit, out);                                                                                \
-    }                                                                                                                  \
-    target static bool q8_##set(const struct columns *c, struct result *out)                                           \
-    {                                                                                                                  \
-        return q8_lanes(c, out);                                                                                       \
-    }                                                                                                                  \
-    static const struct kernels kernels_##set = {q4_##set, q6k_##set, q8_##set};
+static bool q4_plain(const struct columns *c, struct result *out)
+{
+    return q4_lanes(c, out);
+}
 
-VERSION(plain, )
+static bool q6k_plain(const struct columns *c, uint16_t *unit, struct result *out)
+{
+    return q6k_lanes(c, unit, out);
+}
+
+static bool q8_plain(const struct columns *c, struct result *out)
+{
+    return q8_lanes(c, out);
+}
+
+static const struct kernels kernels_plain = {q4_plain, q6k_plain, q8_plain};
+
 #if defined(__x86_64__)
-VERSION(avx2, __attribute__((target("avx2"))))
-VERSION(avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))))
+__attribute__((target("avx2"))) static bool q4_avx2(const struct columns *c, struct result *out)
+{
+    return q4_lanes(c, out);
+}
+
+__attribute__((target("avx2"))) static bool q6k_avx2(const struct columns *c, uint16_t *unit, struct result *out)
+{
+    return q6k_lanes(c, unit, out);
+}
+
+__attribute__((target("avx2"))) static bool q8_avx2(const struct columns *c, struct result *out)
+{
+    return q8_lanes(c, out);
+}
+
+static const struct kernels kernels_avx2 = {q4_avx2, q6k_avx2, q8_avx2};
+
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static bool q4_avx512(const struct columns *c,
+                                                                                    struct result *out)
+{
+    return q4_lanes(c, out);
+}
+
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static bool q6k_avx512(const struct columns *c,
+                                                                                     uint16_t *unit, struct result *out)
+{
+    return q6k_lanes(c, unit, out);
+}
+
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static bool q8_avx512(const struct columns *c,
+                                                                                    struct result *out)
+{
+    return q8_lanes(c, out);
+}
+
+static const struct kernels kernels_avx512 = {q4_avx512, q6k_avx512, q8_avx512};
 #endif
 
 static const struct kernels *kernels(void)

@@ -52,7 +52,7 @@ for program in "$hotlayer" "$hotlayerd"; do
     exits "$name nonsense" 2 "$program" nonsense
     says "$name nonsense" err nonsense
 done
-for command in pack image push inspect verify synth; do
+for command in pack image push pull inspect verify synth; do
     exits "hotlayer $command --help" 0 "$hotlayer" $command --help
     says "hotlayer $command --help shows examples" out '^examples\?:'
     exits "hotlayer $command alone" 2 "$hotlayer" $command
@@ -84,6 +84,38 @@ cp "$work/out" "$work/json"
 exits "inspect --json is JSON" 0 python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$work/json"
 exits "verify" 0 "$hotlayer" verify "$work/m.hot"
 says "verify" out good
+
+# Images: what is a file, a layout, a reference; and a model there and back.
+for source in hf://org/name ollama://llama gs://bucket/path https://example.org/m.gguf; do
+    exits "pull $source" 2 "$hotlayer" pull "$source"
+    says "pull $source says what is no source yet" err "${source%%://*}:// is no source"
+done
+exits "pull of what is no image" 2 "$hotlayer" pull nonsense
+exits "pull --jobs 0" 2 "$hotlayer" pull oci:x --jobs 0
+exits "pull --jobs without a value" 2 "$hotlayer" pull oci:x --jobs
+exits "inspect of a name without a host" 2 "$hotlayer" inspect oci://library/debian
+says "inspect of a name without a host says how to write it" err "docker.io/library/debian"
+exits "inspect of an archive" 2 "$hotlayer" inspect oci-archive:x.tar
+exits "verify of a layout that is not there" 1 "$hotlayer" verify "oci:$work/none"
+exits "an image" 0 "$hotlayer" image "$work/n.hot" --runtime "$hotlayerd" -o "oci:$work/image:v1"
+exits "pull" 0 "$hotlayer" pull "oci:$work/image" -o "$work/pulled"
+says "pull ends with the path" out "^$work/pulled/model.hot$"
+same "pull brings the head" "$work/pulled/model.hot" "$work/n.hot"
+same "pull brings the weights" "$work/pulled/model.hot.001" "$work/n.hot.001"
+exits "pull --json again" 0 "$hotlayer" pull "oci:$work/image:v1" -o "$work/pulled" --json
+says "pull --json" out '"path":"'"$work/pulled/model.hot"'"'
+exits "pull --json of a tag that is not there" 1 "$hotlayer" pull "oci:$work/image:v2" -o "$work/pulled2" --json
+silent "a pull that fails on stdout" out
+holds "a pull that fails makes no folder" [ ! -e "$work/pulled2" ]
+exits "pull into a layout" 0 "$hotlayer" pull "oci:$work/image" -o "oci:$work/copy"
+exits "verify a layout" 0 "$hotlayer" verify "oci:$work/copy:v1"
+exits "inspect a layout" 0 "$hotlayer" inspect "oci:$work/copy" --brief
+says "inspect a layout shows the model" out '"gemma3:4b"'
+exits "inspect --json of a layout" 0 "$hotlayer" inspect "oci:$work/copy" --json
+cp "$work/out" "$work/image.json"
+exits "inspect --json of an image has that of the file" 0 python3 -c '
+import json, sys
+assert json.load(open(sys.argv[1]))["models"] == [json.load(open(sys.argv[2]))]' "$work/image.json" "$work/json"
 for name in '' .hidden a/b '../x' 'a b'; do
     exits "pack --name '$name'" 2 "$hotlayer" pack $model -o "$work/x.hot" --name "$name"
 done
