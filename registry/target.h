@@ -80,8 +80,8 @@ struct hl_expected {
 };
 
 /* Tells a target which blobs of known size it will get, so that they lie in this order even if they come side by side:
- * an archive is then the same, byte by byte. To be called once, before the first of them; all must come. Targets that
- * keep no order do nothing. */
+ * an archive is then the same, byte by byte. To be called once, before the first of them; what the list points to must
+ * stay, and all must come. Targets that keep no order do nothing. */
 int hl_target_expect(struct hl_target *target, const struct hl_expected *list, size_t n, struct hl_error *err);
 
 #endif
