@@ -93,6 +93,11 @@ static int parse_base(const char *text, struct hl_place *out, struct hl_error *e
     if (!strcmp(text, "scratch"))
         return 0;
     out->kind = is_layout(text) ? HL_PLACE_LAYOUT : HL_PLACE_REGISTRY;
+    if (out->kind == HL_PLACE_REGISTRY && !strchr(text, '/'))
+        return hl_fail_as(err, HL_ERROR_USAGE,
+                          "--base %.200s: in which registry? Docker Hub's is docker.io/library/%.200s; a layout is "
+                          "oci:DIR[:TAG]",
+                          text, text);
     if (out->kind == HL_PLACE_REGISTRY)
         return hl_reference_parse(text, &out->reference, err) ? hl_error_prefix(err, "--base") : 0;
     if (hl_oci_reference_parse(text, &out->layout, err))
@@ -323,6 +328,7 @@ static int write_image(const struct options *options, const struct hl_image_spec
     if (!status && options->to.kind == HL_PLACE_REGISTRY)
         print_uploads(target);
     hl_store_warn(base.store);
+    hl_target_warn(target);
     return status;
 }
 

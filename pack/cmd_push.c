@@ -121,6 +121,7 @@ static int push(const struct options *options, struct hl_progress *progress, str
     out->bytes = progress->total;
     hl_target_uploads(to, &out->counts);
     hl_store_warn(from);
+    hl_target_warn(to);
     return status;
 }
 

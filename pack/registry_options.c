@@ -39,11 +39,9 @@ int hl_place_parse(const char *text, struct hl_place *out, struct hl_error *err)
     return hl_reference_parse(text, &out->reference, err);
 }
 
-int hl_place_open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
-                        const char **name, struct hl_error *err)
+static int open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
+                      struct hl_error *err)
 {
-    *out = NULL;
-    *name = "";
     if (place->kind == HL_PLACE_REGISTRY)
         return hl_store_open_registry(&place->reference, options, out, err);
     if (place->kind != HL_PLACE_LAYOUT)
@@ -52,14 +50,35 @@ int hl_place_open_store(const struct hl_place *place, const struct hl_registry_o
     if (place->layout.archive)
         return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s': an archive is written, but not read; unpack it with tar",
                           place->text);
-    *name = place->layout.tag;
     return hl_store_open_layout(place->layout.path, out, err);
+}
+
+int hl_place_open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
+                        const char **name, struct hl_error *err)
+{
+    *out = NULL;
+    *name = place->kind == HL_PLACE_LAYOUT ? place->layout.tag : "";
+    int status = open_store(place, options, out, err);
+    if (*out)
+        (*out)->jobs = options->jobs;
+    return status;
+}
+
+static void warn(struct hl_registry *registry)
+{
+    const char *warning;
+    for (size_t i = 0; registry && (warning = hl_registry_warning(registry, i)); i++)
+        fprintf(stderr, "%s says: %s\n", hl_registry_reference(registry)->host, warning);
 }
 
 void hl_store_warn(struct hl_store *store)
 {
-    struct hl_registry *registry = store ? hl_store_registry(store) : NULL;
-    const char *warning;
-    for (size_t i = 0; registry && (warning = hl_registry_warning(registry, i)); i++)
-        fprintf(stderr, "%s says: %s\n", hl_registry_reference(registry)->host, warning);
+    if (store)
+        warn(hl_store_registry(store));
+}
+
+void hl_target_warn(struct hl_target *target)
+{
+    if (target)
+        warn(hl_target_registry(target));
 }

@@ -45,7 +45,9 @@ int hl_place_parse(const char *text, struct hl_place *out, struct hl_error *err)
 int hl_place_open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
                         const char **name, struct hl_error *err);
 
-/* Prints to stderr what the registry behind a store wanted its users to know; harmless for other stores and NULL. */
+/* Prints to stderr what the registry behind a store or a target wanted its users to know; harmless for others and NULL.
+ */
 void hl_store_warn(struct hl_store *store);
+void hl_target_warn(struct hl_target *target);
 
 #endif

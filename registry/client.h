@@ -94,7 +94,9 @@ int hl_store_open_registry(const struct hl_reference *reference, const struct hl
 int hl_target_open_registry(const struct hl_reference *reference, const struct hl_registry_options *options,
                             struct hl_target **out, struct hl_error *err);
 
-/* The registry behind a store of hl_store_open_registry(); NULL for any other store. */
+/* The registry behind a store of hl_store_open_registry() or a target of hl_target_open_registry(); NULL for any other.
+ */
 struct hl_registry *hl_store_registry(struct hl_store *store);
+struct hl_registry *hl_target_registry(struct hl_target *target);
 
 #endif

@@ -25,6 +25,14 @@
 #define PLACE_NAME_BYTES (HL_DIGEST_HEX + 4)
 #define CLAIM_TRIES 4 /* while others finish and remove theirs */
 
+/* Takes a descriptor out of HL_CLOSE. */
+static int keep(int *fd)
+{
+    int kept = *fd;
+    *fd = -1;
+    return kept;
+}
+
 /* Makes a path's folders as far as they are missing. */
 static int make_folders(const char *path)
 {
@@ -105,8 +113,7 @@ void hl_journal_open(const char *folder, struct hl_journal *out)
     if (fd < 0 || fstat(fd, &status) || status.st_uid != geteuid() || fchmod(fd, 0700))
         return;
     sweep(fd);
-    out->folder = fd;
-    fd = -1;
+    out->folder = keep(&fd);
 }
 
 void hl_journal_close(struct hl_journal *journal)
@@ -144,8 +151,7 @@ static bool lock(struct hl_journal_entry *entry)
         if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB))
             return false;
         if (named(entry, fd)) {
-            entry->fd = fd;
-            fd = -1;
+            entry->fd = keep(&fd);
             return true;
         }
     }
@@ -207,9 +213,7 @@ static int write_file(int folder, const char *name, const char *subject, const c
         unlinkat(folder, fresh, 0);
         return -1;
     }
-    int made = fd;
-    fd = -1;
-    return made;
+    return keep(&fd);
 }
 
 void hl_journal_note(struct hl_journal_entry *entry, const char *location)

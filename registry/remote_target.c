@@ -226,6 +226,11 @@ int hl_target_open_registry(const struct hl_reference *reference, const struct h
     return 0;
 }
 
+struct hl_registry *hl_target_registry(struct hl_target *target)
+{
+    return target->class == &class ? remote_of(target)->registry : NULL;
+}
+
 void hl_target_uploads(struct hl_target *target, struct hl_upload_counts *out)
 {
     *out = (struct hl_upload_counts){0};

@@ -7,12 +7,16 @@
  *      pieces:  PATCH a-b, PATCH b+1-c, ..., PUT ?digest= without bytes         done
  *      stream:  one PATCH of unknown length, hashed meanwhile, PUT ?digest=     done
  *
- * Pieces are what can go on after a break: GET says how far they came, in this process or in the next one, by the
- * journal. They are the way for every blob above HL_UPLOAD_PIECE, except where a registry is known not to take them, or
- * turns out so: some answer 201 to the first (ECR), tell the wrong Range, know no PATCH. That is remembered for the
- * registry, and the blob goes whole. Pieces cost nothing that could be measured: 2 GiB in four layers, one
- * after the other, into Debian's docker-registry 2.8.2 took 5.6 to 6.0 s whole and 5.8 to 6.0 s in pieces, with 5.9 s
- * of the registry's CPU time both ways.
+ * Pieces are for registries that keep what they answered to, and lose what broke. They are the way for every blob above
+ * HL_UPLOAD_PIECE, except where a registry is known not to take them, or turns out so: some answer 201 to the first
+ * (ECR), tell the wrong Range, know no PATCH. That is remembered for the registry, and the blob goes whole. Pieces cost
+ * nothing that could be measured: 2 GiB in four layers, one after the other, into Debian's docker-registry 2.8.2
+ * took 5.6 to 6.0 s whole and 5.8 to 6.0 s in pieces, with 5.9 s of the registry's CPU time both ways.
+ *
+ * Every upload that breaks, whole or in pieces, goes on where the session says that it is (GET), in this process or, by
+ * the journal, in the next one. How much that saves is the registry's doing: one that keeps the part of a body that
+ * arrived loses nothing; docker-registry signs the offset into the Location, and after a request that broke in its
+ * middle no Location that it ever gave is right any more, so the layer begins anew.
  *
  * What follows a request that failed is one of few steps (enum next), and the rules are these:
  * - A session whose state is unknown is asked for it. One that does not answer is replaced.
@@ -667,6 +671,8 @@ int hl_upload_stream(struct hl_uploads *uploads, const struct hl_stream *stream,
         return hl_fail(err, "out of memory");
     int status = run(&upload, NEXT_ANEW, err);
     end(&upload, !status);
+    if (!status)
+        hl_journal_remember(&uploads->journal, hl_registry_reference(uploads->registry), upload.digest);
     EVP_MD_CTX_free(upload.sha256);
     memcpy(out->digest, upload.digest, HL_DIGEST_BYTES);
     out->bytes = upload.bytes;

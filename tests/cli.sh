@@ -52,7 +52,7 @@ for program in "$hotlayer" "$hotlayerd"; do
     exits "$name nonsense" 2 "$program" nonsense
     says "$name nonsense" err nonsense
 done
-for command in pack image inspect verify synth; do
+for command in pack image push inspect verify synth; do
     exits "hotlayer $command --help" 0 "$hotlayer" $command --help
     says "hotlayer $command --help shows examples" out '^examples\?:'
     exits "hotlayer $command alone" 2 "$hotlayer" $command
