@@ -1,8 +1,8 @@
 /* index.json, manifest and config, with a NUL between them -> an image: what a stranger's documents say is followed
  * through indexes to an image and walked through as for `verify`. Digests and sizes are not compared, or none would
- * ever fit. What is read of it has no control characters and can be printed. */
+ * ever fit. What is read of it, and what Cloud Run would say to it, has no control characters and can be printed. */
 #include "hotlayer/cleanup.h"
-#include "registry/image.h"
+#include "pack/cloud_run.h"
 #include "registry/walk.h"
 #include "tests/fuzz/guard.h"
 
@@ -74,6 +74,27 @@ static void check_image(const struct hl_image *image)
     }
 }
 
+static void check_cloud_run(const struct hl_image *image, const struct documents *documents)
+{
+    static const struct hl_models none;
+    struct hl_cloud_run result;
+    struct hl_error err;
+    if (hl_cloud_run_check(image, (const char *)documents->part[0], documents->bytes[0], &none, &result, &err))
+        return;
+    if (!result.n || result.n > HL_CLOUD_RUN_CHECKS)
+        abort();
+    for (size_t i = 0; i < result.n; i++) {
+        HL_JSON cJSON *object = cJSON_CreateObject();
+        HL_JSON cJSON *again = NULL;
+        check_text(result.check[i].message, sizeof result.check[i].message);
+        HL_FREE char *text =
+            cJSON_AddStringToObject(object, "m", result.check[i].message) ? cJSON_PrintUnformatted(object) : NULL;
+        struct hl_view view = {(const uint8_t *)text, text ? strlen(text) : 0};
+        if (text && hl_json_parse(view, "message", &again, &err)) /* UTF-8 */
+            abort();
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct documents documents = {.store = {.class = &class, .name = "fuzz"}};
@@ -90,8 +111,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += documents.bytes[i] + (end != NULL);
         size -= documents.bytes[i] + (end != NULL);
     }
-    if (!hl_image_open(&documents.store, "", &image, &err))
+    if (!hl_image_open(&documents.store, "", &image, &err)) {
         check_image(&image);
+        check_cloud_run(&image, &documents);
+    }
     hl_image_free(&image);
     documents.indexes = 0;
     HL_WALK walk = {.store = &documents.store};
