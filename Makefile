@@ -47,8 +47,8 @@ READER := $(call objects,$(wildcard runtime/address.c runtime/cli.c runtime/hot.
 
 all: $(BUILD)/hotlayer $(BUILD)/hotlayerd
 
-$(BUILD)/kernels/cpu/avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
-$(BUILD)/kernels/cpu/avx512.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl \
+$(BUILD)/kernels/cpu/avx2%.o: override CFLAGS += -mavx2 -mfma -mf16c
+$(BUILD)/kernels/cpu/avx512%.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl \
                                                   -mavx512vnni -mavx512bf16
 
 $(BUILD)/%.o: %.c Makefile

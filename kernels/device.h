@@ -19,6 +19,8 @@
 enum hl_kv_type {
     HL_KV_F32, /* exact, for reference */
     HL_KV_F16, /* saturates at 65504, a NaN too */
+    HL_KV_Q8,  /* int8 per block of 32 of a head's columns, with an fp16 scale of max|x| / 127 */
+    HL_KV_COUNT,
 };
 
 /* A program in memory, with its tensors. Everything is borrowed. */

@@ -93,6 +93,11 @@ static int parse_base(const char *text, struct hl_place *out, struct hl_error *e
     if (!strcmp(text, "scratch"))
         return 0;
     out->kind = is_layout(text) ? HL_PLACE_LAYOUT : HL_PLACE_REGISTRY;
+    if (out->kind == HL_PLACE_REGISTRY && !strchr(text, '/'))
+        return hl_fail_as(err, HL_ERROR_USAGE,
+                          "--base %.200s: in which registry? Docker Hub's is docker.io/library/%.200s; a layout is "
+                          "oci:DIR[:TAG]",
+                          text, text);
     if (out->kind == HL_PLACE_REGISTRY)
         return hl_reference_parse(text, &out->reference, err) ? hl_error_prefix(err, "--base") : 0;
     if (hl_oci_reference_parse(text, &out->layout, err))
@@ -303,8 +308,8 @@ static void print_uploads(struct hl_target *target)
             counts.sent == 1 ? "" : "s", hl_format_bytes(counts.bytes, size), counts.mounted, counts.present);
 }
 
-/* Fills in what the options say, opens base and target, and writes. */
-static int write_image(const struct options *options, struct hl_image_spec *spec, struct hl_image *out,
+/* Opens base and target and writes the model as the options say. */
+static int write_image(const struct options *options, const struct hl_image_spec *model, struct hl_image *out,
                        struct hl_error *err)
 {
     HL_BASE base = {.store = NULL};
@@ -312,13 +317,14 @@ static int write_image(const struct options *options, struct hl_image_spec *spec
     char runtime[PATH_MAX];
     if (!options->model_only && !options->runtime && find_runtime(runtime, err))
         return -1;
-    if (open_base(options, &base, err) || open_target(options, spec->name, &target, err))
+    if (open_base(options, &base, err) || open_target(options, model->name, &target, err))
         return -1;
-    spec->runtime = options->model_only ? NULL : options->runtime ? options->runtime : runtime;
-    spec->base = base.store ? &base : NULL;
-    spec->compress = options->compress;
-    spec->created = options->created;
-    int status = hl_image_write(spec, target, out, err);
+    struct hl_image_spec spec = *model;
+    spec.runtime = options->model_only ? NULL : options->runtime ? options->runtime : runtime;
+    spec.base = base.store ? &base : NULL;
+    spec.compress = options->compress;
+    spec.created = options->created;
+    int status = hl_image_write(&spec, target, out, err);
     if (!status && options->to.kind == HL_PLACE_REGISTRY)
         print_uploads(target);
     hl_store_warn(base.store);

@@ -53,12 +53,12 @@ static int parse_size(const char *text, uint64_t *out, struct hl_error *err)
 
 static int parse_quant(const char *text, enum hl_quant *out, struct hl_error *err)
 {
-    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q8; quant++)
+    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q4; quant++)
         if (strcmp(text, hl_quant_name(quant)) == 0) {
             *out = quant;
             return 0;
         }
-    return hl_fail_as(err, HL_ERROR_USAGE, "--quant must be keep, bf16 or q8, not '%s'", text);
+    return hl_fail_as(err, HL_ERROR_USAGE, "--quant must be keep, bf16, q8 or q4, not '%s'", text);
 }
 
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)

@@ -5,7 +5,7 @@
 #include "pack/registry_options.h"
 
 static const char help[] =
-    "usage: hotlayer pull SOURCE [-o DIR | -o oci:DIR[:TAG]] [OPTIONS]\n"
+    "usage: hotlayer pull SOURCE [-o DIR | -o oci:DIR[:TAG] | -o oci-archive:FILE[:TAG]] [OPTIONS]\n"
     "\n"
     "Fetches the model that is in an image: MODEL.hot and its shards, ready for hotlayerd. Layers come side by side\n"
     "and are checked before anything is taken out of them; a pull that was interrupted goes on where it was, and one\n"
@@ -15,6 +15,8 @@ static const char help[] =
     "  -o, --output DIR   the folder for the files; by default one with the model's name, here. Several models get a\n"
     "                     folder each in it. It must be empty, or what an earlier pull left\n"
     "      oci:DIR[:TAG]  the image as it is, into an image layout; TAG is the image's own by default\n"
+    "      oci-archive:FILE[:TAG]\n"
+    "                     the same as one file, for podman load and docker load\n"
     "      --json         describe what there is now as JSON on stdout\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
     "\n"
     "The last line on stdout is the path of the model's head, or the digest of the image in a layout.\n"
@@ -134,9 +136,9 @@ static int pull_layout(struct hl_store *store, const char *name, const struct op
         return -1;
     const char *own = *name ? name : options->source.reference.tag;
     const char *tag = *output.tag ? output.tag : hl_digest_valid(own) ? "" : own;
-    if (output.archive)
-        return hl_fail_as(err, HL_ERROR_USAGE, "a pull fills folders; write -o oci:DIR[:TAG]");
-    int status = hl_target_open_layout(output.path, tag, &target, err);
+    const char *repository = options->source.kind == HL_PLACE_REGISTRY ? options->source.reference.repository : "image";
+    int status = output.archive ? hl_target_open_archive(output.path, repository, tag, &target, err)
+                                : hl_target_open_layout(output.path, tag, &target, err);
     if (!status && options->registry.jobs)
         target->jobs = options->registry.jobs;
     if (status || hl_image_copy(store, name, target, progress, &root, err))

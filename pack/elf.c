@@ -480,6 +480,7 @@ static int copy_program(const struct object *program, char **bytes, size_t *n, s
     if (view_open(&view))
         return -1;
     *n = (size_t)view.size;
+    assert(*n); /* it has a header */
     *bytes = malloc(*n);
     if (!*bytes)
         return no_memory(err);
@@ -511,6 +512,7 @@ int hl_elf_private(const char *program, struct hl_elf_files *out, char **bytes, 
             "%s: is not linked to look for its libraries in %s (RPATH), so it cannot be put on a base; build "
             "it with hotlayer's Makefile or with -Wl,--disable-new-dtags,-rpath," HL_ELF_PRIVATE,
             program, HL_ELF_PRIVATE);
+    assert(root->source);
     if (copy_program(root, bytes, n, err))
         return -1;
     return root->interp ? emit_all(&closure, HL_ELF_PRIVATE, out, err) : 0;

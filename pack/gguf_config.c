@@ -382,10 +382,7 @@ static int check_blocks(const struct translation *t, uint64_t blocks)
 
 static int translate(struct translation *t)
 {
-    static const char *const types[] = {[HL_DTYPE_F32] = "float32",
-                                        [HL_DTYPE_F16] = "float16",
-                                        [HL_DTYPE_BF16] = "bfloat16",
-                                        [HL_DTYPE_Q8_0] = "bfloat16"}; /* what it was made of, most likely */
+    enum hl_dtype dtype = t->facts->dtype;
     uint64_t width, blocks, ffn, context, heads, head_dim;
     double eps;
     if (check_keys(t) < 0 || check_plain(t) < 0 || count(t, "embedding_length", 0, &width) < 0 ||
@@ -403,7 +400,10 @@ static int translate(struct translation *t)
     put_number(t, "vocab_size", (double)t->facts->rows);
     put_number(t, "rms_norm_eps", eps);
     put_truth(t, "tie_word_embeddings", !t->facts->head);
-    put_text(t, t->config, "torch_dtype", types[t->facts->dtype]);
+    put_text(t, t->config, "torch_dtype",
+             dtype == HL_DTYPE_F32   ? "float32"
+             : dtype == HL_DTYPE_F16 ? "float16"
+                                     : "bfloat16"); /* most likely */
     if (put_heads(t, width, &heads, &head_dim) < 0 || put_rope(t, context) < 0)
         return -1;
     return put_own(t, width, blocks, heads, head_dim);

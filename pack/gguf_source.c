@@ -107,12 +107,15 @@ static int rename_tensor(const char *name, struct hl_gguf_facts *facts, char **o
 static int find_dtype(uint32_t type, enum hl_dtype *out, struct hl_error *err)
 {
     const char *name = hl_gguf_type_name(type);
-    for (enum hl_dtype i = HL_DTYPE_F32; i <= HL_DTYPE_Q8_0; i++)
+    for (enum hl_dtype i = HL_DTYPE_F32; i < HL_DTYPES; i++)
         if (strcmp(name, hl_dtype_name(i)) == 0) {
             *out = i;
             return 0;
         }
-    return hl_fail(err, "its type %s comes with a later version; use an F16, BF16 or Q8_0 file", name);
+    return hl_fail(err,
+                   "its type %s is not supported; use a file of F16, BF16, Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, Q4_K, Q4_1 or "
+                   "Q4_0",
+                   name);
 }
 
 static int add_tensor(struct hl_source *source, const struct hl_gguf_tensor *from, const char *name, const char *file,

@@ -20,6 +20,7 @@
 #include "pack/layer.h"
 #include "pack/meta.h"
 #include "registry/parallel.h"
+#include <assert.h>
 #include <openssl/evp.h>
 #include <time.h>
 
@@ -39,8 +40,6 @@ struct plan {
     struct hl_target *target;
     struct planned_layer *layer;
     size_t n;
-    const struct hl_descriptor **copied; /* the base's layers, none of them twice */
-    size_t n_copied;
     char created[24]; /* RFC 3339, or "" */
     char comment[64]; /* on how layers are compressed, or "" */
     struct hl_config_label annotation[ANNOTATIONS];
@@ -51,7 +50,6 @@ static void plan_free(struct plan *plan)
     for (size_t i = 0; plan->layer && i < plan->n; i++)
         hl_layer_free(&plan->layer[i].layer);
     free(plan->layer);
-    free(plan->copied);
 }
 
 static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struct hl_error *err)
@@ -84,8 +82,8 @@ static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struc
 static int add_runtime(struct hl_layer *layer, const struct hl_image_spec *spec, struct hl_elf_files *files,
                        struct hl_error *err)
 {
-    char *program;
-    size_t bytes;
+    char *program = NULL;
+    size_t bytes = 0;
     if (!spec->base)
         return hl_elf_libraries(spec->runtime, files, err) ||
                        hl_layer_add(layer, "/usr/bin/hotlayerd", spec->runtime, 0755, err)
@@ -130,27 +128,33 @@ static int check_count(const struct hl_image_spec *spec, size_t ours, struct hl_
                    ours + base, base, HL_RUNNABLE_LAYERS, base ? ", or choose a base of fewer layers" : "");
 }
 
-/* The base's layers, each once: an image may have a layer twice. */
-static int plan_base(struct plan *plan, const struct hl_image *base, struct hl_error *err)
+/* The base's layers; an image may have one twice. */
+static size_t base_layers(const struct plan *plan)
 {
-    plan->copied = calloc(base->n_layers + 1, sizeof *plan->copied);
-    if (!plan->copied)
-        return hl_fail(err, "out of memory");
-    for (size_t i = 0; i < base->n_layers; i++) {
-        bool repeated = false;
-        for (size_t k = 0; k < plan->n_copied && !repeated; k++)
-            repeated = !strcmp(plan->copied[k]->digest, base->layer[i].blob.digest);
-        if (!repeated)
-            plan->copied[plan->n_copied++] = &base->layer[i].blob;
-    }
-    return 0;
+    return plan->spec->base ? plan->spec->base->image.n_layers : 0;
+}
+
+static bool is_repeated(const struct hl_image *image, size_t layer)
+{
+    assert(image->layer);
+    for (size_t i = 0; i < layer; i++)
+        if (!strcmp(image->layer[i].blob.digest, image->layer[layer].blob.digest))
+            return true;
+    return false;
+}
+
+/* The blob of the base's layer i, or NULL where one before it is the same. */
+static const struct hl_descriptor *base_blob(const struct plan *plan, size_t i)
+{
+    const struct hl_image *image = &plan->spec->base->image;
+    return is_repeated(image, i) ? NULL : &image->layer[i].blob;
 }
 
 static int plan_layers(struct plan *plan, struct hl_error *err)
 {
     const struct hl_image_spec *spec = plan->spec;
     size_t head = spec->runtime ? 1 : 0;
-    if (check_count(spec, head + 1 + spec->n_shards, err) || (spec->base && plan_base(plan, &spec->base->image, err)))
+    if (check_count(spec, head + 1 + spec->n_shards, err))
         return -1;
     plan->layer = calloc(head + 1 + spec->n_shards, sizeof *plan->layer);
     if (!plan->layer)
@@ -244,7 +248,7 @@ static cJSON *make_manifest(const struct plan *plan, const struct hl_descriptor 
 
 static int make_config(const struct plan *plan, cJSON **out, struct hl_error *err)
 {
-    HL_FREE struct hl_config_layer *layers = calloc(plan->n, sizeof *layers);
+    HL_FREE struct hl_config_layer *layers = calloc(plan->n + 1, sizeof *layers);
     if (!layers)
         return hl_fail(err, "out of memory");
     for (size_t i = 0; i < plan->n; i++)
@@ -289,20 +293,25 @@ static int write_layer(struct plan *plan, struct planned_layer *planned, struct 
 static int write_blob(void *context, size_t i, struct hl_error *err)
 {
     struct plan *plan = context;
-    if (i >= plan->n_copied)
-        return write_layer(plan, &plan->layer[i - plan->n_copied], err);
-    return plan->target->class->copy(plan->target, plan->spec->base->store, plan->copied[i], plan->spec->progress, err);
+    size_t n_base = base_layers(plan);
+    if (i >= n_base)
+        return write_layer(plan, &plan->layer[i - n_base], err);
+    const struct hl_descriptor *blob = base_blob(plan, i);
+    struct hl_store *store = plan->spec->base->store;
+    return blob ? plan->target->class->copy(plan->target, store, blob, plan->spec->progress, err) : 0;
 }
 
 /* Tells the target what will come, as far as that is known before it has come. */
 static int expect_blobs(const struct plan *plan, struct hl_error *err)
 {
-    HL_FREE struct hl_expected *list = calloc(plan->n_copied + plan->n, sizeof *list);
-    size_t n = 0;
+    size_t n = 0, n_base = base_layers(plan);
+    HL_FREE struct hl_expected *list = calloc(n_base + plan->n + 1, sizeof *list);
     if (!list)
         return hl_fail(err, "out of memory");
-    for (size_t i = 0; i < plan->n_copied; i++)
-        list[n++].blob = plan->copied[i];
+    for (size_t i = 0; i < n_base; i++) {
+        list[n].blob = base_blob(plan, i);
+        n += list[n].blob != NULL;
+    }
     for (size_t i = 0; i < plan->n && !plan->spec->compress; i++)
         list[n++].content = &plan->layer[i].content;
     return hl_target_expect(plan->target, list, n, err);
@@ -311,6 +320,7 @@ static int expect_blobs(const struct plan *plan, struct hl_error *err)
 static int write_layers(struct plan *plan, struct hl_error *err)
 {
     uint64_t total = 0;
+    size_t n_base = base_layers(plan);
     int64_t mtime = plan->spec->created < 0 ? 0 : plan->spec->created;
     for (size_t i = 0; i < plan->n; i++) {
         struct planned_layer *planned = &plan->layer[i];
@@ -319,12 +329,14 @@ static int write_layers(struct plan *plan, struct hl_error *err)
         hl_layer_content(&planned->layer, &planned->content);
         total += planned->layer.bytes;
     }
-    for (size_t i = 0; i < plan->n_copied; i++)
-        total += plan->copied[i]->bytes;
+    for (size_t i = 0; i < n_base; i++) {
+        const struct hl_descriptor *blob = base_blob(plan, i);
+        total += blob ? blob->bytes : 0;
+    }
     if (expect_blobs(plan, err))
         return -1;
     hl_progress_begin(plan->spec->progress, "writing layers", total);
-    if (hl_parallel(plan->n_copied + plan->n, plan->target->jobs, write_blob, plan, err))
+    if (hl_parallel(n_base + plan->n, plan->target->jobs, write_blob, plan, err))
         return -1;
     hl_progress_end(plan->spec->progress);
     return 0;
@@ -335,7 +347,7 @@ static int write_image(struct plan *plan, struct hl_image *out, struct hl_error 
     HL_FREE char *config_text = NULL;
     HL_FREE char *manifest_text = NULL;
     HL_JSON cJSON *config_json = NULL;
-    struct hl_descriptor config, manifest;
+    struct hl_descriptor config = {.bytes = 0}, manifest = {.bytes = 0};
     if (write_layers(plan, err) || make_config(plan, &config_json, err) ||
         store_json(config_json, HL_KIND_CONFIG, plan->target, &config_text, &config, err))
         return -1;

@@ -15,7 +15,7 @@
 
 const char *hl_quant_name(enum hl_quant quant)
 {
-    static const char *const names[] = {"keep", "bf16", "q8"};
+    static const char *const names[] = {"keep", "bf16", "q8", "q4"};
     return names[quant];
 }
 

@@ -110,12 +110,11 @@ const struct hl_model_file *hl_models_file(const struct hl_models *models, const
     return NULL;
 }
 
-/* The contents of an entry, in a file without a name. The descriptor, or -1. */
-static int read_into_memory(struct hl_tar *tar, uint64_t bytes, struct hl_error *err)
+/* Writes the contents of an entry, which has so many bytes, into a file. */
+static int read_head(struct hl_tar *tar, uint64_t bytes, int fd, struct hl_error *err)
 {
     const size_t piece = (size_t)1 << 20;
     HL_FREE char *buffer = malloc(piece);
-    HL_CLOSE int fd = memfd_create("model.hot", MFD_CLOEXEC);
     uint64_t done = 0;
     if (!buffer || fd < 0)
         return hl_fail(err, "no memory for a file of %llu bytes", (unsigned long long)bytes);
@@ -130,19 +129,17 @@ static int read_into_memory(struct hl_tar *tar, uint64_t bytes, struct hl_error 
         if (hl_file_write(fd, buffer, n) < 0)
             return hl_fail(err, "no memory for it: %s", strerror(errno));
     }
-    if (done != bytes)
-        return hl_fail(err, "it ends after %llu of %llu bytes", (unsigned long long)done, (unsigned long long)bytes);
-    int result = fd;
-    fd = -1;
-    return result;
+    return done == bytes
+               ? 0
+               : hl_fail(err, "it ends after %llu of %llu bytes", (unsigned long long)done, (unsigned long long)bytes);
 }
 
 /* Opens a head; messages call it by its path in the image. */
 static int open_head(struct hl_tar *tar, const struct hl_tar_entry *entry, struct hl_hot **out, struct hl_error *err)
 {
     char path[40];
-    HL_CLOSE int fd = read_into_memory(tar, entry->bytes, err);
-    if (fd < 0)
+    HL_CLOSE int fd = memfd_create("model.hot", MFD_CLOEXEC);
+    if (read_head(tar, entry->bytes, fd, err))
         return -1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (hl_hot_open(path, out, err)) {

@@ -15,9 +15,9 @@
 enum buffer { HIDDEN, NORMED, QKV, HEADS, FFN, DELTA, ANGLES, PICKED, LOGITS, SLIDING_ANGLES, BUFFERS };
 
 /* At most. */
-#define OPS_PER_BLOCK 17u
+#define OPS_PER_BLOCK 20u
 #define OPS_BESIDE 7u
-#define TENSORS_PER_BLOCK 14u
+#define TENSORS_PER_BLOCK 20u
 #define TENSORS_BESIDE 5u
 
 /* What the compiler carries along. */
@@ -44,16 +44,31 @@ static struct hl_op *emit(struct compiler *c, enum hl_op_kind kind)
     return op;
 }
 
-/* The type that a matrix of this source type is kept or converted to. */
-static enum hl_type matrix_type(enum hl_quant quant, enum hl_dtype dtype)
+/* The type that holds a source type without loss; the fives are widened to eight bits. */
+static enum hl_type kept_type(enum hl_dtype dtype)
+{
+    static const enum hl_type types[HL_DTYPES] = {
+        [HL_DTYPE_F32] = HL_TYPE_TILE_F32, [HL_DTYPE_F16] = HL_TYPE_TILE_F16, [HL_DTYPE_BF16] = HL_TYPE_TILE_BF16,
+        [HL_DTYPE_Q8_0] = HL_TYPE_TILE_Q8, [HL_DTYPE_Q4_0] = HL_TYPE_TILE_Q4, [HL_DTYPE_Q4_1] = HL_TYPE_TILE_Q4M,
+        [HL_DTYPE_Q5_0] = HL_TYPE_TILE_Q8, [HL_DTYPE_Q5_1] = HL_TYPE_TILE_Q8, [HL_DTYPE_Q4_K] = HL_TYPE_TILE_Q4K,
+        [HL_DTYPE_Q5_K] = HL_TYPE_TILE_Q8, [HL_DTYPE_Q6_K] = HL_TYPE_TILE_Q6K};
+    return types[dtype];
+}
+
+/* The type that a matrix of this source type is kept as or converted to. `table`: the embedding or the head, whose rows
+ * are words; they suffer most from four bits. */
+static enum hl_type matrix_type(enum hl_quant quant, enum hl_dtype dtype, uint32_t cols, bool table)
 {
     if (quant == HL_QUANT_BF16)
         return HL_TYPE_TILE_BF16;
-    if (quant == HL_QUANT_Q8 || dtype == HL_DTYPE_Q8_0)
+    if (quant == HL_QUANT_Q8)
         return HL_TYPE_TILE_Q8;
-    if (dtype == HL_DTYPE_F16)
-        return HL_TYPE_TILE_F16;
-    return dtype == HL_DTYPE_BF16 ? HL_TYPE_TILE_BF16 : HL_TYPE_TILE_F32;
+    bool four = dtype == HL_DTYPE_Q4_0 || dtype == HL_DTYPE_Q4_1 || dtype == HL_DTYPE_Q4_K;
+    if (quant == HL_QUANT_KEEP || four || (table && dtype == HL_DTYPE_Q6_K))
+        return kept_type(dtype);
+    if (!table)
+        return HL_TYPE_TILE_Q4;
+    return cols % hl_type_traits[HL_TYPE_TILE_Q6K].tile_cols ? HL_TYPE_TILE_Q8 : HL_TYPE_TILE_Q6K;
 }
 
 static const char *shape_giver(const struct compiler *c)
@@ -111,25 +126,33 @@ struct part {
     uint32_t rows;
 };
 
-/* Fills a tensor from parts of `cols` columns; the type follows from theirs. */
+/* What a tensor is: a vector, a matrix, or the matrix of a row per word. */
+enum role { VECTOR, MATRIX, TABLE };
+
+static const struct hl_source_tensor *need_part(struct compiler *c, const char *prefix, const struct part *part,
+                                                uint32_t cols, enum role role)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s%s", prefix, part->name);
+    return role == VECTOR ? need(c, name, 0, part->rows) : need(c, name, part->rows, cols);
+}
+
+/* Fills a tensor from parts of `cols` columns; their types are the same. */
 static int fill(struct compiler *c, struct hl_plan_tensor *t, const char *prefix, const struct part *parts, uint32_t n,
-                uint32_t cols, bool matrix)
+                uint32_t cols, enum role role)
 {
     uint64_t rows = 0;
-    enum hl_type type = HL_TYPE_VECTOR;
     for (uint32_t i = 0; i < n; i++) {
-        char name[128];
-        snprintf(name, sizeof name, "%s%s", prefix, parts[i].name);
-        t->part[i] = matrix ? need(c, name, parts[i].rows, cols) : need(c, name, 0, parts[i].rows);
+        t->part[i] = need_part(c, prefix, &parts[i], cols, role);
         if (!t->part[i])
             return -1;
         c->plan->parameters += hl_source_count(t->part[i]);
         rows += parts[i].rows;
-        enum hl_type own = matrix ? matrix_type(c->quant, t->part[i]->dtype) : HL_TYPE_VECTOR;
-        type = i && own != type ? HL_TYPE_TILE_F32 : own; /* parts of different types: what holds them all exactly */
     }
     t->n_parts = n;
-    return matrix ? set_shape(c, t, type, rows, cols) : set_shape(c, t, type, 1, (uint32_t)rows);
+    if (role == VECTOR)
+        return set_shape(c, t, HL_TYPE_VECTOR, 1, (uint32_t)rows);
+    return set_shape(c, t, matrix_type(c->quant, t->part[0]->dtype, cols, role == TABLE), rows, cols);
 }
 
 /* RMSNorm of `groups` runs of `cols`. */
@@ -146,7 +169,7 @@ static int emit_norm(struct compiler *c, const char *own_name, const char *prefi
     op->norm.eps = c->arch->eps;
     struct hl_plan_tensor *weight = new_tensor(c, "%s", own_name);
     weight->addend = c->arch->norms_add_one && !c->source->norms_complete ? 1 : 0;
-    return fill(c, weight, prefix, &part, 1, 1, false);
+    return fill(c, weight, prefix, &part, 1, 1, VECTOR);
 }
 
 /* A norm of a whole row, named after its block. */
@@ -167,29 +190,77 @@ static int emit_head_norm(struct compiler *c, uint32_t block, const char *own_na
     return emit_norm(c, own, prefix, name, span(QKV, column), span(QKV, column), heads, c->arch->head_dim);
 }
 
-/* A linear operation and its tensors: `stem` + ".weight", and ".bias" where there is one. */
-static int emit_linear(struct compiler *c, const char *own_name, const char *prefix, const struct part *stems,
-                       uint32_t n, uint32_t cols, bool biased, enum buffer out, enum buffer in)
+/* A matrix that several projections of one input share, and how it goes into tensors. */
+struct linear {
+    const char *own_name, *prefix;
+    const struct part *part; /* "mlp.gate_proj" and its rows; ".weight" and ".bias" are added */
+    uint32_t n, cols;
+    bool biased;
+    enum role role;
+    enum buffer out, in;
+};
+
+/* The operation of parts [first, first + n) and its tensors; their rows begin at `column` of the output. */
+static int emit_parts(struct compiler *c, const struct linear *l, uint32_t first, uint32_t n, uint32_t column)
 {
-    char names[2][HL_PLAN_PARTS][64];
+    char names[2][HL_PLAN_PARTS][64], own[HL_NAME_BYTES];
     struct part weights[HL_PLAN_PARTS], biases[HL_PLAN_PARTS];
     for (uint32_t i = 0; i < n; i++) {
-        snprintf(names[0][i], sizeof names[0][i], "%s.weight", stems[i].name);
-        snprintf(names[1][i], sizeof names[1][i], "%s.bias", stems[i].name);
-        weights[i] = (struct part){names[0][i], stems[i].rows};
-        biases[i] = (struct part){names[1][i], stems[i].rows};
+        snprintf(names[0][i], sizeof names[0][i], "%s.weight", l->part[first + i].name);
+        snprintf(names[1][i], sizeof names[1][i], "%s.bias", l->part[first + i].name);
+        weights[i] = (struct part){names[0][i], l->part[first + i].rows};
+        biases[i] = (struct part){names[1][i], l->part[first + i].rows};
     }
+    if (n == l->n)
+        snprintf(own, sizeof own, "%s", l->own_name);
+    else
+        snprintf(own, sizeof own, "%s.%u", l->own_name, first);
     struct hl_op *op = emit(c, HL_OP_LINEAR);
-    op->linear.out = span(out, 0);
-    op->linear.in = span(in, 0);
+    op->linear.out = span(l->out, column);
+    op->linear.in = span(l->in, 0);
     op->linear.bias = HL_NONE;
     op->linear.weight = c->plan->n_tensors;
-    if (fill(c, new_tensor(c, "%s", own_name), prefix, weights, n, cols, true) < 0)
+    if (fill(c, new_tensor(c, "%s", own), l->prefix, weights, n, l->cols, l->role) < 0)
         return -1;
-    if (!biased)
+    if (!l->biased)
         return 0;
     op->linear.bias = c->plan->n_tensors;
-    return fill(c, new_tensor(c, "%s.bias", own_name), prefix, biases, n, 1, false);
+    return fill(c, new_tensor(c, "%s.bias", own), l->prefix, biases, n, 1, VECTOR);
+}
+
+/* The type of one part, found in the source. */
+static int part_type(struct compiler *c, const struct linear *l, uint32_t i, enum hl_type *out)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.weight", l->part[i].name);
+    const struct part part = {name, l->part[i].rows};
+    const struct hl_source_tensor *tensor = need_part(c, l->prefix, &part, l->cols, l->role);
+    if (!tensor)
+        return -1;
+    *out = matrix_type(c->quant, tensor->dtype, l->cols, l->role == TABLE);
+    return 0;
+}
+
+/* One operation for all parts; where a source has given them different types, one for each run of the same. */
+static int emit_linear(struct compiler *c, const struct linear *l)
+{
+    for (uint32_t first = 0, column = 0; first < l->n;) {
+        enum hl_type type, next;
+        uint32_t n = 1, rows = l->part[first].rows;
+        if (part_type(c, l, first, &type) < 0)
+            return -1;
+        for (; first + n < l->n; rows += l->part[first + n++].rows) {
+            if (part_type(c, l, first + n, &next) < 0)
+                return -1;
+            if (next != type)
+                break;
+        }
+        if (emit_parts(c, l, first, n, column) < 0)
+            return -1;
+        first += n;
+        column += rows;
+    }
+    return 0;
 }
 
 /* Blocks that slide turn by other angles than the rest. */
@@ -244,7 +315,7 @@ static int emit_attention(struct compiler *c, uint32_t block, const char *prefix
     if (emit_block_norm(c, block, "attn_norm", prefix, "input_layernorm.weight", NORMED, HIDDEN) < 0)
         return -1;
     snprintf(own, sizeof own, "blocks.%u.attn.qkv", block);
-    if (emit_linear(c, own, prefix, qkv, 3, a->width, a->qkv_bias, QKV, NORMED) < 0)
+    if (emit_linear(c, &(struct linear){own, prefix, qkv, 3, a->width, a->qkv_bias, MATRIX, QKV, NORMED}) < 0)
         return -1;
     if (a->qk_norm && (emit_head_norm(c, block, "q_norm", prefix, "self_attn.q_norm.weight", 0, a->heads) < 0 ||
                        emit_head_norm(c, block, "k_norm", prefix, "self_attn.k_norm.weight", q, a->kv_heads) < 0))
@@ -253,7 +324,7 @@ static int emit_attention(struct compiler *c, uint32_t block, const char *prefix
     emit_rope(c, block, q, a->kv_heads);
     emit_attend(c, block, q, kv);
     snprintf(own, sizeof own, "blocks.%u.attn.out", block);
-    if (emit_linear(c, own, prefix, out, 1, q, a->out_bias, DELTA, HEADS) < 0)
+    if (emit_linear(c, &(struct linear){own, prefix, out, 1, q, a->out_bias, MATRIX, DELTA, HEADS}) < 0)
         return -1;
     if (a->post_norms &&
         emit_block_norm(c, block, "attn_post_norm", prefix, "post_attention_layernorm.weight", DELTA, DELTA) < 0)
@@ -273,7 +344,7 @@ static int emit_ffn(struct compiler *c, uint32_t block, const char *prefix)
     if (emit_block_norm(c, block, "ffn_norm", prefix, norm, NORMED, HIDDEN) < 0)
         return -1;
     snprintf(own, sizeof own, "blocks.%u.ffn.gate_up", block);
-    if (emit_linear(c, own, prefix, gate_up, 2, a->width, a->mlp_bias, FFN, NORMED) < 0)
+    if (emit_linear(c, &(struct linear){own, prefix, gate_up, 2, a->width, a->mlp_bias, MATRIX, FFN, NORMED}) < 0)
         return -1;
     struct hl_op *gate = emit(c, HL_OP_GATE);
     gate->gate.out = gate->gate.gate = span(FFN, 0);
@@ -281,7 +352,7 @@ static int emit_ffn(struct compiler *c, uint32_t block, const char *prefix)
     gate->gate.cols = a->ffn;
     gate->gate.activation = a->activation;
     snprintf(own, sizeof own, "blocks.%u.ffn.down", block);
-    if (emit_linear(c, own, prefix, down, 1, a->ffn, a->mlp_bias, DELTA, FFN) < 0)
+    if (emit_linear(c, &(struct linear){own, prefix, down, 1, a->ffn, a->mlp_bias, MATRIX, DELTA, FFN}) < 0)
         return -1;
     if (a->post_norms &&
         emit_block_norm(c, block, "ffn_post_norm", prefix, "post_feedforward_layernorm.weight", DELTA, DELTA) < 0)
@@ -373,7 +444,7 @@ static int finish_embedding(struct compiler *c, struct hl_op *gather, struct hl_
     gather->gather.table = c->plan->n_tensors - 1;
     if (head)
         head->linear.weight = gather->gather.table;
-    if (fill(c, table, c->root, &embed, 1, c->arch->width, true) < 0)
+    if (fill(c, table, c->root, &embed, 1, c->arch->width, TABLE) < 0)
         return -1;
     gather->gather.scale = embedding_scale(c->arch, table->part[0]->dtype);
     return 0;
@@ -394,9 +465,10 @@ static int emit_head(struct compiler *c, struct hl_op *gather)
         tied->linear.out = span(LOGITS, 0);
         tied->linear.in = span(PICKED, 0);
         tied->linear.bias = HL_NONE;
-    } else if (emit_linear(c, "head", strncmp(c->root, "language_model.", 15) == 0 ? "language_model." : "", &head, 1,
-                           a->width, false, LOGITS, PICKED) < 0) {
-        return -1;
+    } else {
+        const char *prefix = strncmp(c->root, "language_model.", 15) == 0 ? "language_model." : "";
+        if (emit_linear(c, &(struct linear){"head", prefix, &head, 1, a->width, false, TABLE, LOGITS, PICKED}) < 0)
+            return -1;
     }
     if (a->logit_softcap > 0) {
         struct hl_op *cap = emit(c, HL_OP_SOFTCAP);

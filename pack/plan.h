@@ -12,7 +12,7 @@
 
 #define HL_PLAN_PARTS 3
 
-enum hl_quant { HL_QUANT_KEEP, HL_QUANT_BF16, HL_QUANT_Q8 };
+enum hl_quant { HL_QUANT_KEEP, HL_QUANT_BF16, HL_QUANT_Q8, HL_QUANT_Q4 };
 
 /* One tensor of the file: the rows of up to three source tensors one after another, or computed values. */
 struct hl_plan_tensor {

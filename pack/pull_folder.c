@@ -98,7 +98,7 @@ static bool is_known(const struct hl_pull_folder *folder, const char *model, con
     bool hidden = !strncmp(name, HIDDEN, strlen(HIDDEN)); /* also what was on its way when a pull was killed */
     if (!strcmp(name, ".") || !strcmp(name, "..") || hidden)
         return true;
-    for (size_t i = 0; i < folder->n; i++) {
+    for (size_t i = 0; folder->file && i < folder->n; i++) {
         const struct hl_pull_file *file = &folder->file[i];
         if (model ? !strcmp(file->model, model) && !strcmp(file->name, name)
                   : !strcmp(folder->several ? file->model : file->name, name))
@@ -131,7 +131,7 @@ static int check_all_contents(const struct hl_pull_folder *folder, struct hl_err
 {
     if (check_contents(folder, folder->root, NULL, err))
         return -1;
-    for (size_t i = 0; folder->several && i < folder->n; i++) {
+    for (size_t i = 0; folder->several && folder->file && i < folder->n; i++) {
         HL_CLOSE int place = open_place(folder, &folder->file[i], false);
         if (place < 0 && errno != ENOENT)
             return hl_fail(err, "%s/%s: %s", folder->path, folder->file[i].model, strerror(errno));

@@ -39,11 +39,9 @@ int hl_place_parse(const char *text, struct hl_place *out, struct hl_error *err)
     return hl_reference_parse(text, &out->reference, err);
 }
 
-int hl_place_open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
-                        const char **name, struct hl_error *err)
+static int open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
+                      struct hl_error *err)
 {
-    *out = NULL;
-    *name = "";
     if (place->kind == HL_PLACE_REGISTRY)
         return hl_store_open_registry(&place->reference, options, out, err);
     if (place->kind != HL_PLACE_LAYOUT)
@@ -52,8 +50,18 @@ int hl_place_open_store(const struct hl_place *place, const struct hl_registry_o
     if (place->layout.archive)
         return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s': an archive is written, but not read; unpack it with tar",
                           place->text);
-    *name = place->layout.tag;
     return hl_store_open_layout(place->layout.path, out, err);
+}
+
+int hl_place_open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
+                        const char **name, struct hl_error *err)
+{
+    *out = NULL;
+    *name = place->kind == HL_PLACE_LAYOUT ? place->layout.tag : "";
+    int status = open_store(place, options, out, err);
+    if (*out)
+        (*out)->jobs = options->jobs;
+    return status;
 }
 
 static void warn(struct hl_registry *registry)

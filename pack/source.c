@@ -13,10 +13,21 @@
 static const struct {
     const char *name;
     uint32_t numbers, bytes; /* of a block */
-} dtypes[] = {[HL_DTYPE_F32] = {"F32", 1, 4},
-              [HL_DTYPE_F16] = {"F16", 1, 2},
-              [HL_DTYPE_BF16] = {"BF16", 1, 2},
-              [HL_DTYPE_Q8_0] = {"Q8_0", 32, 34}};
+} dtypes[] = {
+    [HL_DTYPE_F32] = {"F32", 1, 4},       [HL_DTYPE_F16] = {"F16", 1, 2},      [HL_DTYPE_BF16] = {"BF16", 1, 2},
+    [HL_DTYPE_Q8_0] = {"Q8_0", 32, 34},   [HL_DTYPE_Q4_0] = {"Q4_0", 32, 18},  [HL_DTYPE_Q4_1] = {"Q4_1", 32, 20},
+    [HL_DTYPE_Q5_0] = {"Q5_0", 32, 22},   [HL_DTYPE_Q5_1] = {"Q5_1", 32, 24},  [HL_DTYPE_Q4_K] = {"Q4_K", 256, 144},
+    [HL_DTYPE_Q5_K] = {"Q5_K", 256, 176}, [HL_DTYPE_Q6_K] = {"Q6_K", 256, 210}};
+
+uint32_t hl_dtype_block(enum hl_dtype dtype)
+{
+    return dtypes[dtype].numbers;
+}
+
+uint32_t hl_dtype_block_bytes(enum hl_dtype dtype)
+{
+    return dtypes[dtype].bytes;
+}
 
 bool hl_dtype_bytes(enum hl_dtype dtype, uint64_t n, uint64_t *out)
 {

@@ -10,8 +10,21 @@
 #define HL_MAX_DIMS 4
 #define HL_ROPE_DIVISORS "rope_freqs.weight" /* a tensor of .gguf files that Hugging Face has no name for */
 
-/* Numbers lie one by one, or, in Q8_0, in blocks of 32 along a row: an fp16 scale and 32 int8 [ggml-common.h]. */
-enum hl_dtype { HL_DTYPE_F32, HL_DTYPE_F16, HL_DTYPE_BF16, HL_DTYPE_Q8_0 };
+/* Numbers lie one by one, or, in the types of a .gguf from Q8_0 on, in blocks along a row (pack/blocks.h). */
+enum hl_dtype {
+    HL_DTYPE_F32,
+    HL_DTYPE_F16,
+    HL_DTYPE_BF16,
+    HL_DTYPE_Q8_0,
+    HL_DTYPE_Q4_0,
+    HL_DTYPE_Q4_1,
+    HL_DTYPE_Q5_0,
+    HL_DTYPE_Q5_1,
+    HL_DTYPE_Q4_K,
+    HL_DTYPE_Q5_K,
+    HL_DTYPE_Q6_K,
+};
+#define HL_DTYPES (HL_DTYPE_Q6_K + 1)
 
 struct hl_source_tensor {
     char *name; /* Hugging Face's, whatever the file calls it */
@@ -54,6 +67,14 @@ int hl_source_sort(struct hl_source *source, struct hl_error *err);
 
 /* NULL when there is none. */
 const struct hl_source_tensor *hl_source_find(const struct hl_source *source, const char *name);
+
+/* Numbers of a block of this type, and its bytes; of types that have no blocks, 1 and the number's. */
+uint32_t hl_dtype_block(enum hl_dtype dtype);
+uint32_t hl_dtype_block_bytes(enum hl_dtype dtype);
+static inline bool hl_dtype_is_quantized(enum hl_dtype dtype)
+{
+    return dtype >= HL_DTYPE_Q8_0;
+}
 
 /* The bytes of `n` numbers; false on overflow, or when they do not fill their blocks. */
 bool hl_dtype_bytes(enum hl_dtype dtype, uint64_t n, uint64_t *out);

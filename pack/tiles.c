@@ -1,6 +1,8 @@
 /* convert: the only place where weights change their form, once, at build time. */
 #include "pack/tiles.h"
 #include "hotlayer/half.h"
+#include "pack/blocks.h"
+#include "pack/quantize.h"
 #include <math.h>
 
 uint32_t hl_padded_cols(enum hl_type type, uint32_t cols)
@@ -8,41 +10,30 @@ uint32_t hl_padded_cols(enum hl_type type, uint32_t cols)
     return hl_strip_tiles(type, cols) * hl_type_traits[type].tile_cols;
 }
 
-#define BLOCK 32u /* numbers of a Q8_0 block: an fp16 scale and as many int8 */
-#define BLOCK_BYTES 34u
-
 /* Part of a row: blocks are met at both ends. */
-static void q8_0_floats(const uint8_t *data, uint64_t first, uint64_t n, float *out)
-{
-    const uint8_t *block = data + first / BLOCK * BLOCK_BYTES;
-    uint32_t skip = (uint32_t)(first % BLOCK);
-    for (; n; block += BLOCK_BYTES, skip = 0) {
-        uint32_t now = n < BLOCK - skip ? (uint32_t)n : BLOCK - skip;
-        const int8_t *quants = (const int8_t *)block + 2 + skip;
-        uint16_t half;
-        memcpy(&half, block, sizeof half);
-        float scale = hl_f16_to_f32(half);
-        for (uint32_t i = 0; i < now; i++)
-            out[i] = scale * (float)quants[i];
-        out += now;
-        n -= now;
-    }
-}
-
 void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uint64_t n, float *out)
 {
+    uint32_t numbers = hl_dtype_block(tensor->dtype), bytes = hl_dtype_block_bytes(tensor->dtype);
+    const uint8_t *block = tensor->data + first / numbers * bytes;
     if (tensor->dtype == HL_DTYPE_F32) {
-        memcpy(out, tensor->data + 4 * first, n * sizeof *out);
+        memcpy(out, block, n * sizeof *out);
         return;
     }
-    if (tensor->dtype == HL_DTYPE_Q8_0) {
-        q8_0_floats(tensor->data, first, n, out);
+    if (tensor->dtype == HL_DTYPE_BF16) { /* the common case; it becomes vector instructions */
+        for (uint64_t i = 0; i < n; i++) {
+            uint16_t half;
+            memcpy(&half, block + 2 * i, sizeof half);
+            out[i] = hl_bf16_to_f32(half);
+        }
         return;
     }
-    for (uint64_t i = 0; i < n; i++) {
-        uint16_t half;
-        memcpy(&half, tensor->data + 2 * (first + i), sizeof half);
-        out[i] = tensor->dtype == HL_DTYPE_BF16 ? hl_bf16_to_f32(half) : hl_f16_to_f32(half);
+    for (uint32_t skip = (uint32_t)(first % numbers); n; block += bytes, skip = 0) {
+        float values[256];
+        uint32_t now = n < numbers - skip ? (uint32_t)n : numbers - skip;
+        hl_block_floats(tensor->dtype, block, values);
+        memcpy(out, values + skip, now * sizeof *out);
+        out += now;
+        n -= now;
     }
 }
 
@@ -58,30 +49,12 @@ static const struct hl_source_tensor *find_row(const struct hl_plan_tensor *tens
     return tensor->part[i];
 }
 
-/* One row as numbers, padded with zeros; a row beyond the last is all zeros. */
+/* One row as numbers, padded with zeros. */
 static void load_row(const struct hl_plan_tensor *tensor, const struct hl_source_tensor *part, uint64_t row, float *out)
 {
-    uint32_t cols = part ? tensor->tensor.cols : 0;
-    if (part)
-        hl_source_floats(part, row * cols, cols, out);
+    uint32_t cols = tensor->tensor.cols;
+    hl_source_floats(part, row * cols, cols, out);
     memset(out + cols, 0, (hl_padded_cols(tensor->tensor.type, tensor->tensor.cols) - cols) * sizeof *out);
-}
-
-bool hl_quantize_q8(const float x[32], uint16_t *scale, int8_t quants[32])
-{
-    float most = 0;
-    for (int i = 0; i < 32; i++) {
-        if (!isfinite(x[i]))
-            return false;
-        most = fmaxf(most, fabsf(x[i]));
-    }
-    *scale = hl_f32_to_f16(most / 127.0f);
-    float d = hl_f16_to_f32(*scale);
-    if (!isfinite(d))
-        return false;
-    for (int i = 0; i < 32; i++)
-        quants[i] = d > 0 ? (int8_t)fmaxf(fminf(rintf(x[i] / d), 127.0f), -127.0f) : 0;
-    return true;
 }
 
 static void encode_f32(const float *row, uint32_t r, uint8_t *tile)
@@ -107,61 +80,165 @@ static bool encode_halves(const float *row, uint32_t r, uint8_t *tile, bool bf16
     return true;
 }
 
-static void put_q8(uint16_t scale, const void *quants, uint32_t r, uint8_t *tile)
+static bool is_finite_half(uint16_t bits)
 {
-    for (uint32_t word = 0; word < HL_TILE_WORDS; word++)
-        memcpy(tile + hl_tile_word_offset(r, word), (const uint8_t *)quants + 4 * word, 4);
-    memcpy(tile + HL_TILE_QUANT_BYTES + 2 * hl_tile_scale_index(r), &scale, 2);
+    return (bits & 0x7c00) != 0x7c00;
 }
 
-static bool encode_q8(const float *row, uint32_t r, uint8_t *tile)
+static bool encode_eights(const float *row, uint32_t n, uint32_t r, uint8_t *tiles)
 {
-    uint16_t scale;
-    int8_t quants[BLOCK];
-    if (!hl_quantize_q8(row, &scale, quants))
+    struct hl_block_q8 blocks[HL_QUANTIZE_BLOCKS];
+    if (!hl_quantize_q8(row, n, blocks))
         return false;
-    put_q8(scale, quants, r, tile);
+    for (uint32_t b = 0; b < n; b++)
+        hl_block_put_q8(&blocks[b], r, tiles + (size_t)b * hl_type_traits[HL_TYPE_TILE_Q8].tile_bytes);
     return true;
 }
 
-/* Q8_0 has the tile's own blocks: they are taken as they are. */
-static bool copy_q8(const uint8_t *block, uint32_t r, uint8_t *tile)
+static bool encode_fours(const float *row, uint32_t n, uint32_t r, uint8_t *tiles)
 {
-    uint16_t scale;
-    memcpy(&scale, block, sizeof scale);
-    put_q8(scale, block + 2, r, tile);
-    return (scale & 0x7c00) != 0x7c00; /* infinity or NaN */
+    struct hl_block_q4 blocks[HL_QUANTIZE_BLOCKS];
+    if (!hl_quantize_q4(row, n, blocks))
+        return false;
+    for (uint32_t b = 0; b < n; b++)
+        hl_block_put_q4(&blocks[b], false, r, b % 2,
+                        tiles + (size_t)(b / 2) * hl_type_traits[HL_TYPE_TILE_Q4].tile_bytes);
+    return true;
 }
 
-static bool encode_row(enum hl_type type, const float *row, uint32_t r, uint8_t *tile)
+static bool encode_six(const float *row, uint32_t r, uint8_t *tile)
+{
+    struct hl_block_q6k block;
+    if (!hl_quantize_q6k(row, &block))
+        return false;
+    hl_block_put_q6k(&block, r, tile);
+    return true;
+}
+
+/* `n` tiles of a row, as many as are worked on at once, or what is left of them. */
+static bool encode_tiles(enum hl_type type, const float *row, uint32_t n, uint32_t r, uint8_t *tiles)
+{
+    switch (type) {
+    case HL_TYPE_TILE_F32:
+        encode_f32(row, r, tiles);
+        return true;
+    case HL_TYPE_TILE_Q8:
+        return encode_eights(row, n, r, tiles);
+    case HL_TYPE_TILE_Q4:
+        return encode_fours(row, 2 * n, r, tiles);
+    case HL_TYPE_TILE_Q6K:
+        return encode_six(row, r, tiles);
+    case HL_TYPE_TILE_F16:
+    case HL_TYPE_TILE_BF16:
+        return encode_halves(row, r, tiles, type == HL_TYPE_TILE_BF16);
+    default: /* holds blocks of a .gguf, and nothing is made into it */
+        return false;
+    }
+}
+
+static uint32_t tiles_at_once(enum hl_type type)
 {
     if (type == HL_TYPE_TILE_Q8)
-        return encode_q8(row, r, tile);
-    if (type != HL_TYPE_TILE_F32)
-        return encode_halves(row, r, tile, type == HL_TYPE_TILE_BF16);
-    encode_f32(row, r, tile);
-    return true;
+        return HL_QUANTIZE_BLOCKS;
+    return type == HL_TYPE_TILE_Q4 ? HL_QUANTIZE_BLOCKS / 2 : 1;
+}
+
+/* Do a type's tiles hold this dtype's blocks as they are? */
+static bool holds_blocks(enum hl_type type, enum hl_dtype dtype)
+{
+    switch (dtype) {
+    case HL_DTYPE_Q8_0:
+    case HL_DTYPE_Q5_0:
+        return type == HL_TYPE_TILE_Q8;
+    case HL_DTYPE_Q4_0:
+        return type == HL_TYPE_TILE_Q4;
+    case HL_DTYPE_Q4_1:
+        return type == HL_TYPE_TILE_Q4M;
+    case HL_DTYPE_Q4_K:
+        return type == HL_TYPE_TILE_Q4K;
+    case HL_DTYPE_Q6_K:
+        return type == HL_TYPE_TILE_Q6K;
+    default:
+        return false;
+    }
+}
+
+static bool copy_eights(enum hl_dtype dtype, const uint8_t *from, uint32_t r, uint8_t *tile)
+{
+    struct hl_block_q8 block;
+    if (dtype == HL_DTYPE_Q5_0)
+        hl_block_read_q5(from, &block);
+    else
+        hl_block_read_q8(from, &block);
+    hl_block_put_q8(&block, r, tile);
+    return is_finite_half(block.scale);
+}
+
+/* Block `b` of a row, counted in the source's blocks, into the tile that it belongs to. */
+static bool copy_block(enum hl_dtype dtype, const uint8_t *from, uint32_t r, uint32_t b, uint8_t *tile)
+{
+    struct hl_block_q4 q4;
+    struct hl_block_q4k q4k;
+    struct hl_block_q6k q6k;
+    switch (dtype) {
+    case HL_DTYPE_Q4_0:
+    case HL_DTYPE_Q4_1:
+        hl_block_read_q4(from, dtype == HL_DTYPE_Q4_1, &q4);
+        hl_block_put_q4(&q4, dtype == HL_DTYPE_Q4_1, r, b % 2, tile);
+        return is_finite_half(q4.scale) && is_finite_half(q4.minimum);
+    case HL_DTYPE_Q4_K:
+        hl_block_read_q4k(from, &q4k);
+        hl_block_put_q4k(&q4k, r, tile);
+        return is_finite_half(q4k.d) && is_finite_half(q4k.dmin);
+    case HL_DTYPE_Q6_K:
+        hl_block_read_q6k(from, &q6k);
+        hl_block_put_q6k(&q6k, r, tile);
+        return is_finite_half(q6k.d);
+    default:
+        return copy_eights(dtype, from, r, tile);
+    }
+}
+
+static int bad_value(const struct hl_plan_tensor *tensor, uint64_t row, uint32_t col, struct hl_error *err)
+{
+    return hl_fail(err, "tensor %s: row %llu, columns from %u: a value is not finite or too large for %s",
+                   tensor->tensor.name, (unsigned long long)row, col, hl_type_traits[tensor->tensor.type].name);
+}
+
+static int copy_row(const struct hl_plan_tensor *tensor, const struct hl_source_tensor *part, uint64_t at, uint64_t row,
+                    uint8_t *out, struct hl_error *err)
+{
+    const struct hl_type_traits *traits = &hl_type_traits[tensor->tensor.type];
+    uint32_t numbers = hl_dtype_block(part->dtype), bytes = hl_dtype_block_bytes(part->dtype);
+    uint32_t blocks = tensor->tensor.cols / numbers, per_tile = traits->tile_cols / numbers;
+    for (uint32_t b = 0; b < blocks; b++)
+        if (!copy_block(part->dtype, part->data + (at * blocks + b) * bytes, (uint32_t)(row % HL_TILE_ROWS), b,
+                        out + (size_t)(b / per_tile) * traits->tile_bytes))
+            return bad_value(tensor, row, b * numbers, err);
+    return 0;
 }
 
 int hl_encode_strip(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, uint8_t *out, struct hl_error *err)
 {
     uint32_t type = tensor->tensor.type, cols = tensor->tensor.cols, tiles = hl_strip_tiles(type, cols);
     uint32_t width = hl_type_traits[type].tile_cols, bytes = hl_type_traits[type].tile_bytes;
+    uint32_t at_once = tiles_at_once(type);
+    memset(out, 0, (size_t)tiles * bytes);
     for (uint32_t r = 0; r < HL_TILE_ROWS; r++) {
-        uint64_t at = 0;
-        const struct hl_source_tensor *part = find_row(tensor, (uint64_t)strip * HL_TILE_ROWS + r, &at);
-        bool as_it_is = part && part->dtype == HL_DTYPE_Q8_0 && type == HL_TYPE_TILE_Q8;
-        if (!as_it_is)
-            load_row(tensor, part, at, row);
-        for (uint32_t t = 0; t < tiles; t++) {
-            uint8_t *tile = out + (size_t)t * bytes;
-            if (as_it_is ? copy_q8(part->data + (at * tiles + t) * BLOCK_BYTES, r, tile)
-                         : encode_row(type, row + (size_t)t * width, r, tile))
-                continue;
-            return hl_fail(err, "tensor %s: row %llu, columns from %u: a value is not finite or too large for %s",
-                           tensor->tensor.name, (unsigned long long)strip * HL_TILE_ROWS + r, t * width,
-                           hl_type_traits[type].name);
+        uint64_t number = (uint64_t)strip * HL_TILE_ROWS + r, at = 0;
+        const struct hl_source_tensor *part = find_row(tensor, number, &at);
+        if (!part)
+            continue; /* padding */
+        if (holds_blocks(type, part->dtype)) {
+            if (copy_row(tensor, part, at, number, out, err))
+                return -1;
+            continue;
         }
+        load_row(tensor, part, at, row);
+        for (uint32_t t = 0; t < tiles; t += at_once)
+            if (!encode_tiles(type, row + (size_t)t * width, hl_min_u32(at_once, tiles - t), r,
+                              out + (size_t)t * bytes))
+                return bad_value(tensor, number, t * width, err);
     }
     return 0;
 }

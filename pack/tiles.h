@@ -9,15 +9,12 @@
 uint32_t hl_padded_cols(enum hl_type type, uint32_t cols);
 
 /* Encodes strip `strip` of a tiled tensor into `out`, hl_strip_bytes() long. `row` is scratch for
- * hl_padded_cols() floats. Blocks of Q8_0 go into q8 tiles bit by bit. Fails when a value has no place in the type. */
+ * hl_padded_cols() floats. Blocks that a tile can hold go into it bit by bit. Fails when a value has no place in the
+ * type. */
 int hl_encode_strip(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, uint8_t *out,
                     struct hl_error *err);
 
 /* Reads `n` numbers of a source tensor, from number `first` on, as float32 (exactly: no source type is wider). */
 void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uint64_t n, float *out);
-
-/* The two values of a row's block of 32 in q8: the scale (fp16 bits) and int8 quants. False when the scale has no fp16.
- */
-bool hl_quantize_q8(const float x[32], uint16_t *scale, int8_t quants[32]);
 
 #endif

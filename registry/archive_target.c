@@ -191,7 +191,7 @@ static int name_blob(struct archive_target *archive, const struct place *place, 
 static int append_text(struct archive_target *archive, const char *path, mode_t mode, const char *text, size_t bytes,
                        struct hl_error *err)
 {
-    struct place place;
+    struct place place = {0};
     if (reserve(archive, bytes, &place, err) || write_at(archive->file.fd, text, bytes, place.content, err))
         return -1;
     return name_entry(archive, &place, path, mode, err);
@@ -206,7 +206,9 @@ static int hold(struct archive_target *archive, const char *digest, uint64_t byt
     struct held *held = calloc(1, sizeof *held);
     if (!held)
         return hl_fail(err, "out of memory");
-    *held = (struct held){.bytes = bytes, .text = text, .spool = spool};
+    held->bytes = bytes;
+    held->text = text;
+    held->spool = spool;
     memcpy(held->digest, digest, HL_DIGEST_BYTES);
     pthread_mutex_lock(&archive->lock);
     *archive->last = held;
@@ -225,17 +227,22 @@ static const struct held *find_held(struct archive_target *archive, const char *
     return held;
 }
 
-/* The place that was reserved for this content, or for this digest; else a new one. */
-static int find_place(struct archive_target *archive, const struct hl_content *content, const char *digest,
-                      uint64_t bytes, struct place *out, struct hl_error *err)
+static bool is_same(const struct hl_expected *a, const struct hl_expected *b)
+{
+    if (!a->blob || !b->blob)
+        return a->content == b->content && a->blob == b->blob;
+    return !strcmp(a->blob->digest, b->blob->digest);
+}
+
+/* The place that was reserved for this; else a new one. */
+static int find_place(struct archive_target *archive, const struct hl_expected *what, uint64_t bytes, struct place *out,
+                      struct hl_error *err)
 {
     bool found = false;
     pthread_mutex_lock(&archive->lock);
     for (size_t i = 0; !found && i < archive->n_reserved; i++) {
         struct reserved *reserved = &archive->reserved[i];
-        bool same = content ? reserved->what.content == content
-                            : reserved->what.blob && !strcmp(reserved->what.blob->digest, digest);
-        found = same && !reserved->taken && reserved->place.bytes == bytes;
+        found = !reserved->taken && reserved->place.bytes == bytes && is_same(&reserved->what, what);
         if (found) {
             reserved->taken = true;
             *out = reserved->place;
@@ -315,8 +322,9 @@ static int store_content(struct hl_target *target, const struct hl_content *cont
                          struct hl_descriptor *out, struct hl_error *err)
 {
     struct archive_target *archive = archive_of(target);
-    struct place place;
-    if (find_place(archive, content, NULL, content->bytes, &place, err))
+    struct place place = {0};
+    const struct hl_expected what = {.content = content};
+    if (find_place(archive, &what, content->bytes, &place, err))
         return -1;
     FILLING filling = {archive->file.fd, 0, place.content, content->bytes, NULL, progress};
     if (begin_filling(&filling, err) || fill_content(&filling, content, err) ||
@@ -377,13 +385,14 @@ static int copy_blob(struct hl_target *target, struct hl_store *from, const stru
                      struct hl_progress *progress, struct hl_error *err)
 {
     struct archive_target *archive = archive_of(target);
-    struct place place;
+    struct place place = {0};
     char digest[HL_DIGEST_BYTES];
     if (find_held(archive, blob->digest)) {
         hl_progress_add(progress, blob->bytes);
         return 0;
     }
-    if (find_place(archive, NULL, blob->digest, blob->bytes, &place, err))
+    const struct hl_expected what = {.blob = blob};
+    if (find_place(archive, &what, blob->bytes, &place, err))
         return -1;
     FILLING filling = {archive->file.fd, 0, place.content, blob->bytes, NULL, progress};
     if (begin_filling(&filling, err) || from->class->read(from, blob, 0, blob->bytes, fill, &filling, err) ||
@@ -415,7 +424,7 @@ static int store_document(struct hl_target *target, const struct hl_descriptor *
 static int append_spool(struct archive_target *archive, struct held *held, struct hl_error *err)
 {
     HL_FREE char *buffer = malloc(READ_BYTES);
-    struct place place;
+    struct place place = {0};
     if (!buffer)
         return hl_fail(err, "out of memory");
     if (reserve(archive, held->bytes, &place, err))

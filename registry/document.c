@@ -165,7 +165,7 @@ static int read_layers(struct hl_image *image, const cJSON *manifest, const cJSO
     image->layer = calloc((size_t)n + 1, sizeof *image->layer);
     if (!image->layer)
         return hl_fail(err, "out of memory");
-    const cJSON *diff_id = n ? diff_ids->child : NULL;
+    const cJSON *diff_id = diff_ids ? diff_ids->child : NULL;
     const cJSON *line = next_layer_history(history ? history->child : NULL);
     cJSON_ArrayForEach(json, layers)
     {

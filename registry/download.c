@@ -146,7 +146,7 @@ static int complete(struct download *download, struct hl_store *from, bool *good
 static int fetch(struct download *download, struct hl_store *from, struct hl_error *err)
 {
     char found[HL_DIGEST_BYTES];
-    bool good;
+    bool good = false;
     if (start_hash(download, err) || hash_partial(download, err))
         return -1;
     bool resumed = download->bytes > 0;

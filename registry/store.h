@@ -30,6 +30,7 @@ struct hl_store_class {
 struct hl_store {
     const struct hl_store_class *class;
     char name[HL_REFERENCE_BYTES]; /* for messages: the folder, or HOST/REPOSITORY */
+    unsigned jobs;                 /* blobs that are read side by side; 0: 4 */
 };
 
 static inline void hl_store_close(struct hl_store **store)

@@ -82,7 +82,7 @@ int hl_image_verify(struct hl_store *store, const char *name, struct hl_progress
     hl_progress_begin(progress, "verifying", walk.bytes);
     for (size_t i = 0; i < walk.n_documents; i++) /* checked when they were read */
         hl_progress_add(progress, walk.document[i].descriptor.bytes);
-    if (hl_parallel(walk.n_blobs, BLOBS_AT_ONCE, verify_blob, &verification, err))
+    if (hl_parallel(walk.n_blobs, store->jobs ? store->jobs : BLOBS_AT_ONCE, verify_blob, &verification, err))
         return hl_error_prefix(err, "%s", store->name);
     hl_progress_end(progress);
     *out = (struct hl_image_verified){walk.images, walk.n_documents + walk.n_blobs, walk.bytes};

@@ -10,8 +10,10 @@ static int parse_kv(struct hl_common *common, const char *text, struct hl_error 
         common->engine.kv_type = HL_KV_F16;
     else if (strcmp(text, "f32") == 0)
         common->engine.kv_type = HL_KV_F32;
+    else if (strcmp(text, "q8") == 0)
+        common->engine.kv_type = HL_KV_Q8;
     else
-        return hl_fail_as(err, HL_ERROR_USAGE, "--kv must be f16 or f32, not '%s'", text);
+        return hl_fail_as(err, HL_ERROR_USAGE, "--kv must be f16, f32 or q8, not '%s'", text);
     return 0;
 }
 

@@ -47,7 +47,7 @@ enum {
     "      --threads N      default: one per core, fewer for a small model\n"                                          \
     "      --kernels NAME   avx512, avx2 or scalar (default: the best this CPU has)\n"                                 \
     "      --ctx N          positions per sequence (default: the model's, at most 4096)\n"                             \
-    "      --kv TYPE        key/value cache in f16 or f32 (default: what suits the weights)\n"
+    "      --kv TYPE        key/value cache in f16, f32 or q8 (default: what suits the weights)\n"
 
 /* What getopt_long() returned and the command has no use for itself: takes a shared option's value from optarg, and
  * refuses everything else, '?' included, by its name in argv. */

@@ -68,6 +68,9 @@ if [ -n "${HOTLAYER_IMAGE_TESTS:-}" ]; then
     suite contract python3 tests/contract.py "$build/hotlayerd" "$work/demo.hot"
     suite docker python3 tests/docker.py "$build/hotlayerd" "$work/demo.hot" "$build/cache"
     suite demo sh tests/demo.sh
+    for part in rig_check push fault kill hostile; do
+        suite "registry-$part" env PYTHONDONTWRITEBYTECODE=1 python3 "tests/registry/$part.py" "$build/hotlayer"
+    done
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

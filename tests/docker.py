@@ -110,6 +110,18 @@ def make_base(folder):
 # ---- buildah and the registry ----
 
 
+def scratch():
+    """Where buildah may write some gigabytes for a minute: into memory, where there is plenty; None: on disk."""
+    try:
+        shm = os.statvfs("/dev/shm")
+        with open("/proc/meminfo") as f:
+            available = next(int(line.split()[1]) << 10 for line in f if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    room = min(shm.f_bavail * shm.f_frsize, available // 2)
+    return "/dev/shm" if room > 8 << 30 and not shm.f_flag & os.ST_NOEXEC else None
+
+
 class Builder:
     """buildah with a storage of its own."""
 
@@ -255,6 +267,23 @@ def test_append(builder, registry, model, folder):
           and "FAIL  model" in bare.stdout and bare.stdout.count("FAIL ") == 1, bare)
 
 
+def test_index(builder, registry):
+    """An index is followed to linux/amd64, and judged as well."""
+    image = "%s/test/index:1" % registry.host
+    for words in (("create", "both"), ("add", "--arch", "amd64", "--os", "linux", "both", "localhost/model"),
+                  ("add", "--arch", "arm64", "--os", "linux", "both", "localhost/runtime"),
+                  ("push", "--all", "--tls-verify=false", "--format", "oci", "both", "docker://" + image)):
+        done = run("buildah", *builder.options, "manifest", words[0],
+                   *(["--signature-policy", builder.policy] if words[0] == "push" else []), *words[1:])
+        if done.returncode:
+            check("an index is pushed: %s" % " ".join(words), False, done)
+            return
+    done = run(HOTLAYER, "inspect", image, "--cloud-run")
+    check("an index of two platforms: linux/amd64 is judged", done.returncode == 0
+          and "ok    index        one of 2 entries is for linux/amd64\n" in done.stdout
+          and "ok    model " in done.stdout, done)
+
+
 def test_cloud_build(registry, folder):
     """The script of cloudbuild.yaml, in a folder that is built already."""
     path = os.path.join(REPOSITORY, "examples/cloudrun/cloudbuild.yaml")
@@ -299,6 +328,7 @@ def test_layers(folder):
 
 def main():
     folder = tempfile.mkdtemp()
+    storage = tempfile.mkdtemp(dir=scratch())
     registry = None
     try:
         test_layers(folder)
@@ -309,17 +339,19 @@ def main():
         base = make_base(folder)
         if not base:
             return 0
-        builder, registry = Builder(folder), Registry(folder)
+        builder, registry = Builder(storage), Registry(folder)
         good("the base becomes an image", builder.run("bud", "--isolation=chroot", "-f", "-", "-t", "localhost/base",
                                                       os.path.dirname(base), input="FROM scratch\nADD %s /\n"
                                                       % os.path.basename(base)))
         test_dockerfile(builder, registry, folder)
         test_append(builder, registry, sys.argv[2], folder)
+        test_index(builder, registry)
         test_cloud_build(registry, folder)
     finally:
         if registry:
             registry.close()
         shutil.rmtree(folder)
+        shutil.rmtree(storage)
         print("%d passed, %d failed, %d skipped" % (tally["passed"], tally["failed"], skipped))
     return tally["failed"] != 0
 

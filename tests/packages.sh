@@ -10,7 +10,7 @@ set -eu
 build="gcc make libc6-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libzstd-dev libssl-dev libevent-dev libpcre2-dev
     libutf8proc-dev ca-certificates"
 demo="$build curl python3 umoci runc"
-test="$demo skopeo docker-registry procps time buildah debootstrap busybox-static zstd python3-yaml python3-jsonschema"
+test="$demo skopeo docker-registry procps time openssl buildah debootstrap busybox-static zstd python3-yaml python3-jsonschema"
 reference="$build python3-venv"
 lint="$build clang clang-format clang-tidy cppcheck"
 

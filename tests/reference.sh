@@ -25,7 +25,7 @@ tokens() { # FOLDER ROWS TEXTS
 }
 
 sh tests/packages.sh reference || exit 1
-make "$build/tests/tokenizer/encode_lines" "$build/tests/template/render" BUILD="$build" >"$work/make" || { cat "$work/make"; exit 1; }
+make "$build/tests/tokenizer/encode_lines" "$build/tests/template/render" "$build/tests/gguf/block_values" BUILD="$build" >"$work/make" || { cat "$work/make"; exit 1; }
 [ -x "$python" ] || python3 -m venv "$build/venv" || exit 1
 "$python" -m pip install -q --disable-pip-version-check gguf jinja2 numpy protobuf sentencepiece tokenizers || exit 1
 
@@ -54,6 +54,7 @@ for family in gemma3 llama3_1 qwen2_5; do
 done
 
 compare "logits in tests/oracle" "$python" tests/oracle/recompute.py tests/oracle/fixtures/*/
+compare "blocks of .gguf types" "$python" tests/gguf/blocks.py "$build/tests/gguf/block_values"
 if [ -x "$build/hotlayer" ]; then
     compare "files in tests/gguf" env PYTHONDONTWRITEBYTECODE=1 "$python" tests/gguf/reference.py "$build/hotlayer" \
         tests/oracle/fixtures/*/ examples/demo/model

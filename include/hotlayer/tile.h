@@ -13,8 +13,33 @@
  * fragments"], so a GPU's warp loads a tile with one coalesced 16-byte load per lane; and 64 consecutive bytes are two
  * whole rows, so AVX-512 multiplies them by one vector of activations that all eight g share.
  *
- * Side data follow the quants of their tile. q8: 16 fp16 scales, rows in the order 0, 8, 1, 9, ..., 7, 15: the two rows
- * of a lane are neighbours. value = scale * int8; the block of 32 columns is that of GGUF's Q8_0.
+ * Quants of 4 bits: 512 bytes hold 16 rows x 64 columns, two blocks of 32. Of block b, lane 4g + j holds for the rows g
+ * and g+8 the columns 4j..4j+3 in the low nibbles of a word and 16+4j..16+4j+3 in the high ones:
+ *
+ *     word j of row g, block 0 | word j of row g+8, block 0 | word j of row g, block 1 | word j of row g+8, block 1
+ *
+ * so that (word & 0x0f0f0f0f) and (word >> 4 & 0x0f0f0f0f) are the A fragments of mma.m16n8k32.s8, again without a
+ * shuffle, and the nibbles of a block are those of GGUF's Q4_0.
+ *
+ * Side data follow the quants of their tile. Two orders of rows occur: "pairs" is 0, 8, 1, 9, ..., 7, 15, so that the
+ * two rows of a lane are neighbours; "quads" has 4g + 2b + h for row g + 8h and block b, so that the four words of a
+ * lane find their four numbers side by side.
+ *
+ *   q8    16 x 32    16 fp16 scales (pairs)                             scale * int8                    Q8_0
+ *   q4    16 x 64    32 fp16 scales (quads)                             scale * (nibble - 8)            Q4_0
+ *   q4m   16 x 64    32 fp16 scales (quads), 32 fp16 minima (quads)     scale * nibble + minimum        Q4_1
+ *   q4k   16 x 256   four chunks of 512 bytes, each 64 columns of quants; then
+ *                    16 fp16 d (pairs), 16 fp16 dmin (pairs);
+ *                    for each chunk 32 bytes (quads): scale & 15 | (minimum & 15) << 4;
+ *                    for each chunk 16 bytes, byte i for the numbers i (low nibble) and 16 + i (high nibble):
+ *                    scale >> 4 | (minimum >> 4) << 2                   d * scale * nibble - dmin * minimum   Q4_K
+ *   q6k   16 x 256   four chunks of 512 bytes: the low 4 bits of 64 columns; then four chunks of 256 bytes: their high
+ * 2 bits, eight bytes a lane, byte i for the lane's quant bytes i (low nibble) and 8 + i (high nibble), each nibble
+ *                    being the two bits of that byte's low nibble | those of its high nibble << 2;
+ *                    for each chunk 32 int8 scales (quads) of columns 0 to 15 of the blocks, and 32 of columns 16 to
+ * 31; 16 fp16 d (pairs)                                  d * scale * (six bits - 32)     Q6_K
+ *
+ * The products are formed in float32 in the order in which they are written here, as GGUF's own reference does.
  */
 #ifndef HOTLAYER_TILE_H
 #define HOTLAYER_TILE_H
@@ -33,7 +58,11 @@ enum hl_type {
     HL_TYPE_TILE_F32,  /* 16 x 8 */
     HL_TYPE_TILE_F16,  /* 16 x 16 */
     HL_TYPE_TILE_BF16, /* 16 x 16 */
-    HL_TYPE_TILE_Q8,   /* 16 x 32 int8, 16 fp16 scales */
+    HL_TYPE_TILE_Q8,   /* 16 x 32 int8 */
+    HL_TYPE_TILE_Q4,   /* 16 x 64 */
+    HL_TYPE_TILE_Q4M,  /* 16 x 64, with minima */
+    HL_TYPE_TILE_Q4K,  /* 16 x 256 */
+    HL_TYPE_TILE_Q6K,  /* 16 x 256 */
     HL_TYPE_COUNT,
 };
 
@@ -46,7 +75,9 @@ struct hl_type_traits {
 static const struct hl_type_traits hl_type_traits[HL_TYPE_COUNT] = {
     [HL_TYPE_VECTOR] = {"f32 vector", 0, 0}, [HL_TYPE_TILE_F32] = {"f32", 8, 512},
     [HL_TYPE_TILE_F16] = {"f16", 16, 512},   [HL_TYPE_TILE_BF16] = {"bf16", 16, 512},
-    [HL_TYPE_TILE_Q8] = {"q8", 32, 544},
+    [HL_TYPE_TILE_Q8] = {"q8", 32, 544},     [HL_TYPE_TILE_Q4] = {"q4", 64, 576},
+    [HL_TYPE_TILE_Q4M] = {"q4m", 64, 640},   [HL_TYPE_TILE_Q4K] = {"q4k", 256, 2304},
+    [HL_TYPE_TILE_Q6K] = {"q6k", 256, 3360},
 };
 
 /* One row of the tensors section. */
@@ -99,5 +130,37 @@ static inline uint32_t hl_tile_scale_index(uint32_t row)
 {
     return 2 * (row % 8) + row / 8;
 }
+
+/* Byte offset, inside 512 bytes of 4-bit quants, of column `col` (0..63) of row `row` (0..15); it is in the low nibble
+ * when col % 32 < 16. */
+static inline uint32_t hl_tile_nibble_offset(uint32_t row, uint32_t col)
+{
+    uint32_t lane = 4 * (row % 8) + col % 16 / 4;
+    return 16 * lane + 4 * (2 * (col / 32) + row / 8) + col % 4;
+}
+
+/* Index, in the order "quads", of row `row` and block `block` (0 or 1) of 32 columns. */
+static inline uint32_t hl_tile_quad_index(uint32_t row, uint32_t block)
+{
+    return 4 * (row % 8) + 2 * block + row / 8;
+}
+
+/* Byte offset, inside the 256 bytes of high bits of a chunk of q6k, of the bits of the quant byte at `offset` (what
+ * hl_tile_nibble_offset() gave); they are in the low nibble when offset % 16 < 8. */
+static inline uint32_t hl_tile_high_offset(uint32_t offset)
+{
+    return offset / 16 * 8 + offset % 8;
+}
+
+/* Offsets of side data in the tiles of 256 columns. */
+enum {
+    HL_Q4K_D = 2048, /* 16 fp16, then 16 fp16 dmin */
+    HL_Q4K_DMIN = HL_Q4K_D + 32,
+    HL_Q4K_LOW = HL_Q4K_DMIN + 32,      /* 4 x 32 */
+    HL_Q4K_HIGH = HL_Q4K_LOW + 128,     /* 4 x 16 */
+    HL_Q6K_HIGH = 2048,                 /* 4 x 256 */
+    HL_Q6K_SCALES = HL_Q6K_HIGH + 1024, /* 4 x (32 + 32) */
+    HL_Q6K_D = HL_Q6K_SCALES + 256,     /* 16 fp16 */
+};
 
 #endif

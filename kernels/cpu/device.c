@@ -73,16 +73,11 @@ const struct hl_kernels *const *hl_kernels_available(void)
 #endif
 }
 
-static uint64_t kv_half_bytes(const struct hl_kv *kv, enum hl_kv_type type)
-{
-    return (uint64_t)kv->heads * kv->head_dim * HL_KV_PAGE_TOKENS * (type == HL_KV_F32 ? 4 : 2);
-}
-
 uint64_t hl_kv_page_bytes(const struct hl_program_view *program, enum hl_kv_type type)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < program->head->n_kvs; i++)
-        bytes += 2 * kv_half_bytes(&program->kvs[i], type);
+        bytes += hl_kv_bytes(type, program->kvs[i].heads, program->kvs[i].head_dim);
     return hl_round_up(bytes, 64);
 }
 
@@ -147,7 +142,7 @@ static int open_scratch(struct hl_device *device, struct hl_error *err)
             widest = program->tensors[op->linear.weight].cols;
         if (op->kind == HL_OP_ATTEND) {
             const struct hl_kv *kv = &program->kvs[op->attend.kv];
-            size_t floats = hl_attend_scratch_floats(op->attend.heads, kv->heads, kv->head_dim);
+            size_t floats = hl_attend_scratch_floats(kv->head_dim);
             if (floats > device->attend_floats)
                 device->attend_floats = (size_t)hl_round_up(floats, 16);
         }
@@ -173,7 +168,7 @@ static int open_kv(struct hl_device *device, struct hl_error *err)
         return hl_fail(err, "out of memory");
     for (uint32_t i = 0; i < program->head->n_kvs; i++) {
         device->kv_offset[i] = offset;
-        offset += 2 * kv_half_bytes(&program->kvs[i], device->config.kv_type);
+        offset += hl_kv_bytes(device->config.kv_type, program->kvs[i].heads, program->kvs[i].head_dim);
     }
     if (!hl_mul(page, device->config.kv_pages, &device->kv_bytes))
         return hl_fail(err, "a key/value cache of %u pages of %llu bytes is too large", device->config.kv_pages,
@@ -284,9 +279,9 @@ static void run_linear(struct hl_device *device, const struct hl_op *op, struct 
         .out_stride = stride(device, op->linear.out),
         .scratch = device->linear_scratch,
     };
-    hl_linear_prepare(device->kernels, &linear, share);
+    device->kernels->prepare(&linear, share);
     hl_team_barrier(device->team);
-    device->kernels->linear[weight->type](&linear, share);
+    device->kernels->linear(&linear, share);
 }
 
 static void run_attend(struct hl_device *device, const struct hl_op *op, struct hl_share share)
@@ -305,7 +300,7 @@ static void run_attend(struct hl_device *device, const struct hl_op *op, struct 
         .softcap = op->attend.softcap,
         .scratch = device->attend_scratch + share.index * device->attend_floats,
     };
-    hl_cpu_attend(device->kernels, &attend, share);
+    device->kernels->attend(&attend, share);
 }
 
 static void run_kv_write(struct hl_device *device, const struct hl_op *op, struct hl_share share)
@@ -349,7 +344,7 @@ static void run_op(struct hl_device *device, const struct hl_op *op, struct hl_s
         run_attend(device, op, share);
         break;
     case HL_OP_GATE:
-        hl_cpu_gate(at(device, op->gate.out), stride(device, op->gate.out), at(device, op->gate.gate),
+        hl_cpu_gate(device->kernels, at(device, op->gate.out), stride(device, op->gate.out), at(device, op->gate.gate),
                     stride(device, op->gate.gate), at(device, op->gate.up), stride(device, op->gate.up), op->gate.cols,
                     op->gate.activation, rows_in(device, op->gate.out), share);
         break;
@@ -362,8 +357,8 @@ static void run_op(struct hl_device *device, const struct hl_op *op, struct hl_s
                     stride(device, op->pick.in), op->pick.cols, step->outputs, step->n_outputs, share);
         break;
     case HL_OP_SOFTCAP:
-        hl_cpu_softcap(at(device, op->softcap.x), stride(device, op->softcap.x), op->softcap.cols, op->softcap.cap,
-                       rows_in(device, op->softcap.x), share);
+        hl_cpu_softcap(device->kernels, at(device, op->softcap.x), stride(device, op->softcap.x), op->softcap.cols,
+                       op->softcap.cap, rows_in(device, op->softcap.x), share);
         break;
     case HL_OP_COUNT:
         break;

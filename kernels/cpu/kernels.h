@@ -10,6 +10,7 @@
 #include "hotlayer/program.h"
 #include "hotlayer/tile.h"
 #include "kernels/device.h"
+#include <assert.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,10 +28,10 @@ static inline void hl_share_range(struct hl_share share, uint32_t n, uint32_t *b
 }
 
 /* out = weight in + bias, for n tokens. Activations are first brought into the form that the weight's type multiplies
- * with (prepare), in `scratch`, whose content is private to the table:
- *   f32, f16  float32 as it is
- *   bf16      rounded to bf16
- *   q8        int8 per block of 32 columns, scale = max|x| / 127 in float32
+ * with (prepare), in `scratch`, one row a token, zeros beyond the last column. The form is the same for every table:
+ *   f32, f16        float32 as it is
+ *   bf16            rounded to bf16
+ *   quantized ones  struct hl_pair for every 64 columns
  */
 struct hl_linear {
     uint32_t type, rows, cols;
@@ -44,71 +45,80 @@ struct hl_linear {
     uint8_t *scratch; /* hl_linear_scratch_bytes(), 64-byte aligned */
 };
 
-/* Scratch that any table needs for `n` tokens of `cols` columns. */
+/* Two blocks of 32 activations beside quantized weights, rounded to int8 with one scale each: max|x| / 127. The fast
+ * kernels multiply unsigned weights, which are too large by an offset (hl_pair_offset()), so sums of products start
+ * from -offset times the activations' own sum. */
+struct hl_pair {
+    int8_t values[64];
+    float scale[2];
+    int32_t start[4]; /* of block b, all in [2b]; of q6k [2b] for the first 16 columns, [2b + 1] for the others */
+    float sum[2];     /* scale times the values' sum: what a minimum is multiplied with */
+};
+
+static_assert(sizeof(struct hl_pair) == 96, "whole cache lines for two");
+
+static inline int32_t hl_pair_offset(uint32_t type)
+{
+    return type == HL_TYPE_TILE_Q8 ? 128 : type == HL_TYPE_TILE_Q4 ? 8 : type == HL_TYPE_TILE_Q6K ? 32 : 0;
+}
+
+static inline bool hl_type_is_quantized(uint32_t type)
+{
+    return type >= HL_TYPE_TILE_Q8;
+}
+
+/* Columns with the padding of the last tile, and of the last pair. */
+static inline uint32_t hl_linear_padded(const struct hl_linear *linear)
+{
+    uint32_t cols = hl_strip_tiles(linear->type, linear->cols) * hl_type_traits[linear->type].tile_cols;
+    return hl_type_is_quantized(linear->type) ? (uint32_t)hl_round_up(cols, 64) : cols;
+}
+
+/* From token to token of the scratch: an odd number of cache lines, so that the same columns of many tokens spread over
+ * all sets of a cache. */
+static inline size_t hl_linear_scratch_stride(const struct hl_linear *linear)
+{
+    size_t cols = hl_linear_padded(linear);
+    size_t bytes = linear->type == HL_TYPE_TILE_BF16 ? 2 * cols : 4 * cols;
+    if (hl_type_is_quantized(linear->type))
+        bytes = cols / 64 * sizeof(struct hl_pair);
+    return (size_t)hl_round_up(bytes, 64) | 64;
+}
+
+/* Scratch for `n` tokens of `cols` columns, whatever the type. */
 static inline size_t hl_linear_scratch_bytes(uint32_t n, uint32_t cols)
 {
-    return (size_t)n * (size_t)hl_round_up(cols, 32) * 8;
+    return n * ((size_t)hl_round_up(cols, 128) * 4 + 64);
 }
 
 /* One token's part of the scratch. */
 static inline uint8_t *hl_linear_scratch(const struct hl_linear *linear, uint32_t token)
 {
-    return linear->scratch + token * hl_linear_scratch_bytes(1, linear->cols);
+    return linear->scratch + token * hl_linear_scratch_stride(linear);
 }
 
-/* `width` activations of a token from column `col` on, zeros beyond the last. */
-static inline void hl_linear_columns(float *to, const struct hl_linear *linear, uint32_t token, uint32_t col,
-                                     uint32_t width)
+/* The tokens' columns in pieces of HL_PIECE, numbered token by token: what preparing is shared by. */
+#define HL_PIECE 256u
+
+static inline uint32_t hl_linear_pieces(const struct hl_linear *linear)
 {
-    uint32_t n = hl_min_u32(width, linear->cols - col);
-    memcpy(to, linear->in + token * linear->in_stride + col, n * sizeof *to);
-    for (uint32_t i = n; i < width; i++)
-        to[i] = 0;
+    return (hl_linear_padded(linear) + HL_PIECE - 1) / HL_PIECE;
 }
 
-/* A block of activations beside q8: the int8 values, and their scale, which is returned. */
-static inline float hl_linear_q8(const float x[32], int8_t values[32])
-{
-    float most = 0;
-    for (uint32_t i = 0; i < 32; i++)
-        most = fmaxf(most, fabsf(x[i]));
-    float inverse = most > 1e-30f ? 127.0f / most : 0; /* of less the inverse may be infinite */
-    for (uint32_t i = 0; i < 32; i++)
-        values[i] = (int8_t)lrintf(x[i] * inverse);
-    return most / 127.0f;
-}
-
-/* Writes the 16 rows of a strip, or those that exist of it, with their bias. */
-static inline void hl_linear_store(const struct hl_linear *linear, uint32_t token, uint32_t strip,
-                                   const float rows[HL_TILE_ROWS])
-{
-    uint32_t first = strip * HL_TILE_ROWS, n = hl_min_u32(HL_TILE_ROWS, linear->rows - first);
-    float *out = linear->out + token * linear->out_stride + first;
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = linear->bias ? rows[i] + linear->bias[first + i] : rows[i];
-}
+struct hl_attend;
 
 struct hl_kernels {
     const char *name;
-    /* The activations of one token for one tile's columns. */
-    void (*prepare[HL_TYPE_COUNT])(const struct hl_linear *linear, uint32_t token, uint32_t tile);
-    void (*linear[HL_TYPE_COUNT])(const struct hl_linear *linear, struct hl_share strips);
+    /* Brings a share of the pieces into the form that the weights multiply with. */
+    void (*prepare)(const struct hl_linear *linear, struct hl_share pieces);
+    void (*linear)(const struct hl_linear *linear, struct hl_share strips);
+    void (*attend)(const struct hl_attend *attend, struct hl_share share);
+    /* out = activation(gate) * up; any two may be the same */
+    void (*gate)(float *out, const float *gate, const float *up, uint32_t n, uint32_t activation);
+    void (*softcap)(float *x, uint32_t n, float cap); /* x = cap tanh(x / cap) */
     float (*dot)(const float *a, const float *b, uint32_t n);
-    void (*axpy)(float *y, float a, const float *x, uint32_t n); /* y += a x */
-    void (*f16_load)(float *to, const uint16_t *from, uint32_t n);
     void (*f16_store)(uint16_t *to, const float *from, uint32_t n); /* saturates */
 };
-
-/* Brings the activations of this share's tokens into the form that the table multiplies with. */
-static inline void hl_linear_prepare(const struct hl_kernels *kernels, const struct hl_linear *linear,
-                                     struct hl_share tokens)
-{
-    uint32_t begin, end, tiles = hl_strip_tiles(linear->type, linear->cols);
-    hl_share_range(tokens, linear->n, &begin, &end);
-    for (uint32_t token = begin; token < end; token++)
-        for (uint32_t tile = 0; tile < tiles; tile++)
-            kernels->prepare[linear->type](linear, token, tile);
-}
 
 extern const struct hl_kernels hl_kernels_scalar;
 #if defined(__x86_64__)
@@ -119,7 +129,13 @@ extern const struct hl_kernels hl_kernels_avx512;
 /* The tables that this processor can run, best first, NULL at the end. */
 const struct hl_kernels *const *hl_kernels_available(void);
 
-/* Key/value cache pages as the CPU lays them out: for each kv, keys (heads, HL_KV_PAGE_TOKENS, head_dim), then values.
+/* Key/value cache pages as the CPU lays them out: for each kv, the keys of all its heads, then the values of all. Keys
+ * lie across, so that the scores of many positions come from one pass over a query's columns:
+ *
+ *   keys of a head    (head_dim, HL_KV_PAGE_TOKENS)                    q8: int8, then (blocks, HL_KV_PAGE_TOKENS) fp16
+ *   values of a head  (HL_KV_PAGE_TOKENS, head_dim, padded to 32)      q8: int8, then (HL_KV_PAGE_TOKENS, blocks) fp16
+ *
+ * The padding of a value is zeros once its position is written.
  */
 struct hl_kv_store {
     uint8_t *base;
@@ -128,6 +144,39 @@ struct hl_kv_store {
     enum hl_kv_type type;
     uint32_t heads, head_dim;
 };
+
+static inline uint32_t hl_kv_element(enum hl_kv_type type)
+{
+    return type == HL_KV_F32 ? 4 : type == HL_KV_F16 ? 2 : 1;
+}
+
+/* Blocks of 32 columns in a head. */
+static inline uint32_t hl_kv_blocks(uint32_t head_dim)
+{
+    return head_dim / 32 + (head_dim % 32 != 0);
+}
+
+/* One head's keys, or values, of one page. */
+static inline size_t hl_kv_half_bytes(enum hl_kv_type type, uint32_t head_dim, bool values)
+{
+    size_t cols = values || type == HL_KV_Q8 ? (size_t)hl_kv_blocks(head_dim) * 32 : head_dim;
+    size_t scales = type == HL_KV_Q8 ? (size_t)hl_kv_blocks(head_dim) * 2 : 0;
+    return HL_KV_PAGE_TOKENS * (cols * hl_kv_element(type) + scales);
+}
+
+static inline size_t hl_kv_bytes(enum hl_kv_type type, uint32_t heads, uint32_t head_dim)
+{
+    return heads * (hl_kv_half_bytes(type, head_dim, false) + hl_kv_half_bytes(type, head_dim, true));
+}
+
+/* Where the keys, or the values, of a head begin in a page. */
+static inline uint8_t *hl_kv_head(const struct hl_kv_store *store, uint32_t page, uint32_t head, bool values)
+{
+    size_t keys = hl_kv_half_bytes(store->type, store->head_dim, false);
+    size_t at =
+        values ? store->heads * keys + head * hl_kv_half_bytes(store->type, store->head_dim, true) : head * keys;
+    return store->base + page * store->page_bytes + store->offset + at;
+}
 
 /* What an operation works on: the step and its matrices, resolved. `n` counts tokens or outputs. */
 void hl_cpu_angles(float *out, size_t stride, const float *frequencies, uint32_t half, const uint32_t *positions,
@@ -150,17 +199,24 @@ struct hl_attend {
     size_t out_stride;
     uint32_t heads, window;
     float scale, softcap;
-    float *scratch; /* per share: hl_attend_scratch_floats() */
+    float *scratch; /* per share: hl_attend_scratch_floats(), 64-byte aligned */
 };
-size_t hl_attend_scratch_floats(uint32_t heads, uint32_t kv_heads, uint32_t head_dim);
-void hl_cpu_attend(const struct hl_kernels *kernels, const struct hl_attend *attend, struct hl_share share);
 
-void hl_cpu_gate(float *out, size_t out_stride, const float *gate, size_t gate_stride, const float *up,
-                 size_t up_stride, uint32_t cols, uint32_t activation, uint32_t n, struct hl_share share);
+#define HL_ATTEND_ROWS 32u /* query heads of tokens that are computed together */
+
+static inline size_t hl_attend_scratch_floats(uint32_t head_dim)
+{
+    return HL_ATTEND_ROWS * ((size_t)HL_KV_PAGE_TOKENS + hl_kv_blocks(head_dim) * 32);
+}
+
+void hl_cpu_gate(const struct hl_kernels *kernels, float *out, size_t out_stride, const float *gate, size_t gate_stride,
+                 const float *up, size_t up_stride, uint32_t cols, uint32_t activation, uint32_t n,
+                 struct hl_share share);
 void hl_cpu_add(float *out, size_t out_stride, const float *in, size_t in_stride, uint32_t cols, uint32_t n,
                 struct hl_share share);
 void hl_cpu_pick(float *out, size_t out_stride, const float *in, size_t in_stride, uint32_t cols,
                  const uint32_t *outputs, uint32_t n, struct hl_share share);
-void hl_cpu_softcap(float *x, size_t stride, uint32_t cols, float cap, uint32_t n, struct hl_share share);
+void hl_cpu_softcap(const struct hl_kernels *kernels, float *x, size_t stride, uint32_t cols, float cap, uint32_t n,
+                    struct hl_share share);
 
 #endif

@@ -1,9 +1,6 @@
-/* The operations beside linear: plain C over float32 matrices, shared by tokens among the threads.
- *
- * Attention walks a sequence's pages with a running softmax: for each page it scores the visible keys, rescales what it
- * has by the new maximum, and adds the page's values. Query heads that share a key/value head are done together, so
- * that a key is read, and widened from fp16, once.
- */
+/* The operations beside linear and attention: plain C over float32 matrices, shared by tokens or columns among the
+ * threads. */
+#include "hotlayer/tile_values.h"
 #include "kernels/cpu/kernels.h"
 #include <math.h>
 
@@ -20,32 +17,14 @@ void hl_cpu_angles(float *out, size_t stride, const float *frequencies, uint32_t
         }
 }
 
-/* The words of one row of a table, tile by tile. */
+/* One row of a table, tile by tile. */
 static void gather_row(float *out, const struct hl_tensor *table, const uint8_t *weight, uint32_t row, float scale)
 {
-    uint32_t width = hl_type_traits[table->type].tile_cols, tile_bytes = hl_type_traits[table->type].tile_bytes;
+    const struct hl_type_traits *traits = &hl_type_traits[table->type];
     const uint8_t *tile = weight + row / HL_TILE_ROWS * hl_strip_bytes(table->type, table->cols);
-    uint32_t inside = row % HL_TILE_ROWS, per_word = width / HL_TILE_WORDS;
-    for (uint32_t col = 0; col < table->cols; col++) {
-        const uint8_t *word =
-            tile + col / width * (size_t)tile_bytes + hl_tile_word_offset(inside, col % width / per_word);
-        const uint8_t *scales = tile + col / width * (size_t)tile_bytes + HL_TILE_QUANT_BYTES;
-        uint16_t half;
-        float value;
-        switch (table->type) {
-        case HL_TYPE_TILE_F32:
-            memcpy(&value, word, sizeof value);
-            break;
-        case HL_TYPE_TILE_Q8:
-            memcpy(&half, scales + 2 * hl_tile_scale_index(inside), sizeof half);
-            value = hl_f16_to_f32(half) * (float)(int8_t)word[col % per_word];
-            break;
-        default:
-            memcpy(&half, word + 2 * (col % per_word), sizeof half);
-            value = table->type == HL_TYPE_TILE_F16 ? hl_f16_to_f32(half) : hl_bf16_to_f32(half);
-        }
-        out[col] = scale * value;
-    }
+    for (uint32_t first = 0; first < table->cols; first += traits->tile_cols, tile += traits->tile_bytes)
+        for (uint32_t i = 0; i < hl_min_u32(traits->tile_cols, table->cols - first); i++)
+            out[first + i] = scale * hl_tile_value(table->type, tile, row % HL_TILE_ROWS, i);
 }
 
 void hl_cpu_gather(float *out, size_t stride, const struct hl_tensor *table, const uint8_t *weight, float scale,
@@ -90,28 +69,75 @@ void hl_cpu_rope(float *x, size_t stride, const float *angles, size_t angles_str
     }
 }
 
-static size_t kv_element(const struct hl_kv_store *store)
+/* A block of q8 and its scale, as the cache has them. */
+static void quantize_row(const float *x, uint32_t n, int8_t *values, uint16_t *scale)
 {
-    return store->type == HL_KV_F32 ? 4 : 2;
+    float most = 0;
+    for (uint32_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    *scale = hl_f32_to_f16(fminf(most / 127.0f, 65504.0f));
+    float step = hl_f16_to_f32(*scale), inverse = step > 0 ? 1.0f / step : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        float value = fminf(fmaxf(x[i] * inverse, -127.0f), 127.0f); /* a NaN becomes -127 */
+        values[i] = (int8_t)lrintf(value);
+    }
 }
 
-/* Where the key (or value) of a position lies. */
-static uint8_t *kv_row(const struct hl_kv_store *store, const uint32_t *pages, uint32_t position, uint32_t head,
-                       int value)
+/* A head's key or value as elements of the cache: (head_dim padded to 32) of them, zeros behind the last. */
+static void kv_elements(const struct hl_kernels *kernels, const struct hl_kv_store *store, const float *from,
+                        uint8_t *elements, uint16_t *scales)
 {
-    size_t rows = (size_t)store->heads * HL_KV_PAGE_TOKENS;
-    size_t row = (size_t)head * HL_KV_PAGE_TOKENS + position % HL_KV_PAGE_TOKENS + (value ? rows : 0);
-    return store->base + pages[position / HL_KV_PAGE_TOKENS] * store->page_bytes + store->offset +
-           row * store->head_dim * kv_element(store);
-}
-
-static void kv_store_row(const struct hl_kernels *kernels, const struct hl_kv_store *store, uint8_t *to,
-                         const float *from)
-{
+    uint32_t dim = store->head_dim;
+    memset(elements, 0, (size_t)hl_kv_blocks(dim) * 32 * hl_kv_element(store->type));
     if (store->type == HL_KV_F32)
-        memcpy(to, from, store->head_dim * sizeof *from);
+        memcpy(elements, from, dim * sizeof *from);
+    else if (store->type == HL_KV_F16)
+        kernels->f16_store((uint16_t *)(void *)elements, from, dim);
     else
-        kernels->f16_store((uint16_t *)(void *)to, from, store->head_dim);
+        for (uint32_t b = 0; 32 * b < dim; b++)
+            quantize_row(from + 32 * b, hl_min_u32(32, dim - 32 * b), (int8_t *)elements + 32 * b, &scales[b]);
+}
+
+/* Columns of a head that are written at a time: whole blocks, and small enough for the stack. */
+#define KV_PIECE 256u
+
+static void kv_write_key(const struct hl_kv_store *store, uint8_t *keys, uint32_t slot, uint32_t first, uint32_t n,
+                         const uint8_t *elements, const uint16_t *scales)
+{
+    size_t element = hl_kv_element(store->type), row = HL_KV_PAGE_TOKENS * element;
+    uint32_t padded = store->type == HL_KV_Q8 ? (uint32_t)hl_round_up(n, 32) : n;
+    for (uint32_t i = 0; i < padded; i++)
+        memcpy(keys + (first + i) * row + slot * element, elements + i * element, element);
+    uint8_t *behind = keys + (size_t)hl_kv_blocks(store->head_dim) * 32 * row;
+    for (uint32_t b = 0; store->type == HL_KV_Q8 && 32 * b < n; b++)
+        memcpy(behind + 2 * ((size_t)(first / 32 + b) * HL_KV_PAGE_TOKENS + slot), &scales[b], 2);
+}
+
+static void kv_write_value(const struct hl_kv_store *store, uint8_t *values, uint32_t slot, uint32_t first, uint32_t n,
+                           const uint8_t *elements, const uint16_t *scales)
+{
+    size_t element = hl_kv_element(store->type), row = (size_t)hl_kv_blocks(store->head_dim) * 32 * element;
+    memcpy(values + slot * row + first * element, elements, (size_t)hl_round_up(n, 32) * element);
+    uint8_t *behind = values + HL_KV_PAGE_TOKENS * row;
+    if (store->type == HL_KV_Q8)
+        memcpy(behind + 2 * ((size_t)slot * hl_kv_blocks(store->head_dim) + first / 32), scales,
+               2 * (size_t)hl_kv_blocks(n));
+}
+
+static void kv_write_head(const struct hl_kernels *kernels, const struct hl_kv_store *store, uint8_t *half,
+                          uint32_t slot, const float *from, bool values)
+{
+    uint8_t elements[KV_PIECE * sizeof(float)] __attribute__((aligned(64)));
+    uint16_t scales[KV_PIECE / 32];
+    for (uint32_t first = 0; first < store->head_dim; first += KV_PIECE) {
+        struct hl_kv_store piece = *store;
+        piece.head_dim = hl_min_u32(KV_PIECE, store->head_dim - first);
+        kv_elements(kernels, &piece, from + first, elements, scales);
+        if (values)
+            kv_write_value(store, half, slot, first, piece.head_dim, elements, scales);
+        else
+            kv_write_key(store, half, slot, first, piece.head_dim, elements, scales);
+    }
 }
 
 void hl_cpu_kv_write(const struct hl_kernels *kernels, const struct hl_kv_store *store, const struct hl_step *step,
@@ -119,136 +145,26 @@ void hl_cpu_kv_write(const struct hl_kernels *kernels, const struct hl_kv_store 
 {
     uint32_t begin, end;
     hl_share_range(share, step->n_tokens, &begin, &end);
-    for (uint32_t t = begin; t < end; t++)
+    for (uint32_t t = begin; t < end; t++) {
+        uint32_t page = step->pages[t][step->positions[t] / HL_KV_PAGE_TOKENS];
+        uint32_t slot = step->positions[t] % HL_KV_PAGE_TOKENS;
         for (uint32_t head = 0; head < store->heads; head++) {
             size_t column = (size_t)head * store->head_dim;
-            kv_store_row(kernels, store, kv_row(store, step->pages[t], step->positions[t], head, 0),
-                         k + t * stride_k + column);
-            kv_store_row(kernels, store, kv_row(store, step->pages[t], step->positions[t], head, 1),
-                         v + t * stride_v + column);
-        }
-}
-
-/* A row of the cache as float32: in place where it is that already, else widened into `wide`. */
-static const float *kv_load_row(const struct hl_kernels *kernels, const struct hl_kv_store *store, const uint8_t *from,
-                                float *wide)
-{
-    if (store->type == HL_KV_F32)
-        return (const float *)(const void *)from;
-    kernels->f16_load(wide, (const uint16_t *)(const void *)from, store->head_dim);
-    return wide;
-}
-
-/* What the heads of one group carry from page to page. */
-struct running {
-    uint32_t group; /* query heads per key/value head */
-    float *score;   /* (group, HL_KV_PAGE_TOKENS) */
-    float *most;    /* (group) the largest score so far */
-    float *total;   /* (group) sum of exp(score - most) */
-    float *wide;    /* (head_dim) */
-};
-
-size_t hl_attend_scratch_floats(uint32_t heads, uint32_t kv_heads, uint32_t head_dim)
-{
-    size_t group = heads / kv_heads;
-    return group * (HL_KV_PAGE_TOKENS + 2) + head_dim;
-}
-
-/* Scores of the keys [first, last] of one page, then exp() against the maximum, rescaling the sums so far. */
-static void score_page(const struct hl_kernels *kernels, const struct hl_attend *attend, struct running *run,
-                       uint32_t t, uint32_t kv_head, uint32_t first, uint32_t last)
-{
-    const struct hl_kv_store *store = attend->store;
-    uint32_t dim = store->head_dim;
-    const float *q = attend->q + t * attend->q_stride + (size_t)kv_head * run->group * dim;
-    float *out = attend->out + t * attend->out_stride + (size_t)kv_head * run->group * dim;
-    for (uint32_t p = first; p <= last; p++) {
-        const float *key = kv_load_row(kernels, store, kv_row(store, attend->step->pages[t], p, kv_head, 0), run->wide);
-        for (uint32_t head = 0; head < run->group; head++) {
-            float score = attend->scale * kernels->dot(q + (size_t)head * dim, key, dim);
-            if (attend->softcap > 0)
-                score = attend->softcap * tanhf(score / attend->softcap);
-            run->score[head * HL_KV_PAGE_TOKENS + p - first] = score;
+            kv_write_head(kernels, store, hl_kv_head(store, page, head, false), slot, k + t * stride_k + column, false);
+            kv_write_head(kernels, store, hl_kv_head(store, page, head, true), slot, v + t * stride_v + column, true);
         }
     }
-    for (uint32_t head = 0; head < run->group; head++) {
-        float *score = run->score + (size_t)head * HL_KV_PAGE_TOKENS, most = run->most[head], total = 0;
-        for (uint32_t i = 0; i <= last - first; i++)
-            most = fmaxf(most, score[i]);
-        float keep = expf(run->most[head] - most);
-        for (uint32_t i = 0; i <= last - first; i++)
-            total += score[i] = expf(score[i] - most);
-        run->total[head] = run->total[head] * keep + total;
-        run->most[head] = most;
-        for (uint32_t i = 0; i < dim; i++)
-            out[(size_t)head * dim + i] *= keep;
-    }
 }
 
-static void attend_group(const struct hl_kernels *kernels, const struct hl_attend *attend, struct running *run,
-                         uint32_t t, uint32_t kv_head)
-{
-    const struct hl_kv_store *store = attend->store;
-    uint32_t dim = store->head_dim, position = attend->step->positions[t], first = 0;
-    float *out = attend->out + t * attend->out_stride + (size_t)kv_head * run->group * dim;
-    if (attend->window && position >= attend->window)
-        first = position - attend->window + 1;
-    memset(out, 0, (size_t)run->group * dim * sizeof *out);
-    for (uint32_t head = 0; head < run->group; head++) {
-        run->most[head] = -INFINITY;
-        run->total[head] = 0;
-    }
-    while (first <= position) {
-        uint32_t last = hl_min_u32(position, first / HL_KV_PAGE_TOKENS * HL_KV_PAGE_TOKENS + HL_KV_PAGE_TOKENS - 1);
-        score_page(kernels, attend, run, t, kv_head, first, last);
-        for (uint32_t p = first; p <= last; p++) {
-            const uint8_t *row = kv_row(store, attend->step->pages[t], p, kv_head, 1);
-            const float *value = kv_load_row(kernels, store, row, run->wide);
-            for (uint32_t head = 0; head < run->group; head++)
-                kernels->axpy(out + (size_t)head * dim, run->score[head * HL_KV_PAGE_TOKENS + p - first], value, dim);
-        }
-        first = last + 1;
-    }
-    for (uint32_t head = 0; head < run->group; head++)
-        for (uint32_t i = 0; i < dim; i++)
-            out[(size_t)head * dim + i] /= run->total[head];
-}
-
-void hl_cpu_attend(const struct hl_kernels *kernels, const struct hl_attend *attend, struct hl_share share)
-{
-    uint32_t kv_heads = attend->store->heads, begin, end;
-    struct running run = {.group = attend->heads / kv_heads};
-    run.score = attend->scratch;
-    run.most = run.score + (size_t)run.group * HL_KV_PAGE_TOKENS;
-    run.total = run.most + run.group;
-    run.wide = run.total + run.group;
-    hl_share_range(share, attend->step->n_tokens * kv_heads, &begin, &end);
-    for (uint32_t i = begin; i < end; i++)
-        attend_group(kernels, attend, &run, i / kv_heads, i % kv_heads);
-}
-
-static float silu(float x)
-{
-    return x / (1.0f + expf(-x));
-}
-
-static float gelu_tanh(float x)
-{
-    const float root_2_over_pi = 0.79788456080286535588f;
-    return 0.5f * x * (1.0f + tanhf(root_2_over_pi * (x + 0.044715f * x * x * x)));
-}
-
-void hl_cpu_gate(float *out, size_t out_stride, const float *gate, size_t gate_stride, const float *up,
-                 size_t up_stride, uint32_t cols, uint32_t activation, uint32_t n, struct hl_share share)
+void hl_cpu_gate(const struct hl_kernels *kernels, float *out, size_t out_stride, const float *gate, size_t gate_stride,
+                 const float *up, size_t up_stride, uint32_t cols, uint32_t activation, uint32_t n,
+                 struct hl_share share)
 {
     uint32_t begin, end; /* of columns: a single token's are worth sharing too */
     hl_share_range(share, cols, &begin, &end);
-    for (uint32_t t = 0; t < n; t++) {
-        const float *g = gate + t * gate_stride, *u = up + t * up_stride;
-        float *to = out + t * out_stride;
-        for (uint32_t i = begin; i < end; i++)
-            to[i] = (activation == HL_ACTIVATION_SILU ? silu(g[i]) : gelu_tanh(g[i])) * u[i];
-    }
+    for (uint32_t t = 0; t < n; t++)
+        kernels->gate(out + t * out_stride + begin, gate + t * gate_stride + begin, up + t * up_stride + begin,
+                      end - begin, activation);
 }
 
 void hl_cpu_add(float *out, size_t out_stride, const float *in, size_t in_stride, uint32_t cols, uint32_t n,
@@ -270,11 +186,11 @@ void hl_cpu_pick(float *out, size_t out_stride, const float *in, size_t in_strid
         memcpy(out + r * out_stride, in + outputs[r] * in_stride, cols * sizeof *out);
 }
 
-void hl_cpu_softcap(float *x, size_t stride, uint32_t cols, float cap, uint32_t n, struct hl_share share)
+void hl_cpu_softcap(const struct hl_kernels *kernels, float *x, size_t stride, uint32_t cols, float cap, uint32_t n,
+                    struct hl_share share)
 {
     uint32_t begin, end;
     hl_share_range(share, cols, &begin, &end);
     for (uint32_t t = 0; t < n; t++)
-        for (uint32_t i = begin; i < end; i++)
-            x[t * stride + i] = cap * tanhf(x[t * stride + i] / cap);
+        kernels->softcap(x + t * stride + begin, end - begin, cap);
 }

@@ -1,123 +1,124 @@
 /* The reference: what every linear kernel means, in plain C.
  *
  * Slow on purpose. Sums run in double, so that a difference between this and a fast kernel is the fast kernel's. Where
- * the meaning includes a rounding of the activations (bf16, q8), it is done here exactly as in the fast kernels.
+ * the meaning includes a rounding of the activations (bf16, quantized types), it is done here exactly as in the fast
+ * kernels.
  */
+#include "hotlayer/tile_values.h"
 #include "kernels/cpu/kernels.h"
 #include <math.h>
 
-/* The activations of one token beside q8: the int8 values, then one float32 scale per block of 32. */
-static int8_t *q8_values(const struct hl_linear *linear, uint32_t token)
-{
-    return (int8_t *)hl_linear_scratch(linear, token);
-}
-
-static float *q8_scales(const struct hl_linear *linear, uint32_t token)
-{
-    return (float *)(void *)(q8_values(linear, token) + hl_round_up(linear->cols, 32));
-}
-
-static float *f32_values(const struct hl_linear *linear, uint32_t token)
+static float *float_values(const struct hl_linear *linear, uint32_t token)
 {
     return (float *)(void *)hl_linear_scratch(linear, token);
 }
 
-static void prepare_f32(const struct hl_linear *linear, uint32_t token, uint32_t tile)
+static struct hl_pair *pair_values(const struct hl_linear *linear, uint32_t token)
 {
-    uint32_t width = hl_type_traits[linear->type].tile_cols;
-    hl_linear_columns(f32_values(linear, token) + tile * width, linear, token, tile * width, width);
+    return (struct hl_pair *)(void *)hl_linear_scratch(linear, token);
 }
 
-static void prepare_bf16(const struct hl_linear *linear, uint32_t token, uint32_t tile)
+/* `width` activations of a token from column `col` on, zeros beyond the last. */
+static void load_columns(float *to, const struct hl_linear *linear, uint32_t token, uint32_t col, uint32_t width)
 {
-    float *x = f32_values(linear, token) + 16 * tile;
-    hl_linear_columns(x, linear, token, 16 * tile, 16);
-    for (uint32_t i = 0; i < 16; i++)
-        x[i] = hl_bf16_to_f32(hl_f32_to_bf16(x[i]));
+    for (uint32_t i = 0; i < width; i++)
+        to[i] = col + i < linear->cols ? linear->in[token * linear->in_stride + col + i] : 0;
 }
 
-static void prepare_q8(const struct hl_linear *linear, uint32_t token, uint32_t tile)
+/* One block: int8 values and their scale, which is returned. */
+static float quantize_block(const float x[32], int8_t values[32])
 {
-    float x[32];
-    hl_linear_columns(x, linear, token, 32 * tile, 32);
-    q8_scales(linear, token)[tile] = hl_linear_q8(x, q8_values(linear, token) + 32 * tile);
+    float most = 0;
+    for (uint32_t i = 0; i < 32; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    float inverse = most > 1e-30f ? 127.0f / most : 0; /* of less the inverse may be infinite */
+    for (uint32_t i = 0; i < 32; i++)
+        values[i] = (int8_t)lrintf(x[i] * inverse);
+    return most / 127.0f;
 }
 
-static const uint8_t *tile_of(const struct hl_linear *linear, uint32_t row, uint32_t col)
+static void prepare_pair(struct hl_pair *pair, const float x[64], uint32_t type)
 {
+    for (uint32_t b = 0; b < 2; b++) {
+        int32_t sum[2] = {0, 0}, offset = hl_pair_offset(type);
+        pair->scale[b] = quantize_block(x + 32 * b, pair->values + 32 * b);
+        for (uint32_t i = 0; i < 32; i++)
+            sum[i / 16] += pair->values[32 * b + i];
+        bool halves = type == HL_TYPE_TILE_Q6K;
+        pair->start[2 * b] = -offset * (halves ? sum[0] : sum[0] + sum[1]);
+        pair->start[2 * b + 1] = halves ? -offset * sum[1] : 0;
+        pair->sum[b] = pair->scale[b] * (float)(sum[0] + sum[1]);
+    }
+}
+
+static void prepare_piece(const struct hl_linear *linear, uint32_t token, uint32_t first, uint32_t end)
+{
+    float x[64];
+    if (hl_type_is_quantized(linear->type)) {
+        for (uint32_t col = first; col < end; col += 64) {
+            load_columns(x, linear, token, col, 64);
+            prepare_pair(pair_values(linear, token) + col / 64, x, linear->type);
+        }
+    } else if (linear->type == HL_TYPE_TILE_BF16) {
+        uint16_t *to = (uint16_t *)(void *)hl_linear_scratch(linear, token);
+        for (uint32_t col = first; col < end; col++) {
+            load_columns(x, linear, token, col, 1);
+            to[col] = hl_f32_to_bf16(x[0]);
+        }
+    } else {
+        load_columns(float_values(linear, token) + first, linear, token, first, end - first);
+    }
+}
+
+static void prepare(const struct hl_linear *linear, struct hl_share share)
+{
+    uint32_t begin, end, pieces = hl_linear_pieces(linear), padded = hl_linear_padded(linear);
+    hl_share_range(share, linear->n * pieces, &begin, &end);
+    for (uint32_t i = begin; i < end; i++) {
+        uint32_t first = i % pieces * HL_PIECE;
+        prepare_piece(linear, i / pieces, first, hl_min_u32(first + HL_PIECE, padded));
+    }
+}
+
+/* The number that a weight meets. */
+static double activation(const struct hl_linear *linear, uint32_t token, uint32_t col)
+{
+    if (hl_type_is_quantized(linear->type)) {
+        const struct hl_pair *pair = pair_values(linear, token) + col / 64;
+        return (double)pair->values[col % 64] * (double)pair->scale[col % 64 / 32];
+    }
+    if (linear->type == HL_TYPE_TILE_BF16)
+        return (double)hl_bf16_to_f32(((const uint16_t *)(const void *)hl_linear_scratch(linear, token))[col]);
+    return (double)float_values(linear, token)[col];
+}
+
+#define TOKENS 32u /* for which a row's weights are decoded once */
+
+static void linear_row(const struct hl_linear *linear, uint32_t row, uint32_t token, uint32_t n)
+{
+    double sum[TOKENS] = {0};
     const struct hl_type_traits *traits = &hl_type_traits[linear->type];
-    return linear->weight + row / HL_TILE_ROWS * hl_strip_bytes(linear->type, linear->cols) +
-           (size_t)(col / traits->tile_cols) * traits->tile_bytes;
-}
-
-/* One weight of a float tile, whatever its width. */
-static float weight_at(const struct hl_linear *linear, uint32_t row, uint32_t col)
-{
-    const uint8_t *tile = tile_of(linear, row, col);
-    uint32_t width = hl_type_traits[linear->type].tile_cols, inside = col % width, per_word = width / HL_TILE_WORDS;
-    const uint8_t *word = tile + hl_tile_word_offset(row % HL_TILE_ROWS, inside / per_word);
-    if (linear->type == HL_TYPE_TILE_F32) {
-        float value;
-        memcpy(&value, word, 4);
-        return value;
+    const uint8_t *tile = linear->weight + row / HL_TILE_ROWS * hl_strip_bytes(linear->type, linear->cols);
+    for (uint32_t col = 0; col < linear->cols; col++) {
+        uint32_t inside = col % traits->tile_cols;
+        double weight = (double)hl_tile_value(linear->type, tile + col / traits->tile_cols * (size_t)traits->tile_bytes,
+                                              row % HL_TILE_ROWS, inside);
+        for (uint32_t t = 0; t < n; t++)
+            sum[t] += weight * activation(linear, token + t, col);
     }
-    uint16_t half;
-    memcpy(&half, word + 2 * (inside % per_word), 2);
-    return linear->type == HL_TYPE_TILE_F16 ? hl_f16_to_f32(half) : hl_bf16_to_f32(half);
+    for (uint32_t t = 0; t < n; t++)
+        linear->out[(token + t) * linear->out_stride + row] = (float)sum[t] + (linear->bias ? linear->bias[row] : 0);
 }
 
-static float bias_of(const struct hl_linear *linear, uint32_t row)
-{
-    return linear->bias ? linear->bias[row] : 0;
-}
-
-/* Rows of this share: whole strips, as in the fast kernels. */
-static void rows_of(const struct hl_linear *linear, struct hl_share strips, uint32_t *begin, uint32_t *end)
-{
-    hl_share_range(strips, hl_tile_strips(linear->rows), begin, end);
-    *begin *= HL_TILE_ROWS;
-    *end = hl_min_u32(*end * HL_TILE_ROWS, linear->rows);
-}
-
-static void linear_float(const struct hl_linear *linear, struct hl_share strips)
+/* Whole strips, as in the fast kernels. */
+static void multiply(const struct hl_linear *linear, struct hl_share strips)
 {
     uint32_t begin, end;
-    rows_of(linear, strips, &begin, &end);
-    for (uint32_t t = 0; t < linear->n; t++) {
-        const float *x = f32_values(linear, t);
-        for (uint32_t row = begin; row < end; row++) {
-            double sum = 0;
-            for (uint32_t c = 0; c < linear->cols; c++)
-                sum += (double)weight_at(linear, row, c) * (double)x[c];
-            linear->out[t * linear->out_stride + row] = (float)sum + bias_of(linear, row);
-        }
-    }
-}
-
-static double q8_block(const uint8_t *tile, uint32_t row, const int8_t *x, float scale)
-{
-    int32_t sum = 0;
-    for (uint32_t i = 0; i < 32; i++) {
-        int8_t w = (int8_t)tile[hl_tile_word_offset(row, i / 4) + i % 4];
-        sum += w * x[i];
-    }
-    uint16_t half;
-    memcpy(&half, tile + HL_TILE_QUANT_BYTES + 2 * hl_tile_scale_index(row), 2);
-    return (double)sum * (double)hl_f16_to_f32(half) * (double)scale;
-}
-
-static void linear_q8(const struct hl_linear *linear, struct hl_share strips)
-{
-    uint32_t begin, end;
-    rows_of(linear, strips, &begin, &end);
-    for (uint32_t t = 0; t < linear->n; t++)
-        for (uint32_t row = begin; row < end; row++) {
-            double sum = 0;
-            for (uint32_t c = 0; c < linear->cols; c += 32)
-                sum += q8_block(tile_of(linear, row, c), row % HL_TILE_ROWS, q8_values(linear, t) + c,
-                                q8_scales(linear, t)[c / 32]);
-            linear->out[t * linear->out_stride + row] = (float)sum + bias_of(linear, row);
-        }
+    hl_share_range(strips, hl_tile_strips(linear->rows), &begin, &end);
+    end = hl_min_u32(end * HL_TILE_ROWS, linear->rows);
+    for (uint32_t row = begin * HL_TILE_ROWS; row < end; row++)
+        for (uint32_t token = 0; token < linear->n; token += TOKENS)
+            linear_row(linear, row, token, hl_min_u32(TOKENS, linear->n - token));
 }
 
 static float dot(const float *a, const float *b, uint32_t n)
@@ -128,16 +129,87 @@ static float dot(const float *a, const float *b, uint32_t n)
     return (float)sum;
 }
 
-static void axpy(float *y, float a, const float *x, uint32_t n)
+/* Column i of the key or value at a page's place `slot`. */
+static float kv_number(const struct hl_kv_store *store, const uint8_t *half, uint32_t slot, uint32_t i, bool value)
 {
-    for (uint32_t i = 0; i < n; i++)
-        y[i] += a * x[i];
+    uint32_t blocks = hl_kv_blocks(store->head_dim), page = HL_KV_PAGE_TOKENS;
+    size_t at = value ? (size_t)slot * blocks * 32 + i : (size_t)i * page + slot;
+    size_t scale = value ? (size_t)slot * blocks + i / 32 : (size_t)(i / 32) * page + slot;
+    float number;
+    if (store->type == HL_KV_F16)
+        return hl_tile_half(half, (uint32_t)at);
+    if (store->type == HL_KV_Q8)
+        return (float)(int8_t)half[at] * hl_tile_half(half + (size_t)blocks * 32 * page, (uint32_t)scale);
+    memcpy(&number, half + 4 * at, sizeof number);
+    return number;
 }
 
-static void f16_load(float *to, const uint16_t *from, uint32_t n)
+static float score_of(const struct hl_attend *attend, const float *q, uint32_t page, uint32_t slot, uint32_t kv_head)
+{
+    const uint8_t *keys = hl_kv_head(attend->store, page, kv_head, false);
+    double sum = 0;
+    for (uint32_t i = 0; i < attend->store->head_dim; i++)
+        sum += (double)q[i] * (double)kv_number(attend->store, keys, slot, i, false);
+    float score = attend->scale * (float)sum;
+    return attend->softcap > 0 ? attend->softcap * tanhf(score / attend->softcap) : score;
+}
+
+/* One head of one token. Two passes over the keys, for the largest score and for the sums. */
+static void attend_head(const struct hl_attend *attend, uint32_t t, uint32_t head)
+{
+    const struct hl_kv_store *store = attend->store;
+    uint32_t dim = store->head_dim, position = attend->step->positions[t],
+             kv_head = head / (attend->heads / store->heads);
+    uint32_t first = attend->window && position >= attend->window ? position - attend->window + 1 : 0;
+    const float *q = attend->q + t * attend->q_stride + (size_t)head * dim;
+    float *out = attend->out + t * attend->out_stride + (size_t)head * dim, most = -INFINITY;
+    double total = 0, *sums = (double *)(void *)attend->scratch;
+    memset(sums, 0, dim * sizeof *sums);
+    for (uint32_t p = first; p <= position; p++)
+        most = fmaxf(
+            most, score_of(attend, q, attend->step->pages[t][p / HL_KV_PAGE_TOKENS], p % HL_KV_PAGE_TOKENS, kv_head));
+    for (uint32_t p = first; p <= position; p++) {
+        uint32_t page = attend->step->pages[t][p / HL_KV_PAGE_TOKENS], slot = p % HL_KV_PAGE_TOKENS;
+        double weight = exp((double)score_of(attend, q, page, slot, kv_head) - (double)most);
+        const uint8_t *values = hl_kv_head(store, page, kv_head, true);
+        total += weight;
+        for (uint32_t i = 0; i < dim; i++)
+            sums[i] += weight * (double)kv_number(store, values, slot, i, true);
+    }
+    for (uint32_t i = 0; i < dim; i++)
+        out[i] = (float)(sums[i] / total);
+}
+
+static void attend_all(const struct hl_attend *attend, struct hl_share share)
+{
+    uint32_t begin, end;
+    hl_share_range(share, attend->step->n_tokens * attend->heads, &begin, &end);
+    for (uint32_t i = begin; i < end; i++)
+        attend_head(attend, i / attend->heads, i % attend->heads);
+}
+
+static float silu(float x)
+{
+    return x / (1.0f + expf(-x));
+}
+
+/* x/2 (1 + tanh(u)) = x / (1 + exp(-2u)), which loses nothing where tanh(u) is near -1. */
+static float gelu_tanh(float x)
+{
+    const float root_8_over_pi = 1.59576912160573071176f;
+    return x / (1.0f + expf(-root_8_over_pi * (x + 0.044715f * x * x * x)));
+}
+
+static void gate_row(float *out, const float *gate, const float *up, uint32_t n, uint32_t activation)
 {
     for (uint32_t i = 0; i < n; i++)
-        to[i] = hl_f16_to_f32(from[i]);
+        out[i] = (activation == HL_ACTIVATION_SILU ? silu(gate[i]) : gelu_tanh(gate[i])) * up[i];
+}
+
+static void softcap(float *x, uint32_t n, float cap)
+{
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = cap * tanhf(x[i] / cap);
 }
 
 static void f16_store(uint16_t *to, const float *from, uint32_t n)
@@ -148,16 +220,11 @@ static void f16_store(uint16_t *to, const float *from, uint32_t n)
 
 const struct hl_kernels hl_kernels_scalar = {
     .name = "scalar",
-    .prepare = {[HL_TYPE_TILE_F32] = prepare_f32,
-                [HL_TYPE_TILE_F16] = prepare_f32,
-                [HL_TYPE_TILE_BF16] = prepare_bf16,
-                [HL_TYPE_TILE_Q8] = prepare_q8},
-    .linear = {[HL_TYPE_TILE_F32] = linear_float,
-               [HL_TYPE_TILE_F16] = linear_float,
-               [HL_TYPE_TILE_BF16] = linear_float,
-               [HL_TYPE_TILE_Q8] = linear_q8},
+    .prepare = prepare,
+    .linear = multiply,
+    .attend = attend_all,
+    .gate = gate_row,
+    .softcap = softcap,
     .dot = dot,
-    .axpy = axpy,
-    .f16_load = f16_load,
     .f16_store = f16_store,
 };

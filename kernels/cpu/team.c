@@ -23,10 +23,12 @@ struct member {
     pthread_t thread;
 };
 
+/* Who waits reads `generation` all the time, and who arrives writes `arrived`: on one cache line they would take it
+ * from each other. */
 struct hl_team {
-    _Atomic uint32_t generation; /* of the barrier; also the futex word */
-    _Atomic uint32_t arrived;
-    _Atomic uint32_t sleepers;
+    _Alignas(64) _Atomic uint32_t generation; /* of the barrier; also the futex word */
+    _Alignas(64) _Atomic uint32_t arrived;
+    _Alignas(64) _Atomic uint32_t sleepers;
     _Atomic int stop;
     uint32_t size, spins;
     void (*work)(void *context, struct hl_team *team, struct hl_share share);
@@ -58,12 +60,12 @@ void hl_team_barrier(struct hl_team *team)
 {
     if (team->size == 1)
         return;
-    uint32_t generation = atomic_load(&team->generation);
+    uint32_t generation = atomic_load_explicit(&team->generation, memory_order_relaxed);
     if (atomic_fetch_add(&team->arrived, 1) + 1 < team->size) {
         wait_for_change(team, generation);
         return;
     }
-    atomic_store(&team->arrived, 0);
+    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed); /* nobody arrives before the line below */
     atomic_store(&team->generation, generation + 1);
     if (atomic_load(&team->sleepers))
         syscall(SYS_futex, &team->generation, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
@@ -110,9 +112,11 @@ int hl_team_open(uint32_t threads, struct hl_team **out, struct hl_error *err)
     uint32_t cores = hl_team_cores(), size = threads ? threads : cores;
     if (size > 1024)
         return hl_fail(err, "%u threads are too many: at most 1024", size);
-    struct hl_team *team = calloc(1, sizeof *team + (size - 1) * sizeof team->member[0]);
+    size_t bytes = (size_t)hl_round_up(sizeof(struct hl_team) + (size - 1) * sizeof(struct member), 64);
+    struct hl_team *team = aligned_alloc(64, bytes);
     if (!team)
         return hl_fail(err, "out of memory for %u threads", size);
+    memset(team, 0, bytes);
     team->size = size;
     team->spins = size <= cores ? SPINS : 1; /* more threads than cores: spinning keeps the others from running */
     for (uint32_t i = 0; i + 1 < size; i++) {

@@ -99,7 +99,7 @@ static void compile(struct hl_source *source, const struct hl_arch *arch)
     for (unsigned block = 0; block < arch->blocks; block++)
         add_block(source, arch, block);
     qsort(source->tensors, source->n_tensors, sizeof *source->tensors, by_name);
-    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q8; quant++) {
+    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q4; quant++) {
         struct hl_plan *plan = NULL;
         HL_FREE char *meta = NULL;
         must(hl_plan_build(source, arch, quant, &plan, &err), &err);

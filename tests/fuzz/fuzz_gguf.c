@@ -31,7 +31,7 @@ static void compile(const struct hl_source *source)
     HL_FREE struct hl_arch *arch = malloc(sizeof *arch);
     if (!arch || hl_arch_read(source->config, arch, &err) < 0)
         return;
-    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q8; quant++) {
+    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q4; quant++) {
         struct hl_plan *plan = NULL;
         HL_FREE char *meta = NULL;
         if (hl_plan_build(source, arch, quant, &plan, &err) < 0)

@@ -161,7 +161,9 @@ static void execute(const struct input *in)
                                             .max_tokens = ROWS_MOST,
                                             .max_outputs = ROWS_MOST,
                                             .kv_pages = PAGES,
-                                            .kv_type = in->choices & 16 ? HL_KV_F16 : HL_KV_F32,
+                                            .kv_type = in->choices & 32   ? HL_KV_Q8
+                                                       : in->choices & 16 ? HL_KV_F16
+                                                                          : HL_KV_F32,
                                             .threads = 1,
                                             .kernels = tables[table]->name};
     const struct hl_step step = {.n_tokens = in->n_tokens,

@@ -121,7 +121,7 @@ def _(case):
                 on_start=killer.attach,
             )
             sent += proxy.passed - before
-            moments.append("%.0f MB, %d requests" % (proxy.passed - before / 1e6, len(proxy.log)))
+            moments.append("%.0f MB, %d requests" % ((proxy.passed - before) / 1e6, len(proxy.log)))
             if not killer.killed:
                 break
             kills += 1

@@ -33,6 +33,26 @@ static double half_of(double x)
     return fmin(fmax(ldexp(nearbyint(ldexp(x, -exponent)), exponent), -65504), 65504);
 }
 
+/* A block of q8 as device.h describes it. */
+static void as_q8(const float *x, uint32_t n, double *out)
+{
+    float most = 0;
+    for (uint32_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    float scale = hl_f16_to_f32(hl_f32_to_f16(most / 127));
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = scale > 0 ? fmin(fmax((double)rintf(x[i] * (1 / scale)), -127), 127) * (double)scale : 0;
+}
+
+/* One head's key or value as the cache keeps it. */
+static void as_cached(enum hl_kv_type type, const float *x, uint32_t dim, double *out)
+{
+    for (uint32_t i = 0; i < dim && type != HL_KV_Q8; i++)
+        out[i] = type == HL_KV_F16 ? half_of((double)x[i]) : (double)x[i];
+    for (uint32_t i = 0; i < dim && type == HL_KV_Q8; i += 32)
+        as_q8(x + i, dim - i < 32 ? dim - i : 32, out + i);
+}
+
 static uint32_t kv_cols(const struct attention *a)
 {
     return a->store.heads * a->store.head_dim;
@@ -41,15 +61,16 @@ static uint32_t kv_cols(const struct attention *a)
 static struct attention attention_new(struct dice *dice, const struct hl_kernels *kernels, enum hl_kv_type type)
 {
     struct attention a = {.kernels = kernels};
-    uint32_t element = type == HL_KV_F32 ? 4 : 2, order[PAGES] = {0};
+    uint32_t order[PAGES] = {0};
     a.store.type = type;
     a.store.heads = dice_between(dice, 1, 4);
     a.store.head_dim = dice_between(dice, 0, 3) ? dice_between(dice, 2, 64) : dice_between(dice, 2, 256);
     a.heads = a.store.heads * dice_between(dice, 1, 4);
     a.store.offset = 64 * dice_between(dice, 0, 3); /* another kv's part of the page, before and behind */
-    a.store.page_bytes = hl_round_up(a.store.offset + 2 * 64 * kv_cols(&a) * element + dice_between(dice, 0, 99), 64);
+    size_t bytes = hl_kv_bytes(type, a.store.heads, a.store.head_dim);
+    a.store.page_bytes = hl_round_up(a.store.offset + bytes + dice_between(dice, 0, 99), 64);
     a.store.base = aligned_alloc(64, PAGES * a.store.page_bytes);
-    memset(a.store.base, 0xff, PAGES * a.store.page_bytes); /* NaN in both types */
+    memset(a.store.base, 0xff, PAGES * a.store.page_bytes); /* NaN in both float types */
     for (uint32_t i = 0; i < PAGES; i++) {
         uint32_t k = dice_between(dice, 0, i);
         order[i] = order[k];
@@ -94,11 +115,11 @@ static bool next_step(struct attention *a, struct dice *dice)
     a->q = matrix_random(dice, a->n, a->heads * a->store.head_dim, 2);
     a->out = matrix_new(dice, a->n, a->heads * a->store.head_dim);
     for (uint32_t t = 0; t < a->n; t++)
-        for (uint32_t c = 0; c < kv_cols(a); c++) {
-            size_t at = (size_t)a->positions[t] * kv_cols(a) + c;
-            double key = (double)*matrix_at(&a->k, t, c), value = (double)*matrix_at(&a->v, t, c);
-            a->sequence[a->owner[t]].keys[at] = a->store.type == HL_KV_F16 ? half_of(key) : key;
-            a->sequence[a->owner[t]].values[at] = a->store.type == HL_KV_F16 ? half_of(value) : value;
+        for (uint32_t head = 0; head < a->store.heads; head++) {
+            uint32_t dim = a->store.head_dim;
+            size_t at = (size_t)a->positions[t] * kv_cols(a) + head * dim;
+            as_cached(a->store.type, matrix_at(&a->k, t, head * dim), dim, a->sequence[a->owner[t]].keys + at);
+            as_cached(a->store.type, matrix_at(&a->v, t, head * dim), dim, a->sequence[a->owner[t]].values + at);
         }
     return true;
 }
@@ -106,8 +127,8 @@ static bool next_step(struct attention *a, struct dice *dice)
 static void run_attend(void *context, struct hl_share share)
 {
     const struct attention *a = context;
-    size_t floats = hl_attend_scratch_floats(a->heads, a->store.heads, a->store.head_dim);
-    HL_FREE float *scratch = malloc(floats * sizeof *scratch);
+    size_t floats = hl_attend_scratch_floats(a->store.head_dim);
+    HL_FREE float *scratch = aligned_alloc(64, hl_round_up(floats * sizeof *scratch, 64));
     for (size_t i = 0; i < floats; i++)
         scratch[i] = hl_bits_to_f32(CANARY);
     struct hl_attend attend = {.store = &a->store,
@@ -121,7 +142,7 @@ static void run_attend(void *context, struct hl_share share)
                                .scale = a->scale,
                                .softcap = a->softcap,
                                .scratch = scratch};
-    hl_cpu_attend(a->kernels, &attend, share);
+    a->kernels->attend(&attend, share);
 }
 
 /* softmax(scale q k) v of one head of one token, with the scores' sizes, which bound their errors. */
@@ -158,7 +179,10 @@ static void attend_exactly(const struct attention *a, uint32_t t, uint32_t head,
 
 static void check_step(const struct attention *a)
 {
-    struct judge j = {.what = a->store.type == HL_KV_F32 ? "attend f32" : "attend f16"};
+    static const char *const names[] = {"f32", "f16", "q8"};
+    char what[64];
+    snprintf(what, sizeof what, "%s attend %s", a->kernels->name, names[a->store.type]);
+    struct judge j = {.what = what};
     double want[256], size;
     for (uint32_t t = 0; t < a->n; t++)
         for (uint32_t head = 0; head < a->heads; head++) {
@@ -170,16 +194,33 @@ static void check_step(const struct attention *a)
     judge_close(&j);
 }
 
-/* Puts a number where the cache must have it: in its page, keys (heads, 64, head_dim) and then values. */
+/* Puts a number where the cache must have it: keys (head_dim, 64) of every head, values (64, head_dim padded to 32),
+ * in q8 followed by the scales. Of q8 what is there is taken over where it means the number. */
 static void put_number(const struct attention *a, uint8_t *cache, const struct sequence *s, uint32_t p, uint32_t head,
                        uint32_t i, bool value)
 {
-    uint32_t element = a->store.type == HL_KV_F32 ? 4 : 2, dim = a->store.head_dim;
-    float number = (float)(value ? s->values : s->keys)[p * kv_cols(a) + head * dim + i];
+    uint32_t dim = a->store.head_dim, padded = (dim + 31) / 32 * 32, bytes[] = {4, 2, 1};
+    bool q8 = a->store.type == HL_KV_Q8, inside = i < dim;
+    size_t element = bytes[a->store.type], key_cols = q8 ? padded : dim, scales = q8 ? padded / 32 * 2 : 0;
+    size_t keys = 64 * (key_cols * element + scales), values = 64 * (padded * element + scales);
+    size_t half_at = s->pages[p / 64] * a->store.page_bytes + a->store.offset +
+                     (value ? a->store.heads * keys + head * values : head * keys);
+    size_t at = half_at + (value ? p % 64 * padded + i : i * 64 + p % 64) * element;
+    float number = inside ? (float)(value ? s->values : s->keys)[p * kv_cols(a) + head * dim + i] : 0;
     uint16_t half = hl_f32_to_f16(number); /* exact: rounded already */
-    size_t row = (size_t)(value ? a->store.heads + head : head) * 64 + p % 64;
-    uint8_t *at = cache + s->pages[p / 64] * a->store.page_bytes + a->store.offset + (row * dim + i) * element;
-    memcpy(at, element == 4 ? (void *)&number : (void *)&half, element);
+    if (!q8 && (inside || value))          /* nothing pads float keys */
+        memcpy(cache + at, element == 4 ? (void *)&number : (void *)&half, element);
+    if (!q8)
+        return;
+    size_t scale_at =
+        half_at + 64 * (size_t)padded + 2 * (value ? p % 64 * (padded / 32) + i / 32 : i / 32 * 64 + p % 64);
+    memcpy(&half, a->store.base + scale_at, sizeof half);
+    double means = (double)(int8_t)a->store.base[at] * (double)hl_f16_to_f32(half);
+    double want = inside ? (value ? s->values : s->keys)[p * kv_cols(a) + head * dim + i] : 0;
+    if (means == want) {
+        cache[at] = a->store.base[at];
+        memcpy(cache + scale_at, &half, sizeof half);
+    }
 }
 
 /* Does the cache hold exactly what was written, and nothing else? */
@@ -190,7 +231,7 @@ static void check_cache(const struct attention *a)
     for (uint32_t s = 0; s < SEQUENCES; s++)
         for (uint32_t p = 0; p < a->sequence[s].length; p++)
             for (uint32_t head = 0; head < a->store.heads; head++)
-                for (uint32_t i = 0; i < 2 * a->store.head_dim; i++)
+                for (uint32_t i = 0; i < 2 * hl_round_up(a->store.head_dim, 32); i++)
                     put_number(a, want, &a->sequence[s], p, head, i / 2, i % 2);
     CHECK(memcmp(want, a->store.base, PAGES * a->store.page_bytes) == 0);
 }
@@ -245,8 +286,8 @@ int main(void)
 {
     struct dice dice = {31};
     for (const struct hl_kernels *const *table = hl_kernels_available(); *table; table++) {
-        for (int i = 0; i < 10; i++)
-            test_sequences(&dice, *table, i % 2 ? HL_KV_F16 : HL_KV_F32);
+        for (uint32_t i = 0; i < 15; i++)
+            test_sequences(&dice, *table, i % HL_KV_COUNT);
         test_large_scores(&dice, *table);
     }
     return check_summary();

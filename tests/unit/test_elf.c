@@ -152,6 +152,51 @@ static bool fails_with(const char *program, const char *a, const char *b, const 
     return right;
 }
 
+/* Programs for an image on a base: what is changed in them, and which ones are refused. */
+static void test_private(void)
+{
+    const char *cc = getenv("CC") ? getenv("CC") : "cc";
+    struct hl_elf_files files;
+    struct hl_error err = {.message = ""};
+    HL_FREE char *bytes = NULL;
+    HL_FREE char *alone = NULL;
+    HL_FREE char *none = NULL;
+    size_t n = 0;
+    CHECK(shell("cd '%s' && rpath=-Wl,--disable-new-dtags,-rpath,/usr/lib/hotlayer && %s alone.c $rpath -o private && "
+                "%s alone.c -Wl,--enable-new-dtags,-rpath,/usr/lib/hotlayer -o runpath && "
+                "%s alone.c $rpath,--dynamic-linker=/lib64/../lib/ld.so -o up && "
+                "%s alone.c $rpath,--dynamic-linker=/lib/ld.so -o short",
+                scratch, cc, cc, cc, cc));
+    CHECK_OK(hl_elf_private(in_scratch("private"), &files, &bytes, &n, &err), err);
+    CHECK(has(&files, "libc.so.6") && has(&files, "ld.so") && !has(&files, "ld-linux-x86-64.so.2"));
+    for (size_t i = 0; i < files.n; i++)
+        CHECK(!strncmp(files.file[i].target, "/usr/lib/hotlayer/", 18) && !access(files.file[i].source, R_OK));
+    hl_elf_files_free(&files);
+    /* Only the loader's path is another, with zeros behind it. */
+    HL_FCLOSE FILE *file = fopen(in_scratch("private"), "rb");
+    size_t changed = 0, at = 0;
+    for (size_t i = 0; bytes && file && i < n; i++) {
+        int c = fgetc(file);
+        changed += (char)c != bytes[i];
+        at = (char)c != bytes[i] && !at ? i : at;
+    }
+    CHECK(file && fgetc(file) == EOF && changed && changed < 28 && at > 28);
+    CHECK(bytes && memmem(bytes + at - 28, 56, "/usr/lib/hotlayer/ld.so\0\0\0\0\0", 28));
+    CHECK_OK(hl_elf_private(in_scratch("alone"), &files, &alone, &n, &err), err);
+    CHECK(files.n == 0 && alone && n > 100000);
+    hl_elf_files_free(&files);
+    static const char *const refused[][2] = {{"runpath", "is not linked to look for its libraries in"},
+                                             {"program", "is not linked to look for its libraries in"},
+                                             {"up", "without a loader at an absolute path"},
+                                             {"short", "is too short to be replaced"},
+                                             {"alone.c", "not a program"}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        free(none);
+        CHECK_FAILS(hl_elf_private(in_scratch(refused[i][0]), &files, &none, &n, &err), err, refused[i][1]);
+        hl_elf_files_free(&files);
+    }
+}
+
 static void test_messages(void)
 {
     CHECK(!rename(in_scratch("deep/libdeep.so.1"), in_scratch("hidden")));
@@ -221,6 +266,7 @@ int main(void)
     test_what_this_process_loaded();
     test_search_paths();
     test_static_program();
+    test_private();
     test_messages();
     test_damage();
     shell("rm -rf '%s'", scratch);

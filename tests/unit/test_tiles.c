@@ -1,4 +1,5 @@
 /* The 16-bit floats and the tiles: every number of every type goes in and comes out as tile.h says. */
+#include "pack/quantize.h"
 #include "weights.h"
 
 /* ---- half.h, against arithmetic on exact values ---- */
@@ -118,6 +119,22 @@ static double q8_bound(const struct weights *w, uint32_t row, uint32_t col)
     return most / 127 / 2 * (1 + 0x1p-10) + 127 * 0x1p-25;
 }
 
+/* What the quantizer makes of it; tests/unit/test_blocks.c has how good that is. */
+static double quantized(const struct weights *w, uint32_t row, uint32_t col)
+{
+    uint32_t n = w->plan.tensor.type == HL_TYPE_TILE_Q4 ? 32 : 256;
+    float x[256] = {0};
+    struct hl_block_q4 q4;
+    struct hl_block_q6k q6k;
+    for (uint32_t i = 0; i < n && col / n * n + i < w->plan.tensor.cols; i++)
+        x[i] = (float)source_number(w, row, col / n * n + i);
+    if (n == 32)
+        return hl_quantize_q4(x, 1, &q4) ? value_of(q4.scale, 5, 10) * (q4.quant[col % 32] - 8) : NAN;
+    return hl_quantize_q6k(x, &q6k)
+               ? (double)(float)(value_of(q6k.d, 5, 10) * q6k.scale[col % 256 / 16]) * (q6k.quant[col % 256] - 32)
+               : NAN;
+}
+
 static void check_tiles(const struct weights *w)
 {
     const struct hl_tensor *t = &w->plan.tensor;
@@ -129,6 +146,8 @@ static void check_tiles(const struct weights *w)
                 padding += is != 0;
             else if (t->type == HL_TYPE_TILE_Q8)
                 wrong += !(fabs(is - source_number(w, r, c)) <= q8_bound(w, r, c));
+            else if (t->type > HL_TYPE_TILE_Q8)
+                wrong += is != quantized(w, r, c);
             else
                 wrong += !same_value(is, source_number(w, r, c));
         }
@@ -139,7 +158,9 @@ static void check_tiles(const struct weights *w)
 static void test_shapes(void)
 {
     struct dice dice = {12};
-    for (uint32_t type = HL_TYPE_TILE_F32; type < HL_TYPE_COUNT; type++)
+    for (uint32_t type = HL_TYPE_TILE_F32; type < HL_TYPE_COUNT; type++) {
+        if (type == HL_TYPE_TILE_Q4M || type == HL_TYPE_TILE_Q4K) /* are made of blocks alone */
+            continue;
         for (int i = 0; i < 40; i++) {
             struct weights w =
                 weights_random(&dice, type, i ? dice_between(&dice, 1, 70) : 1, i ? dice_between(&dice, 1, 300) : 1);
@@ -151,6 +172,7 @@ static void test_shapes(void)
                                hl_type_traits[type].tile_bytes);
             weights_free(&w);
         }
+    }
 }
 
 /* All 65536 halves, infinities and NaNs too, in one matrix of their own type. */
@@ -222,22 +244,24 @@ static void test_refused(void)
     check_refused(HL_TYPE_TILE_Q8, 65520.0f * 127);
     check_refused(HL_TYPE_TILE_BF16, 3.4e38f); /* the nearest bf16 is infinity */
     check_refused(HL_TYPE_TILE_F16, -65520.0f);
+    check_refused(HL_TYPE_TILE_Q4, NAN);
+    check_refused(HL_TYPE_TILE_Q4, 65520.0f * 9);
+    check_refused(HL_TYPE_TILE_Q6K, -INFINITY);
 }
 
 static void check_block(const float x[32])
 {
-    uint16_t scale = 0;
-    int8_t quants[32];
+    struct hl_block_q8 block;
     double most = 0;
-    if (!CHECK(hl_quantize_q8(x, &scale, quants)))
+    if (!CHECK(hl_quantize_q8(x, 1, &block)))
         return;
     for (int i = 0; i < 32; i++)
         most = fmax(most, fabs((double)x[i]));
-    double d = value_of(scale, 5, 10), bound = d / 2 * (1 + 1e-6) + 127 * 0x1p-25;
+    double d = value_of(block.scale, 5, 10), bound = d / 2 * (1 + 1e-6) + 127 * 0x1p-25;
     CHECK_SAY(fabs(d - most / 127) <= fmax(most / 127 * 0x1p-11 * (1 + 1e-6), 0x1p-25), "scale %g for %g", d, most);
     for (int i = 0; i < 32; i++)
-        CHECK_SAY(quants[i] >= -127 && fabs((double)x[i] - d * quants[i]) <= bound, "%g is %g * %d", (double)x[i], d,
-                  quants[i]);
+        CHECK_SAY(block.quant[i] >= -127 && fabs((double)x[i] - d * block.quant[i]) <= bound, "%g is %g * %d",
+                  (double)x[i], d, block.quant[i]);
 }
 
 static void test_quantizer(void)
@@ -253,14 +277,13 @@ static void test_quantizer(void)
     for (int k = 0; k < 32; k++)
         x[k] = k % 2 ? -127.0f + (float)k : 0;
     x[5] = -127;
-    uint16_t scale;
-    int8_t quants[32];
-    CHECK(hl_quantize_q8(x, &scale, quants) && scale == 0x3c00 && quants[5] == -127 && quants[4] == 0 &&
-          quants[7] == -120);
+    struct hl_block_q8 block;
+    CHECK(hl_quantize_q8(x, 1, &block) && block.scale == 0x3c00 && block.quant[5] == -127 && block.quant[4] == 0 &&
+          block.quant[7] == -120);
     memset(x, 0, sizeof x);
-    CHECK(hl_quantize_q8(x, &scale, quants) && scale == 0 && quants[31] == 0);
+    CHECK(hl_quantize_q8(x, 1, &block) && block.scale == 0 && block.quant[31] == 0);
     x[31] = NAN;
-    CHECK(!hl_quantize_q8(x, &scale, quants));
+    CHECK(!hl_quantize_q8(x, 1, &block));
 }
 
 int main(void)

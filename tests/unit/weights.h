@@ -14,13 +14,56 @@ static inline size_t word_place(uint32_t row, uint32_t word)
     return (4 * g + j) * 16 + quarter * 4;
 }
 
-/* The number at (row, col), padding included. */
+/* Of 512 bytes of nibbles the one of a column: lane 4g + j has, for block b, row g + 8h, the columns 4j to 4j + 3 low
+ * in word 2b + h and those sixteen further high in it. */
+static inline unsigned nibble_at(const uint8_t *bytes, uint32_t row, uint32_t col, uint32_t *place)
+{
+    uint32_t g = row & 7, h = row >> 3, b = col >> 5, high = col >> 4 & 1, j = (col & 15) >> 2, k = col & 3;
+    *place = 16 * (4 * g + j) + 4 * (2 * b + h) + k;
+    return high ? bytes[*place] >> 4 : bytes[*place] & 15u;
+}
+
+static inline double half_at(const uint8_t *bytes, uint32_t index)
+{
+    uint16_t half;
+    memcpy(&half, bytes + 2 * index, 2);
+    return (double)hl_f16_to_f32(half);
+}
+
+static inline double q4_number(const uint8_t *tile, uint32_t r, uint32_t c)
+{
+    uint32_t place;
+    int nibble = (int)nibble_at(tile, r, c, &place);
+    return half_at(tile + 512, 4 * (r & 7) + 2 * (c >> 5) + (r >> 3)) * (nibble - 8);
+}
+
+static inline double q6k_number(const uint8_t *tile, uint32_t r, uint32_t c)
+{
+    uint32_t chunk = c / 64, place, inside = c % 64;
+    unsigned low = nibble_at(tile + 512 * chunk, r, inside, &place), lane = place / 16, at = place % 16;
+    unsigned pair = tile[2048 + 256 * chunk + 8 * lane + (at & 7)] >> (at < 8 ? 0 : 4) & 15u;
+    unsigned high = (inside & 16 ? pair >> 2 : pair) & 3u;
+    int8_t scale =
+        (int8_t)tile[3072 + 64 * chunk + (inside & 16 ? 32u : 0u) + 4 * (r & 7) + 2 * (inside >> 5) + (r >> 3)];
+    double d = half_at(tile + 3328, r < 8 ? 2 * r : 2 * (r - 8) + 1);
+    return (double)(float)(d * scale) * ((int)(low + 16 * high) - 32);
+}
+
+/* The number at (row, col), padding included; of the types that numbers are made into. */
 static inline double tile_number(uint32_t type, uint32_t cols, const uint8_t *bytes, uint32_t row, uint32_t col)
 {
-    uint32_t width = type == HL_TYPE_TILE_F32 ? 8 : type == HL_TYPE_TILE_Q8 ? 32 : 16;
-    uint32_t size = type == HL_TYPE_TILE_Q8 ? 544 : 512, tiles = (cols + width - 1) / width;
-    const uint8_t *tile = bytes + ((size_t)(row / 16) * tiles + col / width) * size;
-    uint32_t element = 32 / width, r = row % 16, c = col % width;
+    static const struct {
+        uint32_t width, size;
+    } shapes[HL_TYPE_COUNT] = {
+        [HL_TYPE_TILE_F32] = {8, 512}, [HL_TYPE_TILE_F16] = {16, 512}, [HL_TYPE_TILE_BF16] = {16, 512},
+        [HL_TYPE_TILE_Q8] = {32, 544}, [HL_TYPE_TILE_Q4] = {64, 576},  [HL_TYPE_TILE_Q6K] = {256, 3360}};
+    uint32_t width = shapes[type].width, tiles = (cols + width - 1) / width, r = row % 16, c = col % width;
+    const uint8_t *tile = bytes + ((size_t)(row / 16) * tiles + col / width) * shapes[type].size;
+    if (type == HL_TYPE_TILE_Q4)
+        return q4_number(tile, r, c);
+    if (type == HL_TYPE_TILE_Q6K)
+        return q6k_number(tile, r, c);
+    uint32_t element = 32 / width;
     const uint8_t *at = tile + word_place(r, c * element / 4) + c * element % 4;
     float number;
     uint16_t half;
@@ -32,8 +75,7 @@ static inline double tile_number(uint32_t type, uint32_t cols, const uint8_t *by
         return (double)hl_f16_to_f32(half);
     if (type == HL_TYPE_TILE_BF16)
         return (double)hl_bf16_to_f32(half);
-    memcpy(&half, tile + 512 + 2 * (r < 8 ? 2 * r : 2 * (r - 8) + 1), 2); /* scales of rows 0, 8, 1, 9, ... */
-    return (double)hl_f16_to_f32(half) * (double)(int8_t)*at;
+    return half_at(tile + 512, r < 8 ? 2 * r : 2 * (r - 8) + 1) * (double)(int8_t)*at; /* scales of rows 0, 8, 1, ... */
 }
 
 struct weights {
