@@ -44,6 +44,8 @@ static struct {
     size_t body_most;        /* longer ones are 413 */
     bool loses;              /* what a broken body brought is not kept, and neither is its session */
     bool stale, mute, bare;  /* Range stays at the first piece; no Range at all; 416 without Location and Range */
+    bool garbles;            /* what pieces bring is stored wrong */
+    size_t lies;             /* so many bytes more are told by GET */
     bool wrong_digest;       /* says Docker-Content-Digest of another blob */
     bool no_lengths;         /* HEAD says no Content-Length, as behind some proxies */
     bool knows_subject;      /* says OCI-Subject */
@@ -88,7 +90,7 @@ static inline void registry_digest(const void *bytes, size_t n, char out[72])
 }
 
 /* Location and Range, as told. */
-static inline void session_headers(struct session *s, char out[8192])
+static inline void session_headers(struct session *s, size_t more_bytes, char out[8192])
 {
     char place[6144];
     s->turn++;
@@ -100,7 +102,7 @@ static inline void session_headers(struct session *s, char out[8192])
     static size_t first;
     if (s->turn <= 2)
         first = s->n;
-    size_t said = registry.stale && s->n ? first : s->n;
+    size_t said = (registry.stale && s->n ? first : s->n) + more_bytes;
     int n = snprintf(out, 8192, "Location: %s\r\n", place);
     if (!registry.mute)
         snprintf(out + n, 8192 - (size_t)n, "Range: 0-%zu\r\n", said ? said - 1 : 0);
@@ -109,7 +111,7 @@ static inline void session_headers(struct session *s, char out[8192])
 static inline bool session_reply(struct request *r, unsigned status, struct session *s, const char *more)
 {
     char headers[8192], all[8192];
-    session_headers(s, headers);
+    session_headers(s, !strcmp(r->method, "GET") ? registry.lies : 0, headers);
     snprintf(all, sizeof all, "%.8000s%.150s", headers, more);
     return reply(r, (int)status, all, "");
 }
@@ -179,11 +181,13 @@ static inline bool session_patch(struct request *r, struct session *s)
         return request_body(r, &ignored), reply(r, (int)registry.patch, "", "no");
     if (ranged && (a != s->n || b + 1 - a != length)) {
         request_body(r, &ignored);
-        session_headers(s, place);
+        session_headers(s, 0, place);
         return reply(r, 416, registry.bare ? "" : place, "");
     }
     if (!session_take(r, s, &taken))
         return session_broken(r, s, taken);
+    if (registry.garbles && ranged)
+        s->bytes[s->n - 1] ^= 1;
     return session_reply(r, registry.patch ? registry.patch : 202, s, "");
 }
 

@@ -61,7 +61,7 @@ static void test_resume(void)
 {
     struct bytes *bytes = make_bytes((size_t)6 << 20, 12);
     uint64_t all = bytes->content.bytes;
-    char path[512] = "", text[4096];
+    char path[512] = "", text[4096], place[256];
     for (int pieces = 0; pieces < 2; pieces++) {
         registry_clear(&server);
         registry.opening = pieces ? "OCI-Chunk-Max-Length: 1048576\r\n" : NULL;
@@ -77,17 +77,18 @@ static void test_resume(void)
                   (unsigned long long)(result.sent + had - all), (unsigned long long)had);
         CHECK_SAY(journal_files("", NULL) == 0, "the entry stays");
     }
-    static const char *const nonsense[] = {"", "\xff{[", "{}", "{\"subject\":1,\"location\":2}",
-                                           "{\"subject\":\"%s\",\"location\":\"file:///etc/passwd\"}"};
-    for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
+    static const char *const nonsense[] = {"", "\xff{[", "{}", "{\"subject\":1,\"location\":2}"};
+    for (size_t i = 0; i < 6; i++) {
         registry_clear(&server);
         stop_at(bytes, 4 << 20);
         CHECK(journal_files("", path) == 1);
-        snprintf(text, sizeof text, "%s", nonsense[i]);
-        if (strchr(nonsense[i], '%')) {
-            char subject[256];
-            snprintf(subject, sizeof subject, "%s/a/b@%s", host, bytes->content.digest);
-            snprintf(text, sizeof text, "{\"subject\":\"%s\",\"location\":\"file:///etc/passwd\"}", subject);
+        if (i < 4) {
+            snprintf(text, sizeof text, "%s", nonsense[i]);
+        } else { /* no place of a registry; and a session that is alive, but of another blob */
+            snprintf(place, sizeof place, i == 4 ? "file:///etc/passwd" : "http://%s/v2/a/b/blobs/uploads/0?_state=x",
+                     host);
+            snprintf(text, sizeof text, "{\"subject\":\"%s/a/b@%s\",\"location\":\"%s\"}", host,
+                     i == 4 ? bytes->content.digest : "sha256:0", place);
         }
         CHECK(overwrite(path, text));
         struct result result = upload(bytes, NULL, journal);

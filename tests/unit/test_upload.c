@@ -142,6 +142,18 @@ static void test_breaks(void)
         check_there(&result, bytes, "a session that is gone");
         CHECK(asked("POST ") == 2);
     }
+    registry_clear(&server);
+    registry.breaks = 1;
+    registry.break_at = 100000;
+    registry.lies = 5000;
+    struct result result = upload(bytes, NULL, "");
+    check_there(&result, bytes, "a status that lies");
+    CHECK_SAY(asked("POST ") == 1 && registry.received == BYTES, "the place in a 416 was not taken");
+    registry_clear(&server);
+    registry.opening = IN_PIECES;
+    registry.garbles = true;
+    result = upload(bytes, NULL, "");
+    check_there(&result, bytes, "pieces that arrive damaged");
     free_bytes(bytes);
 }
 
@@ -246,8 +258,12 @@ static void test_ends(void)
 static void *upload_thread(void *context)
 {
     void **both = context;
-    struct result result = upload_with(both[0], both[1], NULL);
-    return (void *)(intptr_t)(result.status ? -1 : (int)result.way);
+    const struct bytes *bytes = both[1];
+    struct result result = upload_with(both[0], bytes, NULL);
+    pthread_mutex_lock(&registry.lock);
+    bool there = registry_find(bytes->content.digest) >= 0;
+    pthread_mutex_unlock(&registry.lock);
+    return (void *)(intptr_t)(result.status || !there ? -1 : (int)result.way);
 }
 
 static void test_same_twice(void)
