@@ -20,10 +20,11 @@ static void print_text(const struct hl_image *image, const struct hl_cloud_run *
 static int print_json(const struct hl_image *image, const struct hl_cloud_run *result, struct hl_error *err)
 {
     HL_JSON cJSON *root = cJSON_CreateObject();
-    cJSON *checks = cJSON_AddArrayToObject(root, "checks");
-    bool complete = checks && cJSON_AddStringToObject(root, "digest", image->manifest.digest) &&
+    cJSON *checks = NULL;
+    bool complete = cJSON_AddStringToObject(root, "digest", image->manifest.digest) &&
                     cJSON_AddNumberToObject(root, "failures", (double)result->failures) &&
-                    cJSON_AddNumberToObject(root, "warnings", (double)result->warnings);
+                    cJSON_AddNumberToObject(root, "warnings", (double)result->warnings) &&
+                    (checks = cJSON_AddArrayToObject(root, "checks"));
     for (size_t i = 0; complete && i < result->n; i++) {
         cJSON *check = cJSON_CreateObject();
         complete = cJSON_AddItemToArray(checks, check) &&
