@@ -28,7 +28,7 @@ struct hl_compress {
     char *frame;      /* of the content */
     char *out;        /* compressed */
     size_t out_size, out_bytes, out_taken;
-    char diff_id[HL_DIGEST_BYTES];
+    char diff_id[HL_DIGEST_BYTES]; /* stays when the content is read again */
 };
 
 static int set_parameters(ZSTD_CCtx *zstd, int level, struct hl_error *err)
@@ -52,7 +52,6 @@ static int begin(struct hl_compress *compress, struct hl_error *err)
 {
     compress->offset = 0;
     compress->out_bytes = compress->out_taken = 0;
-    compress->diff_id[0] = 0;
     return EVP_DigestInit_ex(compress->sha256, EVP_sha256(), NULL)
                ? 0
                : hl_fail(err, "SHA-256 is not available in this libcrypto");
@@ -81,14 +80,20 @@ static int read_frame(struct hl_compress *compress, size_t n, struct hl_error *e
     return 0;
 }
 
+/* Whoever knows how long the stream is never asks for its end: the last byte of the content is it. A pass that broke
+ * later leaves the digest of the one before, so the content must not have changed. */
 static int finish(struct hl_compress *compress, struct hl_error *err)
 {
     unsigned char sha256[EVP_MAX_MD_SIZE];
-    if (compress->diff_id[0])
+    char digest[HL_DIGEST_BYTES];
+    if (compress->offset < compress->content->bytes)
         return 0;
     if (!EVP_DigestFinal_ex(compress->sha256, sha256, NULL))
         return hl_fail(err, "SHA-256 failed");
-    hl_digest_format(sha256, compress->diff_id);
+    hl_digest_format(sha256, digest);
+    if (compress->diff_id[0] && strcmp(digest, compress->diff_id) != 0)
+        return hl_fail(err, "the files of this layer changed while they were read; try again when they are at rest");
+    memcpy(compress->diff_id, digest, sizeof digest);
     return 0;
 }
 
@@ -96,7 +101,7 @@ static int next_frame(struct hl_compress *compress, struct hl_error *err)
 {
     uint64_t left = compress->content->bytes - compress->offset;
     size_t n = left < HL_COMPRESS_FRAME ? (size_t)left : (size_t)HL_COMPRESS_FRAME;
-    if (read_frame(compress, n, err))
+    if (read_frame(compress, n, err) || finish(compress, err))
         return -1;
     size_t bytes = ZSTD_compress2(compress->zstd, compress->out, compress->out_size, compress->frame, n);
     if (ZSTD_isError(bytes))
@@ -112,7 +117,7 @@ static int read_compressed(void *context, void *buffer, size_t size, size_t *n, 
     *n = 0;
     if (compress->out_taken == compress->out_bytes) {
         if (compress->offset == compress->content->bytes)
-            return finish(compress, err);
+            return 0;
         if (next_frame(compress, err))
             return -1;
     }

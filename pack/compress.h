@@ -23,7 +23,7 @@ void hl_compress_close(struct hl_compress *compress);
 /* The compressed bytes; valid as long as `compress`. */
 void hl_compress_stream(struct hl_compress *compress, struct hl_stream *out);
 
-/* The digest of the tar, once the stream has come to its end. */
+/* The digest of the tar, once the stream's last byte was read for the first time; "" before. */
 const char *hl_compress_diff_id(const struct hl_compress *compress);
 
 /* "zstd 1.5.4, level 3, frames of 16 MiB" */

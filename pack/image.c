@@ -342,6 +342,7 @@ static int write_layers(struct plan *plan, struct hl_error *err)
     return 0;
 }
 
+/* What is made is read as anybody will, before it gets its name. */
 static int write_image(struct plan *plan, struct hl_image *out, struct hl_error *err)
 {
     HL_FREE char *config_text = NULL;
@@ -353,12 +354,11 @@ static int write_image(struct plan *plan, struct hl_image *out, struct hl_error 
         return -1;
     HL_JSON cJSON *manifest_json = make_manifest(plan, &config);
     if (store_json(manifest_json, HL_KIND_MANIFEST, plan->target, &manifest_text, &manifest, err) ||
-        plan->target->class->publish(plan->target, &manifest, manifest_text, err) ||
         hl_image_read(out, &manifest, manifest_text, (size_t)manifest.bytes, &config, config_text, (size_t)config.bytes,
                       err))
         return -1;
     manifest_text = config_text = NULL; /* the image's own */
-    return 0;
+    return plan->target->class->publish(plan->target, &manifest, out->manifest_text, err);
 }
 
 int hl_image_write(const struct hl_image_spec *spec, struct hl_target *target, struct hl_image *out,

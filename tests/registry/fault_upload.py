@@ -4,11 +4,11 @@ import email.utils
 import shutil
 import time
 
-from faults import HTML, JSON, PAGE, UPLOADS, answer, edit_location, error, log_in
+from faults import HTML, JSON, PAGE, UPLOADS, answer, complains, edit_location, error, log_in
 from mini import Mini
 from proxy import Fault, Gate, Proxy
 from registries import Reader
-from rig import Layout, blobs_of, random_layers
+from rig import PUBLIC, Layout, blobs_of, digest_of, random_layers
 from wire import Closed
 
 
@@ -268,7 +268,7 @@ def add_stalls(suite, world):
 
     @suite.case("the answer comes long after the last byte")
     def _(case):
-        case.environment.update(HOTLAYER_STALL_SECONDS="2", HOTLAYER_ANSWER_SECONDS="60")
+        case.environment.update(HOTLAYER_STALL_SECONDS="4", HOTLAYER_ANSWER_SECONDS="60")
         proxy = world.proxy(case, Fault("PUT", UPLOADS, delay=12, least=1 << 20))
         result = world.push(case, proxy.host)
         world.pushed(case, result)
@@ -434,7 +434,165 @@ def add_mounts(suite, world):
         case.check("one session a blob", len(posts) == len(world.sizes) + 1, [r.target for r in posts])
 
 
+def add_streams(suite, world):
+    """Compressed layers have no size until they are sent: one PATCH of unknown length, made again where it broke."""
+
+    def stream(name, setup=None, *faults, words=None):
+        @suite.case("stream: " + name)
+        def _(case):
+            mini = case.use(Mini(case.path("mini")))
+            if setup:
+                setup(mini)
+            proxy = case.use(Proxy(mini.host, [Fault(**fault) for fault in faults]))
+            result = world.bake(case, proxy.host, "--compress", "zstd")
+            if words:
+                world.refused(case, result, words, reader=Reader(mini.host))
+                return
+            case.check("succeeds", result.status == 0, result)
+            reader = Reader(mini.host)
+            case.check("the tag", reader.digest(case.repository, "one") == result.last, result)
+            case.check("no damage", reader.damage(case.repository, "one") == "", reader.damage(case.repository, "one"))
+            unsized = [r for r in proxy.requests("PATCH") if r.content_range is None]
+            case.check("it was a stream", unsized or mini.patch_status >= 400, [r.target for r in proxy.log])
+            verified = case.hotlayer("verify", "%s/%s:one" % (mini.host, case.repository))
+            case.check("verify passes", verified.status == 0, verified)
+
+    patch = {"method": "PATCH", "path": UPLOADS}
+    stream("nothing special")
+    stream("it breaks", None, {**patch, "upload_reset": 50000, "times": 3})
+    stream("it breaks at once", None, {**patch, "upload_reset": 0, "times": 2})
+    stream("the answer is lost", None, {**patch, "lost": lambda x: x.reset(), "times": 2})
+    stream("503 after the last byte", None, {**patch, "lost": answer(503, HTML, PAGE), "times": 2})
+    stream("503 before the first", None, {**patch, "early": True, "answer": answer(503, HTML, PAGE), "times": 2})
+    stream("PATCH answers 201", lambda mini: setattr(mini, "patch_status", 201))
+    stream("PATCH answers 204", lambda mini: setattr(mini, "patch_status", 204))
+    stream("the end is lost", None, {"method": "PUT", "path": UPLOADS, "lost": lambda x: x.reset(), "times": 2})
+    stream("the end is refused once", None, {"method": "PUT", "path": UPLOADS, "answer": answer(500, HTML, PAGE)})
+    stream("parts are lost", lambda mini: setattr(mini, "keeps_parts", False), {**patch, "upload_reset": 50000})
+    stream("chunks are unknown", lambda mini: setattr(mini, "chunk_status", 404))
+    stream(
+        "no PATCH at all",
+        None,
+        {**patch, "times": None, "early": True, "answer": answer(405, JSON, error("UNSUPPORTED", "no PATCH here"))},
+        words=None,
+    )
+
+    @suite.case("stream: the same digest whatever happens")
+    def _(case):
+        digests = set()
+        for fault in ([], [Fault("PATCH", UPLOADS, upload_reset=70000, times=2)]):
+            proxy = world.proxy(case, *fault)
+            digests.add(world.bake(case, proxy.host, "--compress", "zstd").last)
+        case.check("is one digest", len(digests) == 1 and "sha256:" in "".join(digests), digests)
+
+
+def add_answers(suite, world):
+    """Answers that are unusual, or not what they seem."""
+
+    @suite.case("uploads are sent on to another host")
+    def _(case):
+        """307 to a PUT: its body goes there, its credentials do not."""
+        other = world.proxy(case)
+        world.suite.secrets.add_login("kim", "leap")
+        proxy = world.proxy(
+            case,
+            Fault(
+                "PUT|PATCH",
+                UPLOADS,
+                None,
+                least=1,
+                early=True,
+                answer=lambda x: x.reply(307, [("Location", other.url + x.head.target)]),
+            ),
+            gate=Gate("kim", "leap"),
+        )
+        log_in(case, proxy.host, "kim", "leap")
+        world.pushed(case, world.push(case, proxy.host))
+        case.check("the bytes went there", other.received() >= sum(world.sizes), other.received())
+        seen = [r.target for r in other.log if r.authorization]
+        case.check("without credentials", not seen, seen)
+
+    @suite.case("uploads are sent on for ever")
+    def _(case):
+        proxy = world.proxy(
+            case,
+            Fault(
+                "PUT|PATCH",
+                UPLOADS,
+                None,
+                least=1,
+                early=True,
+                answer=lambda x: x.reply(307, [("Location", x.head.target + "&again")]),
+            ),
+        )
+        world.refused(case, world.push(case, proxy.host), "redirect|307", most=60)
+        case.check("it stops", len(proxy.log) < 500, len(proxy.log))
+
+    @suite.case("what is there is told on another host")
+    def _(case):
+        world.reader.put_image(world.image, case.repository)
+        other = world.proxy(case)
+        proxy = world.proxy(
+            case,
+            Fault(
+                "HEAD",
+                "/blobs/",
+                None,
+                answer=lambda x: x.reply(307, [("Location", other.url + x.head.target), ("Content-Length", "0")]),
+            ),
+        )
+        world.pushed(case, world.push(case, proxy.host))
+        case.check("no layer was sent", proxy.received() < 50000, proxy.received())
+
+    @suite.case("a blob is stored under another digest")
+    def _(case):
+        wrong = digest_of(b"something else")
+        proxy = world.proxy(
+            case, Fault("PUT", UPLOADS, None, change=lambda x, head: head.set("Docker-Content-Digest", wrong))
+        )
+        world.refused(case, world.push(case, proxy.host), "digest|sha256|stored", most=60)
+
+    @suite.case("a manifest is stored under another digest")
+    def _(case):
+        wrong = digest_of(b"something else")
+        proxy = world.proxy(
+            case, Fault("PUT", "/manifests/", None, change=lambda x, head: head.set("Docker-Content-Digest", wrong))
+        )
+        complains(case, world.push(case, proxy.host), "digest|sha256|stored", 60)
+
+    @suite.case("a warning is shown")
+    def _(case):
+        proxy = world.proxy(
+            case,
+            Fault(
+                None,
+                "/v2/.",
+                None,
+                change=lambda x, head: head.set("Warning", '299 - "this registry \x1b[31mcloses soon"'),
+            ),
+        )
+        result = world.push(case, proxy.host)
+        world.pushed(case, result)
+        case.check(
+            "once, and without escapes", result.err.count("closes soon") == 1 and "\x1b" not in result.err, result
+        )
+
+    @suite.case("TLS where nobody speaks it")
+    def _(case):
+        """A registry that looks public and is plain: not even a hint of what would have been sent."""
+        if not world.public:
+            case.skip("no network namespace can be made here")
+            return
+        proxy = case.use(Proxy(world.registry.host, gate=Gate("kim", "unseen"), address=PUBLIC[0]))
+        world.suite.secrets.add_login("kim", "unseen")
+        log_in(case, proxy.host, "kim", "unseen")
+        world.refused(case, world.push(case, proxy.host), "tls|ssl|https|plain", most=60)
+        case.check("no request was made", not proxy.log, proxy.log)
+
+
 def add(suite, world):
+    add_streams(suite, world)
+    add_answers(suite, world)
     add_locations(suite, world)
     add_errors(suite, world)
     add_stalls(suite, world)

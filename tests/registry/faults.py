@@ -95,6 +95,19 @@ class World:
             seconds=seconds
         )
 
+    def bake(self, case, host, *options, seconds=75):
+        """`hotlayer image --push`: a layer's bytes are made while they are sent."""
+        return case.hotlayer(
+            "image",
+            self.model + ".hot",
+            "--runtime",
+            self.suite.hotlayer + "d",
+            "--push",
+            "%s/%s:one" % (host, case.repository),
+            *options,
+            seconds=seconds
+        )
+
     def pushed(self, case, result, reader=None, digest=None, tag="one"):
         """The first good end."""
         reader, digest = reader or self.reader, digest or self.digest

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""kill -9 at 20 random moments of pushes to docker-registry: no tag, the next run goes on, and its bytes are counted.
+"""kill -9 at 20 random moments of pushes, and some of pulls: no tag, the next run goes on, and its bytes are counted.
 
     python3 tests/registry/kill.py HOTLAYER [PART OF A CASE'S NAME]
 
@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 
+from faults import make_model_image
 from mini import Mini
 from proxy import Proxy
 from registries import Reader, Registry
@@ -32,12 +33,13 @@ suite = Suite(sys.argv[1])
 class Killer:
     """Ends the process when the proxy has seen so many bytes or requests."""
 
-    def __init__(self, proxy, most_bytes=None, most_requests=None):
-        self.proxy, self.bytes, self.requests = proxy, most_bytes, most_requests
+    def __init__(self, proxy, most_bytes=None, most_requests=None, most_answers=None):
+        self.proxy, self.bytes, self.requests, self.answers = proxy, most_bytes, most_requests, most_answers
         self.lock = threading.Lock()
         self.process = None
         self.killed = False
         proxy.on_bytes = self.on_bytes
+        proxy.on_answer = self.on_answer
         proxy.on_request = self.on_request
 
     def kill(self):
@@ -50,6 +52,12 @@ class Killer:
         if self.bytes is not None:
             self.bytes -= n
             if self.bytes <= 0:
+                self.kill()
+
+    def on_answer(self, n):
+        if self.answers is not None:
+            self.answers -= n
+            if self.answers <= 0:
                 self.kill()
 
     def on_request(self):
@@ -199,6 +207,65 @@ def _(case):
         Reader(mini.host).digest(case.repository, "one") == digest
         and Reader(mini.host).damage(case.repository, "one") == "",
     )
+
+
+@suite.case("image --push", ["docker-registry"])
+def _(case):
+    """Layers are made while they are sent: plain, and compressed."""
+    model = make_model_image(suite, "1M")
+    registry = case.use(Registry(case.path("registry")))
+    proxy = case.use(Proxy(registry.host))
+    reader = Reader(registry.host)
+    for options in ([], ["--compress", "zstd"]):
+        name = case.repository + ("-zstd" if options else "")
+        for moment in (300000, 2500000, None):
+            killer = Killer(proxy, moment)
+            result = case.hotlayer(
+                "image",
+                model + ".hot",
+                "--runtime",
+                suite.hotlayer + "d",
+                *options,
+                "--push",
+                "%s/%s:one" % (proxy.host, name),
+                on_start=killer.attach
+            )
+            if moment:
+                case.check("is killed", killer.killed, result)
+                case.check("no tag", reader.tags(name) == [], reader.tags(name))
+        case.check("completes", result.status == 0 and reader.digest(name, "one") == result.last, result)
+        case.check("no damage", reader.damage(name, "one") == "", reader.damage(name, "one"))
+
+
+@suite.case("pull", ["docker-registry"])
+def _(case):
+    """Into a layout: it has no image until it is whole, and what came is not fetched again."""
+    folder = case.path("image")
+    Layout(folder).image(random_layers([24 << 20] * 3, SEED))
+    total = sum(blobs_of(folder).values())
+    registry = case.use(Registry(case.path("registry")))
+    Reader(registry.host).put_image(folder, case.repository)
+    proxy = case.use(Proxy(registry.host))
+    chance = random.Random(SEED)
+    for moment in [chance.randrange(total // 3) for _ in range(4)] + [None]:
+        killer = Killer(proxy, most_answers=moment)
+        result = case.hotlayer(
+            "pull",
+            "%s/%s:one" % (proxy.host, case.repository),
+            "-o",
+            "oci:%s:one" % case.path("back"),
+            on_start=killer.attach,
+        )
+        if moment is not None:
+            case.check("is killed", killer.killed, result)
+            seen = case.hotlayer("inspect", "oci:%s:one" % case.path("back"))
+            case.check("there is no image", seen.status == 1, seen)
+    case.check("completes", result.status == 0, result)
+    verified = case.hotlayer("verify", "oci:%s:one" % case.path("back"))
+    case.check("verify passes", verified.status == 0, verified)
+    case.note("%d bytes came for %d" % (proxy.sent(), total))
+    # what was on its way when a process ended: a few MiB for each of its connections
+    case.check("what came is kept", proxy.sent() < total + 4 * 4 * (6 << 20), (proxy.sent(), total))
 
 
 sys.exit(suite.main(jobs=1, only=sys.argv[2] if len(sys.argv) > 2 else None))

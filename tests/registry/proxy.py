@@ -129,6 +129,7 @@ class Proxy(Server):
         self.gate = gate
         self.passed = 0  # bytes of requests' bodies since the beginning, whatever becomes of `log`
         self.on_bytes = None  # on_bytes(n): n bytes of a request's body go on
+        self.on_answer = None  # on_answer(n): n bytes of an answer's body go back
         self.on_request = None  # on_request(): a request goes on
         super().__init__(tls, address)
 
@@ -228,6 +229,8 @@ class Proxy(Server):
             if end is not None and record.sent + len(piece) >= end:
                 piece = piece[: end - record.sent]
             record.sent += len(piece)
+            if self.on_answer:
+                self.on_answer(len(piece))
             wire.send(b"%x\r\n" % len(piece) + piece + b"\r\n" if chunked else piece)
             if end is not None and record.sent >= end:
                 if fault.download_reset is not None:

@@ -15,7 +15,7 @@ import sys
 from faults import PASSWORD, complains, log_in, make_model_image
 from proxy import Proxy
 from registries import MANIFESTS, Authority, Reader, Registry
-from rig import Suite, blobs_of
+from rig import INDEX, Layout, Suite, blobs_of, random_layers
 from tokens import TokenServer
 
 suite = None
@@ -333,6 +333,47 @@ def add_again(suite):
         shown = json.loads(file.out)
         missing = [key for key in shown if key not in json.dumps(remote)]
         case.check("and shows what it shows of a file", not missing, (missing, result.out))
+
+    @suite.case("an index with all it has")
+    def _(case):
+        layout = Layout(case.path("index"))
+        images = [layout.image(random_layers([3000 + i], i), tag=None) for i in range(3)]
+        layout.entries.clear()
+        platforms = (
+            {"os": "linux", "architecture": "amd64"},
+            {"os": "linux", "architecture": "arm64"},
+            {"os": "unknown", "architecture": "unknown"},
+        )
+        entries = [{**image, "platform": platform} for image, platform in zip(images, platforms)]
+        inner = layout.json({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries[:1]}, INDEX)
+        index = layout.tag(
+            layout.json({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries + [inner]}, INDEX), "one"
+        )
+        result = case.hotlayer("push", "oci:%s:one" % layout.folder, reference(case, world.host))
+        case.check("push", result.status == 0 and result.last.endswith(index["digest"]), result)
+        case.check("the tag", world.reader.digest(case.repository, "one") == index["digest"])
+        case.check("everything below it is there", world.reader.damage(case.repository, "one") == "")
+        verified = case.hotlayer("verify", reference(case, world.host))
+        case.check("verify", verified.status == 0, verified)
+        back = case.hotlayer("pull", reference(case, world.host), "-o", "oci:%s:one" % case.path("back"))
+        case.check("pull into a layout", back.status == 0 and back.last.endswith(index["digest"]), back)
+        case.check("has the same blobs", blobs_of(case.path("back")) == blobs_of(layout.folder))
+
+    @suite.case("from registry to registry")
+    def _(case):
+        first = push(case, world.host)
+        other = case.use(Registry(case.path("other")))
+        copied = case.hotlayer("push", "oci://" + reference(case, world.host), reference(case, other.host))
+        case.check("push", copied.status == 0 and copied.last == first.last, copied)
+        case.check("no damage", Reader(other.host).damage(case.repository, "one") == "")
+        proxy = case.use(Proxy(world.host))
+        beside = case.hotlayer(
+            "push", "oci://" + reference(case, proxy.host), "%s/%s-2:one" % (proxy.host, case.repository)
+        )
+        case.check("beside itself", beside.status == 0 and beside.last == first.last, beside)
+        case.check(
+            "nothing is sent", proxy.received() < 20000 and proxy.sent() < 100000, (proxy.received(), proxy.sent())
+        )
 
     @suite.case("jobs")
     def _(case):

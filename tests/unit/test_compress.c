@@ -131,10 +131,12 @@ static void test_rewind(void)
     hl_progress_begin(&progress, "compressing", source.n);
     CHECK_OK(hl_compress_open(&content, HL_COMPRESS_LEVEL, &progress, &compress, &err), err);
     hl_compress_stream(compress, &stream);
+    CHECK(!stream.read(stream.context, some, sizeof some, &got, &err) && !*hl_compress_diff_id(compress));
+    CHECK_OK(stream.rewind(stream.context, &err), err);
     CHECK_OK(drain(&stream, 1 << 20, &first, &n, &err), err);
     for (unsigned round = 0; round < 2; round++) {
         CHECK_OK(stream.rewind(stream.context, &err), err);
-        CHECK(!*hl_compress_diff_id(compress));
+        CHECK(hl_digest_valid(hl_compress_diff_id(compress)));
         for (unsigned i = 0; i < 10 && !round; i++)
             CHECK(!stream.read(stream.context, some, sizeof some, &got, &err) && got == sizeof some);
     }
@@ -142,6 +144,12 @@ static void test_rewind(void)
     CHECK(n == m && !memcmp(first, again, n) && progress.done == source.n);
     CHECK(!stream.read(stream.context, some, sizeof some, &got, &err) && !got);
     CHECK(hl_digest_valid(hl_compress_diff_id(compress)));
+    /* What changes between two passes is noticed. */
+    CHECK_OK(stream.rewind(stream.context, &err), err);
+    source.bytes[source.n - 1] ^= 1;
+    free(again);
+    again = NULL;
+    CHECK_FAILS(drain(&stream, 1 << 20, &again, &m, &err), err, "changed while they were read");
     hl_compress_close(compress);
     free(first);
     free(again);
