@@ -141,7 +141,7 @@ static int take_variable(const char *name, uint32_t most, uint32_t unset, uint32
     return *value ? hl_parse_count(name, value, 0, most, out, err) : 0;
 }
 
-/* The cache's type, by Ollama's names. Its quantized caches are a matter of memory, not of answers: without them the
+/* The cache's type, by Ollama's names. A smaller one than we have is a matter of memory, not of answers: without it the
  * server serves all the same. */
 static int take_kv(struct hl_common *common, struct hl_error *err)
 {
@@ -150,9 +150,9 @@ static int take_kv(struct hl_common *common, struct hl_error *err)
         return -1;
     if (!*value || common->kv_chosen)
         return 0;
-    if (strcmp(value, "f16") == 0) {
+    if (strcmp(value, "f16") == 0 || strcmp(value, "q8_0") == 0) {
         common->kv_chosen = true;
-        common->engine.kv_type = HL_KV_F16;
+        common->engine.kv_type = strcmp(value, "f16") == 0 ? HL_KV_F16 : HL_KV_Q8;
     } else {
         hl_log(HL_LOG_WARNING, "OLLAMA_KV_CACHE_TYPE: there is no such cache in this version; the model's own is used",
                NULL);

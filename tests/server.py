@@ -618,7 +618,7 @@ def test_addresses():
     ignored = {"OLLAMA_DEBUG": "false", "OLLAMA_KEEP_ALIVE": "-1", "OLLAMA_MODELS": "/nowhere", "OLLAMA_ORIGINS": "*",
                "OLLAMA_FLASH_ATTENTION": "1", "OLLAMA_LOAD_TIMEOUT": "5m", "OLLAMA_MAX_LOADED_MODELS": "3"}
     check("Ollama's other variables do no harm", listens({**env, **ignored}) == ("127.0.0.1", port, context))
-    for value, lines in (("f16", 0), ("q8_0", 1), ("", 0)):
+    for value, lines in (("f16", 0), ("q8_0", 0), ("q4_0", 1), ("", 0)):
         server = Server(env={**env, "OLLAMA_KV_CACHE_TYPE": value})
         check("OLLAMA_KV_CACHE_TYPE=%s" % value, server.wait_log("ready") and server.stop() == 0 and len(
             [l for l in server.log if l["severity"] == "WARNING" and "OLLAMA_KV_CACHE_TYPE" in l["message"]]) == lines,
