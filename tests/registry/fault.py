@@ -26,7 +26,7 @@ def main():
     world = World(suite, public)
     for part in (fault_upload, fault_auth, fault_download):
         part.add(suite, world)
-    return suite.main(jobs=12, only=sys.argv[2] if len(sys.argv) > 2 else None)
+    return suite.main(jobs=20, only=sys.argv[2] if len(sys.argv) > 2 else None)
 
 
 sys.exit(main())

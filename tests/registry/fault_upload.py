@@ -8,7 +8,7 @@ from faults import HTML, JSON, PAGE, UPLOADS, answer, complains, edit_location, 
 from mini import Mini
 from proxy import Fault, Gate, Proxy
 from registries import Reader
-from rig import PUBLIC, Layout, blobs_of, digest_of, random_layers
+from rig import PUBLIC, Layout, blobs_of, digest_of, random_layers, tar_of
 from wire import Closed
 
 
@@ -559,6 +559,14 @@ def add_answers(suite, world):
             case, Fault("PUT", "/manifests/", None, change=lambda x, head: head.set("Docker-Content-Digest", wrong))
         )
         complains(case, world.push(case, proxy.host), "digest|sha256|stored", 60)
+
+    @suite.case("a base of 130 layers")
+    def _(case):
+        base = case.path("base")
+        Layout(base).image([tar_of({"f%d" % i: b"x"}) for i in range(130)])
+        world.reader.put_image(base, case.repository + "-base")
+        base = "%s/%s-base:one" % (world.registry.host, case.repository)
+        world.refused(case, world.bake(case, world.registry.host, "--base", base), "layers.*127|127.*layers")
 
     @suite.case("a warning is shown")
     def _(case):
