@@ -56,14 +56,24 @@ $(BUILD)/%.o: %.c Makefile
 	@echo '  CC    $<'
 	@$(CC) $(CFLAGS) -c $< -o $@
 
+# What only a debugger reads goes into a file beside the program, where debuggers look for it: hotlayerd goes into images as
+# it is, and would be four times as large. Sanitizers want it inside.
+ifeq ($(SANITIZE),)
+detach_debug = objcopy --only-keep-debug $@ $@.debug && objcopy --strip-debug --add-gnu-debuglink=$@.debug $@
+else
+detach_debug = :
+endif
+
 $(BUILD)/hotlayer: $(call objects,$(PACK_MAIN) $(PACK) $(REGISTRY) $(KERNELS)) $(READER)
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(READER_LIBS) $(PACK_LIBS) -o $@
+	@$(detach_debug)
 
 # Where an image on a base has its libraries (pack/elf.h); elsewhere nothing is there.
 $(BUILD)/hotlayerd: $(call objects,$(RUNTIME_MAIN) $(RUNTIME) $(KERNELS))
 	@echo '  LINK  $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--disable-new-dtags,-rpath,/usr/lib/hotlayer $^ $(RUNTIME_LIBS) -o $@
+	@$(detach_debug)
 
 # Their servers speak TLS.
 $(BUILD)/tests/unit/%: PACK_LIBS += -lssl
