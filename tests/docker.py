@@ -13,6 +13,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -108,6 +109,17 @@ def make_base(folder):
 
 
 # ---- buildah and the registry ----
+
+
+MARK = "hotlayer-docker-%d-"  # of the process that made the folder
+
+
+def forget_the_dead():
+    """A run that was killed left gigabytes in memory."""
+    for left in glob.glob("/dev/shm/" + MARK.replace("%d", "*") + "*"):
+        owner = re.match(MARK.replace("%d", r"(\d+)"), os.path.basename(left))
+        if owner and not os.path.exists("/proc/" + owner[1]):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def scratch():
@@ -328,7 +340,8 @@ def test_layers(folder):
 
 def main():
     folder = tempfile.mkdtemp()
-    storage = tempfile.mkdtemp(dir=scratch())
+    forget_the_dead()
+    storage = tempfile.mkdtemp(prefix=MARK % os.getpid(), dir=scratch())
     registry = None
     try:
         test_layers(folder)
