@@ -122,7 +122,7 @@ def check_containers():
 
 
 def check_types():
-    """Matrices that are one in the program and have different types: tiles that hold all of them."""
+    """Matrices that are one in the program, and have different types in the file: operations of their own, each exact."""
     keys, tensors = convert(DEMO, "F32")
     mixed, plain = dict(tensors), dict(tensors)
     for name, (_, dims, raw) in tensors.items():
@@ -131,7 +131,20 @@ def check_types():
             values = recode("F32", raw, kind)
             mixed[name] = kind, dims, values
             plain[name] = "F32", dims, recode(kind, values, "F32")
-    same("parts of different types", (gguf(keys, mixed),), (gguf(keys, plain),))
+    with tempfile.TemporaryDirectory() as work:
+        logits = []
+        for source in mixed, plain:
+            Packed(gguf(keys, source), keep=work)
+            model = os.path.join(work, "m.hot")
+            types = {t["name"]: t["type"] for t in json.loads(run(HOTLAYER, "inspect", "--json", model))["tensors"]}
+            logits.append(json.loads(run(HOTLAYERD, "logits", "--model", model, "--tokens", "1,280,5,261"))["logits"])
+            if source is mixed:
+                names = [types.get("blocks.0." + name) for name in ("attn.qkv.0", "attn.qkv.1", "attn.qkv.2", "attn.qkv",
+                                                                    "ffn.gate_up.0", "ffn.gate_up.1")]
+                check("parts of different types keep them", names == ["q8", "f16", "f32", None, "f32", "q8"], names)
+        scale = max(map(abs, logits[1]))
+        error = max(abs(a - b) for a, b in zip(*logits)) / scale
+        check("and the logits are those of the same numbers", 0 < error < 2e-2, error)
     blocks = (gguf(*family("mistral-full-q8")),)
     same("--quant keep keeps Q8_0", blocks, (*blocks, "--quant", "q8"))
 

@@ -190,8 +190,10 @@ def tensors():
     tensor_case("block-2-32", "blk.4294967296", "blk.4294967296.attn_q.weight", zeros(40, 60))
     tensor_case("block-long", "blk.", "blk." + "9" * 60 + ".attn_q.weight", zeros(40, 60))
     tensor_case("one-bias", "bias", "blk.0.attn_q.bias", zeros(60))
-    tensor_case("q4_0", "Q4_0", Q, ("Q4_0", [64, 60], bytes(2 * 18 * 60)))
-    tensor_case("q6_k", "BF16 or Q8_0", EMBEDDING, ("Q6_K", [256, 281], bytes(210 * 281)))
+    tensor_case("q2_k", "Q2_K", Q, ("Q2_K", [256, 60], bytes(84 * 60)))
+    tensor_case("q2_k-embedding", "use a file of F16", EMBEDDING, ("Q2_K", [256, 281], bytes(84 * 281)))
+    tensor_case("q4_0-shape", "shape", Q, ("Q4_0", [64, 60], bytes(2 * 18 * 60)))
+    tensor_case("q6_k-shape", "shape", EMBEDDING, ("Q6_K", [256, 281], bytes(210 * 281)))
     tensor_case("rope-length", "rope_freqs", "rope_freqs.weight", zeros(5))
     tensor_case("rope-zero", "rope_freqs", "rope_freqs.weight", zeros(6))
     for name, bits in (("nan", 0x7FC00000), ("inf", 0x7F800000), ("negative", 0xBF800000)):
