@@ -7,26 +7,27 @@
 #include <errno.h>
 #include <getopt.h>
 
-static const char help[] = "usage: hotlayer pack SOURCE -o MODEL.hot [OPTIONS]\n"
-                           "\n"
-                           "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) or a\n"
-                           ".gguf file (F32, F16, BF16, Q8_0, Q6_K, Q5_*, Q4_*; of one in parts, the first) into\n"
-                           "MODEL.hot and its shards MODEL.hot.001, MODEL.hot.002, ...\n"
-                           "\n"
-                           "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
-                           "      --quant TYPE       keep (default): no loss; bf16; q8 or q4: 8 or 4 bits in blocks of 32\n"
-                           "      --name NAME        the model's name to its users (default: the folder's or file's)\n"
-                           "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
-                           "      --template FILE    a chat template instead of the model's own: Jinja, or, if its\n"
-                           "                         name ends in .gotmpl, Go's as Ollama has it\n"
-                           "      --threads N        for the conversion (default: one per core)\n"
-                           "      --json             print the result as JSON\n"
-                           "  -h, --help\n"
-                           "\n"
-                           "examples:\n"
-                           "  hotlayer pack ./Llama-2-7b-hf -o llama.hot\n"
-                           "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2\n"
-                           "  hotlayer pack gemma-3-4b-it-Q8_0.gguf -o gemma.hot\n";
+static const char help[] =
+    "usage: hotlayer pack SOURCE -o MODEL.hot [OPTIONS]\n"
+    "\n"
+    "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) or a\n"
+    ".gguf file (F32, F16, BF16, Q8_0, Q6_K, Q5_*, Q4_*; of one in parts, the first) into\n"
+    "MODEL.hot and its shards MODEL.hot.001, MODEL.hot.002, ...\n"
+    "\n"
+    "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
+    "      --quant TYPE       keep (default): no loss; bf16; q8 or q4: 8 or 4 bits in blocks of 32\n"
+    "      --name NAME        the model's name to its users (default: the folder's or file's)\n"
+    "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
+    "      --template FILE    a chat template instead of the model's own: Jinja, or, if its\n"
+    "                         name ends in .gotmpl, Go's as Ollama has it\n"
+    "      --threads N        for the conversion (default: one per core)\n"
+    "      --json             print the result as JSON\n"
+    "  -h, --help\n"
+    "\n"
+    "examples:\n"
+    "  hotlayer pack ./Llama-2-7b-hf -o llama.hot\n"
+    "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2\n"
+    "  hotlayer pack gemma-3-4b-it-Q8_0.gguf -o gemma.hot\n";
 
 struct options {
     struct hl_pack pack;

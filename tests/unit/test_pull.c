@@ -20,8 +20,8 @@ static uint64_t shard_bytes[SHARDS_MOST];
 /* Lasts for seven more calls. */
 __attribute__((format(printf, 1, 2))) static const char *text(const char *format, ...)
 {
-    static char out[8][640];
-    static unsigned next;
+    static _Thread_local char out[8][640];
+    static _Thread_local unsigned next;
     va_list args;
     va_start(args, format);
     vsnprintf(out[++next % 8], sizeof out[0], format, args);
