@@ -120,7 +120,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 	    $(PACK_LIBS) -o $@
 
 SOURCES := $(wildcard include/hotlayer/*.h kernels/*.h kernels/cpu/*.[ch] runtime/*.[ch] registry/*.[ch] pack/*.[ch] tests/unit/*.[ch] \
-             tests/fuzz/*.[ch] tests/tokenizer/*.[ch] tests/template/*.[ch] bench/*.[ch])
+             tests/fuzz/*.[ch] tests/tokenizer/*.[ch] tests/template/*.[ch] tests/gguf/*.[ch] bench/*.[ch])
 
 format:
 	clang-format -i $(SOURCES)
