@@ -36,9 +36,15 @@ struct hl_program_view {
 struct hl_device_config {
     struct hl_program_view program;
     const uint8_t *weights; /* base of the weights' space; stays mapped while the device lives */
-    uint32_t max_tokens;    /* per step */
-    uint32_t max_outputs;   /* per step */
-    uint32_t kv_pages;      /* pages in the pool */
+    /* Weights that are still on their way. `rows` is the same space where single rows can be read at any time, and
+     * wait() returns when the first `end` bytes have come to `weights`, or with an error when they never will. NULL:
+     * all are there, or come by themselves when they are touched. */
+    const uint8_t *rows;
+    int (*wait)(void *context, uint64_t end, struct hl_error *err);
+    void *wait_context;
+    uint32_t max_tokens;  /* per step */
+    uint32_t max_outputs; /* per step */
+    uint32_t kv_pages;    /* pages in the pool */
     enum hl_kv_type kv_type;
     uint32_t threads;    /* CPU; 0: one per available core, fewer for a model of a few MiB */
     const char *kernels; /* CPU: "scalar", "avx2", "avx512"; NULL: the best that the processor has */

@@ -111,6 +111,8 @@ static int measure(const struct options *o, struct hl_engine *engine, struct fig
     int result = 0;
     for (uint32_t s = 0; s < o->sequences && result == 0; s++)
         result = hl_sequence_open(engine, &sequences[s], err);
+    if (result == 0)
+        result = hl_engine_wait(engine, err);
     uint64_t start = hl_now_ns();
     if (result == 0)
         result = prefill(engine, &batch, &sequences[0], o->prompt, err);

@@ -17,11 +17,15 @@ static int parse_kv(struct hl_common *common, const char *text, struct hl_error 
     return 0;
 }
 
-static int parse_load(const char *text, struct hl_error *err)
+static int parse_load(struct hl_common *common, const char *text, struct hl_error *err)
 {
-    if (strcmp(text, "auto") == 0 || strcmp(text, "map") == 0)
-        return 0;
-    return hl_fail_as(err, HL_ERROR_USAGE, "--load must be auto or map, not '%s'", text);
+    static const char *const ways[] = {[HL_LOAD_AUTO] = "auto", [HL_LOAD_MAP] = "map", [HL_LOAD_STAGE] = "stage"};
+    for (enum hl_load_way way = HL_LOAD_AUTO; way <= HL_LOAD_STAGE; way++)
+        if (strcmp(text, ways[way]) == 0) {
+            common->engine.load.way = way;
+            return 0;
+        }
+    return hl_fail_as(err, HL_ERROR_USAGE, "--load must be auto, map or stage, not '%s'", text);
 }
 
 int hl_common_option(struct hl_common *common, int option, char *const *argv, struct hl_error *err)
@@ -36,7 +40,7 @@ int hl_common_option(struct hl_common *common, int option, char *const *argv, st
         common->engine.device = value;
         break;
     case HL_OPTION_LOAD:
-        result = parse_load(value, err);
+        result = parse_load(common, value, err);
         break;
     case HL_OPTION_THREADS:
         result = hl_parse_count("--threads", value, 1, 1024, &common->engine.threads, err);

@@ -214,15 +214,21 @@ static void add_phase(cJSON *phases, const char *name, const struct server *serv
     cJSON_AddNumberToObject(phases, name, hl_log_ms(when - server->started));
 }
 
+/* In the order in which they happened: an answer may come before the last weights. */
 static void log_phases(const struct server *server, const char *message)
 {
     cJSON *fields = cJSON_CreateObject(), *phases = cJSON_CreateObject();
+    uint64_t token = server->api.first_token, ready = server->ready;
     add_phase(phases, "port_open", server, server->port_open);
     add_phase(phases, "validated", server, server->validated);
-    add_phase(phases, "mapped", server, server->mapped);
-    add_phase(phases, "weights_ready", server, server->ready);
-    if (server->api.first_token)
-        add_phase(phases, "first_token", server, server->api.first_token);
+    if (ready)
+        add_phase(phases, "mapped", server, server->mapped);
+    if (token && (!ready || token < ready))
+        add_phase(phases, "first_token", server, token);
+    if (ready)
+        add_phase(phases, "weights_ready", server, ready);
+    if (token && ready && token >= ready)
+        add_phase(phases, "first_token", server, token);
     cJSON_AddStringToObject(fields, "model", server->model->name);
     cJSON_AddNumberToObject(fields, "context", server->api.context);
     cJSON_AddNumberToObject(fields, "parallel", server->options.common.engine.parallel);

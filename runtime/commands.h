@@ -43,7 +43,8 @@ enum {
 #define HL_COMMON_HELP                                                                                                 \
     "      --model PATH     a .hot file, or a folder that holds one\n"                                                 \
     "      --device NAME    auto (default) or cpu\n"                                                                   \
-    "      --load WAY       auto (default) or map: use the weights where they are mapped\n"                            \
+    "      --load WAY       map: use the weights where they are mapped; stage: copy them into memory while the\n"      \
+    "                       first step runs; auto (default): map\n"                                                    \
     "      --threads N      default: one per core, fewer for a small model\n"                                          \
     "      --kernels NAME   avx512, avx2 or scalar (default: the best this CPU has)\n"                                 \
     "      --ctx N          positions per sequence (default: the model's, at most 4096)\n"                             \

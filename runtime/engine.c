@@ -26,6 +26,21 @@ static int open_pages(struct hl_engine *engine, struct hl_error *err)
     return 0;
 }
 
+static int wait_for_load(void *context, uint64_t end, struct hl_error *err)
+{
+    return hl_load_wait(context, end, err);
+}
+
+static void place_weights(const struct hl_hot *hot, struct hl_load *load, struct hl_device_config *config)
+{
+    config->weights = hl_load_weights(load);
+    if (!hl_load_must_wait(load))
+        return;
+    config->rows = hot->weights;
+    config->wait = wait_for_load;
+    config->wait_context = load;
+}
+
 int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *options, struct hl_engine **out,
                    struct hl_error *err)
 {
@@ -46,9 +61,10 @@ int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *opt
                          program->context);
     if (result == 0)
         result = open_pages(engine, err);
+    if (result == 0)
+        result = hl_load_open(hot, &options->load, &engine->load, err);
     struct hl_device_config config = {
         .program = hot->program,
-        .weights = hot->weights,
         .max_tokens = engine->batch,
         .max_outputs = engine->outputs,
         .kv_pages = engine->n_free,
@@ -56,6 +72,8 @@ int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *opt
         .threads = options->threads,
         .kernels = options->kernels,
     };
+    if (result == 0)
+        place_weights(hot, engine->load, &config);
     if (result == 0)
         result = engine->interface->open(&config, &engine->device, err);
     if (result < 0) {
@@ -72,8 +90,14 @@ void hl_engine_close(struct hl_engine *engine)
         return;
     if (engine->device)
         engine->interface->close(engine->device);
+    hl_load_close(engine->load);
     free(engine->free_pages);
     free(engine);
+}
+
+int hl_engine_wait(struct hl_engine *engine, struct hl_error *err)
+{
+    return hl_load_wait(engine->load, UINT64_MAX, err);
 }
 
 int hl_sequence_open(const struct hl_engine *engine, struct hl_sequence *out, struct hl_error *err)

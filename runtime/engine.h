@@ -5,6 +5,7 @@
 
 #include "kernels/device.h"
 #include "runtime/hot.h"
+#include "runtime/load.h"
 
 struct hl_engine_options {
     const char *device;  /* "auto", "cpu"; NULL: auto */
@@ -15,6 +16,7 @@ struct hl_engine_options {
     uint32_t batch;      /* tokens per step; 0: HL_BATCH_DEFAULT */
     uint32_t outputs;    /* logits per step; at least `parallel` */
     enum hl_kv_type kv_type;
+    struct hl_load_options load;
 };
 
 #define HL_CONTEXT_DEFAULT 4096u
@@ -23,6 +25,7 @@ struct hl_engine_options {
 struct hl_engine {
     const struct hl_device_interface *interface;
     struct hl_device *device;
+    struct hl_load *load;
     uint32_t vocabulary, context, parallel, batch, outputs;
     uint32_t pages_per_sequence;
     uint32_t *free_pages; /* a stack */
@@ -43,10 +46,14 @@ static inline uint32_t hl_engine_context(const struct hl_hot *hot, uint32_t want
     return wanted ? wanted : hl_min_u32(hot->program.head->context, HL_CONTEXT_DEFAULT);
 }
 
-/* The hot file's weights must be mapped. The caller closes the engine, before the file. */
+/* The hot file's weights must be mapped; the engine brings them in while it already computes. The caller closes the
+ * engine, before the file. */
 int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *options, struct hl_engine **out,
                    struct hl_error *err);
 void hl_engine_close(struct hl_engine *engine);
+
+/* Returns when every weight is resident. */
+int hl_engine_wait(struct hl_engine *engine, struct hl_error *err);
 
 int hl_sequence_open(const struct hl_engine *engine, struct hl_sequence *out, struct hl_error *err);
 /* Gives the sequence pages for `positions` in all. Fails with HL_ERROR_BUSY when the pool is empty. */

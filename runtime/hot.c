@@ -229,8 +229,7 @@ int hl_hot_open(const char *path, struct hl_hot **out, struct hl_error *err)
     return 0;
 }
 
-/* Opens a shard's file and checks its size and trailer; returns the descriptor. */
-static int open_shard(const struct hl_hot *hot, uint32_t index, char path[HL_PATH_BYTES], struct hl_error *err)
+int hl_hot_open_shard(const struct hl_hot *hot, uint32_t index, char path[HL_PATH_BYTES], struct hl_error *err)
 {
     const struct hl_shard *shard = &hot->header->shard[index];
     if (hl_hot_shard_path(hot->path, index, path, err) < 0)
@@ -271,7 +270,7 @@ int hl_hot_map_weights(struct hl_hot *hot, struct hl_error *err)
     for (uint32_t i = 0; i < hot->header->n_shards; i++) {
         const struct hl_shard *shard = &hot->header->shard[i];
         char path[HL_PATH_BYTES];
-        HL_CLOSE int fd = open_shard(hot, i, path, err);
+        HL_CLOSE int fd = hl_hot_open_shard(hot, i, path, err);
         if (fd < 0)
             return -1;
         if (mmap(base + shard->offset, shard->bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
@@ -286,7 +285,7 @@ int hl_hot_verify_shard(const struct hl_hot *hot, uint32_t index, void (*progres
 {
     const size_t piece = 1 << 20;
     char path[HL_PATH_BYTES];
-    HL_CLOSE int fd = open_shard(hot, index, path, err);
+    HL_CLOSE int fd = hl_hot_open_shard(hot, index, path, err);
     HL_FREE uint8_t *buffer = malloc(piece);
     if (fd < 0)
         return -1;

@@ -34,6 +34,10 @@ int hl_hot_open(const char *path, struct hl_hot **out, struct hl_error *err);
 /* Maps all shards into one contiguous range, in place. Checks their sizes and trailers, reads nothing else. */
 int hl_hot_map_weights(struct hl_hot *hot, struct hl_error *err);
 
+/* Opens shard `index` (from 0) and checks its size and trailer. The descriptor, which the caller closes, or -1; its
+ * path is in `path`. */
+int hl_hot_open_shard(const struct hl_hot *hot, uint32_t index, char path[HL_PATH_BYTES], struct hl_error *err);
+
 /* Reads shard `index` (from 0) whole and compares its checksum. progress may be NULL. */
 int hl_hot_verify_shard(const struct hl_hot *hot, uint32_t index, void (*progress)(void *context, uint64_t bytes),
                         void *context, struct hl_error *err);

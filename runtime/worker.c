@@ -60,6 +60,7 @@ struct hl_worker {
     struct news *news, **news_end;
     bool any_cancel, stop;
     enum state state;
+    bool opened, loaded; /* both: ready */
     uint64_t mapped_ns, ready_ns;
     struct hl_error err;
 
@@ -196,12 +197,38 @@ static bool take_work(struct hl_worker *worker)
     return !stop;
 }
 
+/* One of the two things that make the worker ready has happened, or will not; err is NULL, or why not. */
+static void advance(struct hl_worker *worker, bool *what, const struct hl_error *err)
+{
+    pthread_mutex_lock(&worker->mutex);
+    *what = !err;
+    if (err && worker->state != FAILED) {
+        worker->state = FAILED;
+        worker->err = *err;
+    } else if (worker->opened && worker->loaded && worker->state == OPENING) {
+        worker->state = READY;
+        worker->ready_ns = hl_now_ns();
+    }
+    pthread_mutex_unlock(&worker->mutex);
+    wake_main(worker);
+}
+
+/* From one of the threads that read the weights. */
+static void on_loaded(void *context, const struct hl_error *err)
+{
+    struct hl_worker *worker = context;
+    advance(worker, &worker->loaded, err);
+}
+
 static int open_engine(struct hl_worker *worker, struct hl_error *err)
 {
+    struct hl_engine_options options = worker->options.engine;
+    options.load.done = on_loaded;
+    options.load.context = worker;
     if (hl_hot_map_weights(worker->model->hot, err) < 0)
         return -1;
     worker->mapped_ns = hl_now_ns();
-    if (hl_engine_open(worker->model->hot, &worker->options.engine, &worker->engine, err) < 0)
+    if (hl_engine_open(worker->model->hot, &options, &worker->engine, err) < 0)
         return -1;
     return hl_scheduler_open(worker->model, worker->engine, &worker->scheduler, err);
 }
@@ -211,13 +238,7 @@ static void *work(void *argument)
     struct hl_worker *worker = argument;
     struct hl_error err;
     int opened = open_engine(worker, &err);
-    pthread_mutex_lock(&worker->mutex);
-    worker->state = opened < 0 ? FAILED : READY;
-    worker->ready_ns = hl_now_ns();
-    if (opened < 0)
-        worker->err = err;
-    pthread_mutex_unlock(&worker->mutex);
-    wake_main(worker);
+    advance(worker, &worker->opened, opened < 0 ? &err : NULL);
     while (opened == 0 && take_work(worker)) {
         manage_jobs(worker);
         hl_scheduler_step(worker->scheduler);

@@ -12,9 +12,10 @@ struct hl_job;
 struct hl_worker_options {
     struct hl_engine_options engine;
     uint32_t max_waiting; /* jobs beyond those that run */
-    /* The engine is open; when the weights were mapped and when it was done, on the clock of hl_now_ns(). */
+    /* The engine is open and every weight resident; when the weights were mapped and when it was done, on the clock of
+     * hl_now_ns(). Jobs may have been answered before. */
     void (*ready)(void *context, uint64_t mapped_ns, uint64_t ready_ns);
-    /* It cannot be opened, and no job will ever run. */
+    /* It cannot be opened, or its weights cannot be read: no job will succeed any more. */
     void (*failed)(void *context, const struct hl_error *err);
     void *context;
 };

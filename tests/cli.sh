@@ -224,6 +224,14 @@ exits "tokenize nothing" 0 "$hotlayerd" tokenize --model "$work/m.hot" ''
 says "tokenize nothing" out '^\[\]$'
 exits "logits" 0 "$hotlayerd" logits --model "$work/m.hot" --tokens 1,5,9
 cp "$work/out" "$work/last"
+for way in map stage auto; do
+    exits "logits --load $way" 0 "$hotlayerd" logits --model "$work/s.hot" --tokens 1,5,9 --all --load $way
+    cp "$work/out" "$work/logits-$way"
+done
+same "staged weights are the mapped ones" "$work/logits-map" "$work/logits-stage"
+same "so are those of auto" "$work/logits-map" "$work/logits-auto"
+exits "logits --load nonsense" 2 "$hotlayerd" logits --model "$work/s.hot" --tokens 1 --load cache
+says "logits --load nonsense" err "auto, map or stage"
 exits "logits --batch 1" 0 "$hotlayerd" logits --model "$work/m.hot" --tokens 1,5,9 --batch 1
 same "decoding one by one equals prefill" "$work/out" "$work/last"
 for tokens in '' ',' '1,' ,1 1,,2 x -1 99999999999; do

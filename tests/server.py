@@ -626,6 +626,16 @@ def test_addresses():
     check("--ctx wins", listens({**env, "OLLAMA_CONTEXT_LENGTH": "50"}, "--ctx", "60")[2] == 60)
 
 
+def test_ways_of_loading():
+    options = {"num_predict": 30, "temperature": 0}
+    said = []
+    for way in ("map", "stage"):
+        with Server("--load", way) as server:
+            said.append(generate(server, stream=False, options=options)[1]["response"])
+            check("ready: --load " + way, server.wait_log("ready")["phases"]["weights_ready"] > 0, server.log)
+    check("  both say the same", said[0] == said[1], said)
+
+
 def test_few_descriptors():
     with Server(files=64) as server:
         crowd = [connect(server) for _ in range(100)]
@@ -670,6 +680,7 @@ def main():
         test_early_requests(folder)
         test_refusals_to_start(folder)
         test_addresses()
+        test_ways_of_loading()
         test_few_descriptors()
     finally:
         shutil.rmtree(folder)

@@ -36,6 +36,10 @@ struct hl_device {
     uint64_t kv_bytes;
     uint64_t kv_page_bytes;
     uint64_t *kv_offset; /* [n_kvs] in a page */
+    uint64_t *needs; /* [n_ops] how much of the weights must have come for an operation; NULL: nothing to wait for */
+    uint64_t there;  /* that much has */
+    bool failed;     /* it will not, for the reason in err */
+    struct hl_error err;
     const struct hl_step *step;
     char description[64];
 };
@@ -180,6 +184,40 @@ static int open_kv(struct hl_device *device, struct hl_error *err)
     return 0;
 }
 
+static uint64_t tensor_end(const struct hl_device *device, uint32_t tensor)
+{
+    const struct hl_tensor *tensors = device->config.program.tensors;
+    return tensor == HL_NONE ? 0 : tensors[tensor].offset + tensors[tensor].bytes;
+}
+
+/* A table's rows are gathered from where they can always be read. */
+static uint64_t need_of(const struct hl_device *device, const struct hl_op *op)
+{
+    uint64_t weight = 0, bias = 0;
+    if (op->kind == HL_OP_ANGLES)
+        weight = tensor_end(device, op->angles.frequencies);
+    else if (op->kind == HL_OP_NORM)
+        weight = tensor_end(device, op->norm.weight);
+    else if (op->kind == HL_OP_LINEAR) {
+        weight = tensor_end(device, op->linear.weight);
+        bias = tensor_end(device, op->linear.bias);
+    }
+    return weight > bias ? weight : bias;
+}
+
+static int open_needs(struct hl_device *device, struct hl_error *err)
+{
+    const struct hl_program_view *program = &device->config.program;
+    if (!device->config.wait)
+        return 0;
+    device->needs = calloc((size_t)program->head->n_ops + 1, sizeof *device->needs);
+    if (!device->needs)
+        return hl_fail(err, "out of memory");
+    for (uint32_t i = 0; i < program->head->n_ops; i++)
+        device->needs[i] = need_of(device, &program->ops[i]);
+    return 0;
+}
+
 static void cpu_close(struct hl_device *device)
 {
     if (!device)
@@ -193,6 +231,7 @@ static void cpu_close(struct hl_device *device)
     free(device->linear_scratch);
     free(device->attend_scratch);
     free(device->kv_offset);
+    free(device->needs);
     free(device);
 }
 
@@ -215,7 +254,8 @@ static int cpu_open(const struct hl_device_config *config, struct hl_device **ou
     device->config = *config;
     device->kernels = choose_kernels(config->kernels, err);
     if (!device->kernels || hl_team_open(suitable_threads(config), &device->team, err) < 0 ||
-        open_buffers(device, err) < 0 || open_scratch(device, err) < 0 || open_kv(device, err) < 0) {
+        open_buffers(device, err) < 0 || open_scratch(device, err) < 0 || open_kv(device, err) < 0 ||
+        open_needs(device, err) < 0) {
         cpu_close(device);
         return -1;
     }
@@ -244,6 +284,14 @@ static uint32_t rows_in(const struct hl_device *device, struct hl_span span)
 static const uint8_t *tensor_data(const struct hl_device *device, uint32_t tensor)
 {
     return device->config.weights + device->config.program.tensors[tensor].offset;
+}
+
+/* Rows of a table that may not have come yet. */
+static const uint8_t *table_rows(const struct hl_device *device, uint32_t tensor)
+{
+    if (!device->needs || tensor_end(device, tensor) <= device->there)
+        return tensor_data(device, tensor);
+    return device->config.rows + device->config.program.tensors[tensor].offset;
 }
 
 static const float *vector(const struct hl_device *device, uint32_t tensor)
@@ -322,7 +370,7 @@ static void run_op(struct hl_device *device, const struct hl_op *op, struct hl_s
         break;
     case HL_OP_GATHER:
         hl_cpu_gather(at(device, op->gather.out), stride(device, op->gather.out), &tensors[op->gather.table],
-                      tensor_data(device, op->gather.table), op->gather.scale, step->tokens, step->n_tokens, share);
+                      table_rows(device, op->gather.table), op->gather.scale, step->tokens, step->n_tokens, share);
         break;
     case HL_OP_NORM:
         hl_cpu_norm(device->kernels, at(device, op->norm.out), stride(device, op->norm.out), at(device, op->norm.in),
@@ -365,11 +413,26 @@ static void run_op(struct hl_device *device, const struct hl_op *op, struct hl_s
     }
 }
 
+/* One thread waits for the weights, the others for that thread. */
+static void wait_for_weights(struct hl_device *device, uint64_t end, struct hl_team *team, struct hl_share share)
+{
+    if (share.index == 0 && device->config.wait(device->config.wait_context, end, &device->err) < 0)
+        device->failed = true;
+    hl_team_barrier(team);
+}
+
 static void run_program(void *context, struct hl_team *team, struct hl_share share)
 {
     struct hl_device *device = context;
     const struct hl_program_view *program = &device->config.program;
+    uint64_t there = device->there; /* each thread counts for itself, and all count alike */
     for (uint32_t i = 0; i < program->head->n_ops; i++) {
+        if (device->needs && device->needs[i] > there) {
+            there = device->needs[i];
+            wait_for_weights(device, there, team, share);
+            if (device->failed)
+                return;
+        }
         run_op(device, &program->ops[i], share);
         hl_team_barrier(team);
     }
@@ -383,6 +446,12 @@ static int cpu_step(struct hl_device *device, const struct hl_step *step, struct
                        step->n_tokens, step->n_outputs);
     device->step = step;
     hl_team_run(device->team, run_program, device);
+    if (device->failed) {
+        *err = device->err;
+        return -1;
+    }
+    for (uint32_t i = 0; device->needs && i < device->config.program.head->n_ops; i++)
+        device->there = device->needs[i] > device->there ? device->needs[i] : device->there;
     const struct matrix *result = &device->buffers[device->config.program.head->logits];
     *logits = (struct hl_logits){result->data, result->stride};
     return 0;
