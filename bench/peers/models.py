@@ -57,10 +57,11 @@ class Files:
         """The path; what command(path of a new file) writes gets its name when it is whole."""
         path = os.path.join(self.args.dir, self.name + ending)
         if not os.path.exists(path):
-            print(f"making {os.path.basename(path)}", file=sys.stderr)
             new = os.path.join(self.args.dir, f"new-{self.name}{ending}")
-            shutil.rmtree(new) if os.path.isdir(new) else None
-            run(*command(new))
+            words = command(new)
+            print(f"making {os.path.basename(path)}", file=sys.stderr)
+            shutil.rmtree(new, ignore_errors=True)
+            run(*words)
             os.rename(new, path)
         return path
 
