@@ -96,7 +96,8 @@ def bench(args):
             session.decode(tokens[i:i + 1])
         end = time.perf_counter()
         session.forget()
-    return {"prefill": args.p / (middle - start), "decode": args.n / (end - middle), "anonymous": session.anonymous - PYTHON["anonymous"]}
+    return {"prefill": args.p / (middle - start), "decode": args.n / (end - middle),
+            "anonymous": session.anonymous - PYTHON["anonymous"]}
 
 
 def quantize(args):

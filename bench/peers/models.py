@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """The same weights for both sides: of a model of `hotlayer synth`, NAME-TYPE.gguf by llama.cpp and NAME-TYPE.hot of that, kept.
 
-    bench/peers/models.py [--build build] [--dir build/peers] [--venv build/peers-venv] [--models A,B] [--types Q4_0,Q8_0]
+    bench/peers/models.py [--build build] [--dir build/peers] [--venv build/peers-venv] [--models A,B] [--types Q4_0] [--keep]
 
-A module for bench/peers/run and bench/pack; called by itself it makes the files, each only if it is missing: a folder, from that
-a BF16 .gguf (write_gguf.py), from that the types by llama.cpp's own quantizer, and of each of these a .hot with `--quant keep`.
-Folder and BF16 are deleted when nothing more needs them, unless --keep. llama.cpp is the package llama-cpp-python, built on and for
-this machine; a virtual environment is made for it if there is none.
+A module for bench/peers/run and bench/pack; called by itself it makes the files, each only if it is missing: a folder, from that a
+BF16 .gguf (write_gguf.py), from that the types by llama.cpp's own quantizer, and of each of these a .hot with `--quant keep`. Folder
+and BF16, if they were not there before, are deleted when nothing more needs them, unless --keep. llama.cpp is the package
+llama-cpp-python, built on and for this machine; a virtual environment is made for it if there is none.
 """
 import argparse
 import glob
@@ -50,7 +50,7 @@ class Files:
     """What is made of one model, each file when it is asked for."""
 
     def __init__(self, args, name):
-        self.args, self.name = args, name
+        self.args, self.name, self.made = args, name, set()
         os.makedirs(args.dir, exist_ok=True)
 
     def make(self, ending, command):
@@ -63,6 +63,7 @@ class Files:
             shutil.rmtree(new, ignore_errors=True)
             run(*words)
             os.rename(new, path)
+            self.made.add(ending)
         return path
 
     def folder(self):
@@ -84,10 +85,26 @@ class Files:
             run(self.args.build + "/hotlayer", "pack", source, "--quant", "keep", "-o", path)
         return path
 
-    def forget_sources(self):
-        for path in (self.name + "-folder", self.name + "-BF16.gguf"):
-            path = os.path.join(self.args.dir, path)
-            shutil.rmtree(path) if os.path.isdir(path) else os.path.exists(path) and os.remove(path)
+    def forget(self, ending):
+        """Only what this process has made: the rest was kept for somebody."""
+        path = os.path.join(self.args.dir, self.name + ending)
+        if ending not in self.made:
+            return
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.remove(path)
+        self.made.remove(ending)
+
+    def all(self, keep=False):
+        """.hot and .gguf of all types. Every .gguf is made before the first .hot, so that the sources are gone by then."""
+        for kind in self.args.types:
+            self.gguf(kind)
+            if not keep:
+                self.forget("-folder")
+        if not keep:
+            self.forget("-BF16.gguf")
+        return {kind: (self.hot(kind), self.gguf(kind)) for kind in self.args.types}
 
 
 def parts(hot):
@@ -118,11 +135,7 @@ def main():
     args = parser.parse_args()
     args.python = python_of(args.venv)
     for name in args.models:
-        files = Files(args, name)
-        for kind in args.types:
-            files.hot(kind)
-        if not args.keep:
-            files.forget_sources()
+        Files(args, name).all(args.keep)
 
 
 if __name__ == "__main__":
