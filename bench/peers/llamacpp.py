@@ -138,5 +138,6 @@ def main():
     print(json.dumps({**result, "peak": memory()["peak"] - PYTHON["now"], "python": PYTHON["now"]}))
 
 
+llama_cpp.llama_log_set(llama_cpp.llama_log_callback(0), None)  # the library's own, instead of one in Python for every line
 PYTHON, BEGIN = memory(), time.perf_counter()
 main()
