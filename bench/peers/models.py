@@ -6,7 +6,7 @@
 A module for bench/peers/run and bench/pack; called by itself it makes the files, each only if it is missing: a folder, from that a
 BF16 .gguf (write_gguf.py), from that the types by llama.cpp's own quantizer, and of each of these a .hot with `--quant keep`. Folder
 and BF16, if they were not there before, are deleted when nothing more needs them, unless --keep. llama.cpp is the package
-llama-cpp-python, built on and for this machine; a virtual environment is made for it if there is none.
+llama-cpp-python, built on and for this machine (with g++); a virtual environment is made for it if there is none.
 """
 import argparse
 import glob
