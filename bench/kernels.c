@@ -7,13 +7,11 @@
  * does nothing with them. All measurements of a line take turns, round by round; medians are printed, and for one token
  * how much of the probe's speed is reached.
  */
-#include "kernels/cpu/kernels.h"
+#include "bench/bandwidth.h"
 #include "hotlayer/cleanup.h"
 #include "kernels/cpu/team.h"
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define COLS 2048u
@@ -33,36 +31,11 @@ struct job {
     bool probe;
 };
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-typedef uint64_t wide __attribute__((vector_size(64), aligned(64)));
-
-#if defined(__x86_64__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-static uint64_t
-read_all(const wide *from, uint64_t n)
-{
-    wide sum[4] = {{0}};
-    for (uint64_t i = 0; i < n; i += 4)
-        for (int k = 0; k < 4; k++)
-            sum[k] |= from[i + (uint64_t)k];
-    sum[0] |= sum[1] | sum[2] | sum[3];
-    return sum[0][0] | sum[0][1] | sum[0][2] | sum[0][3] | sum[0][4] | sum[0][5] | sum[0][6] | sum[0][7];
-}
-
 static void work(void *context, struct hl_team *team, struct hl_share share)
 {
     struct job *job = context;
     if (job->probe) {
-        uint64_t part = job->bytes / share.count / 256 * 256;
-        uint64_t sum = read_all((const wide *)(const void *)(job->linear.weight + part * share.index), part / 64);
-        __asm__ volatile("" : : "r"(sum)); /* the loads must not be optimized away */
+        read_share(job->linear.weight, job->bytes, share);
         return;
     }
     job->kernels->prepare(&job->linear, share);
@@ -75,18 +48,6 @@ static double run(struct hl_team *team, struct job *job)
     double begin = seconds();
     hl_team_run(team, work, job);
     return seconds() - begin;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *times, uint32_t n)
-{
-    qsort(times, n, sizeof *times, by_size);
-    return times[n / 2];
 }
 
 /* Bytes of every kind, but no float or scale that is not finite. */
