@@ -256,11 +256,11 @@ static void drop_rows(const struct hl_plan_tensor *tensor, uint64_t first, uint6
 }
 
 /* In the order of the strips, so that the sum is the same whichever thread had which. */
-static void add_losses(const struct chunk *chunk, struct hl_loss *sum)
+static void add_losses(const struct hl_loss *losses, uint32_t n, struct hl_loss *sum)
 {
-    for (uint32_t i = 0; i < chunk->n && chunk->losses; i++) {
-        sum->error += chunk->losses[i].error;
-        sum->energy += chunk->losses[i].energy;
+    for (uint32_t i = 0; i < n; i++) {
+        sum->error += losses[i].error;
+        sum->energy += losses[i].energy;
     }
 }
 
@@ -291,7 +291,8 @@ static int write_tiles(struct stream *s, struct hl_team *team, const struct hl_p
         hl_team_run(team, encode_share, &chunk);
         if (chunk.failed || stream_bytes(s, out, chunk.n * strip_bytes) < 0)
             return -1;
-        add_losses(&chunk, loss);
+        if (loss)
+            add_losses(losses, chunk.n, loss);
         drop_rows(tensor, (uint64_t)first * HL_TILE_ROWS, (uint64_t)(first + chunk.n) * HL_TILE_ROWS);
         hl_progress_add(s->write->progress, chunk.n * strip_bytes);
     }
