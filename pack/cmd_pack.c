@@ -15,7 +15,9 @@ static const char help[] =
     "MODEL.hot and its shards MODEL.hot.001, MODEL.hot.002, ...\n"
     "\n"
     "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
-    "      --quant TYPE       keep (default): no loss; bf16; q8 or q4: 8 or 4 bits in blocks of 32\n"
+    "      --quant TYPE       q4 or q8: 4 or 8 bits in blocks of 32; bf16; keep: no loss.\n"
+    "                         By default numbers become q4, and what a .gguf has quantized is kept\n"
+    "      --quant-report     say what each matrix loses: ||W - Q|| / ||W||\n"
     "      --name NAME        the model's name to its users (default: the folder's or file's)\n"
     "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
     "      --template FILE    a chat template instead of the model's own: Jinja, or, if its\n"
@@ -26,7 +28,7 @@ static const char help[] =
     "\n"
     "examples:\n"
     "  hotlayer pack ./Llama-2-7b-hf -o llama.hot\n"
-    "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2\n"
+    "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2 --quant-report\n"
     "  hotlayer pack gemma-3-4b-it-Q8_0.gguf -o gemma.hot\n";
 
 struct options {
@@ -66,6 +68,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 {
     static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
                                           {"quant", required_argument, NULL, 'q'},
+                                          {"quant-report", no_argument, NULL, 'r'},
                                           {"name", required_argument, NULL, 'n'},
                                           {"shard-size", required_argument, NULL, 's'},
                                           {"threads", required_argument, NULL, 't'},
@@ -82,6 +85,9 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             break;
         case 'q':
             result = parse_quant(optarg, &o->pack.quant, err);
+            break;
+        case 'r':
+            o->pack.report = true;
             break;
         case 'n':
             o->pack.name = optarg;
@@ -116,6 +122,22 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
     return 0;
 }
 
+static void print_json(const struct options *o, const struct hl_packed *packed)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "path", o->pack.output);
+    cJSON_AddStringToObject(json, "name", packed->name);
+    cJSON_AddStringToObject(json, "quantization", packed->quantization);
+    cJSON_AddNumberToObject(json, "head_bytes", (double)packed->written.head_bytes);
+    cJSON_AddNumberToObject(json, "weight_bytes", (double)packed->written.weight_bytes);
+    cJSON_AddNumberToObject(json, "shards", packed->written.n_shards);
+    if (o->pack.report)
+        cJSON_AddItemToObject(json, "quant_report", hl_quant_report_json(&packed->report));
+    HL_FREE char *text = cJSON_PrintUnformatted(json);
+    printf("%s\n", text ? text : "{}");
+    cJSON_Delete(json);
+}
+
 static void print_result(const struct options *o, const struct hl_packed *packed)
 {
     const struct hl_written *written = &packed->written;
@@ -126,26 +148,21 @@ static void print_result(const struct options *o, const struct hl_packed *packed
                 packed->name);
     char head[24], weights[24];
     if (o->json) {
-        cJSON *json = cJSON_CreateObject();
-        cJSON_AddStringToObject(json, "path", o->pack.output);
-        cJSON_AddStringToObject(json, "name", packed->name);
-        cJSON_AddNumberToObject(json, "head_bytes", (double)written->head_bytes);
-        cJSON_AddNumberToObject(json, "weight_bytes", (double)written->weight_bytes);
-        cJSON_AddNumberToObject(json, "shards", written->n_shards);
-        HL_FREE char *text = cJSON_PrintUnformatted(json);
-        printf("%s\n", text ? text : "{}");
-        cJSON_Delete(json);
+        print_json(o, packed);
         return;
     }
-    fprintf(stderr, "%s: head %s, weights %s in %u shard%s\n", packed->name, hl_format_bytes(written->head_bytes, head),
-            hl_format_bytes(written->weight_bytes, weights), written->n_shards, written->n_shards == 1 ? "" : "s");
+    if (o->pack.report)
+        hl_quant_report_print(&packed->report, stderr);
+    fprintf(stderr, "%s: %s, head %s, weights %s in %u shard%s\n", packed->name, packed->quantization,
+            hl_format_bytes(written->head_bytes, head), hl_format_bytes(written->weight_bytes, weights),
+            written->n_shards, written->n_shards == 1 ? "" : "s");
     printf("%s\n", o->pack.output);
 }
 
 int hl_cmd_pack(int argc, char **argv)
 {
     struct hl_progress progress = {.out = stderr};
-    struct options o = {.pack = {.quant = HL_QUANT_KEEP, .shard_bytes = 1ull << 30, .progress = &progress}};
+    struct options o = {.pack = {.quant = HL_QUANT_DEFAULT, .shard_bytes = 1ull << 30, .progress = &progress}};
     struct hl_packed packed;
     struct hl_error err;
     if (parse(argc, argv, &o, &err) < 0)
@@ -154,8 +171,11 @@ int hl_cmd_pack(int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
-    if (hl_pack(&o.pack, &packed, &err) < 0)
-        return hl_report("pack", &err);
-    print_result(&o, &packed);
-    return 0;
+    int result = hl_pack(&o.pack, &packed, &err);
+    if (result < 0)
+        result = hl_report("pack", &err);
+    else
+        print_result(&o, &packed);
+    hl_packed_release(&packed);
+    return result;
 }

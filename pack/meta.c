@@ -13,12 +13,6 @@
 #define STOPS_MOST 64
 #define LICENSE_MOST 200 /* bytes; longer ones are texts */
 
-const char *hl_quant_name(enum hl_quant quant)
-{
-    static const char *const names[] = {"keep", "bf16", "q8", "q4"};
-    return names[quant];
-}
-
 static bool name_char(char c)
 {
     return isalnum((unsigned char)c) || (c && strchr("._-:", c));
@@ -198,7 +192,7 @@ static int fill(cJSON *json, const struct hl_meta *meta, struct hl_error *err)
 {
     const struct hl_arch *arch = meta->arch;
     if (!cJSON_AddStringToObject(json, "name", meta->name) || !cJSON_AddStringToObject(json, "family", arch->family) ||
-        !cJSON_AddStringToObject(json, "quantization", hl_quant_name(meta->quant)) ||
+        !cJSON_AddStringToObject(json, "quantization", meta->plan->quantization) ||
         !cJSON_AddNumberToObject(json, "parameters", (double)meta->plan->parameters) ||
         !cJSON_AddNumberToObject(json, "context", arch->context) ||
         !cJSON_AddNumberToObject(json, "width", arch->width) ||

@@ -19,13 +19,10 @@ struct hl_meta {
     const struct hl_plan *plan;
     const struct hl_chat *chat;
     const char *name;
-    enum hl_quant quant;
     uint32_t eos; /* the tokenizer's end of a text, or HL_NONE: for models that say nothing of their stops */
 };
 
 /* The text, without a trailing NUL in its size; the caller frees it. */
 int hl_meta_build(const struct hl_meta *meta, char **out, struct hl_error *err);
-
-const char *hl_quant_name(enum hl_quant quant);
 
 #endif

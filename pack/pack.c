@@ -45,7 +45,6 @@ static int read_words(const struct hl_pack *pack, struct work *w, struct hl_erro
                                  .plan = w->plan,
                                  .chat = &w->chat,
                                  .name = w->name,
-                                 .quant = pack->quant,
                                  .eos = hl_tokenizer_eos(tokenizer)};
     hl_tokenizer_close(tokenizer);
     return result < 0 ? -1 : hl_meta_build(&meta, &w->meta, err);
@@ -69,8 +68,12 @@ static int read_model(const struct hl_pack *pack, struct work *w, struct hl_erro
 int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *err)
 {
     __attribute__((cleanup(release))) struct work w = {.chat = {.end = HL_NONE}};
+    *out = (struct hl_packed){.textless = false};
     if (read_model(pack, &w, err) < 0)
         return -1;
+    HL_FREE struct hl_loss *losses = pack->report ? calloc(w.plan->n_tensors, sizeof *losses) : NULL;
+    if (pack->report && !losses)
+        return hl_fail(err, "out of memory");
     const struct hl_write write = {
         .path = pack->output,
         .plan = w.plan,
@@ -79,9 +82,18 @@ int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *
         .template = {w.chat.section.data, w.chat.section.size},
         .shard_bytes = pack->shard_bytes,
         .threads = pack->threads,
+        .losses = losses,
         .progress = pack->progress,
     };
     snprintf(out->name, sizeof out->name, "%s", w.name);
+    snprintf(out->quantization, sizeof out->quantization, "%s", w.plan->quantization);
     out->textless = hl_tokenizer_is_empty(&w.tokenizer);
-    return hl_write_hot(&write, &out->written, err);
+    if (hl_write_hot(&write, &out->written, err) < 0)
+        return -1;
+    return losses ? hl_quant_report_make(w.plan, losses, &out->report, err) : 0;
+}
+
+void hl_packed_release(struct hl_packed *packed)
+{
+    hl_quant_report_release(&packed->report);
 }

@@ -4,6 +4,7 @@
 
 #include "hotlayer/layout.h"
 #include "pack/plan.h"
+#include "pack/quant_report.h"
 #include "pack/writer.h"
 
 struct hl_pack {
@@ -12,6 +13,7 @@ struct hl_pack {
     const char *name;     /* NULL: the source's */
     const char *template; /* a file with the chat template; NULL: the model's own */
     enum hl_quant quant;
+    bool report; /* of what each matrix loses */
     uint64_t shard_bytes;
     uint32_t threads; /* 0: one per core */
     struct hl_progress *progress;
@@ -20,9 +22,13 @@ struct hl_pack {
 struct hl_packed {
     struct hl_written written;
     char name[HL_MODEL_NAME_MAX + 1];
-    bool textless; /* no tokenizer was found */
+    char quantization[33]; /* as the meta section says it */
+    bool textless;         /* no tokenizer was found */
+    struct hl_quant_report report;
 };
 
+/* The caller releases `out`, whatever the result. */
 int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *err);
+void hl_packed_release(struct hl_packed *packed);
 
 #endif

@@ -55,10 +55,19 @@ static enum hl_type kept_type(enum hl_dtype dtype)
     return types[dtype];
 }
 
+/* What is to become of a matrix of this source type. */
+static enum hl_quant matrix_quant(enum hl_quant quant, enum hl_dtype dtype)
+{
+    if (quant != HL_QUANT_DEFAULT)
+        return quant;
+    return hl_dtype_is_quantized(dtype) ? HL_QUANT_KEEP : HL_QUANT_Q4;
+}
+
 /* The type that a matrix of this source type is kept as or converted to. `table`: the embedding or the head, whose rows
  * are words; they suffer most from four bits. */
-static enum hl_type matrix_type(enum hl_quant quant, enum hl_dtype dtype, uint32_t cols, bool table)
+static enum hl_type matrix_type(enum hl_quant asked, enum hl_dtype dtype, uint32_t cols, bool table)
 {
+    enum hl_quant quant = matrix_quant(asked, dtype);
     if (quant == HL_QUANT_BF16)
         return HL_TYPE_TILE_BF16;
     if (quant == HL_QUANT_Q8)
@@ -581,6 +590,31 @@ static enum hl_kv_type suitable_kv(const struct hl_plan *plan)
     return HL_KV_F16;
 }
 
+const char *hl_quant_name(enum hl_quant quant)
+{
+    static const char *const names[] = {"keep", "bf16", "q8", "q4"};
+    return names[quant];
+}
+
+/* Whoever asked gets his own word back; of the default, what it did with this source. */
+static const char *describe(const struct hl_plan *plan, enum hl_quant quant)
+{
+    bool kept = false, made = false;
+    if (quant != HL_QUANT_DEFAULT)
+        return hl_quant_name(quant);
+    for (uint32_t i = 0; i < plan->n_tensors; i++) {
+        const struct hl_plan_tensor *tensor = &plan->tensors[i];
+        for (uint32_t p = 0; p < tensor->n_parts && tensor->tensor.type != HL_TYPE_VECTOR; p++) {
+            bool keeps = matrix_quant(quant, tensor->part[p]->dtype) == HL_QUANT_KEEP;
+            kept = kept || keeps;
+            made = made || !keeps;
+        }
+    }
+    if (kept && made)
+        return "keep+q4";
+    return hl_quant_name(kept ? HL_QUANT_KEEP : HL_QUANT_Q4);
+}
+
 int hl_plan_build(const struct hl_source *source, const struct hl_arch *arch, enum hl_quant quant, struct hl_plan **out,
                   struct hl_error *err)
 {
@@ -595,6 +629,7 @@ int hl_plan_build(const struct hl_source *source, const struct hl_arch *arch, en
         return -1;
     }
     plan->kv_type = suitable_kv(plan);
+    plan->quantization = describe(plan, quant);
     *out = plan;
     return 0;
 }

@@ -1,6 +1,6 @@
 /* convert: the only place where weights change their form, once, at build time. */
 #include "pack/tiles.h"
-#include "hotlayer/half.h"
+#include "hotlayer/tile_values.h"
 #include "pack/blocks.h"
 #include "pack/quantize.h"
 #include <math.h>
@@ -241,4 +241,35 @@ int hl_encode_strip(const struct hl_plan_tensor *tensor, uint32_t strip, float *
                 return bad_value(tensor, number, t * width, err);
     }
     return 0;
+}
+
+static void add_tile_loss(enum hl_type type, const float *numbers, uint32_t n, uint32_t r, const uint8_t *tile,
+                          struct hl_loss *loss)
+{
+    for (uint32_t col = 0; col < n; col++) {
+        double was = (double)numbers[col], is = (double)hl_tile_value(type, tile, r, col);
+        if (isnan(was))
+            continue;
+        double difference = was == is ? 0 : was - is; /* the same infinity, too, has lost nothing */
+        loss->error += difference * difference;
+        loss->energy += was * was;
+    }
+}
+
+struct hl_loss hl_strip_loss(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, const uint8_t *tiles)
+{
+    uint32_t type = tensor->tensor.type, cols = tensor->tensor.cols;
+    uint32_t width = hl_type_traits[type].tile_cols, bytes = hl_type_traits[type].tile_bytes;
+    struct hl_loss loss = {0, 0};
+    for (uint32_t r = 0; r < HL_TILE_ROWS; r++) {
+        uint64_t at = 0;
+        const struct hl_source_tensor *part = find_row(tensor, (uint64_t)strip * HL_TILE_ROWS + r, &at);
+        if (!part)
+            break;
+        load_row(tensor, part, at, row);
+        for (uint32_t first = 0; first < cols; first += width)
+            add_tile_loss(type, row + first, hl_min_u32(width, cols - first), r,
+                          tiles + (size_t)(first / width) * bytes, &loss);
+    }
+    return loss;
 }

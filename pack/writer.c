@@ -210,6 +210,7 @@ struct chunk {
     uint8_t *out;
     float *rows; /* one row per thread */
     size_t row_floats;
+    struct hl_loss *losses; /* [n], or NULL */
     _Atomic int failed;
     struct hl_error *err;
 };
@@ -223,12 +224,14 @@ static void encode_share(void *context, struct hl_team *team, struct hl_share sh
     hl_share_range(share, chunk->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         uint8_t *to = chunk->out + i * hl_strip_bytes(chunk->tensor->tensor.type, chunk->tensor->tensor.cols);
-        if (hl_encode_strip(chunk->tensor, chunk->first + i, chunk->rows + share.index * chunk->row_floats, to, &err) ==
-            0)
-            continue;
-        if (atomic_exchange(&chunk->failed, 1) == 0)
-            *chunk->err = err;
-        return;
+        float *row = chunk->rows + share.index * chunk->row_floats;
+        if (hl_encode_strip(chunk->tensor, chunk->first + i, row, to, &err) < 0) {
+            if (atomic_exchange(&chunk->failed, 1) == 0)
+                *chunk->err = err;
+            return;
+        }
+        if (chunk->losses)
+            chunk->losses[i] = hl_strip_loss(chunk->tensor, chunk->first + i, row, to);
     }
 }
 
@@ -252,7 +255,18 @@ static void drop_rows(const struct hl_plan_tensor *tensor, uint64_t first, uint6
     }
 }
 
-static int write_tiles(struct stream *s, struct hl_team *team, const struct hl_plan_tensor *tensor)
+/* In the order of the strips, so that the sum is the same whichever thread had which. */
+static void add_losses(const struct hl_loss *losses, uint32_t n, struct hl_loss *sum)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        sum->error += losses[i].error;
+        sum->energy += losses[i].energy;
+    }
+}
+
+/* `loss`: of this tensor, or NULL. */
+static int write_tiles(struct stream *s, struct hl_team *team, const struct hl_plan_tensor *tensor,
+                       struct hl_loss *loss)
 {
     uint64_t strip_bytes = hl_strip_bytes(tensor->tensor.type, tensor->tensor.cols);
     uint32_t strips = hl_tile_strips(tensor->tensor.rows);
@@ -262,7 +276,8 @@ static int write_tiles(struct stream *s, struct hl_team *team, const struct hl_p
     size_t row_floats = hl_padded_cols(tensor->tensor.type, tensor->tensor.cols);
     HL_FREE uint8_t *out = malloc(at_once * strip_bytes);
     HL_FREE float *rows = malloc(row_floats * hl_team_size(team) * sizeof *rows);
-    if (!out || !rows)
+    HL_FREE struct hl_loss *losses = loss ? malloc(at_once * sizeof *losses) : NULL;
+    if (!out || !rows || (loss && !losses))
         return hl_fail(s->err, "out of memory");
     for (uint32_t first = 0; first < strips; first += at_once) {
         struct chunk chunk = {.tensor = tensor,
@@ -271,10 +286,13 @@ static int write_tiles(struct stream *s, struct hl_team *team, const struct hl_p
                               .out = out,
                               .rows = rows,
                               .row_floats = row_floats,
+                              .losses = losses,
                               .err = s->err};
         hl_team_run(team, encode_share, &chunk);
         if (chunk.failed || stream_bytes(s, out, chunk.n * strip_bytes) < 0)
             return -1;
+        if (loss)
+            add_losses(losses, chunk.n, loss);
         drop_rows(tensor, (uint64_t)first * HL_TILE_ROWS, (uint64_t)(first + chunk.n) * HL_TILE_ROWS);
         hl_progress_add(s->write->progress, chunk.n * strip_bytes);
     }
@@ -317,8 +335,10 @@ static int write_weights(struct stream *s)
     for (uint32_t i = 0; i < plan->n_tensors && result == 0; i++) {
         const struct hl_plan_tensor *tensor = &plan->tensors[i];
         result = stream_pad(s, tensor->tensor.offset);
+        struct hl_loss *loss = s->write->losses ? &s->write->losses[i] : NULL;
         if (result == 0)
-            result = tensor->tensor.type == HL_TYPE_VECTOR ? write_vector(s, tensor) : write_tiles(s, team, tensor);
+            result =
+                tensor->tensor.type == HL_TYPE_VECTOR ? write_vector(s, tensor) : write_tiles(s, team, tensor, loss);
     }
     hl_team_close(team);
     if (result == 0)

@@ -7,6 +7,7 @@
 #include "pack/bytes.h"
 #include "pack/plan.h"
 #include "pack/progress.h"
+#include "pack/tiles.h"
 
 struct hl_write {
     const char *path;         /* MODEL.hot */
@@ -14,8 +15,9 @@ struct hl_write {
     struct hl_view meta;      /* JSON */
     struct hl_view tokenizer; /* section */
     struct hl_view template;  /* section, or empty */
-    uint64_t shard_bytes; /* at most this much per shard, unless a single tensor is larger: those are cut at 2 MiB */
-    uint32_t threads;     /* for the conversion; 0: one per core */
+    uint64_t shard_bytes;   /* at most this much per shard, unless a single tensor is larger: those are cut at 2 MiB */
+    uint32_t threads;       /* for the conversion; 0: one per core */
+    struct hl_loss *losses; /* [plan->n_tensors], zeros: adds up what each matrix loses; or NULL */
     struct hl_progress *progress; /* or NULL */
 };
 

@@ -49,13 +49,14 @@ suite golden sh tests/golden.sh "$build"
 suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/
 suite families python3 tests/oracle/compare_families.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/families
 suite gguf env PYTHONDONTWRITEBYTECODE=1 python3 tests/gguf/check.py "$build/hotlayer" "$build/hotlayerd"
+suite quant env PYTHONDONTWRITEBYTECODE=1 python3 tests/quant.py "$build/hotlayer"
 suite template python3 tests/template/run_cases.py "$build/tests/template/render"
 suite meta python3 tests/meta.py "$build/hotlayer" examples/demo/model
 suite memory sh tests/memory.sh "$build"
 suite hostile-folders sh tests/hostile/run.sh "$build/hotlayer"
 mkdir "$work/good"
 echo '{% for m in messages %}{{ m.role }}{% endfor %}' >"$work/t.jinja"
-"$build/hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/good/m.hot" --shard-size 64K --template "$work/t.jinja" >/dev/null 2>&1
+"$build/hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/good/m.hot" --quant keep --shard-size 64K --template "$work/t.jinja" >/dev/null 2>&1
 suite hostile-hot sh tests/hostile/run_hot.sh "$build/hotlayer" "$build/hotlayerd" "$work/good/m.hot"
 suite stories sh tests/stories.sh "$build"
 "$build/hotlayer" pack examples/demo/model --name demo -o "$work/demo.hot" >/dev/null 2>&1

@@ -70,6 +70,7 @@ exits "pack" 0 "$hotlayer" pack $model -o "$work/m.hot"
 says "pack prints the path on stdout" out "^$work/m.hot\$"
 exits "pack --json" 0 "$hotlayer" pack $model -o "$work/n.hot" --json
 says "pack --json" out '"shards":1'
+says "pack --json tells the quantization" out '"quantization":"q4"'
 same "pack twice: the same head" "$work/m.hot" "$work/n.hot"
 same "pack twice: the same shard" "$work/m.hot.001" "$work/n.hot.001"
 exits "pack with one thread" 0 "$hotlayer" pack $model -o "$work/n.hot" --threads 1
@@ -141,7 +142,7 @@ exits "pack onto a full disk" 1 sh -c "ulimit -f 8; trap '' XFSZ; exec $hotlayer
 says "it says so" err 'cannot be written'
 if ls "$work"/x.hot* "$work"/*.part >/dev/null 2>&1; then fails "failed commands leave nothing"; else ok "failed commands leave nothing"; fi
 
-exits "pack with several shards" 0 "$hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/s.hot" --shard-size 64K
+exits "pack with several shards" 0 "$hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/s.hot" --quant keep --shard-size 64K
 holds "there are three" [ -e "$work/s.hot.003" ]
 exits "pack the same with one shard" 0 "$hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/s.hot"
 holds "stale shards are removed" [ ! -e "$work/s.hot.002" ]

@@ -29,7 +29,7 @@ from serving import HERE, HOTLAYERD, ask, check, tally
 CACHE = os.path.abspath(sys.argv[3])
 REPOSITORY = os.path.dirname(HERE)
 HOTLAYER = os.path.join(os.path.dirname(HOTLAYERD), "hotlayer")
-SHARDS = 10  # of the demo model at --shard-size 256K
+SHARDS = 10  # of the demo model at --quant keep --shard-size 256K
 TOKEN = "hf_" + "not_a_real_token"
 skipped = 0
 
@@ -228,7 +228,7 @@ def test_dockerfile(builder, registry, folder):
     with open(secret, "w") as f:
         f.write(TOKEN)
     done = good("Dockerfile builds", builder.build(
-        "--build-arg", "BASE=localhost/base", "--build-arg", "PACK_OPTIONS=--shard-size 256K",
+        "--build-arg", "BASE=localhost/base", "--build-arg", "PACK_OPTIONS=--quant keep --shard-size 256K",
         "--build-arg", "NAME=demo:docker", "--secret", "id=hf_token,src=" + secret,
         "-f", "examples/docker/Dockerfile", "-t", "model", "."))
     if done.returncode:

@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 . "$(dirname "$0")/tally.sh"
 
 if grep -q __tsan_init "$1/hotlayer"; then
-    for quant in keep q8; do
+    for quant in keep q8 q4; do
         skip "pack --quant $quant: ThreadSanitizer needs several times the memory of what it watches"
     done
     tally
@@ -48,8 +48,8 @@ json.dump({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden
            "max_position_embeddings": 512, "tie_word_embeddings": True, "hidden_act": "silu"},
           open(sys.argv[1] + "/config.json", "w"))
 END
-# KEEP writes 1.3 GB; q8 a quarter of it.
-for quant in keep q8; do
+# keep writes 1.3 GB; q8 a quarter of it, q4 an eighth.
+for quant in keep q8 q4; do
     peak=$(/usr/bin/time -f %M "$1/hotlayer" pack "$work" -o "$work/m.hot" --quant $quant --shard-size 256M 2>&1 >/dev/null |
         tail -n 1)
     if [ "${peak:-999999999}" -lt $((512 * 1024)) ]; then

@@ -198,7 +198,7 @@ def write_speaker(folder, says, vocabulary, **config):
 
 def pack(source, out, *more):
     packer = os.path.join(os.path.dirname(HOTLAYERD), "hotlayer")
-    done = subprocess.run([packer, "pack", source, "-o", out, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    done = subprocess.run([packer, "pack", source, "-o", out, "--quant", "keep", *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if done.returncode:
         raise RuntimeError(done.stderr.decode())
     return out

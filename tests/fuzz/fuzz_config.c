@@ -99,12 +99,12 @@ static void compile(struct hl_source *source, const struct hl_arch *arch)
     for (unsigned block = 0; block < arch->blocks; block++)
         add_block(source, arch, block);
     qsort(source->tensors, source->n_tensors, sizeof *source->tensors, by_name);
-    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q4; quant++) {
+    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_DEFAULT; quant++) {
         struct hl_plan *plan = NULL;
         HL_FREE char *meta = NULL;
         must(hl_plan_build(source, arch, quant, &plan, &err), &err);
         const struct hl_chat chat = {.end = HL_NONE};
-        const struct hl_meta facts = {source, arch, plan, &chat, "fuzz", quant, 2};
+        const struct hl_meta facts = {source, arch, plan, &chat, "fuzz", 2};
         hl_meta_build(&facts, &meta, &err);
         check_program(plan);
         hl_plan_free(plan);

@@ -31,13 +31,13 @@ static void compile(const struct hl_source *source)
     HL_FREE struct hl_arch *arch = malloc(sizeof *arch);
     if (!arch || hl_arch_read(source->config, arch, &err) < 0)
         return;
-    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q4; quant++) {
+    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_DEFAULT; quant++) {
         struct hl_plan *plan = NULL;
         HL_FREE char *meta = NULL;
         if (hl_plan_build(source, arch, quant, &plan, &err) < 0)
             return;
         const struct hl_chat chat = {.end = HL_NONE};
-        const struct hl_meta facts = {source, arch, plan, &chat, "fuzz", quant, HL_NONE};
+        const struct hl_meta facts = {source, arch, plan, &chat, "fuzz", HL_NONE};
         if (hl_meta_build(&facts, &meta, &err) < 0)
             abort(); /* the stops are tokens, the texts are texts: that was seen to before */
         for (uint32_t i = 0; i < plan->n_tensors; i++)

@@ -67,7 +67,7 @@ images() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     for folder in "$tests"/oracle/fixtures/*/; do
-        "$hotlayer" pack "$folder" -o "$work/m.hot" >/dev/null 2>&1
+        "$hotlayer" pack "$folder" -o "$work/m.hot" --quant keep >/dev/null 2>&1
         break
     done
     "$hotlayer" image "$work/m.hot" --runtime "${hotlayer}d" -o "oci:$work/scratch" >/dev/null 2>&1
@@ -102,7 +102,7 @@ END
 layers() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    "$hotlayer" pack "$tests/oracle/fixtures/f16-sharded" -o "$work/model.hot" --shard-size 64K >/dev/null 2>&1
+    "$hotlayer" pack "$tests/oracle/fixtures/f16-sharded" -o "$work/model.hot" --quant keep --shard-size 64K >/dev/null 2>&1
     python3 - "$work" "$dir" <<'END'
 import glob, gzip, io, os, shutil, subprocess, sys, tarfile
 

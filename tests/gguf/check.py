@@ -46,7 +46,8 @@ def run(*command):
 
 
 class Packed:
-    """What `hotlayer pack` makes of a folder, or of {file name: bytes}, the first of which is named."""
+    """What `hotlayer pack` makes of a folder, or of {file name: bytes}, the first of which is named. Without loss, unless
+    the options say otherwise; "--quant", None is the default."""
 
     def __init__(self, source, *options, keep=None):
         with tempfile.TemporaryDirectory() as work:
@@ -56,7 +57,8 @@ class Packed:
                         file.write(raw)
                 source = os.path.join(work, next(iter(source)))
             head = os.path.join(keep or work, "m.hot")
-            run(HOTLAYER, "pack", source, "-o", head, *options)
+            options = options or ("--quant", "keep")
+            run(HOTLAYER, "pack", source, "-o", head, *(options if options[1] else ()))
             raw = read(head)
             self.program = self.section(raw, SECTION_PROGRAM)
             self.meta = json.loads(self.section(raw, SECTION_META))
@@ -147,6 +149,27 @@ def check_types():
         check("and the logits are those of the same numbers", 0 < error < 2e-2, error)
     blocks = (gguf(*family("mistral-full-q8")),)
     same("--quant keep keeps Q8_0", blocks, (*blocks, "--quant", "q8"))
+    check_default(mixed, blocks[0])
+
+
+def check_default(mixed, blocks):
+    """Without --quant numbers become q4, and blocks stay; the meta section says which."""
+    same("the default keeps Q8_0", (blocks, "--quant", None), (blocks, "--quant", "keep"))
+    said = Packed(blocks, "--quant", None).meta["quantization"]
+    check("and says so", said == "keep", said)
+    plain = gguf(*convert(DEMO))
+    same("the default makes q4 of numbers", (plain, "--quant", None), (plain, "--quant", "q4"))
+    said = Packed(plain, "--quant", None).meta["quantization"]
+    check("and says so", said == "q4", said)
+    with tempfile.TemporaryDirectory() as work:
+        keys, _ = convert(DEMO, "F32")
+        packed = Packed(gguf(keys, mixed), "--quant", None, keep=work)
+        listed = json.loads(run(HOTLAYER, "inspect", "--json", os.path.join(work, "m.hot")))["tensors"]
+        types = {t["name"]: t["type"] for t in listed}
+        names = [types.get(name) for name in ("blocks.0.attn.qkv.0", "blocks.0.attn.qkv.1", "blocks.0.ffn.gate_up.0",
+                                              "blocks.0.ffn.gate_up.1", "blocks.0.ffn.down", "embed")]
+        check("the default, of both", names == ["q8", "q4", "q4", "q8", "q4", "q8"], names)
+        check("and says so", packed.meta["quantization"] == "keep+q4", packed.meta["quantization"])
 
 
 def check_logits():

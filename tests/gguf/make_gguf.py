@@ -191,6 +191,7 @@ def convert(folder, wanted=None):
     """(keys, tensors) of container.py."""
     config = read_json(folder, "config.json")
     assert config["architectures"] == ["LlamaForCausalLM"], folder
+    head_dim = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     keys = {
         "general.architecture": (STRING, "llama"),
         "general.type": (STRING, "model"),
@@ -205,9 +206,9 @@ def convert(folder, wanted=None):
         "llama.attention.head_count": (U32, config["num_attention_heads"]),
         "llama.attention.head_count_kv": (U32, config["num_key_value_heads"]),
         "llama.attention.layer_norm_rms_epsilon": (F32, config["rms_norm_eps"]),
-        "llama.attention.key_length": (U32, config["head_dim"]),
-        "llama.attention.value_length": (U32, config["head_dim"]),
-        "llama.rope.dimension_count": (U32, config["head_dim"]),
+        "llama.attention.key_length": (U32, head_dim),
+        "llama.attention.value_length": (U32, head_dim),
+        "llama.rope.dimension_count": (U32, head_dim),
         "llama.rope.freq_base": (F32, config["rope_theta"]),
         "llama.vocab_size": (U32, config["vocab_size"]),
     }

@@ -46,7 +46,7 @@ def write(path, keys, tensors):
 
 def packed(hotlayer, path, folder):
     head = os.path.join(folder, "m.hot")
-    subprocess.run((hotlayer, "pack", path, "-o", head, "--name", "m"), check=True, capture_output=True)
+    subprocess.run((hotlayer, "pack", path, "-o", head, "--name", "m", "--quant", "keep"), check=True, capture_output=True)
     with open(head, "rb") as file, open(head + ".001", "rb") as weights:
         return file.read(), weights.read()
 

@@ -54,7 +54,7 @@ def make_model_image(suite, shard_size="300K"):
     folder = suite.work + "/model-" + shard_size
     model = os.path.join(os.path.dirname(__file__), "../../examples/demo/model")
     for command in (
-        ["pack", model, "--name", "demo", "-o", folder + ".hot", "--shard-size", shard_size],
+        ["pack", model, "--name", "demo", "-o", folder + ".hot", "--quant", "keep", "--shard-size", shard_size],
         ["image", folder + ".hot", "--runtime", suite.hotlayer + "d", "-o", "oci:%s:one" % folder],
     ):
         subprocess.run([suite.hotlayer] + command, check=True, capture_output=True, env={"PATH": os.environ["PATH"]})

@@ -79,7 +79,7 @@ def make(case):
         return folder, Layout(folder).image(layers)["digest"]
     for command in (
         ["synth", "llama3.2-1b", "-o", case.path("model"), "--seed", "1"],
-        ["pack", case.path("model"), "-o", case.path("m.hot"), "--shard-size", "256M"],
+        ["pack", case.path("model"), "-o", case.path("m.hot"), "--quant", "keep", "--shard-size", "256M"],
         ["image", case.path("m.hot"), "--runtime", suite.hotlayer + "d", "-o", "oci:%s:one" % folder],
     ):
         result = case.hotlayer(*command, seconds=600)

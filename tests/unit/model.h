@@ -59,7 +59,9 @@ static inline int pack_model(const char *folder, const char *out, enum hl_quant 
     const struct hl_pack pack = {
         .source = folder, .output = out, .name = "test", .quant = quant, .shard_bytes = shard_bytes, .threads = 2};
     struct hl_packed packed;
-    return hl_pack(&pack, &packed, err);
+    int result = hl_pack(&pack, &packed, err);
+    hl_packed_release(&packed);
+    return result;
 }
 
 #endif

@@ -117,7 +117,7 @@ static void test_fixtures(void)
 {
     static const char *const names[] = {"bf16-tied", "f16-sharded", "f32-awkward", "f32-mha"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q4; quant++) {
+        for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_DEFAULT; quant++) {
             char folder[PATH_MAX];
             snprintf(folder, sizeof folder, FIXTURES "%s", names[i]);
             CHECK(check_model(folder, quant, 1ull << 30) == 1);

@@ -1,6 +1,7 @@
 /* The 16-bit floats and the tiles: every number of every type goes in and comes out as tile.h says. */
 #include "pack/quantize.h"
 #include "weights.h"
+#include <float.h>
 
 /* ---- half.h, against arithmetic on exact values ---- */
 
@@ -222,6 +223,51 @@ static void test_parts(void)
         weights_free(&part[i]);
 }
 
+/* Of two matrices of rows and columns that no tile divides: the sums are those of the numbers that went in and of those
+ * that lie there, padding left out. */
+static void test_loss(void)
+{
+    struct dice dice = {17};
+    for (uint32_t type = HL_TYPE_TILE_F32; type < HL_TYPE_COUNT; type++) {
+        if (type == HL_TYPE_TILE_Q4M || type == HL_TYPE_TILE_Q4K)
+            continue;
+        struct weights w = weights_random(&dice, type, 37, 291);
+        struct hl_loss loss = {0, 0};
+        double error = 0, energy = 0;
+        float row[512];
+        w.plan.part[0] = &w.source;
+        for (uint32_t strip = 0; strip < 3; strip++) {
+            struct hl_loss one = hl_strip_loss(&w.plan, strip, row, w.tiles + strip * hl_strip_bytes(type, 291));
+            loss.error += one.error;
+            loss.energy += one.energy;
+        }
+        for (uint32_t i = 0; i < 37 * 291; i++) {
+            double number = source_number(&w, i / 291, i % 291);
+            error += pow(number - w.values[i], 2);
+            energy += number * number;
+        }
+        CHECK_SAY(fabs(loss.energy - energy) <= 1e-12 * energy && fabs(loss.error - error) <= 1e-12 * error,
+                  "%s: %g of %g, not %g of %g", hl_type_traits[type].name, loss.error, loss.energy, error, energy);
+        CHECK((error > 0) == (type >= HL_TYPE_TILE_Q8));
+        weights_free(&w);
+    }
+}
+
+/* What is kept has lost nothing, be it no number. */
+static void test_loss_of_specials(void)
+{
+    struct dice dice = {18};
+    struct hl_error err;
+    struct weights w = weights_source(&dice, HL_TYPE_TILE_F32, 1, 8);
+    const float specials[] = {NAN, INFINITY, -INFINITY, 0, -0.0f, 1, FLT_MIN / 4, -2};
+    float row[8];
+    w.plan.part[0] = &w.source;
+    memcpy(w.numbers, specials, sizeof specials);
+    CHECK_OK(weights_encode(&w, &err) ? 0 : -1, err);
+    CHECK(hl_strip_loss(&w.plan, 0, row, w.tiles).error == 0);
+    weights_free(&w);
+}
+
 /* One number of a float32 matrix, at (17, 3), that the type cannot hold: refused, with the tensor's name and the row.
  */
 static void check_refused(uint32_t type, float number)
@@ -294,6 +340,8 @@ int main(void)
     test_shapes();
     test_lossless();
     test_parts();
+    test_loss();
+    test_loss_of_specials();
     test_refused();
     test_quantizer();
     return check_summary();
