@@ -6,7 +6,6 @@
  */
 #include "kernels/cpu/avx2.h"
 
-#define AHEAD 4096 /* bytes that lines are asked for before they are used */
 #define TOKENS 2
 #define BATCH 32 /* tokens whose activations stay in the second-level cache from strip to strip */
 
@@ -98,12 +97,6 @@ HL_INLINE __m256 multiply_line(uint32_t type, const struct line line[2], const s
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(low, x->scale_low), sums);
 }
 
-HL_INLINE void prefetch(const uint8_t *from, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)from + AHEAD + i, _MM_HINT_T0);
-}
-
 /* Written once for every number of tokens: type and T are constants where this is inlined. */
 HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t tiles, const uint8_t *const x[],
                                __m256 sums[][LINES], int T)
@@ -118,7 +111,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
         struct chunk chunk = chunk_at(type, strip, i, tiles);
         struct scales scales;
         struct spread columns[TOKENS];
-        prefetch(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width);
+        hl_prefetch(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width, false);
         scales_of(type, &chunk, &scales);
         for (int t = 0; t < T; t++)
             columns[t] = spread_pair(type, (const struct hl_pair *)(const void *)x[t] + i);
@@ -146,7 +139,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
 HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *const x[], __m256 sums[][LINES], int T)
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
-        prefetch(weight, 512);
+        hl_prefetch(weight, 512, true);
         for (int half = 0; half < 2; half++) {
             __m256 columns[TOKENS];
             for (int t = 0; t < T; t++)
@@ -164,7 +157,7 @@ HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *c
 HL_INLINE void strip_f16(const uint8_t *weight, uint32_t tiles, const uint8_t *const x[], __m256 sums[][LINES], int T)
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
-        prefetch(weight, 512);
+        hl_prefetch(weight, 512, true);
         for (int j = 0; j < 4; j++) {
             __m256 columns[TOKENS];
             for (int t = 0; t < T; t++) {
@@ -186,7 +179,7 @@ HL_INLINE void strip_bf16(const uint8_t *weight, uint32_t tiles, const uint8_t *
 {
     const __m256i upper = _mm256_set1_epi32((int)0xffff0000u);
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
-        prefetch(weight, 512);
+        hl_prefetch(weight, 512, true);
         for (int half = 0; half < 2; half++) {
             __m256 even[TOKENS], odd[TOKENS];
             for (int t = 0; t < T; t++) {

@@ -1,25 +1,13 @@
 /* AVX-512 linear kernels for few tokens: straight from the tiles, each weight unpacked once for up to four tokens.
  *
  * The bytes of a strip are read once, in order, so this runs at the memory's speed as long as a cache line takes less
- * time to compute than to arrive (some ten cycles a core). The processor's own prefetching ends at every page of 4 KiB,
- * and is lost where a chunk is read in several places at once. So lines are asked for before they are used, into the
- * next strip too, which the same thread computes:
- *
- *   float types, q8 for one token   read in sequence, q8 one tile after the other; every fourth line, a page ahead, is
- *                                   enough to keep the processor's own prefetching going, and more is in its way
- *   the others                      every line, two pages ahead
- *
- * both into the second-level cache. Measured on Zen 4 (bench/kernels; of the probe's speed, medians of five runs in
- * turn): asking for every line into the first level, one page ahead, gave q8 55 %, q4k 62 %, q6k 66 %; as it is now 90,
- * 75 and 90 %. Dropped: prefetches dealt out between the lines (q6k 35 %), none at all (q4k 45 %, q6k 32 %).
+ * time to compute than to arrive (some ten cycles a core), and is asked for in time (hl_prefetch()).
  *
  * Sums stay in sixteen partial sums for each line (avx512.h), even ones of row g, odd ones of row g + 8; they fold to
  * rows at the end of a strip. Quantized types: vpdpbusd, then one conversion and one fused multiply-add with the
  * product of the weights' and the activations' scale. Minima meet the sums of the activations in two more vectors.
  */
 #include "kernels/cpu/avx512.h"
-
-#define PAGE 4096
 
 /* One token's 64 activations in the order of a line's words. */
 struct spread {
@@ -73,13 +61,6 @@ HL_INLINE __m512 multiply_line(uint32_t type, struct line line, const struct spr
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(other), _mm512_mul_ps(high, x->scale_high), sums);
 }
 
-/* What comes two pages behind these bytes; of what is read in sequence, every fourth line one page behind. */
-HL_INLINE void prefetch(const uint8_t *from, size_t bytes, int in_sequence)
-{
-    for (size_t i = 0; i < bytes; i += in_sequence ? 256 : 64)
-        _mm_prefetch((const char *)from + (in_sequence ? 1 : 2) * PAGE + i, _MM_HINT_T1);
-}
-
 /* The two tiles of a q8 chunk, one after the other. */
 HL_INLINE void multiply_eights(const struct chunk *chunk, const struct scales *scales, const struct spread *x,
                                __m512 sums[][LINES], int T)
@@ -112,7 +93,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
         struct chunk chunk = chunk_at(type, strip, i, tiles);
         struct scales scales;
         struct spread columns[4];
-        prefetch(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width, type == HL_TYPE_TILE_Q8 && T == 1);
+        hl_prefetch(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width, type == HL_TYPE_TILE_Q8 && T == 1);
         scales_of(type, &chunk, &scales);
         for (int t = 0; t < T; t++)
             columns[t] = spread_pair(type, (const struct hl_pair *)(const void *)x[t] + i);
@@ -153,7 +134,7 @@ HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *c
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
         __m512 columns[4];
-        prefetch(weight, 512, 1);
+        hl_prefetch(weight, 512, true);
         for (int t = 0; t < T; t++)
             columns[t] = _mm512_castsi512_ps(spread_words(x[t] + 32 * (size_t)tile));
 #pragma GCC unroll 8
@@ -172,7 +153,7 @@ HL_INLINE void strip_f16(const uint8_t *weight, uint32_t tiles, const uint8_t *c
     const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(4));
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
         __m512 columns[4][2];
-        prefetch(weight, 512, 1);
+        hl_prefetch(weight, 512, true);
         for (int t = 0; t < T; t++) {
             __m512 sixteen = _mm512_loadu_ps(x[t] + 64 * (size_t)tile);
             columns[t][0] = _mm512_permutexvar_ps(low, sixteen);
@@ -192,7 +173,7 @@ HL_INLINE void strip_bf16(const uint8_t *weight, uint32_t tiles, const uint8_t *
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
         __m512bh columns[4];
-        prefetch(weight, 512, 1);
+        hl_prefetch(weight, 512, true);
         for (int t = 0; t < T; t++)
             columns[t] = (__m512bh)spread_words(x[t] + 32 * (size_t)tile);
 #pragma GCC unroll 8

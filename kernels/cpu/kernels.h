@@ -105,6 +105,24 @@ static inline uint32_t hl_linear_pieces(const struct hl_linear *linear)
     return (hl_linear_padded(linear) + HL_PIECE - 1) / HL_PIECE;
 }
 
+/* Asks for what a decode kernel will read after these bytes of tiles, into the next strip too, which the same thread
+ * computes. A processor's own prefetching ends at every page of 4 KiB, and is lost where a chunk is read in several
+ * places at once.
+ *
+ *   in sequence   (float types; q8 for one token, where its tiles are read one after the other) every fourth line, a
+ *                 page ahead, keeps the processor's own prefetching going; more is in its way
+ *   otherwise     every line, two pages ahead
+ *
+ * both into the second-level cache. Measured on Zen 4 with AVX-512 (bench/kernels; of the probe's speed, medians of
+ * five runs in turn): asking for every line into the first level, a page ahead, gave q8 55 %, q4k 62 %, q6k 66 %; as it
+ * is now 90, 75 and 90 %. Dropped: prefetches dealt out between the lines (q6k 35 %), none at all (q4k 45 %, q6k 32
+ * %). */
+static inline void hl_prefetch(const uint8_t *from, size_t bytes, bool in_sequence)
+{
+    for (size_t i = 0; i < bytes; i += in_sequence ? 256 : 64)
+        __builtin_prefetch(from + (in_sequence ? 4096 : 8192) + i, 0, 2);
+}
+
 struct hl_attend;
 
 struct hl_kernels {
