@@ -40,7 +40,9 @@ static void work(void *context, struct hl_team *team, struct hl_share share)
     }
     job->kernels->prepare(&job->linear, share);
     hl_team_barrier(team);
-    job->kernels->linear(&job->linear, share);
+    uint32_t begin, end;
+    hl_share_range(share, hl_tile_strips(job->linear.rows), &begin, &end);
+    job->kernels->linear(&job->linear, begin, end);
 }
 
 static double run(struct hl_team *team, struct job *job)

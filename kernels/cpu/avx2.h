@@ -170,8 +170,8 @@ HL_INLINE __m256i multiply_bytes(uint32_t type, __m256i weights, __m256i x)
 
 /* avx2_decode.c and avx2_prefill.c; the latter for quantized types. */
 void hl_avx2_prepare(const struct hl_linear *linear, struct hl_share pieces);
-void hl_avx2_decode(const struct hl_linear *linear, struct hl_share strips);
-void hl_avx2_prefill(const struct hl_linear *linear, struct hl_share strips);
+void hl_avx2_decode(const struct hl_linear *linear, uint32_t begin, uint32_t end);
+void hl_avx2_prefill(const struct hl_linear *linear, uint32_t begin, uint32_t end);
 void hl_avx2_attend(const struct hl_attend *attend, struct hl_share share); /* avx2_attend.c */
 
 #endif

@@ -252,10 +252,8 @@ HL_INLINE void tokens(const struct hl_linear *linear, uint32_t type, uint32_t st
         store_strip(linear, token + (uint32_t)t, strip, sums[t], type == HL_TYPE_TILE_F16);
 }
 
-HL_INLINE void strips(const struct hl_linear *linear, uint32_t type, struct hl_share share)
+HL_INLINE void strips(const struct hl_linear *linear, uint32_t type, uint32_t begin, uint32_t end)
 {
-    uint32_t begin, end;
-    hl_share_range(share, hl_tile_strips(linear->rows), &begin, &end);
     for (uint32_t first = 0; first < linear->n; first += BATCH)
         for (uint32_t strip = begin; strip < end; strip++) {
             uint32_t token = first, last = hl_min_u32(first + BATCH, linear->n);
@@ -266,32 +264,32 @@ HL_INLINE void strips(const struct hl_linear *linear, uint32_t type, struct hl_s
         }
 }
 
-void hl_avx2_decode(const struct hl_linear *linear, struct hl_share share)
+void hl_avx2_decode(const struct hl_linear *linear, uint32_t begin, uint32_t end)
 {
     switch (linear->type) {
     case HL_TYPE_TILE_F32:
-        strips(linear, HL_TYPE_TILE_F32, share);
+        strips(linear, HL_TYPE_TILE_F32, begin, end);
         break;
     case HL_TYPE_TILE_F16:
-        strips(linear, HL_TYPE_TILE_F16, share);
+        strips(linear, HL_TYPE_TILE_F16, begin, end);
         break;
     case HL_TYPE_TILE_BF16:
-        strips(linear, HL_TYPE_TILE_BF16, share);
+        strips(linear, HL_TYPE_TILE_BF16, begin, end);
         break;
     case HL_TYPE_TILE_Q8:
-        strips(linear, HL_TYPE_TILE_Q8, share);
+        strips(linear, HL_TYPE_TILE_Q8, begin, end);
         break;
     case HL_TYPE_TILE_Q4:
-        strips(linear, HL_TYPE_TILE_Q4, share);
+        strips(linear, HL_TYPE_TILE_Q4, begin, end);
         break;
     case HL_TYPE_TILE_Q4M:
-        strips(linear, HL_TYPE_TILE_Q4M, share);
+        strips(linear, HL_TYPE_TILE_Q4M, begin, end);
         break;
     case HL_TYPE_TILE_Q4K:
-        strips(linear, HL_TYPE_TILE_Q4K, share);
+        strips(linear, HL_TYPE_TILE_Q4K, begin, end);
         break;
     case HL_TYPE_TILE_Q6K:
-        strips(linear, HL_TYPE_TILE_Q6K, share);
+        strips(linear, HL_TYPE_TILE_Q6K, begin, end);
         break;
     default:
         break;

@@ -7,12 +7,12 @@
 
 #define PREFILL 12 /* from how many tokens on a panel pays */
 
-static void multiply(const struct hl_linear *linear, struct hl_share strips)
+static void multiply(const struct hl_linear *linear, uint32_t begin, uint32_t end)
 {
     if (hl_type_is_quantized(linear->type) && linear->n >= PREFILL)
-        hl_avx2_prefill(linear, strips);
+        hl_avx2_prefill(linear, begin, end);
     else
-        hl_avx2_decode(linear, strips);
+        hl_avx2_decode(linear, begin, end);
 }
 
 static void gate_row(float *out, const float *gate, const float *up, uint32_t n, uint32_t activation)

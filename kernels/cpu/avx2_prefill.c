@@ -174,34 +174,33 @@ HL_INLINE void panels(const struct hl_linear *linear, uint32_t type, uint32_t st
     }
 }
 
-HL_INLINE void slabs(const struct hl_linear *linear, uint32_t type, struct hl_share share)
+HL_INLINE void slabs(const struct hl_linear *linear, uint32_t type, uint32_t begin, uint32_t end)
 {
     const uint32_t pairs = hl_linear_padded(linear) / 64;
-    uint32_t fit = SLAB_BYTES / (PANEL_PAIRS * (uint32_t)sizeof(struct hl_pair) * linear->n), begin, end;
+    uint32_t fit = SLAB_BYTES / (PANEL_PAIRS * (uint32_t)sizeof(struct hl_pair) * linear->n);
     const uint32_t slab = (fit ? fit : 1) * PANEL_PAIRS;
-    hl_share_range(share, hl_tile_strips(linear->rows), &begin, &end);
     for (uint32_t first = 0; first < pairs; first += slab)
         for (uint32_t strip = begin; strip < end; strip++)
             panels(linear, type, strip, first, hl_min_u32(first + slab, pairs));
 }
 
-void hl_avx2_prefill(const struct hl_linear *linear, struct hl_share share)
+void hl_avx2_prefill(const struct hl_linear *linear, uint32_t begin, uint32_t end)
 {
     switch (linear->type) {
     case HL_TYPE_TILE_Q8:
-        slabs(linear, HL_TYPE_TILE_Q8, share);
+        slabs(linear, HL_TYPE_TILE_Q8, begin, end);
         break;
     case HL_TYPE_TILE_Q4:
-        slabs(linear, HL_TYPE_TILE_Q4, share);
+        slabs(linear, HL_TYPE_TILE_Q4, begin, end);
         break;
     case HL_TYPE_TILE_Q4M:
-        slabs(linear, HL_TYPE_TILE_Q4M, share);
+        slabs(linear, HL_TYPE_TILE_Q4M, begin, end);
         break;
     case HL_TYPE_TILE_Q4K:
-        slabs(linear, HL_TYPE_TILE_Q4K, share);
+        slabs(linear, HL_TYPE_TILE_Q4K, begin, end);
         break;
     case HL_TYPE_TILE_Q6K:
-        slabs(linear, HL_TYPE_TILE_Q6K, share);
+        slabs(linear, HL_TYPE_TILE_Q6K, begin, end);
         break;
     default:
         break;

@@ -167,8 +167,8 @@ HL_INLINE __m512 line_scale(uint32_t type, const float *scales, uint32_t g)
 
 /* A share of the tokens' pieces, prepared: avx512_prepare.c. The two regimes: avx512_decode.c and avx512_prefill.c. */
 void hl_avx512_prepare(const struct hl_linear *linear, struct hl_share pieces);
-void hl_avx512_decode(const struct hl_linear *linear, struct hl_share strips);
-void hl_avx512_prefill(const struct hl_linear *linear, struct hl_share strips);
+void hl_avx512_decode(const struct hl_linear *linear, uint32_t begin, uint32_t end);
+void hl_avx512_prefill(const struct hl_linear *linear, uint32_t begin, uint32_t end);
 void hl_avx512_attend(const struct hl_attend *attend, struct hl_share share); /* avx512_attend.c */
 
 #endif

@@ -10,12 +10,12 @@
 #define PREFILL_QUANTIZED 9
 #define PREFILL_FLOAT 32
 
-static void multiply(const struct hl_linear *linear, struct hl_share strips)
+static void multiply(const struct hl_linear *linear, uint32_t begin, uint32_t end)
 {
     if (linear->n < (hl_type_is_quantized(linear->type) ? PREFILL_QUANTIZED : PREFILL_FLOAT))
-        hl_avx512_decode(linear, strips);
+        hl_avx512_decode(linear, begin, end);
     else
-        hl_avx512_prefill(linear, strips);
+        hl_avx512_prefill(linear, begin, end);
 }
 
 static inline __mmask16 tail_mask(uint32_t left)

@@ -326,10 +326,8 @@ HL_INLINE void slabs(const struct hl_linear *linear, uint32_t type, uint32_t beg
             panels(linear, type, strip, end, col, hl_min_u32(col + slab, padded));
 }
 
-void hl_avx512_prefill(const struct hl_linear *linear, struct hl_share share)
+void hl_avx512_prefill(const struct hl_linear *linear, uint32_t begin, uint32_t end)
 {
-    uint32_t begin, end;
-    hl_share_range(share, hl_tile_strips(linear->rows), &begin, &end);
     switch (linear->type) {
     case HL_TYPE_TILE_F32:
         slabs(linear, HL_TYPE_TILE_F32, begin, end);

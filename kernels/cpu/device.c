@@ -12,6 +12,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -40,6 +41,7 @@ struct hl_device {
     uint64_t there;  /* that much has */
     bool failed;     /* it will not, for the reason in err */
     struct hl_error err;
+    _Atomic uint32_t next[2]; /* pieces of a matrix that have been taken, in turns from operation to operation */
     const struct hl_step *step;
     char description[64];
 };
@@ -311,7 +313,29 @@ static struct hl_kv_store kv_store(const struct hl_device *device, uint32_t kv)
     };
 }
 
-static void run_linear(struct hl_device *device, const struct hl_op *op, struct hl_share share)
+/* Three quarters of a matrix are dealt out beforehand, the rest in pieces to whoever comes first: a core that has lost
+ * time to somebody else does not keep the others waiting. Pieces are large enough that what is prefetched beyond their
+ * ends does not count. */
+#define PIECE_BYTES (128u << 10)
+#define PIECES_MOST 4u /* for each thread */
+
+static void run_strips(const struct hl_device *device, const struct hl_linear *linear, _Atomic uint32_t *next,
+                       struct hl_share share)
+{
+    uint32_t strips = hl_tile_strips(linear->rows), begin, end;
+    uint64_t left = share.count > 1 ? strips / 4 * hl_strip_bytes(linear->type, linear->cols) : 0;
+    uint32_t pieces =
+        (uint32_t)(left / PIECE_BYTES < PIECES_MOST * share.count ? left / PIECE_BYTES : PIECES_MOST * share.count);
+    uint32_t dealt = pieces ? strips - strips / 4 : strips;
+    hl_share_range(share, dealt, &begin, &end);
+    device->kernels->linear(linear, begin, end);
+    for (uint32_t piece; pieces && (piece = atomic_fetch_add(next, 1)) < pieces;) {
+        hl_share_range((struct hl_share){piece, pieces}, strips - dealt, &begin, &end);
+        device->kernels->linear(linear, dealt + begin, dealt + end);
+    }
+}
+
+static void run_linear(struct hl_device *device, const struct hl_op *op, _Atomic uint32_t *next, struct hl_share share)
 {
     const struct hl_tensor *weight = &device->config.program.tensors[op->linear.weight];
     struct hl_linear linear = {
@@ -329,7 +353,7 @@ static void run_linear(struct hl_device *device, const struct hl_op *op, struct 
     };
     device->kernels->prepare(&linear, share);
     hl_team_barrier(device->team);
-    device->kernels->linear(&linear, share);
+    run_strips(device, &linear, next, share);
 }
 
 static void run_attend(struct hl_device *device, const struct hl_op *op, struct hl_share share)
@@ -358,7 +382,7 @@ static void run_kv_write(struct hl_device *device, const struct hl_op *op, struc
                     stride(device, op->kv_write.k), stride(device, op->kv_write.v), share);
 }
 
-static void run_op(struct hl_device *device, const struct hl_op *op, struct hl_share share)
+static void run_op(struct hl_device *device, const struct hl_op *op, _Atomic uint32_t *next, struct hl_share share)
 {
     const struct hl_step *step = device->step;
     const struct hl_tensor *tensors = device->config.program.tensors;
@@ -378,7 +402,7 @@ static void run_op(struct hl_device *device, const struct hl_op *op, struct hl_s
                     op->norm.eps, rows_in(device, op->norm.in), share);
         break;
     case HL_OP_LINEAR:
-        run_linear(device, op, share);
+        run_linear(device, op, next, share);
         break;
     case HL_OP_ROPE:
         hl_cpu_rope(at(device, op->rope.x), stride(device, op->rope.x), at(device, op->rope.angles),
@@ -433,7 +457,9 @@ static void run_program(void *context, struct hl_team *team, struct hl_share sha
             if (device->failed)
                 return;
         }
-        run_op(device, &program->ops[i], share);
+        if (share.index == 0) /* nobody takes from the other one any more, or yet */
+            atomic_store(&device->next[(i + 1) % 2], 0);
+        run_op(device, &program->ops[i], &device->next[i % 2], share);
         hl_team_barrier(team);
     }
 }
@@ -445,6 +471,7 @@ static int cpu_step(struct hl_device *device, const struct hl_step *step, struct
         return hl_fail(err, "a step of %u tokens and %u outputs is larger than the device was opened for",
                        step->n_tokens, step->n_outputs);
     device->step = step;
+    atomic_store(&device->next[0], 0);
     hl_team_run(device->team, run_program, device);
     if (device->failed) {
         *err = device->err;

@@ -109,9 +109,9 @@ static inline uint32_t hl_linear_pieces(const struct hl_linear *linear)
  * computes. A processor's own prefetching ends at every page of 4 KiB, and is lost where a chunk is read in several
  * places at once.
  *
- *   in sequence   (float types; q8 for one token, where its tiles are read one after the other) every fourth line, a
- *                 page ahead, keeps the processor's own prefetching going; more is in its way
- *   otherwise     every line, two pages ahead
+ *   in sequence   (float types; q8 for one token, where its tiles are read one after the other) every fourth line, two
+ *                 pages ahead, keeps the processor's own prefetching going; more is in its way
+ *   otherwise     every line, three pages ahead
  *
  * both into the second-level cache. Measured on Zen 4 with AVX-512 (bench/kernels; of the probe's speed, medians of
  * five runs in turn): asking for every line into the first level, a page ahead, gave q8 55 %, q4k 62 %, q6k 66 %; as it
@@ -120,7 +120,7 @@ static inline uint32_t hl_linear_pieces(const struct hl_linear *linear)
 static inline void hl_prefetch(const uint8_t *from, size_t bytes, bool in_sequence)
 {
     for (size_t i = 0; i < bytes; i += in_sequence ? 256 : 64)
-        __builtin_prefetch(from + (in_sequence ? 4096 : 8192) + i, 0, 2);
+        __builtin_prefetch(from + (in_sequence ? 8192 : 12288) + i, 0, 2);
 }
 
 struct hl_attend;
@@ -129,7 +129,8 @@ struct hl_kernels {
     const char *name;
     /* Brings a share of the pieces into the form that the weights multiply with. */
     void (*prepare)(const struct hl_linear *linear, struct hl_share pieces);
-    void (*linear)(const struct hl_linear *linear, struct hl_share strips);
+    /* Computes the strips [begin, end). */
+    void (*linear)(const struct hl_linear *linear, uint32_t begin, uint32_t end);
     void (*attend)(const struct hl_attend *attend, struct hl_share share);
     /* out = activation(gate) * up; any two may be the same */
     void (*gate)(float *out, const float *gate, const float *up, uint32_t n, uint32_t activation);

@@ -110,11 +110,8 @@ static void linear_row(const struct hl_linear *linear, uint32_t row, uint32_t to
         linear->out[(token + t) * linear->out_stride + row] = (float)sum[t] + (linear->bias ? linear->bias[row] : 0);
 }
 
-/* Whole strips, as in the fast kernels. */
-static void multiply(const struct hl_linear *linear, struct hl_share strips)
+static void multiply(const struct hl_linear *linear, uint32_t begin, uint32_t end)
 {
-    uint32_t begin, end;
-    hl_share_range(strips, hl_tile_strips(linear->rows), &begin, &end);
     end = hl_min_u32(end * HL_TILE_ROWS, linear->rows);
     for (uint32_t row = begin * HL_TILE_ROWS; row < end; row++)
         for (uint32_t token = 0; token < linear->n; token += TOKENS)

@@ -27,7 +27,9 @@ struct linear_case {
 static void run_linear(void *context, struct hl_share share)
 {
     const struct linear_case *c = context;
-    c->kernels->linear(&c->linear, share);
+    uint32_t begin, end;
+    hl_share_range(share, hl_tile_strips(c->linear.rows), &begin, &end);
+    c->kernels->linear(&c->linear, begin, end);
 }
 
 static void round_activations(struct linear_case *c)
