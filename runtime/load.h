@@ -1,8 +1,8 @@
 /* Brings a model's weights to where they are computed with, in the one order, while the first step already runs.
  *
- *   map    they are used where they are mapped. A reader goes ahead of the kernels, so that the disk is never idle
- *          while they compute; what it has not reached yet, they fetch by touching it.
- *   stage  several readers copy them into memory of our own, in large pieces; whoever wants to compute with them waits
+ *   map    they are used where they are mapped. Readers go ahead of the kernels, so that the disk is never idle while
+ *          they compute; what these have not reached yet, kernels fetch by touching it.
+ *   stage  the readers copy them into memory of our own, in large pieces; whoever wants to compute with them waits
  *          for the first bytes that he needs, not for all. For file systems whose mappings are slow.
  *
  * docs/performance.md has what both were measured to take; auto is map by that. */
