@@ -188,7 +188,7 @@ static int open_stage(struct hl_load *load, struct hl_error *err)
 
 static int start_readers(struct hl_load *load, struct hl_error *err)
 {
-    for (; load->n_readers < READERS; load->n_readers++) {
+    for (; load->n_readers < READERS && load->n_readers < load->n_pieces; load->n_readers++) {
         int code = pthread_create(&load->reader[load->n_readers], NULL, read_pieces, load);
         if (code && load->n_readers == 0)
             return hl_fail(err, "the thread that reads the weights cannot be started: %s", strerror(code));
