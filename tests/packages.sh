@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the distribution's packages that hotlayer needs, if they are not there yet.
 #
-#   sh tests/packages.sh build|demo|test|reference|lint [list]
+#   sh tests/packages.sh build|demo|test|reference|lint|peers [list]
 #
 # Debian 12 and Ubuntu 22.04 or later; as root, or with sudo. Nothing is installed when nothing is missing; with "list"
 # nothing at all, the names are printed.
@@ -12,6 +12,7 @@ build="gcc make libc6-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libzs
 demo="$build curl python3 umoci runc"
 test="$demo skopeo docker-registry procps time openssl buildah debootstrap busybox-static zstd python3-yaml python3-jsonschema"
 reference="$build python3-venv"
+peers="$build g++ cmake ninja-build python3-venv"
 lint="$build clang clang-format clang-tidy cppcheck"
 
 case "${1:-}" in
@@ -20,8 +21,9 @@ demo) wanted=$demo ;;
 test) wanted=$test ;;
 reference) wanted=$reference ;;
 lint) wanted=$lint ;;
+peers) wanted=$peers ;; # of bench/peers, bench/pack and bench/quality
 *)
-    echo "usage: sh tests/packages.sh build|demo|test|reference|lint [list]" >&2
+    echo "usage: sh tests/packages.sh build|demo|test|reference|lint|peers [list]" >&2
     exit 2
     ;;
 esac
