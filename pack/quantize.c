@@ -33,6 +33,42 @@ struct columns {
 /* A value in every lane. A macro: a function would return a vector that the oldest processors have no register for. */
 #define ALL(value) ((floats){0} + (value))
 
+/* Numbers come block after block and are worked on in columns: they are transposed 4 x 4 at a time, in registers that
+ * every processor has. */
+typedef float four_floats __attribute__((vector_size(16), aligned(4)));
+typedef int32_t four_ints __attribute__((vector_size(16)));
+
+INLINE void transpose(const float *from, uint32_t stride, float *to)
+{
+    const four_ints low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, front = {0, 1, 4, 5}, back = {2, 3, 6, 7};
+    four_floats r[4], half[4];
+    for (uint32_t i = 0; i < 4; i++)
+        r[i] = *(const four_floats *)(from + (size_t)i * stride);
+    half[0] = __builtin_shuffle(r[0], r[1], low);
+    half[1] = __builtin_shuffle(r[2], r[3], low);
+    half[2] = __builtin_shuffle(r[0], r[1], high);
+    half[3] = __builtin_shuffle(r[2], r[3], high);
+    for (uint32_t i = 0; i < 4; i += 2) {
+        *(four_floats *)(to + (size_t)i * LANES) = __builtin_shuffle(half[i], half[i + 1], front);
+        *(four_floats *)(to + (size_t)(i + 1) * LANES) = __builtin_shuffle(half[i], half[i + 1], back);
+    }
+}
+
+/* Numbers of `n` blocks of `length` into lanes; lanes without a block are zeros. */
+INLINE void load(const float *x, uint32_t n, uint32_t length, struct columns *out)
+{
+    float *to = (float *)out->x;
+    uint32_t l = 0;
+    if (n < LANES)
+        memset(out, 0, sizeof *out);
+    for (; l + 4 <= n; l += 4)
+        for (uint32_t i = 0; i < length; i += 4)
+            transpose(x + (size_t)l * length + i, length, to + (size_t)i * LANES + l);
+    for (; l < n; l++)
+        for (uint32_t i = 0; i < length; i++)
+            to[i * LANES + l] = x[l * length + i];
+}
+
 /* To the nearest whole number, ties to even, of what is far below 2^22. */
 INLINE void round_floats(floats *x)
 {
@@ -127,11 +163,40 @@ INLINE void best_scale(const struct columns *c, uint32_t n, float bound, const f
     keep_better(&scale, &explained, out, &best);
 }
 
-/* What the search leaves for the parts that need no vectors. */
+/* What is found, still in lanes. */
 struct result {
-    float scale[LANES]; /* as it is stored, fp16 or whole units of d */
+    uint16_t scale[LANES]; /* fp16 */
     uint8_t quant[32][LANES];
 };
+
+/* Sixteen rows of quants, a block in each lane, become a row of sixteen quants for each block. Each round puts bytes of
+ * two rows side by side that are eight rows apart: after four of them rows are columns. */
+INLINE void transpose_bytes(const uint8_t from[16][LANES], uint8_t to[LANES][16])
+{
+    const bytes low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23},
+                high = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    bytes rows[16], mixed[16];
+    memcpy(rows, from, sizeof rows);
+    for (uint32_t round = 0; round < 4; round++) {
+        for (uint32_t i = 0; i < 8; i++) {
+            mixed[2 * i] = __builtin_shuffle(rows[i], rows[i + 8], low);
+            mixed[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + 8], high);
+        }
+        memcpy(rows, mixed, sizeof rows);
+    }
+    memcpy(to, rows, sizeof rows);
+}
+
+/* `columns` quants of each block out of the lanes: block l's from l * columns on. */
+INLINE void deal(const struct result *from, uint32_t columns, uint8_t *to)
+{
+    uint8_t part[LANES][16];
+    for (uint32_t i = 0; i < columns; i += 16) {
+        transpose_bytes(from->quant + i, part);
+        for (uint32_t l = 0; l < LANES; l++)
+            memcpy(to + l * columns + i, part[l], 16);
+    }
+}
 
 /* Whole numbers that fit. */
 INLINE void store_bytes(const floats *x, uint8_t out[LANES])
@@ -162,124 +227,147 @@ INLINE bool half_scales(floats *scale, struct result *out)
     for (uint32_t l = 0; l < LANES; l++) {
         uint16_t bits = hl_f32_to_f16((*scale)[l]);
         finite = finite && (bits & 0x7c00) != 0x7c00;
-        bits = bits & 0x7fff ? bits : 0; /* one zero is enough */
-        (*scale)[l] = out->scale[l] = hl_f16_to_f32(bits);
+        out->scale[l] = bits & 0x7fff ? bits : 0; /* one zero is enough */
+        (*scale)[l] = hl_f16_to_f32(out->scale[l]);
     }
     return finite;
 }
 
-INLINE bool q4_lanes(const struct columns *c, struct result *out)
+INLINE bool q4_lanes(const float *x, uint32_t n, struct hl_block_q4 *out)
 {
     static const float trials[] = {8.0f, 7.3f, 7.65f, 8.4f, 8.8f};
+    struct columns c;
+    struct result result;
+    uint8_t quant[LANES * 32];
     floats largest, scale;
-    if (!find_largest(c, 32, &largest))
+    load(x, n, 32, &c);
+    if (!find_largest(&c, 32, &largest))
         return false;
-    best_scale(c, 32, 8, trials, sizeof trials / sizeof *trials, &largest, &scale);
-    bool finite = half_scales(&scale, out);
-    round_quants(c, 32, &scale, -8, 7, out);
+    best_scale(&c, 32, 8, trials, sizeof trials / sizeof *trials, &largest, &scale);
+    bool finite = half_scales(&scale, &result);
+    round_quants(&c, 32, &scale, -8, 7, &result);
+    deal(&result, 32, quant);
+    for (uint32_t l = 0; l < n; l++) {
+        out[l].scale = result.scale[l];
+        out[l].minimum = 0;
+        memcpy(out[l].quant, quant + (size_t)32 * l, 32);
+    }
     return finite;
 }
 
 /* Sixteen blocks of sixteen are one of 256. */
-INLINE bool q6k_lanes(const struct columns *c, uint16_t *unit, struct result *out)
+INLINE bool q6k_lanes(const float *x, struct hl_block_q6k *out)
 {
     static const float trials[] = {32.0f, 31.2f, 33.0f};
+    struct columns c;
+    struct result result;
     floats largest, scale;
     float most = 0;
-    if (!find_largest(c, 16, &largest))
+    load(x, LANES, 16, &c);
+    if (!find_largest(&c, 16, &largest))
         return false;
-    best_scale(c, 16, 32, trials, sizeof trials / sizeof *trials, &largest, &scale);
+    best_scale(&c, 16, 32, trials, sizeof trials / sizeof *trials, &largest, &scale);
     for (uint32_t l = 0; l < LANES; l++)
         most = fmaxf(most, fabsf(scale[l]));
-    *unit = hl_f32_to_f16(most / 127.0f);
-    float d = hl_f16_to_f32(*unit), inverse = d > 0 ? 1.0f / d : 0;
+    out->d = hl_f32_to_f16(most / 127.0f);
+    float d = hl_f16_to_f32(out->d), inverse = d > 0 ? 1.0f / d : 0;
     floats whole = scale * inverse;
     clamp(&whole, -128, 127);
     round_floats(&whole);
-    memcpy(out->scale, &whole, sizeof out->scale);
+    store_bytes(&whole, (uint8_t *)out->scale);
     scale = whole * d;
-    round_quants(c, 16, &scale, -32, 31, out);
-    return (*unit & 0x7c00) != 0x7c00;
+    round_quants(&c, 16, &scale, -32, 31, &result);
+    deal(&result, 16, out->quant);
+    return (out->d & 0x7c00) != 0x7c00;
 }
 
-INLINE bool q8_lanes(const struct columns *c, struct result *out)
+INLINE bool q8_lanes(const float *x, uint32_t n, struct hl_block_q8 *out)
 {
+    struct columns c;
+    struct result result;
+    uint8_t quant[LANES * 32];
     floats largest;
-    if (!find_largest(c, 32, &largest))
+    load(x, n, 32, &c);
+    if (!find_largest(&c, 32, &largest))
         return false;
     floats scale = (floats)((ints)largest & 0x7fffffff) / 127.0f;
-    bool finite = half_scales(&scale, out);
+    bool finite = half_scales(&scale, &result);
     ints none = scale == ALL(0);
     floats one = ALL(1), zero = ALL(0);
     choose(&scale, &none, &one);
     for (uint32_t i = 0; i < 32; i++) {
-        floats q = c->x[i] / scale;
+        floats q = c.x[i] / scale;
         choose(&q, &none, &zero);
         clamp(&q, -127, 127);
         round_floats(&q);
-        store_bytes(&q, out->quant[i]);
+        store_bytes(&q, result.quant[i]);
+    }
+    deal(&result, 32, quant);
+    for (uint32_t l = 0; l < n; l++) {
+        out[l].scale = result.scale[l];
+        memcpy(out[l].quant, quant + (size_t)32 * l, 32);
     }
     return finite;
 }
 
 struct kernels {
-    bool (*q4)(const struct columns *c, struct result *out);
-    bool (*q6k)(const struct columns *c, uint16_t *unit, struct result *out);
-    bool (*q8)(const struct columns *c, struct result *out);
+    bool (*q4)(const float *x, uint32_t n, struct hl_block_q4 *out);
+    bool (*q6k)(const float *x, struct hl_block_q6k *out);
+    bool (*q8)(const float *x, uint32_t n, struct hl_block_q8 *out);
 };
 
 /* The same functions once for each instruction set. */
-static bool q4_plain(const struct columns *c, struct result *out)
+static bool q4_plain(const float *x, uint32_t n, struct hl_block_q4 *out)
 {
-    return q4_lanes(c, out);
+    return q4_lanes(x, n, out);
 }
 
-static bool q6k_plain(const struct columns *c, uint16_t *unit, struct result *out)
+static bool q6k_plain(const float *x, struct hl_block_q6k *out)
 {
-    return q6k_lanes(c, unit, out);
+    return q6k_lanes(x, out);
 }
 
-static bool q8_plain(const struct columns *c, struct result *out)
+static bool q8_plain(const float *x, uint32_t n, struct hl_block_q8 *out)
 {
-    return q8_lanes(c, out);
+    return q8_lanes(x, n, out);
 }
 
 static const struct kernels kernels_plain = {q4_plain, q6k_plain, q8_plain};
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static bool q4_avx2(const struct columns *c, struct result *out)
+__attribute__((target("avx2"))) static bool q4_avx2(const float *x, uint32_t n, struct hl_block_q4 *out)
 {
-    return q4_lanes(c, out);
+    return q4_lanes(x, n, out);
 }
 
-__attribute__((target("avx2"))) static bool q6k_avx2(const struct columns *c, uint16_t *unit, struct result *out)
+__attribute__((target("avx2"))) static bool q6k_avx2(const float *x, struct hl_block_q6k *out)
 {
-    return q6k_lanes(c, unit, out);
+    return q6k_lanes(x, out);
 }
 
-__attribute__((target("avx2"))) static bool q8_avx2(const struct columns *c, struct result *out)
+__attribute__((target("avx2"))) static bool q8_avx2(const float *x, uint32_t n, struct hl_block_q8 *out)
 {
-    return q8_lanes(c, out);
+    return q8_lanes(x, n, out);
 }
 
 static const struct kernels kernels_avx2 = {q4_avx2, q6k_avx2, q8_avx2};
 
-__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static bool q4_avx512(const struct columns *c,
-                                                                                    struct result *out)
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static bool q4_avx512(const float *x, uint32_t n,
+                                                                                    struct hl_block_q4 *out)
 {
-    return q4_lanes(c, out);
+    return q4_lanes(x, n, out);
 }
 
-__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static bool q6k_avx512(const struct columns *c,
-                                                                                     uint16_t *unit, struct result *out)
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static bool q6k_avx512(const float *x,
+                                                                                     struct hl_block_q6k *out)
 {
-    return q6k_lanes(c, unit, out);
+    return q6k_lanes(x, out);
 }
 
-__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static bool q8_avx512(const struct columns *c,
-                                                                                    struct result *out)
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static bool q8_avx512(const float *x, uint32_t n,
+                                                                                    struct hl_block_q8 *out)
 {
-    return q8_lanes(c, out);
+    return q8_lanes(x, n, out);
 }
 
 static const struct kernels kernels_avx512 = {q4_avx512, q6k_avx512, q8_avx512};
@@ -296,64 +384,17 @@ static const struct kernels *kernels(void)
     return &kernels_plain;
 }
 
-/* Numbers of `n` blocks of `length` into lanes; lanes without a block are zeros. */
-static void load(const float *x, uint32_t n, uint32_t length, struct columns *out)
-{
-    float *to = (float *)out->x;
-    if (n < LANES)
-        memset(out, 0, sizeof *out);
-    for (uint32_t l = 0; l < n; l++)
-        for (uint32_t i = 0; i < length; i++)
-            to[i * LANES + l] = x[l * length + i];
-}
-
-/* One block's quants out of the lanes. */
-static __attribute__((noinline)) void deal(const struct result *from, uint32_t lane, uint32_t n, void *to)
-{
-    uint8_t *out = to;
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = from->quant[i][lane];
-}
-
 bool hl_quantize_q8(const float *x, uint32_t n, struct hl_block_q8 *out)
 {
-    struct columns columns;
-    struct result result;
-    load(x, n, 32, &columns);
-    if (!kernels()->q8(&columns, &result))
-        return false;
-    for (uint32_t l = 0; l < n; l++) {
-        out[l].scale = hl_f32_to_f16(result.scale[l]);
-        deal(&result, l, 32, out[l].quant);
-    }
-    return true;
+    return kernels()->q8(x, n, out);
 }
 
 bool hl_quantize_q4(const float *x, uint32_t n, struct hl_block_q4 *out)
 {
-    struct columns columns;
-    struct result result;
-    load(x, n, 32, &columns);
-    if (!kernels()->q4(&columns, &result))
-        return false;
-    for (uint32_t l = 0; l < n; l++) {
-        out[l].scale = hl_f32_to_f16(result.scale[l]);
-        out[l].minimum = 0;
-        deal(&result, l, 32, out[l].quant);
-    }
-    return true;
+    return kernels()->q4(x, n, out);
 }
 
 bool hl_quantize_q6k(const float x[256], struct hl_block_q6k *out)
 {
-    struct columns columns;
-    struct result result;
-    load(x, LANES, 16, &columns);
-    if (!kernels()->q6k(&columns, &out->d, &result))
-        return false;
-    for (uint32_t l = 0; l < LANES; l++) {
-        out->scale[l] = (int8_t)result.scale[l];
-        deal(&result, l, 16, out->quant + 16 * l);
-    }
-    return true;
+    return kernels()->q6k(x, out);
 }
