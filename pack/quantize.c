@@ -36,21 +36,19 @@ struct columns {
 /* Numbers come block after block and are worked on in columns: they are transposed 4 x 4 at a time, in registers that
  * every processor has. */
 typedef float four_floats __attribute__((vector_size(16), aligned(4)));
-typedef int32_t four_ints __attribute__((vector_size(16)));
 
 INLINE void transpose(const float *from, uint32_t stride, float *to)
 {
-    const four_ints low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, front = {0, 1, 4, 5}, back = {2, 3, 6, 7};
     four_floats r[4], half[4];
     for (uint32_t i = 0; i < 4; i++)
         r[i] = *(const four_floats *)(from + (size_t)i * stride);
-    half[0] = __builtin_shuffle(r[0], r[1], low);
-    half[1] = __builtin_shuffle(r[2], r[3], low);
-    half[2] = __builtin_shuffle(r[0], r[1], high);
-    half[3] = __builtin_shuffle(r[2], r[3], high);
+    half[0] = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+    half[1] = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+    half[2] = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+    half[3] = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
     for (uint32_t i = 0; i < 4; i += 2) {
-        *(four_floats *)(to + (size_t)i * LANES) = __builtin_shuffle(half[i], half[i + 1], front);
-        *(four_floats *)(to + (size_t)(i + 1) * LANES) = __builtin_shuffle(half[i], half[i + 1], back);
+        *(four_floats *)(to + (size_t)i * LANES) = __builtin_shufflevector(half[i], half[i + 1], 0, 1, 4, 5);
+        *(four_floats *)(to + (size_t)(i + 1) * LANES) = __builtin_shufflevector(half[i], half[i + 1], 2, 3, 6, 7);
     }
 }
 
@@ -173,14 +171,14 @@ struct result {
  * two rows side by side that are eight rows apart: after four of them rows are columns. */
 INLINE void transpose_bytes(const uint8_t from[16][LANES], uint8_t to[LANES][16])
 {
-    const bytes low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23},
-                high = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     bytes rows[16], mixed[16];
     memcpy(rows, from, sizeof rows);
     for (uint32_t round = 0; round < 4; round++) {
         for (uint32_t i = 0; i < 8; i++) {
-            mixed[2 * i] = __builtin_shuffle(rows[i], rows[i + 8], low);
-            mixed[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + 8], high);
+            mixed[2 * i] =
+                __builtin_shufflevector(rows[i], rows[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            mixed[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13,
+                                                       29, 14, 30, 15, 31);
         }
         memcpy(rows, mixed, sizeof rows);
     }
