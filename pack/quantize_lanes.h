@@ -225,7 +225,7 @@ INLINE void round_quants(const struct columns *c, uint32_t first, uint32_t n, co
         clamp(&q, least, most);
         round_floats(&q);
         q -= least;
-        store_bytes(&q, out->quant[i] + first);
+        store_bytes(&q, &out->quant[i][first]);
     }
 }
 
@@ -254,7 +254,7 @@ TARGET static bool quantize_q4(const float *x, uint32_t n, struct hl_block_q4 *o
         if (!find_largest(&c, first, 32, &largest))
             return false;
         best_scale(&c, first, 32, 8, trials, sizeof trials / sizeof *trials, &largest, &scale);
-        finite = half_scales(&scale, result.scale + first) && finite;
+        finite = half_scales(&scale, &result.scale[first]) && finite;
         round_quants(&c, first, 32, &scale, -8, 7, &result);
     }
     deal(&result, 32, quant);
@@ -309,7 +309,7 @@ TARGET static bool quantize_q8(const float *x, uint32_t n, struct hl_block_q8 *o
         if (!find_largest(&c, first, 32, &largest))
             return false;
         floats scale = (floats)((ints)largest & 0x7fffffff) / 127.0f;
-        finite = half_scales(&scale, result.scale + first) && finite;
+        finite = half_scales(&scale, &result.scale[first]) && finite;
         ints none = scale == zero;
         choose(&scale, &none, &one);
         for (uint32_t i = 0; i < 32; i++) {
@@ -317,7 +317,7 @@ TARGET static bool quantize_q8(const float *x, uint32_t n, struct hl_block_q8 *o
             choose(&q, &none, &zero);
             clamp(&q, -127, 127);
             round_floats(&q);
-            store_bytes(&q, result.quant[i] + first);
+            store_bytes(&q, &result.quant[i][first]);
         }
     }
     deal(&result, 32, quant);
