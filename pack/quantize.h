@@ -16,4 +16,17 @@ bool hl_quantize_q4(const float *x, uint32_t n, struct hl_block_q4 *out);
 /* 256 numbers; scales as for q4, then rounded to the block's common unit. */
 bool hl_quantize_q6k(const float x[256], struct hl_block_q6k *out);
 
+/* The same for one instruction set each; of the processor's own the functions above take the widest. */
+struct hl_quantizers {
+    bool (*q8)(const float *x, uint32_t n, struct hl_block_q8 *out);
+    bool (*q4)(const float *x, uint32_t n, struct hl_block_q4 *out);
+    bool (*q6k)(const float x[256], struct hl_block_q6k *out);
+};
+
+extern const struct hl_quantizers hl_quantizers_plain;
+#if defined(__x86_64__)
+extern const struct hl_quantizers hl_quantizers_avx2;
+extern const struct hl_quantizers hl_quantizers_avx512; /* F, BW, DQ and VL */
+#endif
+
 #endif

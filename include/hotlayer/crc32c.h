@@ -51,4 +51,26 @@ static inline uint32_t hl_crc32c(uint32_t crc, const void *data, size_t n)
     return ~hl_crc32c_portable(crc, data, n);
 }
 
+/* The product of two polynomials modulo the checksum's; the highest bit is the coefficient of 1. */
+static inline uint32_t hl_crc32c_multiply(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (; a; a <<= 1) {
+        if (a & 0x80000000u)
+            product ^= b;
+        b = (b >> 1) ^ (0x82F63B78u & (0u - (b & 1u)));
+    }
+    return product;
+}
+
+/* What `crc`, of some bytes, contributes where `n` more follow: the checksum of A and B is that of A, shifted by the
+ * length of B, xor that of B. So pieces can be summed up in any order. */
+static inline uint32_t hl_crc32c_shift(uint32_t crc, uint64_t n)
+{
+    for (uint32_t power = 0x00800000u /* x^8 */; n; n >>= 1, power = hl_crc32c_multiply(power, power))
+        if (n & 1)
+            crc = hl_crc32c_multiply(power, crc);
+    return crc;
+}
+
 #endif

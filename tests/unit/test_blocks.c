@@ -164,6 +164,36 @@ static void test_edges(void)
     }
 }
 
+/* All instruction sets that this processor has make the same bits of the same numbers. */
+static void same_bits(const struct hl_quantizers *quantizers, const float x[512], uint32_t n)
+{
+    struct hl_block_q4 q4[2][16] = {0};
+    struct hl_block_q8 q8[2][16] = {0};
+    struct hl_block_q6k q6k[2] = {0};
+    CHECK(quantizers->q4(x, n, q4[0]) && hl_quantizers_plain.q4(x, n, q4[1]) && !memcmp(q4[0], q4[1], sizeof q4[0]));
+    CHECK(quantizers->q8(x, n, q8[0]) && hl_quantizers_plain.q8(x, n, q8[1]) && !memcmp(q8[0], q8[1], sizeof q8[0]));
+    CHECK(quantizers->q6k(x, &q6k[0]) && hl_quantizers_plain.q6k(x, &q6k[1]) && !memcmp(&q6k[0], &q6k[1], sizeof *q6k));
+}
+
+static void test_instruction_sets(struct dice *dice)
+{
+    for (int round = 0; round < 500; round++) {
+        float x[512], size = ldexpf(1, (int)dice_between(dice, 0, 40) - 30);
+        uint32_t n = dice_between(dice, 1, 16);
+        for (int i = 0; i < 512; i++)
+            x[i] = round % 3 ? dice_float(dice, size) * dice_float(dice, 1) : size * (float)dice_between(dice, 0, 15);
+        x[dice_between(dice, 0, 511)] *= 20;
+        same_bits(&hl_quantizers_plain, x, n);
+#if defined(__x86_64__)
+        if (__builtin_cpu_supports("avx2"))
+            same_bits(&hl_quantizers_avx2, x, n);
+        if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+            __builtin_cpu_supports("avx512vl"))
+            same_bits(&hl_quantizers_avx512, x, n);
+#endif
+    }
+}
+
 int main(void)
 {
     struct dice dice = {77};
@@ -180,5 +210,6 @@ int main(void)
     test_q4(&dice);
     test_q6k(&dice);
     test_edges();
+    test_instruction_sets(&dice);
     return check_summary();
 }

@@ -1,5 +1,6 @@
 /* The .hot file, written by the packer and read by the runtime: every byte of every tensor across shards; files that
  * are not there, or not the ones; and what is on disk after a pack that failed, was repeated, or met another. */
+#include "hotlayer/crc32c.h"
 #include "hotlayer/half.h"
 #include "model.h"
 #include "pack/json.h"
@@ -444,9 +445,22 @@ static void test_listing(void)
     CHECK(!strchr(err.message, '\033'));
 }
 
+/* A checksum out of those of two parts, the second of which may be empty, or long. */
+static void test_sums(void)
+{
+    static uint8_t bytes[100000];
+    for (uint32_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * i >> 7);
+    for (size_t n = 0; n <= sizeof bytes; n += 3125) {
+        uint32_t front = hl_crc32c(0, bytes, n), back = hl_crc32c(0, bytes + n, sizeof bytes - n);
+        CHECK((hl_crc32c_shift(front, sizeof bytes - n) ^ back) == hl_crc32c(0, bytes, sizeof bytes));
+    }
+}
+
 int main(void)
 {
     alarm(240); /* nothing may wait for ever */
+    test_sums();
     test_fixtures();
     test_large_tensors();
     test_damage();
