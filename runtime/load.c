@@ -40,6 +40,8 @@ struct piece {
     uint32_t shard, bytes;
 };
 
+enum state { COMING, HERE, LOST };
+
 struct hl_load {
     const struct hl_hot *hot;
     struct hl_load_options options;
@@ -48,7 +50,7 @@ struct hl_load {
     size_t memory_bytes;
     int *shards; /* [n_shards] descriptors; stage alone */
     struct piece *pieces;
-    bool *here; /* [n_pieces], guarded */
+    uint8_t *state; /* [n_pieces], enum state, guarded */
     uint32_t n_pieces;
     _Atomic uint32_t next;
     atomic_bool stop;
@@ -70,9 +72,9 @@ static int cut_pieces(struct hl_load *load, struct hl_error *err)
         n += (header->shard[s].bytes + PIECE_BYTES - 1) / PIECE_BYTES;
     if (n < UINT32_MAX) {
         load->pieces = calloc(n + 1, sizeof *load->pieces);
-        load->here = calloc(n + 1, sizeof *load->here);
+        load->state = calloc(n + 1, sizeof *load->state);
     }
-    if (!load->pieces || !load->here)
+    if (!load->pieces || !load->state)
         return hl_fail(err, "out of memory");
     for (uint32_t s = 0; s < header->n_shards; s++)
         for (uint64_t at = 0; at < header->shard[s].bytes; at += PIECE_BYTES) {
@@ -131,9 +133,9 @@ static void report(struct hl_load *load, uint32_t piece, const struct hl_error *
         load->err = *err;
         atomic_store(&load->stop, true);
     }
-    load->here[piece] = !err;
+    load->state[piece] = err ? LOST : HERE;
     uint32_t before = load->n_here;
-    while (load->n_here < load->n_pieces && load->here[load->n_here])
+    while (load->n_here < load->n_pieces && load->state[load->n_here] == HERE)
         load->n_here++;
     if (before < load->n_pieces && load->n_here == load->n_pieces)
         ends = true;
@@ -235,7 +237,7 @@ void hl_load_close(struct hl_load *load)
     pthread_mutex_destroy(&load->mutex);
     free(load->shards);
     free(load->pieces);
-    free(load->here);
+    free(load->state);
     free(load);
 }
 
@@ -249,13 +251,19 @@ bool hl_load_must_wait(const struct hl_load *load)
     return load->staged != NULL;
 }
 
+static bool lacks(const struct hl_load *load, uint64_t end)
+{
+    return load->n_here < load->n_pieces && load->pieces[load->n_here].offset < end;
+}
+
+/* Pieces are taken in order: those before a lost one are here, or a reader has them and will report. */
 int hl_load_wait(struct hl_load *load, uint64_t end, struct hl_error *err)
 {
     int result = 0;
     pthread_mutex_lock(&load->mutex);
-    while (!load->failed && load->n_here < load->n_pieces && load->pieces[load->n_here].offset < end)
+    while (lacks(load, end) && load->state[load->n_here] != LOST)
         pthread_cond_wait(&load->progress, &load->mutex);
-    if (load->n_here < load->n_pieces && load->pieces[load->n_here].offset < end) {
+    if (lacks(load, end)) {
         *err = load->err;
         result = -1;
     }

@@ -36,7 +36,8 @@ const uint8_t *hl_load_weights(const struct hl_load *load);
 /* Must they be waited for before they are used? */
 bool hl_load_must_wait(const struct hl_load *load);
 
-/* Returns when the first `end` bytes of the weights' space are resident. From any thread. */
+/* Returns when the first `end` bytes of the weights' space are resident; with an error when some of them never will be,
+ * whatever has become of those behind. From any thread. */
 int hl_load_wait(struct hl_load *load, uint64_t end, struct hl_error *err);
 
 #endif

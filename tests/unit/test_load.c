@@ -96,6 +96,27 @@ static void test_short_file(void)
     hl_hot_close(hot);
 }
 
+/* The first shard is lost while those behind it come: these do not stand in for it. */
+static void test_lost_first(void)
+{
+    struct hl_hot *hot = open_hot(FIXTURES "f16-sharded", HL_QUANT_KEEP);
+    char path[HL_PATH_BYTES];
+    CHECK_OK(hl_hot_shard_path(hot->path, 0, path, &err), err);
+    CHECK(truncate(path, 0) == 0);
+    for (int i = 0; i < 20; i++) {
+        struct end end = {0, 0};
+        struct hl_load *load;
+        const struct hl_load_options options = {.way = HL_LOAD_MAP, .done = on_done, .context = &end};
+        if (!CHECK_OK(hl_load_open(hot, &options, &load, &err), err))
+            break;
+        CHECK(hl_load_wait(load, UINT64_MAX, &err) == -1);
+        CHECK(hl_load_wait(load, 1, &err) == -1 && strstr(err.message, "shard 1"));
+        hl_load_close(load);
+        CHECK(end.calls == 1 && end.failures == 1);
+    }
+    hl_hot_close(hot);
+}
+
 /* ---- a device whose weights arrive ---- */
 
 /* The weights behind a curtain that opens as far as the device asks for: reading beyond it is a fault. */
@@ -204,6 +225,7 @@ int main(void)
 {
     test_ways();
     test_short_file();
+    test_lost_first();
     test_arrival(FIXTURES "f16-sharded");
     test_arrival(FIXTURES "bf16-tied");
     test_arrival("tests/oracle/families/qwen2-untied");
