@@ -71,6 +71,15 @@ static void test_ways(void)
     hl_hot_close(hot);
 }
 
+/* Linux before 5.14 cannot: there a shortened file is a SIGBUS, for readers as for kernels. */
+static bool reads_on_demand(const struct hl_hot *hot)
+{
+    if (madvise((void *)(uintptr_t)hot->weights, HL_PAGE_BYTES, 22 /* MADV_POPULATE_READ */) == 0)
+        return true;
+    printf("skip: pages cannot be asked for here, so a shortened file is not noticed\n");
+    return false;
+}
+
 /* The last shard loses its bytes when everything has been checked already. */
 static void test_short_file(void)
 {
@@ -80,6 +89,10 @@ static void test_short_file(void)
     char path[HL_PATH_BYTES];
     struct hl_load_options options = {.way = HL_LOAD_MAP, .done = on_done, .context = &end};
     CHECK(hot->header->n_shards > 1);
+    if (!reads_on_demand(hot)) {
+        hl_hot_close(hot);
+        return;
+    }
     CHECK_OK(hl_hot_shard_path(hot->path, hot->header->n_shards - 1, path, &err), err);
     CHECK(truncate(path, 0) == 0);
     if (CHECK_OK(hl_load_open(hot, &options, &load, &err), err)) {
@@ -96,25 +109,48 @@ static void test_short_file(void)
     hl_hot_close(hot);
 }
 
-/* The first shard is lost while those behind it come: these do not stand in for it. */
-static void test_lost_first(void)
+/* Is memory of a file mapping in memory, to its last page? */
+static bool resident(uint8_t *from, size_t bytes)
 {
-    struct hl_hot *hot = open_hot(FIXTURES "f16-sharded", HL_QUANT_KEEP);
-    char path[HL_PATH_BYTES];
-    CHECK_OK(hl_hot_shard_path(hot->path, 0, path, &err), err);
-    CHECK(truncate(path, 0) == 0);
-    for (int i = 0; i < 20; i++) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    HL_FREE unsigned char *pages = calloc(bytes / page + 1, 1);
+    if (mincore(from, bytes, pages) < 0)
+        return false;
+    for (size_t i = 0; i < bytes / page; i++)
+        if (!(pages[i] & 1))
+            return false;
+    return true;
+}
+
+/* A large piece that takes its time, and small ones behind it that are there first: they do not stand in for it. */
+static void test_order(void)
+{
+    const uint64_t large = 4 << 20, small = 64 << 10;
+    struct hl_header header = {.n_shards = 4};
+    for (uint32_t i = 0; i < header.n_shards; i++)
+        header.shard[i] =
+            (struct hl_shard){.offset = i ? large + (i - 1) * HL_SHARD_ALIGN : 0, .bytes = i ? small : large};
+    header.weight_bytes = header.shard[3].offset + small;
+    for (int i = 0; i < 10; i++) {
         struct end end = {0, 0};
         struct hl_load *load;
         const struct hl_load_options options = {.way = HL_LOAD_MAP, .done = on_done, .context = &end};
-        if (!CHECK_OK(hl_load_open(hot, &options, &load, &err), err))
-            break;
-        CHECK(hl_load_wait(load, UINT64_MAX, &err) == -1);
-        CHECK(hl_load_wait(load, 1, &err) == -1 && strstr(err.message, "shard 1"));
+        HL_CLOSE int fd = memfd_create("weights", MFD_CLOEXEC);
+        if (!CHECK(fd >= 0 && ftruncate(fd, (off_t)header.weight_bytes) == 0))
+            return;
+        uint8_t *weights = mmap(NULL, header.weight_bytes, PROT_READ, MAP_SHARED, fd, 0);
+        const struct hl_hot hot = {.header = &header, .weights = weights};
+        if (!CHECK(weights != MAP_FAILED) || !CHECK_OK(hl_load_open(&hot, &options, &load, &err), err))
+            return;
+        CHECK_OK(hl_load_wait(load, 1, &err), err);
+        CHECK(resident(weights, large));
+        CHECK_OK(hl_load_wait(load, UINT64_MAX, &err), err);
+        for (uint32_t s = 0; s < header.n_shards; s++)
+            CHECK(resident(weights + header.shard[s].offset, header.shard[s].bytes));
         hl_load_close(load);
-        CHECK(end.calls == 1 && end.failures == 1);
+        CHECK(end.calls == 1 && end.failures == 0);
+        munmap(weights, header.weight_bytes);
     }
-    hl_hot_close(hot);
 }
 
 /* ---- a device whose weights arrive ---- */
@@ -225,7 +261,7 @@ int main(void)
 {
     test_ways();
     test_short_file();
-    test_lost_first();
+    test_order();
     test_arrival(FIXTURES "f16-sharded");
     test_arrival(FIXTURES "bf16-tied");
     test_arrival("tests/oracle/families/qwen2-untied");
