@@ -43,6 +43,7 @@ struct hl_http {
     char *ca;
     bool plain_http, no_proxy;
     unsigned stall_seconds, answer_seconds;
+    bool wary; /* a kept connection has broken under a body, which cannot be sent twice: bodies get new connections */
 };
 
 /* One hop of a request: what libcurl's callbacks need. */
@@ -567,8 +568,14 @@ static int exchange(struct exchange *x, const char *url, const char *authorizati
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ms);
+    curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, (long)(x->http->wary && x->request->body));
     x->active = seconds();
-    int failed = conclude(x, perform(curl), failure);
+    CURLcode code = perform(curl);
+    long connects = 1;
+    curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &connects);
+    if (code != CURLE_OK && x->why == WHY_NONE && x->request->body && connects == 0)
+        x->http->wary = true;
+    int failed = conclude(x, code, failure);
     curl_easy_reset(curl); /* the list and `x` go now */
     free_list(list);
     redact(x->out->body, x->out->body_bytes, authorization);

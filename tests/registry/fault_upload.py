@@ -135,6 +135,24 @@ def add_errors(suite, world):
         proxy.relay = lambda exchange, fault: relay(exchange, fault) and False
         world.pushed(case, world.push(case, proxy.host))
 
+    @suite.case("a kept connection breaks under the next body")
+    def _(case):
+        """As when it was closed a moment ago, and the news is still on its way."""
+        proxy = world.proxy(case)
+        relay, used = proxy.relay, []
+
+        def break_used(exchange, fault):
+            if exchange.wire in used and exchange.head.has_body():
+                if exchange.head.get("expect"):
+                    exchange.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                next(iter(exchange.wire.body(exchange.head)), None)
+                exchange.reset()
+            used.append(exchange.wire)
+            return relay(exchange, fault)
+
+        proxy.relay = break_used
+        world.pushed(case, world.push(case, proxy.host))
+
     @suite.case("413 to large bodies, before they were read")
     def _(case):
         """As a gateway with a limit does; smaller pieces pass."""
