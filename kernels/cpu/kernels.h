@@ -23,6 +23,7 @@ struct hl_share {
 /* This share's part [*begin, *end) of `n` items. */
 static inline void hl_share_range(struct hl_share share, uint32_t n, uint32_t *begin, uint32_t *end)
 {
+    assert(share.count > 0);
     *begin = (uint32_t)((uint64_t)n * share.index / share.count);
     *end = (uint32_t)((uint64_t)n * (share.index + 1) / share.count);
 }
