@@ -130,9 +130,9 @@ static int copy_piece(struct hl_load *load, const struct piece *piece, struct hl
 static void report(struct hl_load *load, uint32_t piece, const struct hl_error *err)
 {
     pthread_mutex_lock(&load->mutex);
-    bool ends = err ? !load->failed : false;
+    bool ends = false;
     if (err && !load->failed) {
-        load->failed = true;
+        ends = load->failed = true;
         load->err = *err;
         atomic_store(&load->stop, true);
     }

@@ -462,6 +462,8 @@ static void run_program(void *context, struct hl_team *team, struct hl_share sha
         run_op(device, &program->ops[i], &device->next[i % 2], share);
         hl_team_barrier(team);
     }
+    if (share.index == 0) /* the others have no more need of it in this step */
+        device->there = there;
 }
 
 static int cpu_step(struct hl_device *device, const struct hl_step *step, struct hl_logits *logits,
@@ -477,8 +479,6 @@ static int cpu_step(struct hl_device *device, const struct hl_step *step, struct
         *err = device->err;
         return -1;
     }
-    for (uint32_t i = 0; device->needs && i < device->config.program.head->n_ops; i++)
-        device->there = device->needs[i] > device->there ? device->needs[i] : device->there;
     const struct matrix *result = &device->buffers[device->config.program.head->logits];
     *logits = (struct hl_logits){result->data, result->stride};
     return 0;
