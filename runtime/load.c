@@ -12,7 +12,9 @@
  * Linux 6.16, xfs), and every later start maps them with an entry each instead of 512. Whoever starts next, with the
  * file in memory, spends next to nothing on entering; what is not entered yet when the kernels come, they enter by
  * touching it. So the readers have the lowest priority, and run when a core has nothing better to do: while kernels
- * wait for the disk, or before the first request.
+ * wait for the disk, or before the first request. On a machine that is busy for good they would hardly ever run (a
+ * model of 0.8 GB in memory took them 8 s beside four busy programs on two cores), and the server would not be ready.
+ * So one more thread, of the usual priority, sleeps for a second and then enters what is left.
  *
  * Tried and dropped: MADV_WILLNEED ahead of the readers. It keeps the disk as busy, but brings pages of 4 KiB, which
  * takes every later start 1.4 times as long (and reading them a third of the speed). Entering each kernel's own share
@@ -32,6 +34,7 @@
 
 #define PIECE_BYTES (4ull << 20)
 #define READERS 4u
+#define PATIENCE_MS 1000u
 
 #ifndef MADV_POPULATE_READ /* Linux 5.14 */
 #define MADV_POPULATE_READ 22
@@ -56,7 +59,7 @@ struct hl_load {
     uint32_t n_pieces;
     _Atomic uint32_t next;
     atomic_bool stop;
-    pthread_t reader[READERS];
+    pthread_t reader[READERS + 1];
     uint32_t n_readers;
 
     pthread_mutex_t mutex;
@@ -129,8 +132,12 @@ static int copy_piece(struct hl_load *load, const struct piece *piece, struct hl
 /* A piece is there, or, with an error, will never be. */
 static void report(struct hl_load *load, uint32_t piece, const struct hl_error *err)
 {
-    pthread_mutex_lock(&load->mutex);
     bool ends = false;
+    pthread_mutex_lock(&load->mutex);
+    if (load->state[piece] != COMING) { /* somebody else was faster */
+        pthread_mutex_unlock(&load->mutex);
+        return;
+    }
     if (err && !load->failed) {
         ends = load->failed = true;
         load->err = *err;
@@ -148,20 +155,49 @@ static void report(struct hl_load *load, uint32_t piece, const struct hl_error *
         load->options.done(load->options.context, err);
 }
 
+static void bring(struct hl_load *load, uint32_t piece)
+{
+    struct hl_error err;
+    int result =
+        load->staged ? copy_piece(load, &load->pieces[piece], &err) : enter_piece(load, &load->pieces[piece], &err);
+    report(load, piece, result < 0 ? &err : NULL);
+}
+
 static void *read_pieces(void *argument)
 {
     struct hl_load *load = argument;
-    struct hl_error err;
     if (!load->staged)
         become_idle();
     while (!atomic_load(&load->stop)) {
         uint32_t piece = atomic_fetch_add(&load->next, 1);
         if (piece >= load->n_pieces)
             break;
-        int result =
-            load->staged ? copy_piece(load, &load->pieces[piece], &err) : enter_piece(load, &load->pieces[piece], &err);
-        report(load, piece, result < 0 ? &err : NULL);
+        bring(load, piece);
     }
+    return NULL;
+}
+
+/* Also what the others are at: entering a piece twice does no harm. */
+static void *enter_the_rest(void *argument)
+{
+    struct hl_load *load = argument;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint32_t ms = load->options.patience_ms ? load->options.patience_ms : PATIENCE_MS;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&load->mutex);
+    while (!atomic_load(&load->stop) && load->n_here < load->n_pieces &&
+           pthread_cond_timedwait(&load->progress, &load->mutex, &until) != ETIMEDOUT)
+        ;
+    while (!atomic_load(&load->stop) && load->n_here < load->n_pieces) {
+        uint32_t piece = load->n_here;
+        pthread_mutex_unlock(&load->mutex);
+        bring(load, piece);
+        pthread_mutex_lock(&load->mutex);
+    }
+    pthread_mutex_unlock(&load->mutex);
     return NULL;
 }
 
@@ -193,8 +229,12 @@ static int open_stage(struct hl_load *load, struct hl_error *err)
 
 static int start_readers(struct hl_load *load, struct hl_error *err)
 {
-    for (; load->n_readers < READERS && load->n_readers < load->n_pieces; load->n_readers++) {
-        int code = pthread_create(&load->reader[load->n_readers], NULL, read_pieces, load);
+    uint32_t n = load->n_pieces < READERS ? load->n_pieces : READERS;
+    if (!load->staged && n)
+        n++;
+    for (; load->n_readers < n; load->n_readers++) {
+        bool last = !load->staged && load->n_readers == n - 1;
+        int code = pthread_create(&load->reader[load->n_readers], NULL, last ? enter_the_rest : read_pieces, load);
         if (code && load->n_readers == 0)
             return hl_fail(err, "the thread that reads the weights cannot be started: %s", strerror(code));
         if (code)
@@ -212,7 +252,11 @@ int hl_load_open(const struct hl_hot *hot, const struct hl_load_options *options
     load->hot = hot;
     load->options = *options;
     pthread_mutex_init(&load->mutex, NULL);
-    pthread_cond_init(&load->progress, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&load->progress, &attributes);
+    pthread_condattr_destroy(&attributes);
     if (options->way != HL_LOAD_STAGE) /* only advice */
         madvise((void *)(uintptr_t)hot->weights, (size_t)hot->header->weight_bytes, MADV_HUGEPAGE);
     if (cut_pieces(load, err) < 0 || (options->way == HL_LOAD_STAGE && open_stage(load, err) < 0) ||
@@ -228,7 +272,10 @@ void hl_load_close(struct hl_load *load)
 {
     if (!load)
         return;
+    pthread_mutex_lock(&load->mutex);
     atomic_store(&load->stop, true);
+    pthread_cond_broadcast(&load->progress);
+    pthread_mutex_unlock(&load->mutex);
     for (uint32_t i = 0; i < load->n_readers; i++)
         pthread_join(load->reader[i], NULL);
     for (uint32_t s = 0; load->shards && s < load->hot->header->n_shards; s++)

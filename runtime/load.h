@@ -18,6 +18,8 @@ struct hl_load;
 
 struct hl_load_options {
     enum hl_load_way way;
+    /* map: from so many milliseconds on, a thread of the usual priority enters what the readers have not; 0 is 1000. */
+    uint32_t patience_ms;
     /* From a thread of the load's, once: every weight is resident (err is NULL), or never will be. May be NULL. It is
      * not called when the load is closed before. */
     void (*done)(void *context, const struct hl_error *err);

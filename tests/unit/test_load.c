@@ -131,10 +131,10 @@ static void test_order(void)
         header.shard[i] =
             (struct hl_shard){.offset = i ? large + (i - 1) * HL_SHARD_ALIGN : 0, .bytes = i ? small : large};
     header.weight_bytes = header.shard[3].offset + small;
-    for (int i = 0; i < 10; i++) {
+    for (uint32_t i = 0; i < 10; i++) {
         struct end end = {0, 0};
         struct hl_load *load;
-        const struct hl_load_options options = {.way = HL_LOAD_MAP, .done = on_done, .context = &end};
+        const struct hl_load_options options = {HL_LOAD_MAP, .patience_ms = i, .done = on_done, .context = &end};
         HL_CLOSE int fd = memfd_create("weights", MFD_CLOEXEC);
         if (!CHECK(fd >= 0 && ftruncate(fd, (off_t)header.weight_bytes) == 0))
             return;
@@ -149,6 +149,33 @@ static void test_order(void)
             CHECK(resident(weights + header.shard[s].offset, header.shard[s].bytes));
         hl_load_close(load);
         CHECK(end.calls == 1 && end.failures == 0);
+        munmap(weights, header.weight_bytes);
+    }
+}
+
+/* The readers and the thread that enters what is left come upon the same pieces. */
+static void test_hurry(void)
+{
+    struct hl_header header = {.n_shards = 1, .weight_bytes = 64 << 20};
+    header.shard[0].bytes = header.weight_bytes;
+    for (uint32_t i = 0; i < 20; i++) {
+        bool lost = i % 4 == 3, closed = i % 4 == 2;
+        struct end end = {0, 0};
+        struct hl_load *load;
+        const struct hl_load_options options = {HL_LOAD_MAP, .patience_ms = 1, .done = on_done, .context = &end};
+        HL_CLOSE int fd = memfd_create("weights", MFD_CLOEXEC);
+        if (!CHECK(fd >= 0 && ftruncate(fd, (off_t)header.weight_bytes / (lost ? 2 : 1)) == 0))
+            return;
+        uint8_t *weights = mmap(NULL, header.weight_bytes, PROT_READ, MAP_SHARED, fd, 0);
+        const struct hl_hot hot = {.path = (char *)"held.hot", .header = &header, .weights = weights};
+        if (!CHECK(weights != MAP_FAILED) || (lost && !reads_on_demand(&hot)) ||
+            !CHECK_OK(hl_load_open(&hot, &options, &load, &err), err))
+            return;
+        if (!closed)
+            CHECK(hl_load_wait(load, UINT64_MAX, &err) == (lost ? -1 : 0));
+        hl_load_close(load);
+        CHECK_SAY(end.calls == 1 || (closed && end.calls == 0), "%d calls", end.calls);
+        CHECK(end.failures == lost);
         munmap(weights, header.weight_bytes);
     }
 }
@@ -262,6 +289,7 @@ int main(void)
     test_ways();
     test_short_file();
     test_order();
+    test_hurry();
     test_arrival(FIXTURES "f16-sharded");
     test_arrival(FIXTURES "bf16-tied");
     test_arrival("tests/oracle/families/qwen2-untied");
