@@ -111,7 +111,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
         struct chunk chunk = chunk_at(type, strip, i, tiles);
         struct scales scales;
         struct spread columns[TOKENS];
-        hl_prefetch(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width, false);
+        hl_prefetch_lines(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width, T == 1);
         scales_of(type, &chunk, &scales);
         for (int t = 0; t < T; t++)
             columns[t] = spread_pair(type, (const struct hl_pair *)(const void *)x[t] + i);
@@ -139,7 +139,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
 HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *const x[], __m256 sums[][LINES], int T)
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
-        hl_prefetch(weight, 512, true);
+        hl_prefetch_in_sequence(weight, 512);
         for (int half = 0; half < 2; half++) {
             __m256 columns[TOKENS];
             for (int t = 0; t < T; t++)
@@ -157,7 +157,7 @@ HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *c
 HL_INLINE void strip_f16(const uint8_t *weight, uint32_t tiles, const uint8_t *const x[], __m256 sums[][LINES], int T)
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
-        hl_prefetch(weight, 512, true);
+        hl_prefetch_in_sequence(weight, 512);
         for (int j = 0; j < 4; j++) {
             __m256 columns[TOKENS];
             for (int t = 0; t < T; t++) {
@@ -179,7 +179,7 @@ HL_INLINE void strip_bf16(const uint8_t *weight, uint32_t tiles, const uint8_t *
 {
     const __m256i upper = _mm256_set1_epi32((int)0xffff0000u);
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
-        hl_prefetch(weight, 512, true);
+        hl_prefetch_in_sequence(weight, 512);
         for (int half = 0; half < 2; half++) {
             __m256 even[TOKENS], odd[TOKENS];
             for (int t = 0; t < T; t++) {
