@@ -27,6 +27,7 @@
 
 typedef float floats __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef uint32_t uints __attribute__((vector_size(4 * LANES)));
 typedef int8_t bytes __attribute__((vector_size(LANES)));
 typedef int8_t sixteen_bytes __attribute__((vector_size(16)));
 
@@ -41,6 +42,8 @@ struct columns {
 /* Numbers come block after block and are worked on in columns: they are transposed 4 x 4 at a time, in registers that
  * every processor has. */
 typedef float four_floats __attribute__((vector_size(16), aligned(4)));
+typedef int32_t four_ints __attribute__((vector_size(16)));
+typedef float some_floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 INLINE void transpose(const float *from, uint32_t stride, float *to)
 {
@@ -229,16 +232,26 @@ INLINE void round_quants(const struct columns *c, uint32_t first, uint32_t n, co
     }
 }
 
+/* To fp16 and back, lane by lane what hl_f32_to_f16() and hl_f16_to_f32() do; false when one is too large, or not
+ * finite. */
 INLINE bool half_scales(floats *scale, uint16_t *out)
 {
-    bool finite = true;
+    ints bits = (ints)*scale, sign = bits & INT32_MIN, size = bits & 0x7fffffff;
+    ints small = size < 0x38800000, half = (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13;
+    floats shifted = (floats)size + 0.5f;
+    half = (((ints)shifted - 0x3f000000) & small) | (half & ~small);
+    ints large = size >= 0x477ff000, none = half == 0;
+    sign &= ~none; /* one zero is enough */
+    floats subnormal = __builtin_convertvector(half, floats) * 0x1p-24f;
+    ints whole = ((half << 13) + 0x38000000) & ~small;
+    *scale = (floats)(whole | ((ints)subnormal & small) | sign);
+    ints both = (ints)((uints)sign >> 16) | half;
+    int32_t any = 0;
     for (uint32_t l = 0; l < LANES; l++) {
-        uint16_t bits = hl_f32_to_f16((*scale)[l]);
-        finite = finite && (bits & 0x7c00) != 0x7c00;
-        out[l] = bits & 0x7fff ? bits : 0; /* one zero is enough */
-        (*scale)[l] = hl_f16_to_f32(out[l]);
+        out[l] = (uint16_t)both[l];
+        any |= large[l];
     }
-    return finite;
+    return !any;
 }
 
 TARGET static bool quantize_q4(const float *x, uint32_t n, struct hl_block_q4 *out)
@@ -297,35 +310,53 @@ TARGET static bool quantize_q6k(const float x[256], struct hl_block_q6k *out)
     return (out->d & 0x7c00) != 0x7c00;
 }
 
+/* The largest magnitude of a block, as the bits of a float32. */
+INLINE int32_t largest_bits(const float *x)
+{
+    _Alignas(64) four_ints part[LANES / 4];
+    ints most = {0};
+    for (uint32_t i = 0; i < 32; i += LANES) {
+        ints size = (ints) * (const some_floats *)(x + i) & 0x7fffffff, larger = size > most;
+        most = (size & larger) | (most & ~larger);
+    }
+    memcpy(part, &most, sizeof most);
+    four_ints four = part[0];
+    for (uint32_t i = 1; i < LANES / 4; i++) {
+        four_ints larger = part[i] > four;
+        four = (part[i] & larger) | (four & ~larger);
+    }
+    int32_t a = four[0] > four[1] ? four[0] : four[1], b = four[2] > four[3] ? four[2] : four[3];
+    return a > b ? a : b;
+}
+
+/* 8 bits need nothing of a block but its largest magnitude: they are made along the blocks, not across them. */
 TARGET static bool quantize_q8(const float *x, uint32_t n, struct hl_block_q8 *out)
 {
-    struct columns c;
-    struct result result;
-    uint8_t quant[BLOCKS * 32];
-    bool finite = true;
-    load(x, n, 32, &c);
+    union {
+        int32_t bits[BLOCKS];
+        float number[BLOCKS];
+        floats vector[BLOCKS / LANES];
+    } largest = {0};
+    uint16_t halves[BLOCKS];
+    for (uint32_t l = 0; l < n; l++)
+        largest.bits[l] = largest_bits(x + (size_t)32 * l);
     for (uint32_t first = 0; first < n; first += LANES) {
-        floats largest, one = ALL(1), zero = ALL(0);
-        if (!find_largest(&c, first, 32, &largest))
+        largest.vector[first / LANES] /= 127.0f;
+        if (!half_scales(&largest.vector[first / LANES], halves + first))
             return false;
-        floats scale = (floats)((ints)largest & 0x7fffffff) / 127.0f;
-        finite = half_scales(&scale, &result.scale[first]) && finite;
-        ints none = scale == zero;
-        choose(&scale, &none, &one);
-        for (uint32_t i = 0; i < 32; i++) {
-            floats q = *column(&c, first, i) / scale;
-            choose(&q, &none, &zero);
+    }
+    for (uint32_t l = 0; l < n; l++) {
+        float scale = largest.number[l];
+        out[l].scale = halves[l];
+        for (uint32_t i = 0; i < 32; i += LANES) {
+            floats q = *(const some_floats *)(x + (size_t)32 * l + i);
+            q = scale > 0 ? q / scale : ALL(0);
             clamp(&q, -127, 127);
             round_floats(&q);
-            store_bytes(&q, &result.quant[i][first]);
+            store_bytes(&q, (uint8_t *)out[l].quant + i);
         }
     }
-    deal(&result, 32, quant);
-    for (uint32_t l = 0; l < n; l++) {
-        out[l].scale = result.scale[l];
-        memcpy(out[l].quant, quant + (size_t)32 * l, 32);
-    }
-    return finite;
+    return true;
 }
 
 #endif

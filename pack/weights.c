@@ -20,6 +20,7 @@
 
 #define PIECE_BYTES (256u << 10)
 #define FLUSH_BYTES (8u << 20) /* what goes to the disk at once */
+#define DROP_PIECES 8u         /* whose source is given back at once: each time all cores have to forget it */
 
 /* Where a tensor's pieces are among all. */
 struct span {
@@ -112,7 +113,9 @@ static int write_tiles(struct work *work, const struct hl_plan_tensor *tensor, c
     }
     if (put_bytes(work, tensor->tensor.offset + first * strip_bytes, scratch->tiles, n * strip_bytes, err) < 0)
         return -1;
-    drop_rows(tensor, (uint64_t)first * HL_TILE_ROWS, (uint64_t)(first + n) * HL_TILE_ROWS);
+    if (first / span->at_once % DROP_PIECES == DROP_PIECES - 1) /* others may be at some of them, and read them again */
+        drop_rows(tensor, (uint64_t)(first + span->at_once - DROP_PIECES * span->at_once) * HL_TILE_ROWS,
+                  (uint64_t)(first + n) * HL_TILE_ROWS);
     hl_progress_add(work->write->progress, n * strip_bytes);
     return first + n == span->strips ? put_padding(work, &tensor->tensor, err) : 0;
 }

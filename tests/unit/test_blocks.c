@@ -194,6 +194,80 @@ static void test_instruction_sets(struct dice *dice)
     }
 }
 
+/* q8 in plain words; false where there is no such block. */
+static bool plain_q8(const float x[32], struct hl_block_q8 *out)
+{
+    float most = 0;
+    for (int i = 0; i < 32; i++) {
+        if (!isfinite(x[i]))
+            return false;
+        most = fmaxf(most, fabsf(x[i]));
+    }
+    out->scale = hl_f32_to_f16(most / 127.0f);
+    float scale = hl_f16_to_f32(out->scale);
+    for (int i = 0; i < 32; i++) {
+        float q = scale > 0 ? x[i] / scale : 0;
+        out->quant[i] = (int8_t)nearbyintf(fminf(fmaxf(q, -127), 127));
+    }
+    return isfinite(scale);
+}
+
+/* Scales from none through subnormal ones to those that have no fp16 any more, at their ties, too; numbers at ties. */
+static void test_q8(struct dice *dice, const struct hl_quantizers *quantizers)
+{
+    for (int round = 0; round < 4000; round++) {
+        uint32_t n = dice_between(dice, 1, 16);
+        int exponent = (int)dice_between(dice, 0, 50) - 30;
+        float x[512];
+        struct hl_block_q8 want[16], got[16];
+        bool fits = true;
+        for (uint32_t i = 0; i < 32 * n; i++)
+            x[i] = round % 2 ? dice_float(dice, ldexpf(1, exponent))
+                             : ldexpf((float)dice_between(dice, 0, 254) - 127, exponent - 7);
+        for (uint32_t b = 0; b < n && round % 4 < 2; b++) { /* a scale between two fp16, or in the middle of them */
+            uint32_t bits = dice_between(dice, 1, 0x7bff) << 13 | dice_between(dice, 0, 2) << 12;
+            float scale = hl_bits_to_f32(bits) * 0x1p112f;
+            x[32 * b + 5] = dice_between(dice, 0, 1) ? 127 * scale : -127 * scale;
+        }
+        if (round % 10 == 9)
+            x[dice_between(dice, 0, 32 * n - 1)] = round % 20 == 9 ? NAN : -INFINITY;
+        for (uint32_t b = 0; b < n; b++)
+            fits = plain_q8(x + 32 * b, &want[b]) && fits;
+        CHECK(quantizers->q8(x, n, got) == fits);
+        CHECK_SAY(!fits || !memcmp(got, want, n * sizeof *got), "round %d, exponent %d", round, exponent);
+    }
+}
+
+/* Of a block that has sixteen multiples of one number, q4's scale is that: to fp16 as half.h says, whatever its size.
+ */
+static void test_q4_scales(struct dice *dice, const struct hl_quantizers *quantizers)
+{
+    for (int round = 0; round < 4000; round++) {
+        float x[32] = {0};
+        struct hl_block_q4 block;
+        uint32_t bits = dice_between(dice, 0, 0x8400) << 13 | dice_between(dice, 0, 2) << 12;
+        float number = hl_bits_to_f32(bits) * 0x1p112f * (dice_between(dice, 0, 1) ? -1.0f : 1.0f);
+        for (int i = 0; i < 32; i++)
+            x[i] = (float)(i % 16 - 8) * number;
+        uint16_t scale = hl_f32_to_f16(number);
+        bool fits = (scale & 0x7c00) != 0x7c00;
+        CHECK(quantizers->q4(x, 1, &block) == fits);
+        CHECK_SAY(!fits || block.scale == (scale & 0x7fff ? scale : 0), "%g: %#x is not %#x", (double)number,
+                  block.scale, scale);
+    }
+}
+
+static void test_all_sets(struct dice *dice, void (*test)(struct dice *dice, const struct hl_quantizers *quantizers))
+{
+    test(dice, &hl_quantizers_plain);
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2"))
+        test(dice, &hl_quantizers_avx2);
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        test(dice, &hl_quantizers_avx512);
+#endif
+}
+
 int main(void)
 {
     struct dice dice = {77};
@@ -211,5 +285,7 @@ int main(void)
     test_q6k(&dice);
     test_edges();
     test_instruction_sets(&dice);
+    test_all_sets(&dice, test_q8);
+    test_all_sets(&dice, test_q4_scales);
     return check_summary();
 }
