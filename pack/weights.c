@@ -1,11 +1,15 @@
 /* Weights: source -> shards.
  *
- *   source (mapped) --encode--> piece of some hundred KiB --crc32c--> its place in MODEL.hot.NNN.part
+ *   source (mapped) --encode--> window of 2 MiB --crc32c--> its place in MODEL.hot.NNN.part
  *
- * A thread takes the next piece in the order of the plan, converts it into a buffer of its own, small enough to be in
- * the core's cache still when it is summed up and written, and takes the next one: nobody waits for anybody, also not
- * at the end of a tensor, and while one thread is in the kernel to write, the others convert. Since a checksum can be
- * put together of its parts' in any order, the result is the same whichever thread had which.
+ * A thread takes the next window of a shard, fills it with all that lies there (strips of tiles, vectors, the zeros
+ * between them), sums it up, writes it, and takes the next one: nobody waits for anybody, and while one thread is in
+ * the kernel to write, the others convert. Since a checksum can be put together of its parts' in any order, the result
+ * is the same whichever thread had which. A strip that lies across an edge is converted by both of its windows.
+ *
+ * Windows are written whole and at multiples of their size: so the kernel keeps each in one piece in the page cache,
+ * and whoever starts the model next maps it with an entry for 2 MiB, not with 512 (runtime/load.c). Written in pieces
+ * of some hundred KiB, as the strips come, the same file took three times as long to the first token.
  *
  * What has been converted of the source is dropped from memory again, so that it does not grow with the model.
  */
@@ -18,60 +22,38 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#define PIECE_BYTES (256u << 10)
-#define FLUSH_BYTES (8u << 20) /* what goes to the disk at once */
-#define DROP_PIECES 8u         /* whose source is given back at once: each time all cores have to forget it */
+#define WINDOW_BYTES (2u << 20)
 
-/* Where a tensor's pieces are among all. */
-struct span {
-    uint64_t first_piece, first_strip;
-    uint32_t strips, at_once; /* strips of a piece; no strips: a vector, which is one piece */
-    _Atomic uint32_t left;    /* pieces */
-};
+static_assert(HL_SHARD_ALIGN % WINDOW_BYTES == 0, "windows of the file are windows of the mapping");
 
 struct work {
     const struct hl_write *write;
     struct hl_header *header;
     const struct hl_output *outputs; /* [n_shards] */
-    struct span *spans;              /* [n_tensors + 1] */
-    size_t piece_bytes, row_floats;
-    _Atomic uint32_t *sums;  /* [n_shards] */
-    struct hl_loss *losses;  /* of all strips, or NULL */
-    _Atomic uint64_t next;   /* piece */
-    _Atomic uint64_t failed; /* the first piece that failed; its error is `err` */
-    pthread_mutex_t lock;    /* of `err` */
+    uint64_t *first_window;          /* [n_shards + 1] */
+    size_t strip_bytes, row_floats;  /* of the largest */
+    _Atomic uint32_t *sums;          /* [n_shards] */
+    uint64_t *first_strip;           /* [n_tensors + 1] */
+    struct hl_loss *losses;          /* of all strips, or NULL */
+    _Atomic uint64_t next;           /* window */
+    _Atomic uint64_t failed;         /* the first window that failed; its error is `err` */
+    pthread_mutex_t lock;            /* of `err` */
     struct hl_error *err;
 };
 
-/* Bytes of the weights' space to the shards that they belong to. */
-static int put_bytes(struct work *work, uint64_t at, const void *data, uint64_t n, struct hl_error *err)
-{
-    const struct hl_shard *shards = work->header->shard;
-    uint32_t s = 0;
-    while (at >= shards[s].offset + shards[s].bytes)
-        s++;
-    for (const uint8_t *from = data; n; s++) {
-        uint64_t begin = at - shards[s].offset, room = shards[s].bytes - begin, now = n < room ? n : room;
-        if (hl_output_write(&work->outputs[s], begin, from, (size_t)now, err) < 0)
-            return -1;
-        atomic_fetch_xor(&work->sums[s], hl_crc32c_shift(hl_crc32c(0, from, (size_t)now), room - now));
-        uint64_t whole = (begin + now) / FLUSH_BYTES; /* the one before it may lack a piece of another thread's */
-        if (whole > begin / FLUSH_BYTES && whole > 1)
-            hl_output_flush(&work->outputs[s], (whole - 2) * FLUSH_BYTES, FLUSH_BYTES);
-        from += now;
-        at += now;
-        n -= now;
-    }
-    return 0;
-}
+/* What a thread works with. */
+struct scratch {
+    uint8_t *window; /* [WINDOW_BYTES] */
+    uint8_t *strip;  /* [strip_bytes] */
+    float *row;      /* [row_floats] */
+};
 
-/* Zeros behind a tensor, up to the next page. */
-static int put_padding(struct work *work, const struct hl_tensor *tensor, struct hl_error *err)
-{
-    static const uint8_t zeros[HL_PAGE_BYTES];
-    uint64_t padding = hl_round_up(tensor->bytes, HL_PAGE_BYTES) - tensor->bytes;
-    return padding ? put_bytes(work, tensor->offset + tensor->bytes, zeros, padding, err) : 0;
-}
+/* The bytes [begin, end) of a tensor, and where they go. */
+struct part {
+    const struct hl_plan_tensor *tensor;
+    uint64_t begin, end;
+    uint8_t *to;
+};
 
 /* Gives the memory of rows [first, last) back: they have been read, and the file still has them. */
 static void drop_rows(const struct hl_plan_tensor *tensor, uint64_t first, uint64_t last)
@@ -93,76 +75,100 @@ static void drop_rows(const struct hl_plan_tensor *tensor, uint64_t first, uint6
     }
 }
 
-/* What a thread works with. */
-struct scratch {
-    uint8_t *tiles; /* [piece_bytes] */
-    float *row;     /* [row_floats] */
-};
-
-static int write_tiles(struct work *work, const struct hl_plan_tensor *tensor, const struct span *span, uint32_t first,
-                       const struct scratch *scratch, struct hl_error *err)
+/* Strips that are not all in this part go there by way of the scratch. */
+static int fill_tiles(struct work *work, uint32_t index, const struct part *part, const struct scratch *scratch,
+                      struct hl_error *err)
 {
-    uint64_t strip_bytes = hl_strip_bytes(tensor->tensor.type, tensor->tensor.cols);
-    uint32_t n = hl_min_u32(span->at_once, span->strips - first);
-    for (uint32_t i = 0; i < n; i++) {
-        uint8_t *to = scratch->tiles + i * strip_bytes;
-        if (hl_encode_strip(tensor, first + i, scratch->row, to, err) < 0)
+    const struct hl_tensor *tensor = &part->tensor->tensor;
+    uint64_t bytes = hl_strip_bytes(tensor->type, tensor->cols), first = part->begin / bytes;
+    uint32_t strip = (uint32_t)first;
+    for (uint64_t at = first * bytes; at < part->end; at += bytes, strip++) {
+        uint64_t from = at < part->begin ? part->begin : at, to = at + bytes < part->end ? at + bytes : part->end;
+        bool whole = to - from == bytes;
+        uint8_t *out = whole ? part->to + (at - part->begin) : scratch->strip;
+        if (hl_encode_strip(part->tensor, strip, scratch->row, out, err) < 0)
             return -1;
-        if (work->losses)
-            work->losses[span->first_strip + first + i] = hl_strip_loss(tensor, first + i, scratch->row, to);
+        if (work->losses && from == at)
+            work->losses[work->first_strip[index] + strip] = hl_strip_loss(part->tensor, strip, scratch->row, out);
+        if (!whole)
+            memcpy(part->to + (from - part->begin), scratch->strip + (from - at), to - from);
     }
-    if (put_bytes(work, tensor->tensor.offset + first * strip_bytes, scratch->tiles, n * strip_bytes, err) < 0)
-        return -1;
-    if (first / span->at_once % DROP_PIECES == DROP_PIECES - 1) /* others may be at some of them, and read them again */
-        drop_rows(tensor, (uint64_t)(first + span->at_once - DROP_PIECES * span->at_once) * HL_TILE_ROWS,
-                  (uint64_t)(first + n) * HL_TILE_ROWS);
-    hl_progress_add(work->write->progress, n * strip_bytes);
-    return first + n == span->strips ? put_padding(work, &tensor->tensor, err) : 0;
-}
-
-static int write_vector(struct work *work, const struct hl_plan_tensor *tensor, struct hl_error *err)
-{
-    uint64_t at = tensor->tensor.offset;
-    if (tensor->values && put_bytes(work, at, tensor->values, tensor->tensor.bytes, err) < 0)
-        return -1;
-    for (uint32_t i = 0; !tensor->values && i < tensor->n_parts; i++) {
-        const struct hl_source_tensor *part = tensor->part[i];
-        uint64_t bytes = part->shape[0] * sizeof(float);
-        HL_FREE float *values = malloc(bytes);
-        if (!values)
-            return hl_fail(err, "out of memory");
-        for (uint64_t row = 0; row < part->shape[0]; row++) {
-            hl_source_floats(part, hl_source_row(part, row), 1, &values[row]);
-            values[row] += tensor->addend;
-        }
-        if (put_bytes(work, at, values, bytes, err) < 0)
-            return -1;
-        at += bytes;
-    }
-    return put_padding(work, &tensor->tensor, err);
-}
-
-static int write_piece(struct work *work, uint32_t index, uint64_t piece, const struct scratch *scratch,
-                       struct hl_error *err)
-{
-    const struct hl_plan_tensor *tensor = &work->write->plan->tensors[index];
-    struct span *span = &work->spans[index];
-    if (!span->strips)
-        return write_vector(work, tensor, err);
-    uint32_t first = (uint32_t)(piece - span->first_piece) * span->at_once;
-    if (write_tiles(work, tensor, span, first, scratch, err) < 0)
-        return -1;
-    if (atomic_fetch_sub(&span->left, 1) == 1) /* rows at the edges of pieces, or in another order than the source's */
-        drop_rows(tensor, 0, tensor->tensor.rows);
+    if (part->end == tensor->bytes) /* rows at the edges of windows, or in another order than the source's */
+        drop_rows(part->tensor, 0, tensor->rows);
+    else
+        drop_rows(part->tensor, first * HL_TILE_ROWS, (uint64_t)strip * HL_TILE_ROWS);
     return 0;
 }
 
-/* Pieces before one that failed are all taken, and finished: the error is the same whoever comes first. */
-static void keep_error(struct work *work, uint64_t piece, const struct hl_error *err)
+static int fill_vector(const struct part *part, struct hl_error *err)
+{
+    const struct hl_plan_tensor *tensor = part->tensor;
+    HL_FREE float *values = NULL;
+    const void *from = tensor->values;
+    if (!from) {
+        from = values = malloc(tensor->tensor.bytes);
+        if (!values)
+            return hl_fail(err, "out of memory");
+        float *next = values;
+        for (uint32_t i = 0; i < tensor->n_parts; i++)
+            for (uint64_t row = 0; row < tensor->part[i]->shape[0]; row++, next++) {
+                hl_source_floats(tensor->part[i], hl_source_row(tensor->part[i], row), 1, next);
+                *next += tensor->addend;
+            }
+    }
+    memcpy(part->to, (const uint8_t *)from + part->begin, part->end - part->begin);
+    return 0;
+}
+
+/* The bytes [at, at + n) of the weights' space; no tensor before `*first` lies there, and it moves as the windows do.
+ */
+static int fill_window(struct work *work, uint64_t at, uint64_t n, uint32_t *first, const struct scratch *scratch,
+                       struct hl_error *err)
+{
+    const struct hl_plan *plan = work->write->plan;
+    uint64_t filled = at, end = at + n;
+    while (*first < plan->n_tensors && plan->tensors[*first].tensor.offset + plan->tensors[*first].tensor.bytes <= at)
+        ++*first;
+    for (uint32_t i = *first; i < plan->n_tensors && plan->tensors[i].tensor.offset < end; i++) {
+        const struct hl_tensor *tensor = &plan->tensors[i].tensor;
+        uint64_t begin = tensor->offset > at ? tensor->offset : at, tensor_end = tensor->offset + tensor->bytes;
+        struct part part = {.tensor = &plan->tensors[i],
+                            .begin = begin - tensor->offset,
+                            .end = (tensor_end < end ? tensor_end : end) - tensor->offset,
+                            .to = scratch->window + (begin - at)};
+        memset(scratch->window + (filled - at), 0, begin - filled);
+        if ((tensor->type == HL_TYPE_VECTOR ? fill_vector(&part, err) : fill_tiles(work, i, &part, scratch, err)) < 0)
+            return -1;
+        filled = begin + (part.end - part.begin);
+    }
+    memset(scratch->window + (filled - at), 0, end - filled);
+    return 0;
+}
+
+static int write_window(struct work *work, uint64_t window, uint32_t *first, const struct scratch *scratch,
+                        struct hl_error *err)
+{
+    uint32_t s = 0;
+    while (window >= work->first_window[s + 1])
+        s++;
+    const struct hl_shard *shard = &work->header->shard[s];
+    uint64_t begin = (window - work->first_window[s]) * WINDOW_BYTES, left = shard->bytes - begin;
+    size_t n = left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
+    if (fill_window(work, shard->offset + begin, n, first, scratch, err) < 0 ||
+        hl_output_write(&work->outputs[s], begin, scratch->window, n, err) < 0)
+        return -1;
+    hl_output_flush(&work->outputs[s], begin, n);
+    hl_progress_add(work->write->progress, n);
+    atomic_fetch_xor(&work->sums[s], hl_crc32c_shift(hl_crc32c(0, scratch->window, n), left - n));
+    return 0;
+}
+
+/* Windows before one that failed are all taken, and finished: the error is the same whoever comes first. */
+static void keep_error(struct work *work, uint64_t window, const struct hl_error *err)
 {
     pthread_mutex_lock(&work->lock);
-    if (piece < atomic_load(&work->failed)) {
-        atomic_store(&work->failed, piece);
+    if (window < atomic_load(&work->failed)) {
+        atomic_store(&work->failed, window);
         *work->err = *err;
     }
     pthread_mutex_unlock(&work->lock);
@@ -171,44 +177,38 @@ static void keep_error(struct work *work, uint64_t piece, const struct hl_error 
 static void write_share(void *context, struct hl_team *team, struct hl_share share)
 {
     struct work *work = context;
-    uint64_t n = work->spans[work->write->plan->n_tensors].first_piece, piece = 0;
+    uint64_t n = work->first_window[work->header->n_shards], window = 0;
+    uint32_t first = 0;
     struct hl_error err;
     (void)team;
     (void)share;
-    HL_FREE uint8_t *tiles = malloc(work->piece_bytes);
+    HL_FREE uint8_t *bytes = malloc(WINDOW_BYTES);
+    HL_FREE uint8_t *strip = malloc(work->strip_bytes);
     HL_FREE float *row = malloc(work->row_floats * sizeof *row);
-    for (uint32_t i = 0; atomic_load(&work->failed) == UINT64_MAX && (piece = atomic_fetch_add(&work->next, 1)) < n;) {
-        while (piece >= work->spans[i + 1].first_piece)
-            i++;
-        int result = tiles && row ? write_piece(work, i, piece, &(struct scratch){tiles, row}, &err)
-                                  : hl_fail(&err, "out of memory");
+    const struct scratch scratch = {bytes, strip, row};
+    while (atomic_load(&work->failed) == UINT64_MAX && (window = atomic_fetch_add(&work->next, 1)) < n) {
+        int result =
+            bytes && strip && row ? write_window(work, window, &first, &scratch, &err) : hl_fail(&err, "out of memory");
         if (result < 0)
-            keep_error(work, piece, &err);
+            keep_error(work, window, &err);
     }
 }
 
-/* Cuts the tensors into pieces. */
-static void plan_pieces(struct work *work)
+static void measure(struct work *work)
 {
     const struct hl_plan *plan = work->write->plan;
-    work->piece_bytes = PIECE_BYTES;
-    work->row_floats = 1;
+    work->strip_bytes = work->row_floats = 1;
+    for (uint32_t s = 0; s < work->header->n_shards; s++)
+        work->first_window[s + 1] =
+            work->first_window[s] + (work->header->shard[s].bytes + WINDOW_BYTES - 1) / WINDOW_BYTES;
     for (uint32_t i = 0; i < plan->n_tensors; i++) {
         const struct hl_tensor *tensor = &plan->tensors[i].tensor;
-        struct span *span = &work->spans[i];
-        uint32_t pieces = 1;
-        if (tensor->type != HL_TYPE_VECTOR) {
-            uint64_t strip_bytes = hl_strip_bytes(tensor->type, tensor->cols), fit = PIECE_BYTES / strip_bytes;
-            size_t floats = hl_padded_cols(tensor->type, tensor->cols);
-            span->strips = hl_tile_strips(tensor->rows);
-            span->at_once = fit ? (uint32_t)fit : 1;
-            pieces = span->strips / span->at_once + (span->strips % span->at_once != 0);
-            work->piece_bytes = strip_bytes > work->piece_bytes ? strip_bytes : work->piece_bytes;
-            work->row_floats = floats > work->row_floats ? floats : work->row_floats;
-        }
-        atomic_store(&span->left, pieces);
-        span[1].first_piece = span->first_piece + pieces;
-        span[1].first_strip = span->first_strip + span->strips;
+        bool tiles = tensor->type != HL_TYPE_VECTOR;
+        size_t bytes = tiles ? hl_strip_bytes(tensor->type, tensor->cols) : 0;
+        size_t floats = tiles ? hl_padded_cols(tensor->type, tensor->cols) : 0;
+        work->strip_bytes = bytes > work->strip_bytes ? bytes : work->strip_bytes;
+        work->row_floats = floats > work->row_floats ? floats : work->row_floats;
+        work->first_strip[i + 1] = work->first_strip[i] + (tiles ? hl_tile_strips(tensor->rows) : 0);
     }
 }
 
@@ -216,10 +216,9 @@ static void plan_pieces(struct work *work)
 static void add_losses(const struct work *work)
 {
     for (uint32_t i = 0; i < work->write->plan->n_tensors; i++)
-        for (uint32_t strip = 0; strip < work->spans[i].strips; strip++) {
-            const struct hl_loss *loss = &work->losses[work->spans[i].first_strip + strip];
-            work->write->losses[i].error += loss->error;
-            work->write->losses[i].energy += loss->energy;
+        for (uint64_t strip = work->first_strip[i]; strip < work->first_strip[i + 1]; strip++) {
+            work->write->losses[i].error += work->losses[strip].error;
+            work->write->losses[i].energy += work->losses[strip].energy;
         }
 }
 
@@ -235,22 +234,24 @@ static int finish_shard(struct work *work, uint32_t index)
 int hl_write_weights(const struct hl_write *write, struct hl_header *header, const struct hl_output *outputs,
                      struct hl_error *err)
 {
-    HL_FREE struct span *spans = calloc(write->plan->n_tensors + 1, sizeof *spans);
-    HL_FREE _Atomic uint32_t *sums = calloc(header->n_shards, sizeof *sums);
+    HL_FREE uint64_t *first_window = calloc((size_t)header->n_shards + 1, sizeof *first_window);
+    HL_FREE uint64_t *first_strip = calloc((size_t)write->plan->n_tensors + 1, sizeof *first_strip);
+    HL_FREE _Atomic uint32_t *sums = calloc((size_t)header->n_shards + 1, sizeof *sums);
     struct hl_team *team;
     struct work work = {.write = write,
                         .header = header,
                         .outputs = outputs,
-                        .spans = spans,
+                        .first_window = first_window,
+                        .first_strip = first_strip,
                         .sums = sums,
                         .failed = UINT64_MAX,
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .err = err};
-    if (!spans || !sums)
+    if (!first_window || !first_strip || !sums)
         return hl_fail(err, "out of memory");
-    plan_pieces(&work);
+    measure(&work);
     HL_FREE struct hl_loss *losses =
-        write->losses ? malloc((spans[write->plan->n_tensors].first_strip + 1) * sizeof *losses) : NULL;
+        write->losses ? malloc((first_strip[write->plan->n_tensors] + 1) * sizeof *losses) : NULL;
     work.losses = losses;
     if (write->losses && !losses)
         return hl_fail(err, "out of memory");
