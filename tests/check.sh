@@ -45,7 +45,7 @@ done
 suite fuzz-cases sh tests/fuzz/replay.sh "$build"
 suite cli sh tests/cli.sh "$build"
 suite synth sh tests/synth.sh "$build"
-suite golden sh tests/golden.sh "$build"
+suite golden sh tests/golden/run.sh "$build"
 suite oracle python3 tests/oracle/compare.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/fixtures/*/
 suite families python3 tests/oracle/compare_families.py "$build/hotlayer" "$build/hotlayerd" tests/oracle/families
 suite gguf env PYTHONDONTWRITEBYTECODE=1 python3 tests/gguf/check.py "$build/hotlayer" "$build/hotlayerd"
