@@ -24,31 +24,31 @@ READER_LIBS := -l:libpcre2-8.a -l:libutf8proc.a -lcjson -lm
 RUNTIME_LIBS := -l:libevent_extra.a -l:libevent_core.a -l:libevent_pthreads.a $(READER_LIBS)
 PACK_LIBS := -lcurl -larchive -lzstd -lcrypto
 
-KERNELS := $(wildcard kernels/*.c kernels/cpu/*.c)
+# The folders of the product, in the order of the tree (ARCHITECTURE.md): a folder uses only what stands below it here.
+# Each becomes an archive; a program is linked from the objects of its own folder and the archives.
+ROOMS := pack/hotlayer pack/synth pack/image pack pack/convert pack/compile pack/vocabulary pack/source \
+         registry/remote registry/oci registry/net \
+         runtime/hotlayerd runtime/server/ollama runtime/server runtime/engine runtime/model \
+         runtime/template runtime/template/jinja runtime/template/go runtime/template/core runtime/tokenizer \
+         kernels/cpu kernels/cpu/avx2 kernels/cpu/avx512 kernels include/hotlayer base
 ifneq ($(shell uname -m),x86_64)
-KERNELS := $(filter-out kernels/cpu/avx%,$(KERNELS))
+ROOMS := $(filter-out kernels/cpu/avx%,$(ROOMS))
 endif
-RUNTIME := $(filter-out runtime/main.c runtime/cmd_%,$(wildcard runtime/*.c))
-RUNTIME_MAIN := $(wildcard runtime/main.c runtime/cmd_*.c)
-PACK := $(filter-out pack/main.c pack/cmd_%,$(wildcard pack/*.c))
-PACK_MAIN := $(wildcard pack/main.c pack/cmd_*.c)
-REGISTRY := $(wildcard registry/*.c)
+
 UNIT := $(wildcard tests/unit/test_*.c)
 FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard bench/*.c)
 
-objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
-LIBRARY := $(call objects,$(KERNELS) $(RUNTIME) $(REGISTRY) $(PACK))
-# What the packer takes of the runtime: the reader, so that `inspect` and `verify` see what the runtime will see, and a
-# chat template is tried out when it is packed.
-READER := $(call objects,$(wildcard runtime/address.c runtime/cli.c runtime/hot.c runtime/program.c runtime/model.c runtime/tokenizer*.c \
-                                     runtime/template*.c runtime/gotemplate*.c runtime/prompt.c runtime/value*.c \
-                                     runtime/unicode.c))
+objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+archives = $(foreach room,$(1),$(if $(wildcard $(room)/*.c),$(BUILD)/$(room).a))
+LIBRARY := $(call archives,$(filter-out %/hotlayer %/hotlayerd,$(ROOMS)))
+RUNTIME_LIBRARY := $(filter-out $(BUILD)/pack% $(BUILD)/registry%,$(LIBRARY))
 
 all: $(BUILD)/hotlayer $(BUILD)/hotlayerd
 
-$(BUILD)/kernels/cpu/avx2%.o: override CFLAGS += -mavx2 -mfma -mf16c
-$(BUILD)/kernels/cpu/avx512%.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl \
+# An instruction set is a folder.
+$(BUILD)/kernels/cpu/avx2/%.o: override CFLAGS += -mavx2 -mfma -mf16c
+$(BUILD)/kernels/cpu/avx512/%.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl \
                                                   -mavx512vnni -mavx512bf16
 
 $(BUILD)/%.o: %.c Makefile
@@ -64,15 +64,24 @@ else
 detach_debug = :
 endif
 
-$(BUILD)/hotlayer: $(call objects,$(PACK_MAIN) $(PACK) $(REGISTRY) $(KERNELS)) $(READER)
+define archive
+$(BUILD)/$(1).a: $(call objects,$(1))
+	@rm -f $$@
+	@$(AR) rcsD $$@ $$^
+endef
+$(foreach room,$(ROOMS),$(eval $(call archive,$(room))))
+
+link = $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--start-group $^ -Wl,--end-group
+
+$(BUILD)/hotlayer: $(call objects,pack/hotlayer) $(LIBRARY)
 	@echo '  LINK  $@'
-	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(READER_LIBS) $(PACK_LIBS) -o $@
+	@$(link) $(READER_LIBS) $(PACK_LIBS) -o $@
 	@$(detach_debug)
 
-# Where an image on a base has its libraries (pack/elf.h); elsewhere nothing is there.
-$(BUILD)/hotlayerd: $(call objects,$(RUNTIME_MAIN) $(RUNTIME) $(KERNELS))
+# Where an image on a base has its libraries (pack/image/elf.h); elsewhere nothing is there.
+$(BUILD)/hotlayerd: $(call objects,runtime/hotlayerd) $(RUNTIME_LIBRARY)
 	@echo '  LINK  $@'
-	@$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--disable-new-dtags,-rpath,/usr/lib/hotlayer $^ $(RUNTIME_LIBS) -o $@
+	@$(link) -Wl,--disable-new-dtags,-rpath,/usr/lib/hotlayer $(RUNTIME_LIBS) -o $@
 	@$(detach_debug)
 
 # Their servers speak TLS.
@@ -80,16 +89,16 @@ $(BUILD)/tests/unit/%: PACK_LIBS += -lssl
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY)
 	@echo '  LINK  $@'
-	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
+	@$(link) $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIBRARY)
 	@echo '  LINK  $@'
-	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
+	@$(link) $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
 
 # Fuzz targets that only run the files they are given (tests/fuzz/replay.sh), for every compiler.
 $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/main.o $(LIBRARY)
 	@echo '  LINK  $@'
-	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
+	@$(link) $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
 
 units: $(UNIT:%.c=$(BUILD)/%) $(BUILD)/tests/template/render $(FUZZ:tests/fuzz/fuzz_%.c=$(BUILD)/tests/fuzz/replay_%)
 
@@ -116,24 +125,23 @@ fuzz-targets: $(FUZZ:%.c=$(BUILD)/%)
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 	@echo '  LINK  $@'
-	@$(CC) $(CFLAGS) $(filter-out -fsanitize=%,$(LDFLAGS)) -fsanitize=fuzzer,address,undefined $^ $(RUNTIME_LIBS) \
-	    $(PACK_LIBS) -o $@
+	@$(filter-out -fsanitize=%,$(link)) -fsanitize=fuzzer,address,undefined $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
 
-SOURCES := $(wildcard include/hotlayer/*.h kernels/*.h kernels/cpu/*.[ch] runtime/*.[ch] registry/*.[ch] pack/*.[ch] tests/unit/*.[ch] \
-             tests/fuzz/*.[ch] tests/tokenizer/*.[ch] tests/template/*.[ch] tests/gguf/*.[ch] bench/*.[ch])
+PRODUCT := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
+SOURCES := $(PRODUCT) $(wildcard tests/*/*.[ch] bench/*.[ch])
 
 format:
 	clang-format -i $(SOURCES)
 
-# clang-tidy reads the product's sources; its stderr only counts suppressed warnings. Not kernels/cpu/avx*.c: it does not
+# clang-tidy reads the product's sources; its stderr only counts suppressed warnings. Not kernels/cpu/avx*/: it does not
 # know the target flags from the rules above.
 lint:
 	clang-format --dry-run -Werror $(SOURCES)
 	@echo '  TIDY'
-	@printf '%s\n' $(filter-out kernels/cpu/avx% tests/%,$(filter %.c,$(SOURCES))) | \
+	@printf '%s\n' $(filter-out kernels/cpu/avx%,$(filter %.c,$(PRODUCT))) | \
 	    xargs -P $$(nproc) -n 4 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -Iinclude -I. 2>/dev/null' tidy
 	cppcheck -j $$(nproc) --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=.cppcheck --enable=warning,portability \
-	    -D_GNU_SOURCE -Iinclude -I. kernels runtime registry pack
+	    -D_GNU_SOURCE -Iinclude -I. base kernels runtime registry pack
 
 install: all
 	install -D -m 0755 $(BUILD)/hotlayer $(DESTDIR)$(PREFIX)/bin/hotlayer

@@ -7,11 +7,11 @@
  * program, with the widest loads and nothing done with them. `-p` positions are in the cache before, so that attention
  * has its part; what it reads is not read by the other side. Prints medians, and the median of each pair's ratio.
  */
+#include "base/cleanup.h"
+#include "base/team.h"
 #include "bench/bandwidth.h"
-#include "hotlayer/cleanup.h"
-#include "kernels/cpu/team.h"
-#include "runtime/engine.h"
-#include "runtime/hot.h"
+#include "runtime/engine/engine.h"
+#include "runtime/model/hot.h"
 
 #define TURNS_MOST 4096u
 

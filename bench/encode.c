@@ -1,8 +1,8 @@
 /* encode SOURCE ROWS RUNS FILE...: how long the tokenizer of a model's folder takes. Prints a line "open MS" and one
  * "FILE TOKENS MS" for each text; medians of RUNS. For bench/tokenize. */
-#include "hotlayer/cleanup.h"
-#include "pack/tokenizer.h"
-#include "runtime/tokenizer.h"
+#include "base/cleanup.h"
+#include "pack/vocabulary/vocabulary.h"
+#include "runtime/tokenizer/tokenizer.h"
 #include <time.h>
 
 #define RUNS_MOST 99

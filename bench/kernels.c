@@ -7,9 +7,9 @@
  * does nothing with them. All measurements of a line take turns, round by round; medians are printed, and for one token
  * how much of the probe's speed is reached.
  */
+#include "base/cleanup.h"
+#include "base/team.h"
 #include "bench/bandwidth.h"
-#include "hotlayer/cleanup.h"
-#include "kernels/cpu/team.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -6,9 +6,9 @@
  * of a file in the page cache, PATH's beginning or a file of its own in TMPDIR. The two take turns; prints the medians
  * as JSON, in GB/s. All pages are mapped before the clock starts.
  */
+#include "base/cleanup.h"
+#include "base/team.h"
 #include "bench/bandwidth.h"
-#include "hotlayer/cleanup.h"
-#include "kernels/cpu/team.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -8,7 +8,7 @@
 #ifndef HOTLAYER_DEVICE_H
 #define HOTLAYER_DEVICE_H
 
-#include "hotlayer/error.h"
+#include "base/error.h"
 #include "hotlayer/program.h"
 #include "hotlayer/tile.h"
 #include <stddef.h>

@@ -4,12 +4,12 @@
  * A template is rendered once, to learn what ends a turn. Many models are published with an end-of-text token that
  * their chats do not use; the token that the template writes behind an answer is the one that the model will say. */
 #include "pack/chat.h"
-#include "hotlayer/cleanup.h"
-#include "pack/files.h"
-#include "pack/jinja.h"
-#include "pack/json.h"
-#include "runtime/gotemplate.h"
-#include "runtime/prompt.h"
+#include "base/cleanup.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "runtime/template/go/gotemplate.h"
+#include "runtime/template/jinja/jinja.h"
+#include "runtime/template/prompt.h"
 
 #define GLOBALS_MOST 32
 

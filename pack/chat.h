@@ -2,14 +2,14 @@
 #ifndef HL_PACK_CHAT_H
 #define HL_PACK_CHAT_H
 
-#include "hotlayer/template.h"
-#include "pack/source.h"
-#include "runtime/tokenizer.h"
+#include "hotlayer/template_section.h"
+#include "pack/source/source.h"
+#include "runtime/tokenizer/tokenizer.h"
 #include <stdbool.h>
 
 struct hl_chat {
     struct hl_bytes source;  /* the template as it came; data NULL: the model has none */
-    struct hl_bytes section; /* hotlayer/template.h */
+    struct hl_bytes section; /* hotlayer/template_section.h */
     const char *file;        /* or key, that the source is from: for messages */
     enum hl_template_language language;
     bool tools_apart; /* the model has another template for tools, which is not kept */

@@ -1,10 +1,10 @@
 /* What a model says of itself. The same source gives the same text: no time, no path, no version of this program. */
 #include "pack/meta.h"
-#include "hotlayer/cleanup.h"
+#include "base/cleanup.h"
+#include "base/files.h"
+#include "base/json.h"
 #include "hotlayer/layout.h"
-#include "pack/files.h"
-#include "pack/json.h"
-#include "runtime/model.h"
+#include "runtime/model/model.h"
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>

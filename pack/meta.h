@@ -2,9 +2,9 @@
 #ifndef HL_PACK_META_H
 #define HL_PACK_META_H
 
-#include "hotlayer/error.h"
+#include "base/error.h"
 #include "pack/chat.h"
-#include "pack/plan.h"
+#include "pack/compile/plan.h"
 
 /* A name is also the folder /models/NAME of an image: letters, digits, '.', '_', '-', ':', not beginning with '.'. */
 int hl_name_check(const char *name, struct hl_error *err);

@@ -1,11 +1,11 @@
 /* source -> arch -> plan -> tokenizer, template, meta -> writer. Everything that can be wrong with a model is found
  * before the first weight is converted. */
 #include "pack/pack.h"
-#include "hotlayer/cleanup.h"
+#include "base/cleanup.h"
 #include "pack/chat.h"
 #include "pack/meta.h"
-#include "pack/tokenizer.h"
-#include "runtime/tokenizer.h"
+#include "pack/vocabulary/vocabulary.h"
+#include "runtime/tokenizer/tokenizer.h"
 
 /* What a model becomes, in the order in which it does. */
 struct work {

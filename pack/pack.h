@@ -3,9 +3,9 @@
 #define HL_PACK_PACK_H
 
 #include "hotlayer/layout.h"
-#include "pack/plan.h"
-#include "pack/quant_report.h"
-#include "pack/writer.h"
+#include "pack/compile/plan.h"
+#include "pack/convert/quant_report.h"
+#include "pack/convert/writer.h"
 
 struct hl_pack {
     const char *source;   /* a folder, or a .gguf */

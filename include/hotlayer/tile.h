@@ -44,7 +44,7 @@
 #ifndef HOTLAYER_TILE_H
 #define HOTLAYER_TILE_H
 
-#include "hotlayer/cleanup.h"
+#include "base/cleanup.h"
 #include <assert.h>
 #include <stdint.h>
 

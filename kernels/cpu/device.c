@@ -7,8 +7,8 @@
  * used.
  */
 #include "kernels/device.h"
+#include "base/team.h"
 #include "kernels/cpu/kernels.h"
-#include "kernels/cpu/team.h"
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif

@@ -1,8 +1,8 @@
 /* The config of a base -> the config of our image. What is accepted as a base gives a config that is JSON, that agrees
  * with its manifest about the layers, that starts hotlayerd as no root, and in which no member that we set is there in
  * another spelling. */
-#include "hotlayer/cleanup.h"
-#include "pack/config.h"
+#include "base/cleanup.h"
+#include "pack/image/image_config.h"
 #include "tests/fuzz/guard.h"
 #include <stdio.h>
 #include <strings.h>

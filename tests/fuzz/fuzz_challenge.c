@@ -1,7 +1,7 @@
 /* The value of WWW-Authenticate -> a challenge. Its texts hold no control characters, and written down as the grammar
  * wants them they are read again as the same. */
-#include "hotlayer/cleanup.h"
-#include "registry/challenge.h"
+#include "base/cleanup.h"
+#include "registry/remote/challenge.h"
 #include "tests/fuzz/guard.h"
 
 static char *put(char *out, const char *name, const char *value)

@@ -1,11 +1,11 @@
 /* config.json -> numbers -> a program, over a source that has every tensor, in the shape, that config.json asks for;
  * the same document is its generation_config.json and tokenizer_config.json. A program that the packer compiles must be
  * one that the runtime accepts, or people would learn at their server what the packer should have told them. */
-#include "hotlayer/cleanup.h"
-#include "pack/json.h"
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "pack/convert/writer.h"
 #include "pack/meta.h"
-#include "pack/writer.h"
-#include "runtime/hot.h"
+#include "runtime/model/hot.h"
 #include "tests/fuzz/guard.h"
 
 #define BLOCKS_MOST 3

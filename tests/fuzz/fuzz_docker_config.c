@@ -1,7 +1,7 @@
 /* Three lines: a host, a repository, and the rest is a config.json. What is found is of one kind; a helper's name is a
  * part of a program's name; an error has one line, and names the file. */
-#include "hotlayer/cleanup.h"
-#include "registry/docker_config.h"
+#include "base/cleanup.h"
+#include "registry/remote/docker_config.h"
 #include "tests/fuzz/guard.h"
 
 /* One line of the input; *at moves behind it. */

@@ -1,9 +1,9 @@
 /* index.json, manifest and config, with a NUL between them -> an image: what a stranger's documents say is followed
  * through indexes to an image and walked through as for `verify`. Digests and sizes are not compared, or none would
  * ever fit. What is read of it, and what Cloud Run would say to it, has no control characters and can be printed. */
-#include "hotlayer/cleanup.h"
-#include "pack/cloud_run.h"
-#include "registry/walk.h"
+#include "base/cleanup.h"
+#include "pack/image/cloud_run.h"
+#include "registry/oci/walk.h"
 #include "tests/fuzz/guard.h"
 
 #define PARTS 3

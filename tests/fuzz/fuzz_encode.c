@@ -1,6 +1,6 @@
 /* A text's bytes -> tokens -> text, with the small tokenizers of tests/tokenizer. The first byte chooses the tokenizer
  * and the flags. Pieces are whole characters, and a text comes back as it was, but for bytes that are no UTF-8. */
-#include "runtime/tokenizer_tables.h"
+#include "runtime/tokenizer/tables.h"
 #include "tests/fuzz/fuzz_tokenizer.h"
 
 static const struct {

@@ -1,8 +1,8 @@
 /* A .gguf -> metadata and tensors in Hugging Face's words -> numbers -> a plan, of which each tensor's first and last
  * rows are then converted. What the metadata become must be read without a fault in it. */
-#include "hotlayer/cleanup.h"
+#include "base/cleanup.h"
+#include "pack/convert/tiles.h"
 #include "pack/meta.h"
-#include "pack/tiles.h"
 #include "tests/fuzz/guard.h"
 
 static void convert(const struct hl_plan_tensor *tensor)

@@ -1,6 +1,6 @@
 /* A Go template: what compiles is a section that opens, and renders a conversation within its limits. */
-#include "hotlayer/cleanup.h"
-#include "runtime/gotemplate.h"
+#include "base/cleanup.h"
+#include "runtime/template/go/gotemplate.h"
 #include "tests/fuzz/guard.h"
 
 static const char conversation[] =

@@ -1,10 +1,10 @@
 /* A head file -> all that its readers do with it: open, list, read the meta data, open the tokenizer. What only says
  * that the file is complete (magic, sizes, checksums) is made good first, so that the rest is reached. */
-#include "hotlayer/cleanup.h"
+#include "base/cleanup.h"
+#include "base/json.h"
 #include "hotlayer/crc32c.h"
-#include "pack/json.h"
-#include "pack/listing.h"
-#include "runtime/model.h"
+#include "pack/image/listing.h"
+#include "runtime/model/model.h"
 #include "tests/fuzz/guard.h"
 
 static void seal(uint8_t *file, size_t size)

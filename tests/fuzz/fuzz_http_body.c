@@ -1,6 +1,6 @@
 /* The body of POST /api/generate and /api/chat. What is accepted must be what the engine and a template can take. */
-#include "hotlayer/cleanup.h"
-#include "runtime/api.h"
+#include "base/cleanup.h"
+#include "runtime/server/ollama/api.h"
 #include <math.h>
 #include <utf8proc.h>
 

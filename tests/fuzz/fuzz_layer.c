@@ -1,10 +1,10 @@
 /* A layer of an image, plain or compressed -> which models are in it -> their files in a folder. The first byte chooses
  * the kind of the layer, and whether it is pulled too. Nothing may come to be but what a pull makes, and no entry's
  * path may lead out of the layer. */
-#include "hotlayer/cleanup.h"
-#include "pack/models.h"
-#include "pack/pull.h"
-#include "pack/tar_reader.h"
+#include "base/cleanup.h"
+#include "pack/image/find_models.h"
+#include "pack/image/pull.h"
+#include "pack/image/tar_reader.h"
 #include "tests/fuzz/guard.h"
 #include "tests/unit/image_by_hand.h"
 #include <dirent.h>

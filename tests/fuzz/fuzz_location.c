@@ -2,10 +2,10 @@
  *
  * Where a Location leads decides who gets an upload and its credentials, so libcurl must read it as we do: the same
  * host, port and query, to the byte. What a reference prints must be read as the same reference again. */
-#include "hotlayer/cleanup.h"
-#include "registry/http.h"
-#include "registry/reference.h"
-#include "registry/url.h"
+#include "base/cleanup.h"
+#include "registry/net/http.h"
+#include "registry/net/url.h"
+#include "registry/oci/reference.h"
 #include "tests/fuzz/guard.h"
 #include <curl/curl.h>
 

@@ -5,9 +5,9 @@
  *
  * A step is computed twice. After the first the addresses of the buffers are known, and everything between and behind
  * their rows is poisoned, so that the second cannot touch it unnoticed. */
-#include "hotlayer/cleanup.h"
+#include "base/cleanup.h"
 #include "kernels/cpu/kernels.h"
-#include "runtime/hot.h"
+#include "runtime/model/hot.h"
 #include "tests/fuzz/guard.h"
 #ifndef __has_feature
 #define __has_feature(x) 0

@@ -1,6 +1,6 @@
 /* model.safetensors -> tensors, each of which is then read from its first number to its last. */
-#include "hotlayer/cleanup.h"
-#include "pack/tiles.h"
+#include "base/cleanup.h"
+#include "pack/convert/tiles.h"
 #include "tests/fuzz/guard.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -3,9 +3,9 @@
 #ifndef HL_FUZZ_TOKENIZER_H
 #define HL_FUZZ_TOKENIZER_H
 
-#include "hotlayer/cleanup.h"
-#include "pack/tokenizer.h"
-#include "runtime/tokenizer.h"
+#include "base/cleanup.h"
+#include "pack/vocabulary/vocabulary.h"
+#include "runtime/tokenizer/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

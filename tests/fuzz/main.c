@@ -1,5 +1,5 @@
 /* A fuzz target without a fuzzer: runs it over the files that are named, for compilers that have none. */
-#include "hotlayer/cleanup.h"
+#include "base/cleanup.h"
 #include "tests/fuzz/guard.h"
 #include <sys/stat.h>
 

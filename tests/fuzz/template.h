@@ -2,9 +2,9 @@
 #ifndef HL_FUZZ_TEMPLATE_H
 #define HL_FUZZ_TEMPLATE_H
 
-#include "hotlayer/cleanup.h"
-#include "pack/jinja.h"
-#include "runtime/template.h"
+#include "base/cleanup.h"
+#include "runtime/template/core/template.h"
+#include "runtime/template/jinja/jinja.h"
 #include "tests/fuzz/guard.h"
 #include <utf8proc.h>
 

@@ -1,8 +1,8 @@
-/* Blocks of a .gguf type on stdin, their numbers as float32 on stdout, by pack/blocks.c.
+/* Blocks of a .gguf type on stdin, their numbers as float32 on stdout, by pack/source/blocks.c.
  *
  *     block_values Q4_K <blocks >numbers
  */
-#include "pack/blocks.h"
+#include "pack/source/blocks.h"
 #include <stdio.h>
 #include <string.h>
 

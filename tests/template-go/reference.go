@@ -4,7 +4,7 @@
 //
 // fills in each case's "output", or "error": true. A case is a template (or the name of a file beside cases.json) and the
 // name of a conversation. text/template does the work; what stands here is the data: types with the fields, the JSON and
-// the way of printing that Ollama documents for its templates, and the three ways to render (runtime/gotemplate.h).
+// the way of printing that Ollama documents for its templates, and the three ways to render (runtime/template/go/gotemplate.h).
 package main
 
 import (

@@ -5,9 +5,9 @@
  * hexadecimal bytes of the output or of the message. The environment is what a model's special tokens would give:
  * bos_token "<s>", eos_token "</s>". With an argument N, everything is done N times, and stderr says how long it took.
  */
-#include "hotlayer/cleanup.h"
-#include "pack/jinja.h"
-#include "runtime/template.h"
+#include "base/cleanup.h"
+#include "runtime/template/core/template.h"
+#include "runtime/template/jinja/jinja.h"
 #include <time.h>
 
 #define MEMORY ((size_t)64 << 20)

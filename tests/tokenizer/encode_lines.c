@@ -3,10 +3,10 @@
  * A line of TEXTS is the hexadecimal bytes of one text, or "=" and ids. Each gives a line: its ids, a tab, and the
  * hexadecimal bytes of these ids decoded one by one. ROWS is the number of embedding rows, FLAGS the HL_ENCODE_ flags
  * as a number. */
-#include "hotlayer/cleanup.h"
-#include "pack/files.h"
-#include "pack/tokenizer.h"
-#include "runtime/tokenizer.h"
+#include "base/cleanup.h"
+#include "base/files.h"
+#include "pack/vocabulary/vocabulary.h"
+#include "runtime/tokenizer/tokenizer.h"
 #include <time.h>
 
 static void print_hex(const char *text, size_t n)

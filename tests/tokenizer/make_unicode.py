@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes runtime/tokenizer_unicode.c: where the reference library's Unicode is another than that of PCRE2 and utf8proc.
+"""Writes runtime/tokenizer/unicode_versions.c: where the reference library's Unicode is another than that of PCRE2 and utf8proc.
 
 Asks `tokenizers` about every code point, and compares with Python's unicodedata, whose version must be at most 14: that
 of the oldest PCRE2 and utf8proc that are supported. What was assigned then has kept its properties since, in every
@@ -21,7 +21,7 @@ HEAD = '''/* Where this program's Unicode is the reference library's, whatever P
  * it has for the reference (Unicode 16), as many bytes long. And NFC leaves alone what the reference's NFC (Unicode 9)
  * does not know.
  */
-#include "runtime/tokenizer_tables.h"
+#include "runtime/tokenizer/tables.h"
 
 '''
 TAIL = '''

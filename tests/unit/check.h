@@ -5,7 +5,7 @@
 #ifndef HL_TESTS_CHECK_H
 #define HL_TESTS_CHECK_H
 
-#include "hotlayer/error.h"
+#include "base/error.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>

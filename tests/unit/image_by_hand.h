@@ -9,9 +9,9 @@
 #ifndef HL_TESTS_IMAGE_BY_HAND_H
 #define HL_TESTS_IMAGE_BY_HAND_H
 
-#include "hotlayer/cleanup.h"
-#include "registry/blob.h"
-#include "registry/document.h"
+#include "base/cleanup.h"
+#include "registry/oci/blob.h"
+#include "registry/oci/document.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
 #ifndef HL_TESTS_MODEL_H
 #define HL_TESTS_MODEL_H
 
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
 #include "pack/pack.h"
 #include <limits.h>
 

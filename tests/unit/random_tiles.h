@@ -3,8 +3,8 @@
 #ifndef HL_TESTS_RANDOM_TILES_H
 #define HL_TESTS_RANDOM_TILES_H
 
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
 #include "hotlayer/tile_values.h"
 
 enum scales {

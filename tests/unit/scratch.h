@@ -2,7 +2,7 @@
 #ifndef HL_TESTS_SCRATCH_H
 #define HL_TESTS_SCRATCH_H
 
-#include "hotlayer/cleanup.h"
+#include "base/cleanup.h"
 #include <dirent.h>
 #include <stdarg.h>
 #include <string.h>

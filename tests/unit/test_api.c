@@ -1,7 +1,7 @@
 /* What the server makes of its environment and of request bodies, without a server. */
+#include "base/address.h"
 #include "check.h"
-#include "runtime/address.h"
-#include "runtime/api.h"
+#include "runtime/server/ollama/api.h"
 #include <stdlib.h>
 
 /* ---- where to listen ---- */

@@ -1,10 +1,10 @@
 /* config.json as it is published -> struct hl_arch, in one line of words. The fields are those of the models named,
  * less the ones that every file has (see below); what a family takes for absent fields is tried with the fewest there
  * can be. */
+#include "base/cleanup.h"
+#include "base/json.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "pack/arch.h"
-#include "pack/json.h"
+#include "pack/compile/arch.h"
 
 /* What is in all published files, in the style of transformers 4 and 5. */
 #define ALL                                                                                                            \

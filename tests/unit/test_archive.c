@@ -1,9 +1,9 @@
-/* registry/archive_target.c: one file that is a layout and an archive of Docker's, the same bytes each time, and the
+/* registry/oci/archive_target.c: one file that is a layout and an archive of Docker's, the same bytes each time, and the
  * old file or nothing after a failure. */
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "pack/image.h"
-#include "registry/layout.h"
+#include "pack/image/image.h"
+#include "registry/oci/oci_layout.h"
 #include "scratch.h"
 #include <archive.h>
 #include <archive_entry.h>

@@ -1,8 +1,8 @@
-/* registry/auth.c, scope.c and token.c: conversations with a registry and its realm, on loopback. */
-#include "hotlayer/cleanup.h"
-#include "registry/auth.h"
-#include "registry/client.h"
-#include "registry/scope.h"
+/* registry/remote/auth.c, scope.c and token.c: conversations with a registry and its realm, on loopback. */
+#include "base/cleanup.h"
+#include "registry/remote/auth.h"
+#include "registry/remote/client.h"
+#include "registry/remote/scope.h"
 #include "secrets.h"
 #include "server.h"
 #include <sys/syscall.h>

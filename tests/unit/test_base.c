@@ -1,11 +1,11 @@
-/* pack/base.c, pack/config.c and images on top of bases that a stranger made: Docker's media types, histories that are
+/* pack/image/base.c, pack/image/image_config.c and images on top of bases that a stranger made: Docker's media types, histories that are
  * missing or lie, users, environments, members in other spellings, and more layers than can be mounted. */
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "pack/config.h"
-#include "pack/elf.h"
-#include "pack/image.h"
-#include "registry/blob.h"
+#include "pack/image/elf.h"
+#include "pack/image/image.h"
+#include "pack/image/image_config.h"
+#include "registry/oci/blob.h"
 #include "scratch.h"
 #include <archive.h>
 #include <archive_entry.h>

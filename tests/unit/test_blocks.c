@@ -1,9 +1,9 @@
-/* pack/blocks.c and pack/quantize.c: a block in a tile says the same numbers as in its file, and quantizers stay within
+/* pack/source/blocks.c and pack/convert/quantize.c: a block in a tile says the same numbers as in its file, and quantizers stay within
  * what their bits allow. */
 #include "check.h"
 #include "hotlayer/tile_values.h"
-#include "pack/quantize.h"
-#include "pack/tiles.h"
+#include "pack/convert/quantize.h"
+#include "pack/convert/tiles.h"
 
 /* A block of random bits whose halves are finite, and not all of one size. */
 static void random_block(struct dice *dice, enum hl_dtype dtype, uint8_t *block)

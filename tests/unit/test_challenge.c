@@ -1,6 +1,6 @@
-/* registry/challenge.c: what registries send, what the grammar allows, and what is neither. */
+/* registry/remote/challenge.c: what registries send, what the grammar allows, and what is neither. */
 #include "check.h"
-#include "registry/challenge.h"
+#include "registry/remote/challenge.h"
 
 static void expect(const char *value, int scheme, const char *realm, const char *service, const char *scope)
 {

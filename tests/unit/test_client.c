@@ -1,9 +1,9 @@
-/* registry/client.c and refusal.c: what is tried again and what is not, what a loopback host speaks, who gets the
+/* registry/remote/client.c and refusal.c: what is tried again and what is not, what a loopback host speaks, who gets the
  * credentials, and what is said about a refusal. */
-#include "hotlayer/cleanup.h"
-#include "registry/client.h"
-#include "registry/http.h"
-#include "registry/parallel.h"
+#include "base/cleanup.h"
+#include "base/parallel.h"
+#include "registry/net/http.h"
+#include "registry/remote/client.h"
 #include "server.h"
 #include <sys/stat.h>
 #include <time.h>

@@ -1,7 +1,7 @@
-/* pack/cloud_run.c: a good image passes every check, and each way to spoil it is told by the right one. */
+/* pack/image/cloud_run.c: a good image passes every check, and each way to spoil it is told by the right one. */
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "pack/cloud_run.h"
+#include "pack/image/cloud_run.h"
 
 static const char digest_a[] = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 

@@ -1,8 +1,8 @@
-/* pack/compress.c: what comes out is zstd that anyone can read, in frames that stand alone, the same for any size of
+/* pack/image/compress.c: what comes out is zstd that anyone can read, in frames that stand alone, the same for any size of
  * reads, after rewind() and on any day. */
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "pack/compress.h"
+#include "pack/image/compress.h"
 #include <openssl/evp.h>
 #include <zstd.h>
 

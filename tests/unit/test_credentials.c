@@ -1,8 +1,8 @@
-/* registry/credentials.c, docker_config.c and helper.c: files of Docker and podman, helpers that behave and that do
+/* registry/remote/credentials.c, docker_config.c and helper.c: files of Docker and podman, helpers that behave and that do
  * not. */
-#include "hotlayer/cleanup.h"
-#include "registry/docker_config.h"
-#include "registry/helper.h"
+#include "base/cleanup.h"
+#include "registry/remote/docker_config.h"
+#include "registry/remote/helper.h"
 #include "secrets.h"
 #include <fcntl.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
-/* pack/elf.c against the loader that is running this program, against programs that the compiler makes here, and
+/* pack/image/elf.c against the loader that is running this program, against programs that the compiler makes here, and
  * against damaged ones. */
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "pack/elf.h"
+#include "pack/image/elf.h"
 #include <elf.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -1,6 +1,6 @@
 /* .gguf: what the metadata are as values, and the numbers of tensors on their way into tiles: Q8_0 bit by bit, rows of
  * heads in pairs. */
-#include "pack/gguf.h"
+#include "pack/source/gguf.h"
 #include "weights.h"
 
 /* ---- a file in memory ---- */

@@ -1,8 +1,8 @@
-/* registry/google.c: every way to an access token, against a token endpoint and a metadata server on loopback. */
-#include "hotlayer/cleanup.h"
-#include "pack/json.h"
-#include "registry/google.h"
-#include "registry/token.h"
+/* registry/net/google.c: every way to an access token, against a token endpoint and a metadata server on loopback. */
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "registry/net/google.h"
+#include "registry/net/oauth.h"
 #include "secrets.h"
 #include "server.h"
 #include <openssl/bio.h>

@@ -1,7 +1,7 @@
 /* Go templates: what tests/template-go/cases.json says (made by Go itself, tests/template-go/reference.go), what is
  * refused and how it is said, and the limits. With an argument, the cases of another file. */
-#include "hotlayer/cleanup.h"
-#include "runtime/gotemplate.h"
+#include "base/cleanup.h"
+#include "runtime/template/go/gotemplate.h"
 #include "tests/unit/check.h"
 #include <time.h>
 

@@ -1,11 +1,11 @@
 /* The .hot file, written by the packer and read by the runtime: every byte of every tensor across shards; files that
  * are not there, or not the ones; and what is on disk after a pack that failed, was repeated, or met another. */
+#include "base/json.h"
 #include "hotlayer/crc32c.h"
 #include "hotlayer/half.h"
 #include "model.h"
-#include "pack/json.h"
-#include "pack/listing.h"
-#include "pack/tiles.h"
+#include "pack/convert/tiles.h"
+#include "pack/image/listing.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>

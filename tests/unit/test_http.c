@@ -1,6 +1,6 @@
-/* registry/http.c and url.c: answers as servers give them and as they must not, redirects, time limits, bodies. */
-#include "hotlayer/cleanup.h"
-#include "registry/http.h"
+/* registry/net/http.c and url.c: answers as servers give them and as they must not, redirects, time limits, bodies. */
+#include "base/cleanup.h"
+#include "registry/net/http.h"
 #include "server.h"
 #include <time.h>
 

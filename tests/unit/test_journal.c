@@ -1,5 +1,5 @@
-/* registry/journal.c: pushes that stopped and go on, entries that are in use, old or nonsense, places to mount from. */
-#include "registry/journal.h"
+/* registry/remote/journal.c: pushes that stopped and go on, entries that are in use, old or nonsense, places to mount from. */
+#include "registry/remote/journal.h"
 #include "uploads.h"
 #include <dirent.h>
 #include <fcntl.h>

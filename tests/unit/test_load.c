@@ -1,7 +1,7 @@
 /* Weights on their way: what is staged is what is mapped, a step reads nothing that has not come, and a file that
  * cannot be read to its end is an error for whoever waits, at once and later. */
 #include "model.h"
-#include "runtime/engine.h"
+#include "runtime/engine/engine.h"
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <sys/mman.h>

@@ -1,11 +1,11 @@
-/* registry/ and pack/image.c: names, images written and read back, what a failure leaves behind, and layouts that a
+/* registry/ and pack/image/image.c: names, images written and read back, what a failure leaves behind, and layouts that a
  * stranger made. */
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "pack/image.h"
-#include "pack/layer.h"
-#include "registry/blob.h"
-#include "registry/layout.h"
+#include "pack/image/image.h"
+#include "pack/image/layer.h"
+#include "registry/oci/blob.h"
+#include "registry/oci/oci_layout.h"
 #include "scratch.h"
 #include <archive.h>
 #include <archive_entry.h>

@@ -1,7 +1,7 @@
 /* What templates of both languages find in a conversation. */
-#include "pack/jinja.h"
-#include "runtime/gotemplate.h"
-#include "runtime/prompt.h"
+#include "runtime/template/go/gotemplate.h"
+#include "runtime/template/jinja/jinja.h"
+#include "runtime/template/prompt.h"
 #include "tests/unit/check.h"
 
 static struct hl_template *compile(enum hl_template_language language, const char *source, struct hl_bytes *section)

@@ -2,10 +2,10 @@
  * hostile layer holds comes nowhere; and a pull that was cut off, or is repeated, does only what is left to do. */
 #include "image_by_hand.h"
 #include "model.h"
-#include "pack/models.h"
-#include "pack/pull.h"
-#include "pack/pull_folder.h"
-#include "registry/client.h"
+#include "pack/image/find_models.h"
+#include "pack/image/pull.h"
+#include "pack/image/pull_folder.h"
+#include "registry/remote/client.h"
 #include "server.h"
 #include <dirent.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
-/* registry/name.c: what names an image in a registry, and what does not. registry/parallel.c: a loop side by side. */
+/* registry/oci/name.c: what names an image in a registry, and what does not. base/parallel.c: a loop side by side. */
+#include "base/cleanup.h"
+#include "base/parallel.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "registry/parallel.h"
-#include "registry/reference.h"
+#include "registry/oci/reference.h"
 #include <stdatomic.h>
 
 #define DIGEST "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -1,8 +1,8 @@
 /* Reading from a registry that lies, breaks off and forgets: what reaches a sink is right or nothing, and a download
  * goes on where it was. */
-#include "hotlayer/cleanup.h"
-#include "registry/client.h"
-#include "registry/download.h"
+#include "base/cleanup.h"
+#include "registry/oci/download.h"
+#include "registry/remote/client.h"
 #include "server.h"
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* The sampler: what the filters keep, which token wins, how often tokens are drawn, and that nothing odd in the logits
  * leads outside of the vocabulary. */
 #include "check.h"
-#include "runtime/sample.h"
+#include "runtime/engine/sample.h"
 
 #define WORDS 100
 #define DRAWS 20000

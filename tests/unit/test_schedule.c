@@ -1,7 +1,7 @@
 /* The scheduler over real models: whatever is computed together, in whatever pieces, every request gets the tokens that
  * it would get alone. */
 #include "model.h"
-#include "runtime/schedule.h"
+#include "runtime/engine/scheduler.h"
 
 #define REQUESTS 7
 #define TOKENS 128 /* the fixtures' context */

@@ -1,13 +1,13 @@
 /* Synthetic models: the table against the published sizes, and models that are narrow but complete, with vocabularies
  * as large as the real ones: what is written is read back by the packer. */
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
 #include "hotlayer/crc32c.h"
 #include "hotlayer/half.h"
-#include "pack/plan.h"
-#include "pack/synth.h"
-#include "pack/tokenizer.h"
-#include "runtime/tokenizer.h"
+#include "pack/compile/plan.h"
+#include "pack/synth/synth.h"
+#include "pack/vocabulary/vocabulary.h"
+#include "runtime/tokenizer/tokenizer.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>

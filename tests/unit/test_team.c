@@ -1,8 +1,8 @@
 /* The thread team: every barrier separates what was written before it from what is read behind it, with fewer and with
  * more threads than cores, over many runs and many teams. */
+#include "base/cleanup.h"
+#include "base/team.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "kernels/cpu/team.h"
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/wait.h>

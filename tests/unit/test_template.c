@@ -1,9 +1,9 @@
 /* Chat templates, compiler and interpreter together: limits that hostile templates and conversations run into, forged
  * sections, and values of JSON. What templates mean is checked in tests/template. */
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "pack/jinja.h"
-#include "runtime/template.h"
+#include "runtime/template/core/template.h"
+#include "runtime/template/jinja/jinja.h"
 #include <inttypes.h>
 #include <time.h>
 

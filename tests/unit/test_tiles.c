@@ -1,5 +1,5 @@
 /* The 16-bit floats and the tiles: every number of every type goes in and comes out as tile.h says. */
-#include "pack/quantize.h"
+#include "pack/convert/quantize.h"
 #include "weights.h"
 #include <float.h>
 

@@ -1,10 +1,10 @@
 /* The tokenizer, packer and runtime together: the cases of the reference libraries, files that must be refused, forged
  * sections. Runs from the repository's root. */
+#include "base/cleanup.h"
 #include "check.h"
-#include "hotlayer/cleanup.h"
-#include "pack/tokenizer.h"
-#include "runtime/tokenizer.h"
-#include "runtime/tokenizer_tables.h"
+#include "pack/vocabulary/vocabulary.h"
+#include "runtime/tokenizer/tables.h"
+#include "runtime/tokenizer/tokenizer.h"
 
 static void release_bytes(struct hl_bytes *bytes)
 {

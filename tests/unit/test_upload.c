@@ -1,6 +1,6 @@
-/* registry/upload.c, session.c and remote_target.c against a registry that does what the test tells it to. */
-#include "registry/document.h"
-#include "registry/session.h"
+/* registry/remote/upload.c, session.c and remote_target.c against a registry that does what the test tells it to. */
+#include "registry/oci/document.h"
+#include "registry/remote/session.h"
 #include "uploads.h"
 
 #define IN_PIECES "OCI-Chunk-Max-Length: 65536\r\n" /* the shortest pieces that are made */

@@ -2,8 +2,8 @@
 #ifndef HL_TESTS_UPLOADS_H
 #define HL_TESTS_UPLOADS_H
 
-#include "hotlayer/cleanup.h"
-#include "registry/upload.h"
+#include "base/cleanup.h"
+#include "registry/remote/upload.h"
 #include "registry_server.h"
 
 #define BYTES ((size_t)300000)

@@ -5,7 +5,7 @@
 
 #include "check.h"
 #include "hotlayer/half.h"
-#include "pack/tiles.h"
+#include "pack/convert/tiles.h"
 
 /* Byte offset of a row's 4-byte word: lane 4g + j holds word j of rows g and g+8, then word j+4 of rows g and g+8. */
 static inline size_t word_place(uint32_t row, uint32_t word)

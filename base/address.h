@@ -1,0 +1,35 @@
+/* Where the server listens: options, PORT (the convention of Cloud Run) and OLLAMA_HOST. */
+#ifndef HL_RUNTIME_ADDRESS_H
+#define HL_RUNTIME_ADDRESS_H
+
+#include "base/error.h"
+#include <stdint.h>
+
+struct hl_address {
+    char host[256]; /* a name, or a numeric address without brackets */
+    uint16_t port;
+};
+
+/* Each may be NULL or empty: not given. */
+struct hl_address_sources {
+    const char *host, *port;         /* --host, --port */
+    const char *env_port, *env_host; /* PORT, OLLAMA_HOST */
+};
+
+/* --host and --port win; else PORT decides the port, and the address is 0.0.0.0 unless OLLAMA_HOST names one; else
+ * OLLAMA_HOST; else 127.0.0.1:11434. OLLAMA_HOST has the forms [SCHEME://]HOST[:PORT][/...], :PORT and [IPv6]:PORT; a
+ * scheme without a port means its own (http 80, https 443). Errors are HL_ERROR_USAGE and name the source. */
+int hl_address_choose(const struct hl_address_sources *sources, struct hl_address *out, struct hl_error *err);
+
+/* Copies a variable's value without the spaces and quotes around it, as Ollama reads its variables. Empty when the
+ * variable is not set. Fails when it does not fit. */
+int hl_environment(const char *name, char out[256], struct hl_error *err);
+
+/* The same for a value that is no variable of this process. */
+int hl_environment_value(const char *name, const char *value, char out[256], struct hl_error *err);
+
+/* Binds and listens; writes the port that the kernel chose where it was 0. The caller closes *fd, which does not block.
+ */
+int hl_address_listen(struct hl_address *address, int *fd, struct hl_error *err);
+
+#endif

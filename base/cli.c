@@ -1,0 +1,96 @@
+/* Command lines. Results go to stdout, everything else to stderr; what could not be written to stdout is an error. */
+#include "base/cli.h"
+#include "hotlayer/version.h"
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int hl_report(const char *command, const struct hl_error *err)
+{
+    const char *program = program_invocation_short_name;
+    fprintf(stderr, "%s %s: ", program, command);
+    for (const char *c = err->message; *c; c++) /* names out of a file could steer the terminal */
+        putc(iscntrl((unsigned char)*c) ? '?' : *c, stderr);
+    putc('\n', stderr);
+    if (err->kind == HL_ERROR_USAGE)
+        fprintf(stderr, "Try '%s %s --help'.\n", program, command);
+    return err->kind == HL_ERROR_USAGE ? 2 : 1;
+}
+
+int hl_parse_count(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *out,
+                   struct hl_error *err)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end || errno || number < least || number > most)
+        return hl_fail_as(err, HL_ERROR_USAGE, "%s must be a whole number from %u to %u, not '%s'", option, least, most,
+                          text);
+    *out = (uint32_t)number;
+    return 0;
+}
+
+int hl_parse_real(const char *option, const char *text, double least, double most, float *out, struct hl_error *err)
+{
+    char *end;
+    double number = strtod(text, &end);
+    if (end == text || *end || !(number >= least && number <= most))
+        return hl_fail_as(err, HL_ERROR_USAGE, "%s must be a number from %g to %g, not '%s'", option, least, most,
+                          text);
+    *out = (float)number;
+    return 0;
+}
+
+/* Where a standard stream is closed, the next file opened would take its number, and get its messages. Reading only, so
+ * that what is written there still fails. */
+static void hold_standard_streams(void)
+{
+    int fd;
+    while ((fd = open("/dev/null", O_RDONLY)) >= 0 && fd <= STDERR_FILENO)
+        ;
+    if (fd >= 0)
+        close(fd);
+}
+
+static void usage(const struct hl_cli *cli, FILE *to)
+{
+    fprintf(to, "usage: %s COMMAND [OPTIONS]\n\n%s\n\n", cli->name, cli->tagline);
+    for (const struct hl_command *command = cli->commands; command->name; command++)
+        fprintf(to, "  %-9s %s\n", command->name, command->summary);
+    fprintf(to, "\n'%s COMMAND --help' explains one of them, '%s --version' says which build this is.\n", cli->name,
+            cli->name);
+}
+
+static int run(const struct hl_cli *cli, int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    for (const struct hl_command *command = cli->commands; command->name; command++)
+        if (strcmp(name, command->name) == 0)
+            return command->run(argc - 1, argv + 1);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
+        usage(cli, stdout);
+        return 0;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("%s %s\n", cli->name, HL_VERSION);
+        return 0;
+    }
+    if (*name)
+        fprintf(stderr, "%s: '%s' is no command\n", cli->name, name);
+    usage(cli, stderr);
+    return 2;
+}
+
+int hl_cli_main(const struct hl_cli *cli, int argc, char **argv)
+{
+    hold_standard_streams();
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe or connection is an error of write(), which is handled */
+    int status = run(cli, argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "%s: standard output cannot be written\n", cli->name);
+    return 1;
+}

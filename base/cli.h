@@ -1,0 +1,31 @@
+/* A program of several commands: what both programs' command lines have in common. */
+#ifndef HL_RUNTIME_CLI_H
+#define HL_RUNTIME_CLI_H
+
+#include "base/error.h"
+#include <stdint.h>
+
+/* One verb. It gets argv from its own name on and returns the exit status: 0 done, 1 failed, 2 bad usage. */
+struct hl_command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+};
+
+struct hl_cli {
+    const char *name, *tagline;
+    const struct hl_command *commands; /* the last one has no name */
+};
+
+/* main(): finds the command and runs it; answers --help and --version. */
+int hl_cli_main(const struct hl_cli *cli, int argc, char **argv);
+
+/* Prints "PROGRAM COMMAND: message" and, after bad usage, where to read on; returns the exit status. */
+int hl_report(const char *command, const struct hl_error *err);
+
+/* Whole and decimal numbers in [least, most]; the error names `option`. */
+int hl_parse_count(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *out,
+                   struct hl_error *err);
+int hl_parse_real(const char *option, const char *text, double least, double most, float *out, struct hl_error *err);
+
+#endif

@@ -1,9 +1,0 @@
-/* Attention by AVX-512: wide_attend.h in lanes of sixteen. */
-#include "kernels/cpu/avx512.h"
-#include "kernels/cpu/lanes_avx512.h"
-#include "kernels/cpu/wide_attend.h"
-
-void hl_avx512_attend(const struct hl_attend *attend, struct hl_share share)
-{
-    wide_attend(attend, share);
-}

@@ -1,0 +1,29 @@
+/* Numbers into tiles (hotlayer/tile.h): the conversion itself. */
+#ifndef HL_PACK_TILES_H
+#define HL_PACK_TILES_H
+
+#include "base/error.h"
+#include "pack/compile/plan.h"
+
+/* Columns of `type` that `cols` pad to. */
+uint32_t hl_padded_cols(enum hl_type type, uint32_t cols);
+
+/* Encodes strip `strip` of a tiled tensor into `out`, hl_strip_bytes() long. `row` is scratch for
+ * hl_padded_cols() floats. Blocks that a tile can hold go into it bit by bit. Fails when a value has no place in the
+ * type. */
+int hl_encode_strip(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, uint8_t *out,
+                    struct hl_error *err);
+
+/* What a conversion costs, as sums of squares: of the differences to what there was, and of what there was. */
+struct hl_loss {
+    double error, energy;
+};
+
+/* The loss of a strip that hl_encode_strip() made: what the source says beside what the tiles say. `row` is scratch as
+ * for it. NaNs of the source are passed over. */
+struct hl_loss hl_strip_loss(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, const uint8_t *tiles);
+
+/* Reads `n` numbers of a source tensor, from number `first` on, as float32 (exactly: no source type is wider). */
+void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uint64_t n, float *out);
+
+#endif

@@ -1,0 +1,442 @@
+/* hotlayer image: a packed model and the runtime become an OCI image, in a folder, in a file or in a registry. */
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "pack/hotlayer/place.h"
+#include "pack/hotlayer/verbs.h"
+#include "pack/image/image.h"
+#include "registry/remote/upload.h"
+#include "runtime/model/hot.h"
+#include <sys/auxv.h>
+#include <sys/stat.h>
+
+static const char help[] =
+    "usage: hotlayer image MODEL.hot (-o oci:DIR[:TAG] | -o oci-archive:FILE[:TAG] | --push HOST/REPOSITORY[:TAG])\n"
+    "                      [--base REF|oci:DIR[:TAG]|scratch] [--compress none|zstd[:LEVEL]] [--runtime PATH]\n"
+    "                      [--model-only] [--jobs N] [--ca FILE] [--plain-http] [--json]\n"
+    "\n"
+    "Makes an image of a packed model: hotlayerd with the libraries that it needs, and the model's files in\n"
+    "layers of their own. The same inputs give the same digest on any machine.\n"
+    "\n"
+    "  -o, --output oci:DIR[:TAG]  the image layout to write to; TAG is \"latest\" by default. Other tags of it stay\n"
+    "  -o, --output oci-archive:FILE[:TAG]\n"
+    "                     one file that podman load and docker load take\n"
+    "      --push REF     send it to a registry while it is made\n"
+    "      --base REF     put it on this image, of a registry or a layout, instead of on nothing (scratch)\n"
+    "      --compress zstd[:LEVEL]\n"
+    "                     layers as tar+zstd, LEVEL 1 to 19, 3 by default. None by default: quantized weights\n"
+    "                     hardly shrink\n"
+    "      --runtime PATH the hotlayerd to put in; by default the one that came with this hotlayer\n"
+    "      --model-only   no runtime: the model's files alone, to be mounted, or put on a base that has hotlayerd\n"
+    "      --json         describe the image as JSON on stdout\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
+    "\n"
+    "SOURCE_DATE_EPOCH, in seconds since 1970, becomes the image's date; without it the image has none.\n"
+    "The last line on stdout is the digest of the image's manifest.\n"
+    "\n"
+    "examples:\n"
+    "  hotlayer image gemma3-1b.hot --push europe-docker.pkg.dev/PROJECT/REPOSITORY/gemma:v1\n"
+    "  hotlayer image gemma3-1b.hot --push ghcr.io/OWNER/gemma --base ghcr.io/OWNER/runtime:12\n"
+    "  hotlayer image gemma3-1b.hot -o oci-archive:gemma.tar && docker load -i gemma.tar\n"
+    "  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) hotlayer image gemma3-1b.hot -o oci:image:v2\n";
+
+enum { RUNTIME = 256, COMPRESS, BASE, PUSH, MODEL_ONLY, JSON };
+
+struct options {
+    const char *model;
+    const char *runtime;
+    struct hl_place to;   /* a layout, an archive or a registry */
+    struct hl_place base; /* HL_PLACE_FILE: none */
+    struct hl_registry_options registry;
+    int64_t created;
+    int compress; /* level; 0: none */
+    bool model_only, json, help;
+};
+
+static int parse_date(const char *text, int64_t *out, struct hl_error *err)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (!digits || text[digits] || digits > 12)
+        return hl_fail_as(err, HL_ERROR_USAGE, "SOURCE_DATE_EPOCH is '%.40s', not a number of seconds since 1970",
+                          text);
+    *out = strtoll(text, NULL, 10);
+    if (*out > HL_LAST_CREATED)
+        return hl_fail_as(err, HL_ERROR_USAGE, "SOURCE_DATE_EPOCH is %s; the last date an image can hold is %lld", text,
+                          (long long)HL_LAST_CREATED);
+    return 0;
+}
+
+static int parse_compress(const char *text, int *level, struct hl_error *err)
+{
+    static const char zstd[] = "zstd";
+    size_t length = strlen(zstd);
+    uint32_t number = HL_COMPRESS_LEVEL;
+    *level = 0;
+    if (!strcmp(text, "none"))
+        return 0;
+    if (strncmp(text, zstd, length) != 0 || (text[length] && text[length] != ':'))
+        return hl_fail_as(err, HL_ERROR_USAGE, "--compress takes none, zstd or zstd:LEVEL, not '%.40s'%s", text,
+                          strncmp(text, "gzip", 4) ? "" : " (gzip would take many times as long, and gain nothing)");
+    if (text[length] &&
+        hl_parse_count("the LEVEL of --compress", text + length + 1, 1, HL_COMPRESS_LEVEL_MOST, &number, err))
+        return -1;
+    *level = (int)number;
+    return 0;
+}
+
+static bool is_layout(const char *text)
+{
+    return (!strncmp(text, "oci:", 4) && strncmp(text, "oci://", 6) != 0) || !strncmp(text, "oci-archive:", 12);
+}
+
+static int parse_base(const char *text, struct hl_place *out, struct hl_error *err)
+{
+    *out = (struct hl_place){.kind = HL_PLACE_FILE, .text = text};
+    if (!strcmp(text, "scratch"))
+        return 0;
+    out->kind = is_layout(text) ? HL_PLACE_LAYOUT : HL_PLACE_REGISTRY;
+    if (out->kind == HL_PLACE_REGISTRY && !strchr(text, '/'))
+        return hl_fail_as(err, HL_ERROR_USAGE,
+                          "--base %.200s: in which registry? Docker Hub's is docker.io/library/%.200s; a layout is "
+                          "oci:DIR[:TAG]",
+                          text, text);
+    if (out->kind == HL_PLACE_REGISTRY)
+        return hl_reference_parse(text, &out->reference, err) ? hl_error_prefix(err, "--base") : 0;
+    if (hl_oci_reference_parse(text, &out->layout, err))
+        return hl_error_prefix(err, "--base");
+    if (out->layout.archive)
+        return hl_fail_as(err, HL_ERROR_USAGE, "--base %.200s: an archive is written, but not read; unpack it with tar",
+                          text);
+    return 0;
+}
+
+static int parse_target(const char *output, const char *push, struct hl_place *out, struct hl_error *err)
+{
+    if (!output == !push)
+        return hl_fail_as(err, HL_ERROR_USAGE, "%s: -o oci:DIR[:TAG], -o oci-archive:FILE[:TAG] or --push REF",
+                          output ? "one place at a time" : "where to?");
+    *out = (struct hl_place){.kind = output ? HL_PLACE_LAYOUT : HL_PLACE_REGISTRY, .text = output ? output : push};
+    if (output)
+        return hl_oci_reference_parse(output, &out->layout, err);
+    if (hl_reference_parse(push, &out->reference, err))
+        return hl_error_prefix(err, "--push");
+    if (*out->reference.digest)
+        return hl_fail_as(err, HL_ERROR_USAGE, "--push %.200s: the digest is not known before the image is made", push);
+    return 0;
+}
+
+/* Options with values whose place in `out` needs no more than this. 1: taken, 0: another option, -1: a bad value. */
+static int take_option(int option, const char *value, struct options *out, struct hl_error *err)
+{
+    switch (option) {
+    case RUNTIME:
+        out->runtime = value;
+        return 1;
+    case COMPRESS:
+        return parse_compress(value, &out->compress, err) ? -1 : 1;
+    case BASE:
+        return parse_base(value, &out->base, err) ? -1 : 1;
+    case MODEL_ONLY:
+        out->model_only = true;
+        return 1;
+    case JSON:
+        out->json = true;
+        return 1;
+    case 'h':
+        out->help = true;
+        return 1;
+    default:
+        return hl_registry_option(option, value, &out->registry, err);
+    }
+}
+
+static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
+{
+    static const struct option known[] = {{"output", required_argument, NULL, 'o'},
+                                          {"push", required_argument, NULL, PUSH},
+                                          {"base", required_argument, NULL, BASE},
+                                          {"compress", required_argument, NULL, COMPRESS},
+                                          {"runtime", required_argument, NULL, RUNTIME},
+                                          {"model-only", no_argument, NULL, MODEL_ONLY},
+                                          {"json", no_argument, NULL, JSON},
+                                          {"help", no_argument, NULL, 'h'},
+                                          HL_REGISTRY_OPTIONS,
+                                          {NULL, 0, NULL, 0}};
+    const char *output = NULL, *push = NULL, *date = getenv("SOURCE_DATE_EPOCH");
+    *out = (struct options){.created = -1};
+    optind = 0;
+    for (int option; (option = getopt_long(argc, argv, ":o:h", known, NULL)) != -1;) {
+        int taken = option == 'o' || option == PUSH ? 1 : take_option(option, optarg, out, err);
+        if (taken < 0)
+            return -1;
+        if (!taken)
+            return hl_fail_as(err, HL_ERROR_USAGE, option == ':' ? "%.100s wants a value" : "%.100s is not an option",
+                              argv[optind - 1]);
+        if (option == 'o')
+            output = optarg;
+        else if (option == PUSH)
+            push = optarg;
+    }
+    if (out->help)
+        return 0;
+    if (argc - optind != 1)
+        return hl_fail_as(err, HL_ERROR_USAGE, optind == argc ? "which MODEL.hot?" : "one MODEL.hot at a time");
+    if (out->model_only && out->runtime)
+        return hl_fail_as(err, HL_ERROR_USAGE, "--model-only has no room for --runtime");
+    out->model = argv[optind];
+    return parse_target(output, push, &out->to, err) || (date && *date && parse_date(date, &out->created, err)) ? -1
+                                                                                                                : 0;
+}
+
+static bool is_program(const char *path)
+{
+    struct stat status;
+    return !stat(path, &status) && S_ISREG(status.st_mode) && !access(path, X_OK);
+}
+
+/* hotlayerd in `folder` of `length` bytes, behind `middle`. */
+static bool runtime_in(const char *folder, size_t length, const char *middle, char out[PATH_MAX])
+{
+    int n = snprintf(out, PATH_MAX, "%.*s%s/hotlayerd", (int)length, folder, middle);
+    return n < PATH_MAX && is_program(out);
+}
+
+/* The hotlayerd of this installation, else the one in PATH. */
+static int find_runtime(char out[PATH_MAX], struct hl_error *err)
+{
+    char self[PATH_MAX];
+    const char *executed = (const char *)getauxval(AT_EXECFN);
+    if (executed && realpath(executed, self)) {
+        size_t folder = (size_t)(strrchr(self, '/') - self);
+        if (runtime_in(self, folder, "", out) || runtime_in(self, folder, "/../bin", out))
+            return 0;
+    }
+    for (const char *path = getenv("PATH"); path && *path; path += *path == ':') {
+        size_t length = strcspn(path, ":");
+        if (length && runtime_in(path, length, "", out))
+            return 0;
+        path += length;
+    }
+    return hl_fail(err, "no hotlayerd beside this program, in ../bin or in PATH; name it with --runtime PATH");
+}
+
+/* Where the model came from, if it is a place: the annotation is meant to be a URL. */
+static const char *source_url(const cJSON *meta)
+{
+    const char *source = hl_json_text(meta, "source");
+    return source && strstr(source, "://") ? source : NULL;
+}
+
+/* The name that an archive's image is loaded under: the model's, as far as it can be a repository. What is not a letter
+ * or digit may stand only between such, once: distribution-spec, "Pulling manifests". */
+static void repository_name(const char *model, char out[HL_NAME_LIMIT + 1])
+{
+    size_t used = 0;
+    for (char gap = 0; *model && used + 2 < HL_NAME_LIMIT; model++) {
+        char c = *model >= 'A' && *model <= 'Z' ? (char)(*model - 'A' + 'a') : *model;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (!plain) {
+            gap = gap || !strchr("._", c) ? '-' : c;
+            continue;
+        }
+        if (gap && used)
+            out[used++] = gap;
+        out[used++] = c;
+        gap = 0;
+    }
+    out[used] = 0;
+    if (!used)
+        snprintf(out, HL_NAME_LIMIT + 1, "model");
+}
+
+static const char *tag_of(const struct hl_place *place)
+{
+    const char *tag = place->kind == HL_PLACE_REGISTRY ? place->reference.tag : place->layout.tag;
+    return *tag ? tag : "latest";
+}
+
+static int open_target(const struct options *options, const char *model, struct hl_target **out, struct hl_error *err)
+{
+    const struct hl_place *to = &options->to;
+    char name[HL_NAME_LIMIT + 1];
+    repository_name(model, name);
+    int status = to->kind == HL_PLACE_REGISTRY ? hl_target_open_registry(&to->reference, &options->registry, out, err)
+                 : to->layout.archive          ? hl_target_open_archive(to->layout.path, name, tag_of(to), out, err)
+                                               : hl_target_open_layout(to->layout.path, tag_of(to), out, err);
+    if (!status && options->registry.jobs)
+        (*out)->jobs = options->registry.jobs;
+    return status;
+}
+
+static int open_base(const struct options *options, struct hl_base *out, struct hl_error *err)
+{
+    struct hl_store *store;
+    struct hl_reference reference = options->base.reference;
+    char text[HL_REFERENCE_BYTES] = "";
+    const char *name;
+    if (options->base.kind == HL_PLACE_FILE)
+        return 0;
+    if (hl_place_open_store(&options->base, &options->registry, &store, &name, err))
+        return hl_error_prefix(err, "the base");
+    if (*reference.tag)
+        reference.digest[0] = 0;
+    if (options->base.kind == HL_PLACE_REGISTRY)
+        hl_reference_text(&reference, text);
+    return hl_base_open(store, name, text, out, err);
+}
+
+struct shard_paths {
+    char path[HL_MAX_SHARDS][HL_PATH_BYTES];
+    const char *list[HL_MAX_SHARDS];
+};
+
+static int list_shards(const struct hl_hot *hot, struct shard_paths *out, struct hl_error *err)
+{
+    for (uint32_t i = 0; i < hot->header->n_shards; i++) {
+        out->list[i] = out->path[i];
+        if (hl_hot_shard_path(hot->path, i, out->path[i], err))
+            return -1;
+    }
+    return 0;
+}
+
+/* What a registry got and what it had. */
+static void print_uploads(struct hl_target *target)
+{
+    struct hl_upload_counts counts;
+    char size[24];
+    hl_target_uploads(target, &counts);
+    fprintf(stderr, "%zu layer%s sent (%s), %zu mounted from another repository, %zu there already\n", counts.sent,
+            counts.sent == 1 ? "" : "s", hl_format_bytes(counts.bytes, size), counts.mounted, counts.present);
+}
+
+/* Opens base and target and writes the model as the options say. */
+static int write_image(const struct options *options, const struct hl_image_spec *model, struct hl_image *out,
+                       struct hl_error *err)
+{
+    HL_BASE base = {.store = NULL};
+    HL_TARGET *target = NULL;
+    char runtime[PATH_MAX];
+    if (!options->model_only && !options->runtime && find_runtime(runtime, err))
+        return -1;
+    if (open_base(options, &base, err) || open_target(options, model->name, &target, err))
+        return -1;
+    struct hl_image_spec spec = *model;
+    spec.runtime = options->model_only ? NULL : options->runtime ? options->runtime : runtime;
+    spec.base = base.store ? &base : NULL;
+    spec.compress = options->compress;
+    spec.created = options->created;
+    int status = hl_image_write(&spec, target, out, err);
+    if (!status && options->to.kind == HL_PLACE_REGISTRY)
+        print_uploads(target);
+    hl_store_warn(base.store);
+    hl_target_warn(target);
+    return status;
+}
+
+static int describe_model(const struct hl_hot *hot, const struct options *options, struct hl_progress *progress,
+                          struct hl_image *out, struct hl_error *err)
+{
+    HL_JSON cJSON *meta = NULL;
+    HL_FREE struct shard_paths *shards = calloc(1, sizeof *shards);
+    struct hl_view text = {(const uint8_t *)hot->meta, hot->meta_bytes};
+    if (!shards)
+        return hl_fail(err, "out of memory");
+    if (hl_json_parse(text, "meta", &meta, err))
+        return hl_error_prefix(err, "%s", hot->path);
+    if (list_shards(hot, shards, err))
+        return -1;
+    struct hl_image_spec spec = {
+        .name = hl_json_text(meta, "name"),
+        .head = hot->path,
+        .shards = shards->list,
+        .n_shards = hot->header->n_shards,
+        .title = hl_json_text(meta, "name"),
+        .licenses = hl_json_text(meta, "license"),
+        .source = source_url(meta),
+        .progress = progress,
+    };
+    if (!spec.name)
+        return hl_fail(err, "%s: the model has no name", hot->path);
+    return write_image(options, &spec, out, err);
+}
+
+/* Where the image is, to be written as it stands: "oci:DIR:TAG", "oci-archive:FILE:TAG", "HOST/REPOSITORY:TAG@DIGEST".
+ */
+static void format_place(const struct hl_place *place, const char *digest, char *out, size_t size)
+{
+    if (place->kind == HL_PLACE_REGISTRY)
+        snprintf(out, size, "%s/%s:%s@%s", place->reference.host, place->reference.repository, tag_of(place), digest);
+    else
+        snprintf(out, size, "%s:%s:%s", place->layout.archive ? "oci-archive" : "oci", place->layout.path,
+                 tag_of(place));
+}
+
+static int print_json(const struct hl_image *image, const struct hl_place *to, struct hl_error *err)
+{
+    char reference[PATH_MAX + HL_REFERENCE_BYTES];
+    format_place(to, image->manifest.digest, reference, sizeof reference);
+    HL_JSON cJSON *root = cJSON_CreateObject();
+    cJSON *layers = NULL;
+    bool complete = cJSON_AddStringToObject(root, "tag", tag_of(to)) &&
+                    cJSON_AddStringToObject(root, "reference", reference) &&
+                    cJSON_AddStringToObject(root, "digest", image->manifest.digest) &&
+                    cJSON_AddNumberToObject(root, "bytes", (double)image->bytes) &&
+                    (layers = cJSON_AddArrayToObject(root, "layers"));
+    for (size_t i = 0; complete && i < image->n_layers; i++) {
+        cJSON *layer = cJSON_CreateObject();
+        complete = cJSON_AddItemToArray(layers, layer) &&
+                   cJSON_AddStringToObject(layer, "digest", image->layer[i].blob.digest) &&
+                   cJSON_AddNumberToObject(layer, "bytes", (double)image->layer[i].blob.bytes) &&
+                   cJSON_AddStringToObject(layer, "media_type", image->layer[i].blob.media_type) &&
+                   cJSON_AddStringToObject(layer, "what", image->layer[i].what);
+    }
+    HL_FREE char *text = complete ? cJSON_PrintUnformatted(root) : NULL;
+    if (!text)
+        return hl_fail(err, "out of memory");
+    puts(text);
+    return 0;
+}
+
+static void print_table(const struct hl_image *image, const struct hl_place *to)
+{
+    char size[24], reference[PATH_MAX + HL_REFERENCE_BYTES];
+    format_place(to, "", reference, sizeof reference);
+    for (size_t i = 0; i < image->n_layers; i++)
+        fprintf(stderr, "%.19s  %8s  %.80s\n", image->layer[i].blob.digest,
+                hl_format_bytes(image->layer[i].blob.bytes, size), image->layer[i].what);
+    fprintf(stderr, "%.19s  %8s  image %.*s\n", image->manifest.digest, hl_format_bytes(image->bytes, size),
+            (int)strcspn(reference, "@"), reference);
+}
+
+static int make_image(const struct options *options, struct hl_progress *progress, struct hl_error *err)
+{
+    struct hl_image image = {.bytes = 0};
+    struct hl_hot *hot = NULL;
+    if (hl_hot_open(options->model, &hot, err))
+        return -1;
+    int status = hl_hot_map_weights(hot, err) || describe_model(hot, options, progress, &image, err) ? -1 : 0;
+    hl_hot_close(hot);
+    if (!status) {
+        print_table(&image, &options->to);
+        status = options->json ? print_json(&image, &options->to, err) : (puts(image.manifest.digest), 0);
+    }
+    hl_image_free(&image);
+    return status;
+}
+
+int hl_cmd_image(int argc, char **argv)
+{
+    struct hl_error err;
+    struct options options;
+    struct hl_progress progress = {.out = stderr};
+    if (parse_options(argc, argv, &options, &err))
+        return hl_report("image", &err);
+    if (options.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (make_image(&options, &progress, &err)) {
+        hl_progress_clear(&progress);
+        return hl_report("image", &err);
+    }
+    return 0;
+}

@@ -1,0 +1,198 @@
+/* hotlayer pull: a model out of an image onto the disk, or an image into a layout. */
+#include "base/cleanup.h"
+#include "pack/hotlayer/place.h"
+#include "pack/hotlayer/verbs.h"
+#include "pack/image/pull.h"
+
+static const char help[] =
+    "usage: hotlayer pull SOURCE [-o DIR | -o oci:DIR[:TAG] | -o oci-archive:FILE[:TAG]] [OPTIONS]\n"
+    "\n"
+    "Fetches the model that is in an image: MODEL.hot and its shards, ready for hotlayerd. Layers come side by side\n"
+    "and are checked before anything is taken out of them; a pull that was interrupted goes on where it was, and one\n"
+    "of what is there already fetches nothing. SOURCE is oci://HOST/REPOSITORY[:TAG][@DIGEST] (oci:// may be left\n"
+    "out) or oci:DIR[:TAG].\n"
+    "\n"
+    "  -o, --output DIR   the folder for the files; by default one with the model's name, here. Several models get a\n"
+    "                     folder each in it. It must be empty, or what an earlier pull left\n"
+    "      oci:DIR[:TAG]  the image as it is, into an image layout; TAG is the image's own by default\n"
+    "      oci-archive:FILE[:TAG]\n"
+    "                     the same as one file, for podman load and docker load\n"
+    "      --json         describe what there is now as JSON on stdout\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
+    "\n"
+    "The last line on stdout is the path of the model's head, or the digest of the image in a layout.\n"
+    "\n"
+    "examples:\n"
+    "  hotlayer pull oci://europe-docker.pkg.dev/project/models/gemma:v1\n"
+    "  hotlayer pull localhost:5000/gemma -o /srv/models/gemma\n"
+    "  hotlayer pull localhost:5000/gemma:v1 -o oci:image\n";
+
+struct options {
+    struct hl_place source;
+    struct hl_registry_options registry;
+    const char *output;
+    bool json, help;
+};
+
+/* What the design knows and this version does not. */
+static int check_source(const char *text, const struct hl_place *place, struct hl_error *err)
+{
+    static const char *const later[] = {"hf://", "ollama://", "gs://", "https://", "http://"};
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+        if (!strncmp(text, later[i], strlen(later[i])))
+            return hl_fail_as(err, HL_ERROR_USAGE,
+                              "'%.200s': %s is no source yet; this version pulls images, oci://HOST/REPOSITORY[:TAG]",
+                              text, later[i]);
+    if (place->kind == HL_PLACE_FILE)
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' names no image; write oci://HOST/REPOSITORY[:TAG]", text);
+    return 0;
+}
+
+static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
+{
+    static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          HL_REGISTRY_OPTIONS,
+                                          {NULL, 0, NULL, 0}};
+    *out = (struct options){.json = false};
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, ":o:h", longs, NULL)) != -1;) {
+        int common = hl_registry_option(option, optarg, &out->registry, err);
+        if (common < 0)
+            return -1;
+        if (option == 'o')
+            out->output = optarg;
+        else if (option == 'j')
+            out->json = true;
+        else if (option == 'h')
+            out->help = true;
+        else if (!common)
+            return hl_fail_as(err, HL_ERROR_USAGE, option == ':' ? "'%s' wants a value" : "'%s' is not understood",
+                              argv[optind - 1]);
+    }
+    if (out->help)
+        return 0;
+    if (optind + 1 != argc)
+        return hl_fail_as(err, HL_ERROR_USAGE, "name one SOURCE: oci://HOST/REPOSITORY[:TAG]");
+    if (out->output && !*out->output)
+        return hl_fail_as(err, HL_ERROR_USAGE, "-o names no folder");
+    return hl_place_parse(argv[optind], &out->source, err) || check_source(argv[optind], &out->source, err) ? -1 : 0;
+}
+
+static int print_json(cJSON *json, struct hl_error *err)
+{
+    HL_FREE char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    cJSON_Delete(json);
+    if (!text)
+        return hl_fail(err, "out of memory");
+    puts(text);
+    return 0;
+}
+
+static int report_models(const struct hl_pulled *pulled, const struct options *options, struct hl_error *err)
+{
+    char bytes[24], fetched[24];
+    if (!options->json) {
+        fprintf(stderr, "%.19s: %s, of which %s were fetched\n", pulled->digest, hl_format_bytes(pulled->bytes, bytes),
+                hl_format_bytes(pulled->fetched, fetched));
+        for (size_t i = 0; i < pulled->n; i++)
+            puts(pulled->model[i].path);
+        return 0;
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "digest", pulled->digest);
+    cJSON_AddNumberToObject(json, "bytes", (double)pulled->bytes);
+    cJSON_AddNumberToObject(json, "fetched", (double)pulled->fetched);
+    cJSON *models = cJSON_AddArrayToObject(json, "models");
+    for (size_t i = 0; i < pulled->n; i++) {
+        cJSON *model = cJSON_CreateObject();
+        cJSON_AddStringToObject(model, "name", pulled->model[i].name);
+        cJSON_AddStringToObject(model, "path", pulled->model[i].path);
+        cJSON_AddItemToArray(models, model);
+    }
+    return print_json(json, err);
+}
+
+static int pull_models(struct hl_store *store, const char *name, const struct options *options,
+                       struct hl_progress *progress, struct hl_error *err)
+{
+    const struct hl_pull_options how = {options->output, options->registry.jobs, progress};
+    struct hl_pulled pulled;
+    int status = hl_pull(store, name, &how, &pulled, err);
+    hl_progress_clear(progress);
+    if (!status)
+        status = report_models(&pulled, options, err);
+    hl_pulled_free(&pulled);
+    return status;
+}
+
+/* The tag that the image has where it is; "": it has none. */
+static int own_tag(struct hl_store *store, const struct options *options, char out[HL_TAG_BYTES], struct hl_error *err)
+{
+    struct hl_descriptor found;
+    const struct hl_place *source = &options->source;
+    if (source->kind == HL_PLACE_REGISTRY) {
+        memcpy(out, source->reference.tag, HL_TAG_BYTES);
+        return 0;
+    }
+    if (store->class->resolve(store, source->layout.tag, &found, err))
+        return hl_error_prefix(err, "%s", store->name);
+    snprintf(out, HL_TAG_BYTES, "%s", hl_tag_valid(found.tag, strlen(found.tag)) ? found.tag : "");
+    return 0;
+}
+
+static int report_image(const struct hl_descriptor *root, const char *tag, const struct options *options,
+                        struct hl_error *err)
+{
+    if (!options->json) {
+        puts(root->digest);
+        return 0;
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "digest", root->digest);
+    cJSON_AddStringToObject(json, "tag", *tag ? tag : "latest");
+    return print_json(json, err);
+}
+
+static int pull_layout(struct hl_store *store, const char *name, const struct options *options,
+                       struct hl_progress *progress, struct hl_error *err)
+{
+    struct hl_oci_reference output;
+    struct hl_descriptor root;
+    char own[HL_TAG_BYTES] = "";
+    HL_TARGET *target = NULL;
+    if (hl_oci_reference_parse(options->output, &output, err) || own_tag(store, options, own, err))
+        return -1;
+    const char *tag = *output.tag ? output.tag : own;
+    const char *repository = options->source.kind == HL_PLACE_REGISTRY ? options->source.reference.repository : "image";
+    if (output.archive ? hl_target_open_archive(output.path, repository, tag, &target, err)
+                       : hl_target_open_layout(output.path, tag, &target, err))
+        return -1;
+    if (options->registry.jobs)
+        target->jobs = options->registry.jobs;
+    return hl_image_copy(store, name, target, progress, &root, err) ? -1 : report_image(&root, tag, options, err);
+}
+
+int hl_cmd_pull(int argc, char **argv)
+{
+    struct hl_error err;
+    struct options options;
+    struct hl_progress progress = {.out = stderr};
+    HL_STORE *store = NULL;
+    const char *name;
+    if (parse_options(argc, argv, &options, &err))
+        return hl_report("pull", &err);
+    if (options.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (hl_place_open_store(&options.source, &options.registry, &store, &name, &err))
+        return hl_report("pull", &err);
+    bool layout =
+        options.output && (!strncmp(options.output, "oci:", 4) || !strncmp(options.output, "oci-archive:", 12));
+    int status = layout ? pull_layout(store, name, &options, &progress, &err)
+                        : pull_models(store, name, &options, &progress, &err);
+    hl_progress_clear(&progress);
+    hl_store_warn(store);
+    return status ? hl_report("pull", &err) : 0;
+}

@@ -1,0 +1,84 @@
+/* One way to name an image for all commands. */
+#include "pack/hotlayer/place.h"
+#include "base/cli.h"
+#include <sys/stat.h>
+
+int hl_registry_option(int option, const char *value, struct hl_registry_options *out, struct hl_error *err)
+{
+    uint32_t jobs;
+    switch (option) {
+    case HL_OPTION_CA:
+        out->ca = value;
+        return 1;
+    case HL_OPTION_PLAIN_HTTP:
+        out->plain_http = true;
+        return 1;
+    case HL_OPTION_JOBS:
+        if (hl_parse_count("--jobs", value, 1, HL_JOBS_MOST, &jobs, err))
+            return -1;
+        out->jobs = jobs;
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+int hl_place_parse(const char *text, struct hl_place *out, struct hl_error *err)
+{
+    bool reference = !strncmp(text, "oci://", 6) || !strncmp(text, "docker://", 9);
+    bool layout = !reference && (!strncmp(text, "oci:", 4) || !strncmp(text, "oci-archive:", 12));
+    struct stat status;
+    *out = (struct hl_place){.kind = HL_PLACE_FILE, .text = text};
+    if (layout) {
+        out->kind = HL_PLACE_LAYOUT;
+        return hl_oci_reference_parse(text, &out->layout, err);
+    }
+    if (!reference && (!stat(text, &status) || !hl_reference_likely(text)))
+        return 0;
+    out->kind = HL_PLACE_REGISTRY;
+    return hl_reference_parse(text, &out->reference, err);
+}
+
+static int open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
+                      struct hl_error *err)
+{
+    if (place->kind == HL_PLACE_REGISTRY)
+        return hl_store_open_registry(&place->reference, options, out, err);
+    if (place->kind != HL_PLACE_LAYOUT)
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' names no image; write oci:DIR[:TAG] or HOST/REPOSITORY[:TAG]",
+                          place->text);
+    if (place->layout.archive)
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s': an archive is written, but not read; unpack it with tar",
+                          place->text);
+    return hl_store_open_layout(place->layout.path, out, err);
+}
+
+int hl_place_open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
+                        const char **name, struct hl_error *err)
+{
+    *out = NULL;
+    *name = place->kind == HL_PLACE_LAYOUT ? place->layout.tag : "";
+    int status = open_store(place, options, out, err);
+    if (*out)
+        (*out)->jobs = options->jobs;
+    return status;
+}
+
+static void warn(struct hl_registry *registry)
+{
+    const char *warning;
+    for (size_t i = 0; registry && (warning = hl_registry_warning(registry, i)); i++)
+        fprintf(stderr, "%s says: %s\n", hl_registry_reference(registry)->host, warning);
+}
+
+void hl_store_warn(struct hl_store *store)
+{
+    if (store)
+        warn(hl_store_registry(store));
+}
+
+void hl_target_warn(struct hl_target *target)
+{
+    if (target)
+        warn(hl_target_registry(target));
+}

@@ -1,0 +1,15 @@
+/* The verbs of `hotlayer`, one file each. */
+#ifndef HL_PACK_COMMANDS_H
+#define HL_PACK_COMMANDS_H
+
+#include "base/cli.h"
+
+int hl_cmd_pack(int argc, char **argv);
+int hl_cmd_image(int argc, char **argv);
+int hl_cmd_push(int argc, char **argv);
+int hl_cmd_pull(int argc, char **argv);
+int hl_cmd_inspect(int argc, char **argv);
+int hl_cmd_verify(int argc, char **argv);
+int hl_cmd_synth(int argc, char **argv);
+
+#endif

@@ -1,0 +1,39 @@
+/* What is in a layer of an image, wherever the layer is: walks through its tar, reads files out of it, writes nothing.
+ *
+ * Of a plain tar only what is looked at is read: one small range for each header, larger ones for the contents of a
+ * file. A compressed layer is read from its beginning.
+ *
+ * Format: OCI image-spec 1.1, layer.md.
+ */
+#ifndef HL_PACK_TAR_READER_H
+#define HL_PACK_TAR_READER_H
+
+#include "registry/oci/store.h"
+
+enum hl_tar_kind { HL_TAR_FILE, HL_TAR_FOLDER, HL_TAR_SYMLINK, HL_TAR_HARDLINK, HL_TAR_OTHER };
+
+struct hl_tar_entry {
+    const char *path; /* relative, without "." and empty components; "" is the root. Valid until the next entry */
+    enum hl_tar_kind kind;
+    uint64_t bytes; /* of a file's contents */
+    bool sparse;    /* a file with holes: larger than what the archive holds of it */
+};
+
+struct hl_tar;
+
+/* `store` and `layer` outlive it. */
+int hl_tar_open(struct hl_store *store, const struct hl_descriptor *layer, struct hl_tar **out, struct hl_error *err);
+
+/* The next entry: 1, or 0 behind the last one. A name that is absolute or has "..", and a file that claims to be larger
+ * than the plain tar around it, are failures. An entry whose name is no text in any character set, or longer than a
+ * path, is passed over: no file of a model is called that. */
+int hl_tar_next(struct hl_tar *tar, struct hl_tar_entry *out, struct hl_error *err);
+
+/* The next bytes of the entry's contents; *n = 0 at their end. */
+int hl_tar_read(struct hl_tar *tar, void *buffer, size_t size, size_t *n, struct hl_error *err);
+
+void hl_tar_close(struct hl_tar **tar);
+
+#define HL_TAR __attribute__((cleanup(hl_tar_close))) struct hl_tar
+
+#endif

@@ -1,0 +1,52 @@
+/* The blocks that quantized numbers lie in, in a .gguf [ggml-common.h, ggml-quants.c: dequantize_row_*] and on their
+ * way into a tile (hotlayer/tile.h). Of a 4-bit block the quants are a byte each here: easy to fill, to copy and to
+ * test. */
+#ifndef HL_PACK_BLOCKS_H
+#define HL_PACK_BLOCKS_H
+
+#include "hotlayer/tile.h"
+#include "pack/source/source.h"
+
+/* 32 numbers: scale * quant. */
+struct hl_block_q8 {
+    uint16_t scale;
+    int8_t quant[32];
+};
+
+/* 32 numbers: scale * (quant - 8), or with a minimum scale * quant + minimum. Scales and minima are fp16 bits. */
+struct hl_block_q4 {
+    uint16_t scale, minimum;
+    uint8_t quant[32]; /* 0..15 */
+};
+
+/* 256 numbers: d * scale[b] * quant - dmin * minimum[b], b a block of 32. */
+struct hl_block_q4k {
+    uint16_t d, dmin;
+    uint8_t scale[8], minimum[8]; /* 0..63 */
+    uint8_t quant[256];           /* 0..15 */
+};
+
+/* 256 numbers: d * scale[b] * (quant - 32), b a block of 16. */
+struct hl_block_q6k {
+    uint16_t d;
+    int8_t scale[16];
+    uint8_t quant[256]; /* 0..63 */
+};
+
+/* One block as numbers, as GGUF's own reference computes them; `out` has hl_dtype_block() floats. */
+void hl_block_floats(enum hl_dtype dtype, const uint8_t *block, float *out);
+
+/* The blocks of a .gguf whose numbers a tile holds as they are. */
+void hl_block_read_q4(const uint8_t *block, bool minimum, struct hl_block_q4 *out); /* Q4_0; Q4_1 with a minimum */
+void hl_block_read_q4k(const uint8_t *block, struct hl_block_q4k *out);
+void hl_block_read_q6k(const uint8_t *block, struct hl_block_q6k *out);
+void hl_block_read_q8(const uint8_t *block, struct hl_block_q8 *out); /* Q8_0 */
+void hl_block_read_q5(const uint8_t *block, struct hl_block_q8 *out); /* Q5_0 */
+
+/* Into row `row` (0..15) of a tile of zeros; of q4 and q4m into block `b` (0 or 1) of it. */
+void hl_block_put_q8(const struct hl_block_q8 *block, uint32_t row, uint8_t *tile);
+void hl_block_put_q4(const struct hl_block_q4 *block, bool minimum, uint32_t row, uint32_t b, uint8_t *tile);
+void hl_block_put_q4k(const struct hl_block_q4k *block, uint32_t row, uint8_t *tile);
+void hl_block_put_q6k(const struct hl_block_q6k *block, uint32_t row, uint8_t *tile);
+
+#endif

@@ -1,0 +1,38 @@
+/* Between the files that put a GGUF model into Hugging Face's words: pack/source/gguf_source.c takes the tensors,
+ * pack/source/gguf_config.c the metadata, pack/source/gguf_tokens.c what it says of single tokens. */
+#ifndef HL_PACK_GGUF_MODEL_H
+#define HL_PACK_GGUF_MODEL_H
+
+#include "pack/source/source.h"
+
+/* general.architecture; each has a bit, for sets. */
+enum hl_gguf_family {
+    HL_GGUF_LLAMA = 1 << 0, /* Llama and Mistral */
+    HL_GGUF_GEMMA = 1 << 1,
+    HL_GGUF_GEMMA2 = 1 << 2,
+    HL_GGUF_GEMMA3 = 1 << 3,
+    HL_GGUF_QWEN2 = 1 << 4,
+    HL_GGUF_QWEN3 = 1 << 5,
+};
+
+/* What the tensors say and the metadata do not. */
+struct hl_gguf_facts {
+    enum hl_gguf_family family;
+    uint64_t rows; /* of the embedding */
+    enum hl_dtype dtype;
+    uint32_t blocks; /* the highest that has a tensor, plus one */
+    bool head, attention_bias, mlp_bias;
+};
+
+int hl_gguf_find_family(const struct hl_gguf *gguf, enum hl_gguf_family *out, struct hl_error *err);
+
+/* source->gguf -> source->config. */
+int hl_gguf_config(struct hl_source *source, const struct hl_gguf_facts *facts, struct hl_error *err);
+
+/* source->gguf -> source->generation_config, source->tokenizer_config. `rows` are those of the embedding. */
+int hl_gguf_tokens(struct hl_source *source, uint64_t rows, struct hl_error *err);
+
+/* Adds a text of the metadata; false when there is no memory. It has no NUL inside. */
+bool hl_gguf_add_text(cJSON *object, const char *field, struct hl_view text);
+
+#endif

@@ -1,0 +1,137 @@
+/* The split pattern: from the reference's regex dialect to the runtime's.
+ *
+ * tokenizer.json's patterns are run by Oniguruma with Ruby's syntax [https://github.com/kkos/oniguruma, doc/RE], here
+ * they are run by PCRE2. What the patterns in use are made of means the same in both, but for \s: PCRE2 counts U+180E,
+ * which Mongolian puts inside words, and Oniguruma goes by Unicode's White_Space. So \s is written out. What means
+ * something else in PCRE2, or might, is refused rather than passed on.
+ *
+ * The runtime shows a pattern stand-ins for characters that the libraries' versions of Unicode disagree about, of the
+ * same general category (runtime/tokenizer/unicode_versions.c). So that is all that a pattern may ask of characters beyond
+ * ASCII: other properties, literal characters and ranges are refused.
+ */
+#include "base/cleanup.h"
+#include "pack/vocabulary/vocabulary_inside.h"
+
+/* White_Space [Unicode 15, PropList.txt] */
+static const char spaces[] =
+    "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}";
+
+struct output {
+    char text[HL_PATTERN_MAX_BYTES + 1];
+    size_t used;
+    bool full;
+};
+
+static void put(struct output *out, const char *text, size_t n)
+{
+    if (n > sizeof out->text - 1 - out->used) {
+        out->full = true;
+        return;
+    }
+    memcpy(out->text + out->used, text, n);
+    out->used += n;
+}
+
+static void put_spaces(struct output *out, const char *before, const char *behind)
+{
+    put(out, before, strlen(before));
+    put(out, spaces, sizeof spaces - 1);
+    put(out, behind, strlen(behind));
+}
+
+/* `at` is behind "p" or "P": the length of {..} when it names letters, marks, numbers, punctuation, symbols,
+ * separators, or a kind of these; else 0. */
+static size_t property_length(const char *at)
+{
+    static const char *const known[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",
+                                        "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
+                                        "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp"};
+    size_t n = *at == '{' ? strcspn(at + 1, "}") : 0;
+    for (size_t i = 0; n && at[n + 1] && i < sizeof known / sizeof *known; i++)
+        if (strlen(known[i]) == n && !memcmp(at + 1, known[i], n))
+            return n + 2;
+    return 0;
+}
+
+/* `at` is behind a backslash, in front of punctuation or a letter that means the same in both. Returns how many
+ * characters the escape has there; 0 when it is refused. */
+static size_t put_escape(struct output *out, const char *at, bool in_class)
+{
+    size_t n = 1;
+    if (*at == 's') {
+        put_spaces(out, in_class ? "" : "[", in_class ? "" : "]");
+        return n;
+    }
+    if (*at == 'S' && !in_class) {
+        put_spaces(out, "[^", "]");
+        return n;
+    }
+    if (!*at || !strchr("rntfpPd!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ ", *at))
+        return 0;
+    if (*at == 'p' || *at == 'P') {
+        size_t property = property_length(at + 1);
+        if (!property)
+            return 0;
+        n += property;
+    }
+    put(out, at - 1, n + 1);
+    return n;
+}
+
+/* `at` is behind "(": a plain group, or one of these kinds. */
+static bool is_known_group(const char *at)
+{
+    static const char *const kinds[] = {"?:", "?=", "?!", "?<=", "?<!", "?>", "?i:"};
+    if (*at == '*')
+        return false;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (!strncmp(at, kinds[i], strlen(kinds[i])))
+            return true;
+    return *at != '?';
+}
+
+static bool is_same_in_both(const char *at, bool in_class)
+{
+    if (*at & 0x80)
+        return false;
+    if (in_class)
+        return *at != '[' && strncmp(at, "&&", 2);
+    if (*at == '(')
+        return is_known_group(at + 1);
+    /* Behind a counted repetition, + is possessive here and repeats it there. */
+    return *at != '^' && *at != '$' && strncmp(at, "}+", 2);
+}
+
+int hl_translate_pattern(const char *pattern, struct hl_bytes *out, struct hl_error *err)
+{
+    struct output o = {.used = 0};
+    bool in_class = false;
+    for (const char *at = pattern; *at;) {
+        size_t n = 1;
+        if (*at == '\\') {
+            n = put_escape(&o, at + 1, in_class);
+            n += n != 0;
+        } else if (!in_class && *at == '[') {
+            in_class = true;
+            n += at[1] == '^';
+            put(&o, at, n);
+            n = at[n] == ']' ? 0 : n;
+        } else {
+            put(&o, at, 1);
+            n = is_same_in_both(at, in_class);
+            in_class = in_class && *at != ']';
+        }
+        if (!n)
+            return hl_fail(err, "what the pattern \"%.300s\" has at byte %zu is not supported", pattern,
+                           (size_t)(at - pattern));
+        at += n;
+    }
+    if (o.full || !o.used)
+        return hl_fail(err, "a pattern of %zu bytes is not supported", strlen(pattern));
+    out->data = malloc(o.used);
+    if (!out->data)
+        return hl_fail(err, "tokenizer: out of memory");
+    memcpy(out->data, o.text, o.used);
+    out->size = o.used;
+    return 0;
+}

@@ -1,0 +1,208 @@
+/* Reading WWW-Authenticate.
+ *
+ *   challenges = challenge *( "," challenge )
+ *   challenge  = scheme [ 1*SP ( token68 / param *( "," param ) ) ]
+ *   param      = token "=" ( token / quoted-string )
+ *
+ * The comma has two meanings: what follows it is a parameter of the same challenge when a "=" comes behind its first
+ * word, and another challenge when not. So the text cannot be split at commas (which quoted strings may hold as well),
+ * and is read from left to right with one look ahead. Two things are taken that the grammar forbids, since registries
+ * send them and they mean one thing only: empty list elements, and URLs without quotes.
+ */
+#include "registry/remote/challenge.h"
+#include <string.h>
+#include <strings.h>
+
+/* The longest name that matters is "service". */
+#define NAME_BYTES 32
+
+static bool is_token(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool is_control(char c)
+{
+    return ((unsigned char)c < ' ' && c != '\t') || c == 0x7f;
+}
+
+static const char *skip_spaces(const char *at)
+{
+    return at + strspn(at, " \t");
+}
+
+/* Commas of a list that may have empty elements. */
+static const char *skip_commas(const char *at)
+{
+    return at + strspn(at, " \t,");
+}
+
+/* A token, cut to `name`; NULL when there is none. What is cut equals no name that matters. */
+static const char *read_token(const char *at, char name[NAME_BYTES])
+{
+    size_t n = 0;
+    while (is_token(at[n]))
+        n++;
+    if (!n)
+        return NULL;
+    size_t kept = n < NAME_BYTES ? n : NAME_BYTES - 1;
+    memcpy(name, at, kept);
+    name[kept] = 0;
+    return at + n;
+}
+
+/* What a parameter's value is copied to; `size` 0 drops it. */
+struct field {
+    char *text;
+    size_t size, used;
+    bool full;
+};
+
+static void field_put(struct field *field, char c)
+{
+    if (!field->size)
+        return;
+    if (field->used + 1 < field->size)
+        field->text[field->used++] = c;
+    else
+        field->full = true;
+    field->text[field->used] = 0;
+}
+
+/* Behind the opening quote; gives the place behind the closing one, NULL when there is none. */
+static const char *read_quoted(const char *at, struct field *field)
+{
+    for (; *at != '"'; at++) {
+        if (*at == '\\')
+            at++;
+        if (!*at || is_control(*at))
+            return NULL;
+        field_put(field, *at);
+    }
+    return at + 1;
+}
+
+/* Without quotes: up to a space or comma. NULL when it is empty. */
+static const char *read_plain(const char *at, struct field *field)
+{
+    const char *end = at + strcspn(at, " \t,\"");
+    if (end == at || *end == '"')
+        return NULL;
+    for (; at < end; at++) {
+        if (is_control(*at))
+            return NULL;
+        field_put(field, *at);
+    }
+    return end;
+}
+
+/* The field of `out` that a parameter goes to. The first of a name counts. */
+static struct field field_of(struct hl_challenge *out, const char *name)
+{
+    const struct {
+        const char *name;
+        char *text;
+        size_t size;
+    } known[] = {{"realm", out->realm, sizeof out->realm},
+                 {"service", out->service, sizeof out->service},
+                 {"scope", out->scope, sizeof out->scope},
+                 {"error", out->error, sizeof out->error}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcasecmp(name, known[i].name) && !*known[i].text)
+            return (struct field){known[i].text, known[i].size, 0, false};
+    return (struct field){0};
+}
+
+/* Is this the "=" of a parameter, and not the end of a token68, behind whose "=" only a comma or nothing comes? */
+static bool is_parameter(const char *behind_name)
+{
+    const char *at = skip_spaces(behind_name);
+    if (*at != '=')
+        return false;
+    at = skip_spaces(at + 1);
+    return *at && *at != ',' && *at != '=';
+}
+
+/* token68 up to the comma or end behind it; NULL when it is none. */
+static const char *read_token68(const char *at)
+{
+    size_t n = 0;
+    while ((is_token(at[n]) && !strchr("!#$%&'*^`|", at[n])) || at[n] == '/')
+        n++;
+    if (!n)
+        return NULL;
+    at = skip_spaces(at + n + strspn(at + n, "="));
+    return *at && *at != ',' ? NULL : at;
+}
+
+/* The parameters from `at` on, up to the next challenge or the end; NULL when they are malformed. */
+static const char *read_parameters(const char *at, struct hl_challenge *out, bool *fits)
+{
+    for (;;) {
+        char name[NAME_BYTES];
+        const char *next = read_token(at, name);
+        if (!next || !is_parameter(next))
+            return NULL;
+        struct field field = field_of(out, name);
+        at = skip_spaces(skip_spaces(next) + 1);
+        at = *at == '"' ? read_quoted(at + 1, &field) : read_plain(at, &field);
+        if (!at)
+            return NULL;
+        *fits &= !field.full;
+        at = skip_spaces(at);
+        if (*at && *at != ',')
+            return NULL;
+        at = skip_commas(at);
+        next = read_token(at, name);
+        if (!next || !is_parameter(next))
+            return at;
+    }
+}
+
+/* One challenge; `out` is none where its scheme is not ours. NULL when it is malformed. */
+static const char *read_challenge(const char *at, struct hl_challenge *out, bool *fits)
+{
+    char scheme[NAME_BYTES], name[NAME_BYTES];
+    *out = (struct hl_challenge){0};
+    *fits = true;
+    at = read_token(at, scheme);
+    if (!at || (*at && !strchr(" \t,", *at)))
+        return NULL;
+    const char *behind = skip_spaces(at), *end;
+    if (*behind && *behind != ',') {
+        const char *first = read_token(behind, name);
+        if (first && is_parameter(first))
+            end = read_parameters(behind, out, fits);
+        else
+            end = read_token68(behind);
+    } else {
+        end = behind;
+    }
+    if (!strcasecmp(scheme, "Basic"))
+        out->scheme = HL_CHALLENGE_BASIC;
+    else if (!strcasecmp(scheme, "Bearer") && *out->realm)
+        out->scheme = HL_CHALLENGE_BEARER;
+    return end;
+}
+
+bool hl_challenge_parse(const char *value, struct hl_challenge *out)
+{
+    bool chosen_fits = true;
+    *out = (struct hl_challenge){0};
+    for (const char *at = skip_commas(value); *at; at = skip_commas(at)) {
+        struct hl_challenge challenge;
+        bool fits;
+        if (!(at = read_challenge(at, &challenge, &fits))) {
+            out->scheme = HL_CHALLENGE_NONE;
+            return false;
+        }
+        if (challenge.scheme > out->scheme) {
+            *out = challenge;
+            chosen_fits = fits;
+        }
+    }
+    if (!chosen_fits)
+        out->scheme = HL_CHALLENGE_NONE;
+    return out->scheme != HL_CHALLENGE_NONE;
+}

@@ -1,0 +1,34 @@
+/* What client.c and refusal.c share: the inside of a registry. */
+#ifndef HL_REGISTRY_CLIENT_INSIDE_H
+#define HL_REGISTRY_CLIENT_INSIDE_H
+
+#include "registry/remote/auth.h"
+#include "registry/remote/client.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define IDLE_MOST 64
+#define WARNINGS_MOST 16
+#define WARNING_BYTES 300
+
+struct hl_registry {
+    struct hl_reference reference;
+    struct hl_http_options http;
+    char *ca;
+    struct hl_auth *auth;
+    pthread_mutex_t settling;        /* guards the next two while `settled` is false */
+    char origin[HL_NAME_LIMIT + 16]; /* "https://HOST" */
+    bool settled;                    /* the scheme is certain */
+    _Atomic bool answered;           /* anything, ever */
+    pthread_mutex_t lock;            /* guards what follows */
+    struct hl_http *idle[IDLE_MOST];
+    size_t n_idle;
+    char *warning[WARNINGS_MOST];
+    size_t n_warnings;
+};
+
+/* Makes a text from outside fit for a terminal, in place: spaces and line breaks become one space, other control
+ * characters and what is no UTF-8 go. */
+void hl_registry_clean(char *text);
+
+#endif

@@ -1,0 +1,45 @@
+/* Who we are to a registry: Docker's and podman's files, their helpers, then Google's ways.
+ *
+ * The order, for one host: the files that Docker and podman read (REGISTRY_AUTH_FILE; DOCKER_CONFIG/config.json or
+ * ~/.docker/config.json; XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json), in each of them
+ * credHelpers[host] or else credsStore, then auths[host]; then, for *.pkg.dev, gcr.io and *.gcr.io alone,
+ * GOOGLE_APPLICATION_CREDENTIALS, gcloud's application_default_credentials.json, and the metadata server
+ * (GCE_METADATA_HOST) as user oauth2accesstoken. None of them: anonymous.
+ *
+ * Formats: docker config.json and credential helpers (docker/cli and docker-credential-helpers, their documentation),
+ * containers-auth.json(5), RFC 7523 (a service account's assertion), RFC 6749 6 (refresh), Google's metadata server.
+ */
+#ifndef HL_REGISTRY_CREDENTIALS_H
+#define HL_REGISTRY_CREDENTIALS_H
+
+#include "registry/net/http.h"
+#include "registry/net/secret.h"
+
+/* At most one of: user and secret; an identity token (OAuth2 refresh token, given at the registry's realm); a bearer
+ * token that is the registry's own. All NULL: anonymous. */
+struct hl_credentials {
+    char *user, *secret;
+    char *identity_token;
+    char *bearer;
+    int64_t expires; /* seconds since 1970; 0: unknown. Ask anew shortly before */
+    char where[192]; /* what they came from, for messages: "credHelpers in ~/.docker/config.json"; no secret in it */
+};
+
+/* `host` as in a reference, with its port; Docker Hub is found under its old key too. `repository` matters to podman's
+ * files, whose keys may name a part of a registry: the longest match counts. NULL: the registry as a whole. Files that
+ * do not exist are no failure; one that cannot be read or parsed, and a helper that fails, are: anonymous access would
+ * only puzzle. The caller frees `out` with hl_credentials_free(), also after a failure; memory that held a secret is
+ * wiped. */
+int hl_credentials_find(const char *host, const char *repository, struct hl_http *http, struct hl_credentials *out,
+                        struct hl_error *err);
+void hl_credentials_free(struct hl_credentials *credentials);
+
+static inline bool hl_credentials_anonymous(const struct hl_credentials *credentials)
+{
+    return !credentials->user && !credentials->identity_token && !credentials->bearer;
+}
+
+/* A path for messages: with "~" for the home folder, cut to fit, printable. Returns `out`. */
+const char *hl_path_shown(const char *path, char *out, size_t size);
+
+#endif

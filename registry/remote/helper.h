@@ -1,0 +1,15 @@
+/* Credential helpers: programs named docker-credential-NAME that know the user's secrets.
+ * Protocol: docker-credential-helpers, "Development". */
+#ifndef HL_REGISTRY_HELPER_H
+#define HL_REGISTRY_HELPER_H
+
+#include "registry/remote/credentials.h"
+
+#define HL_HELPER_SECONDS 30
+
+/* Asks docker-credential-`name`, found in PATH, for `server`; all NULL in `out` when it knows nothing about it. A
+ * program that takes longer than `seconds` is killed. The caller frees `out`, also after a failure. */
+int hl_helper_get(const char *name, const char *server, unsigned seconds, struct hl_credentials *out,
+                  struct hl_error *err);
+
+#endif

@@ -1,0 +1,164 @@
+/* Stop texts: text is held back while it could still become the beginning of one.
+ *
+ *   held:  "...done.</s"     stop "</s>" may follow: "</s" waits; "...done." goes out
+ *
+ * A control token has no text, but a name. Clients and generation_config.json stop at names too: "<|im_end|>". */
+#include "runtime/engine/generation.h"
+#include <stdlib.h>
+
+struct hl_generation {
+    struct hl_generate request;
+    const struct hl_model *model;
+    struct hl_task *task;
+    struct hl_decoder decoder;
+    char *held; /* text not given out yet */
+    size_t n_held, room;
+    bool stopped; /* at a stop text; what follows it is gone */
+    bool starved; /* text was lost for want of memory */
+};
+
+/* The request's stop texts, then the model's. */
+static const char *stop_text(const struct hl_generation *g, uint32_t i)
+{
+    return i < g->request.n_stop ? g->request.stop[i] : g->model->stop_text[i - g->request.n_stop];
+}
+
+static uint32_t n_stop_texts(const struct hl_generation *g)
+{
+    return g->request.n_stop + g->model->n_stop_texts;
+}
+
+/* The first stop text in what is held: its place, or n_held. */
+static size_t find_stop(const struct hl_generation *g)
+{
+    size_t first = g->n_held;
+    for (uint32_t i = 0; i < n_stop_texts(g); i++) {
+        size_t n = strlen(stop_text(g, i));
+        const char *at = n ? memmem(g->held, g->n_held, stop_text(g, i), n) : NULL;
+        if (at && (size_t)(at - g->held) < first)
+            first = (size_t)(at - g->held);
+    }
+    return first;
+}
+
+/* Is a stop text the name of this token, whose own text is none? */
+static bool is_named(const struct hl_generation *g, int32_t token)
+{
+    const struct hl_tokenizer *tokenizer = g->model->tokenizer;
+    size_t n = 0;
+    if (hl_tokenizer_kind(tokenizer, (uint32_t)token) != HL_TOKEN_CONTROL)
+        return false;
+    const char *name = hl_tokenizer_text(tokenizer, (uint32_t)token, &n);
+    for (uint32_t i = 0; i < n_stop_texts(g); i++)
+        if (strlen(stop_text(g, i)) == n && memcmp(stop_text(g, i), name, n) == 0)
+            return true;
+    return false;
+}
+
+/* How much of the end may be the beginning of a stop text. */
+static size_t suspicious(const struct hl_generation *g)
+{
+    size_t most = 0;
+    for (uint32_t i = 0; i < n_stop_texts(g); i++) {
+        const char *stop = stop_text(g, i);
+        size_t n = strlen(stop);
+        for (size_t k = n < g->n_held + 1 ? n - (n > 0) : g->n_held; k > most; k--)
+            if (memcmp(g->held + g->n_held - k, stop, k) == 0)
+                most = k;
+    }
+    return most;
+}
+
+static bool hold(struct hl_generation *g, const char *piece, size_t n)
+{
+    if (g->n_held + n > g->room) {
+        size_t room = 2 * (g->n_held + n);
+        char *grown = realloc(g->held, room);
+        if (!grown)
+            return false;
+        g->held = grown;
+        g->room = room;
+    }
+    // cppcheck-suppress uninitvar ; the first n bytes of it are written
+    memcpy(g->held + g->n_held, piece, n);
+    g->n_held += n;
+    return true;
+}
+
+static bool on_token(void *context, int32_t token)
+{
+    struct hl_generation *g = context;
+    char piece[HL_PIECE_MAX];
+    if (is_named(g, token)) {
+        g->request.text(g->request.context, token, "", 0);
+        return false;
+    }
+    size_t n = hl_decoder_push(&g->decoder, token, piece);
+    if (!hold(g, piece, n)) {
+        g->starved = true;
+        return false;
+    }
+    size_t stop = find_stop(g);
+    g->stopped = stop < g->n_held;
+    size_t ready = g->stopped ? stop : g->n_held - suspicious(g);
+    bool more = g->request.text(g->request.context, token, g->held, ready);
+    memmove(g->held, g->held + ready, g->n_held - ready);
+    g->n_held -= ready;
+    return more && !g->stopped;
+}
+
+static void on_finish(void *context, enum hl_finish reason, const struct hl_timings *timings,
+                      const struct hl_error *err)
+{
+    struct hl_generation *g = context;
+    char piece[HL_PIECE_MAX];
+    struct hl_error starved;
+    if (g->stopped)
+        g->n_held = 0;
+    else if (!g->starved)
+        g->starved = !hold(g, piece, hl_decoder_flush(&g->decoder, piece));
+    if (g->starved && reason != HL_FINISH_ERROR) {
+        hl_fail(&starved, "out of memory");
+        err = &starved;
+        reason = HL_FINISH_ERROR;
+    }
+    g->request.finish(g->request.context, reason, g->held, g->n_held, timings, err);
+    free(g->held);
+    free(g);
+}
+
+int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *model, const struct hl_generate *generate,
+                      struct hl_generation **out, struct hl_error *err)
+{
+    struct hl_generation *g = calloc(1, sizeof *g);
+    if (!g || !(g->held = malloc(1))) {
+        free(g);
+        return hl_fail(err, "out of memory");
+    }
+    g->request = *generate;
+    g->model = model;
+    /* A prompt of nothing but the beginning makes the text start here: a dummy space in front is not the text's. */
+    bool bare = generate->n_prompt == 1 && (uint32_t)generate->prompt[0] == hl_tokenizer_bos(model->tokenizer);
+    hl_decoder_init(&g->decoder, model->tokenizer, bare ? 0 : HL_DECODE_CONTINUE);
+    struct hl_request request = {
+        .prompt = generate->prompt,
+        .n_prompt = generate->n_prompt,
+        .n_predict = generate->n_predict,
+        .sampling = generate->sampling,
+        .token = on_token,
+        .finish = on_finish,
+        .context = g,
+    };
+    if (hl_scheduler_add(scheduler, &request, &g->task, err) < 0) {
+        free(g->held);
+        free(g);
+        return -1;
+    }
+    *out = g;
+    return 0;
+}
+
+void hl_generation_cancel(struct hl_scheduler *scheduler, struct hl_generation *generation)
+{
+    hl_scheduler_cancel(scheduler, generation->task);
+}

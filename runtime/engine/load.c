@@ -1,0 +1,322 @@
+/* load: between mapping and computing, in the order in which a step touches the weights.
+ *
+ *   weights   0 ................................................................ weight_bytes
+ *   pieces    [ 4 MiB ][ 4 MiB ][ 4 MiB ][ ...      ][ end of a shard ][gap][ 4 MiB ] ...
+ *                       ^ n_here: all before are there
+ *                                  ^ next: readers take the pieces from here on, one after another
+ *
+ * READERS threads take piece after piece, so that even a disk that is far away has several to work on.
+ *
+ * map: a reader has a piece entered into the page tables, which waits until it is read. The mapping asks for huge
+ * pages: then the kernel reads 2 MiB at a time, keeps them in one piece where the file system can (ext4 since
+ * Linux 6.16, xfs), and every later start maps them with an entry each instead of 512. Whoever starts next, with the
+ * file in memory, spends next to nothing on entering; what is not entered yet when the kernels come, they enter by
+ * touching it. So the readers have the lowest priority, and run when a core has nothing better to do: while kernels
+ * wait for the disk, or before the first request. On a machine that is busy for good they would hardly ever run (a
+ * model of 0.8 GB in memory took them 8 s beside four busy programs on two cores), and the server would not be ready.
+ * So one more thread, of the usual priority, sleeps for a second and then enters what is left.
+ *
+ * Tried and dropped: MADV_WILLNEED ahead of the readers. It keeps the disk as busy, but brings pages of 4 KiB, which
+ * takes every later start 1.4 times as long (and reading them a third of the speed). Entering each kernel's own share
+ * at once before it computes: as slow as the faults that it saved.
+ *
+ * stage: large reads into memory of our own, of huge pages.
+ */
+#include "runtime/engine/load.h"
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PIECE_BYTES (4ull << 20)
+#define READERS 4u
+#define PATIENCE_MS 1000u
+
+#ifndef MADV_POPULATE_READ /* Linux 5.14 */
+#define MADV_POPULATE_READ 22
+#endif
+
+struct piece {
+    uint64_t offset; /* in the weights' space */
+    uint32_t shard, bytes;
+};
+
+enum state { COMING, HERE, LOST };
+
+struct hl_load {
+    const struct hl_hot *hot;
+    struct hl_load_options options;
+    uint8_t *staged; /* NULL: used where they are mapped */
+    void *memory;    /* staged, with room to align it */
+    size_t memory_bytes;
+    int *shards; /* [n_shards] descriptors; stage alone */
+    struct piece *pieces;
+    uint8_t *state; /* [n_pieces], enum state, guarded */
+    uint32_t n_pieces;
+    _Atomic uint32_t next;
+    atomic_bool stop;
+    pthread_t reader[READERS + 1];
+    uint32_t n_readers;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t progress;
+    uint32_t n_here;
+    bool failed;
+    struct hl_error err;
+};
+
+static int cut_pieces(struct hl_load *load, struct hl_error *err)
+{
+    const struct hl_header *header = load->hot->header;
+    uint64_t n = 0;
+    for (uint32_t s = 0; s < header->n_shards; s++)
+        n += (header->shard[s].bytes + PIECE_BYTES - 1) / PIECE_BYTES;
+    if (n < UINT32_MAX) {
+        load->pieces = calloc(n + 1, sizeof *load->pieces);
+        load->state = calloc(n + 1, sizeof *load->state);
+    }
+    if (!load->pieces || !load->state)
+        return hl_fail(err, "out of memory");
+    for (uint32_t s = 0; s < header->n_shards; s++)
+        for (uint64_t at = 0; at < header->shard[s].bytes; at += PIECE_BYTES) {
+            uint64_t left = header->shard[s].bytes - at;
+            load->pieces[load->n_pieces++] =
+                (struct piece){header->shard[s].offset + at, s, (uint32_t)(left < PIECE_BYTES ? left : PIECE_BYTES)};
+        }
+    return 0;
+}
+
+/* ---- readers ---- */
+
+/* The mapping's readers are in nobody's way. Where that cannot be arranged they run like any other thread. */
+static void become_idle(void)
+{
+    const struct sched_param parameters = {.sched_priority = 0};
+    pthread_setschedparam(pthread_self(), SCHED_IDLE, &parameters);
+    syscall(SYS_ioprio_set, 1, 0, 2 << 13 | 4); /* but not at the disk: this thread, best effort, as by default */
+}
+
+static int enter_piece(struct hl_load *load, const struct piece *piece, struct hl_error *err)
+{
+    const volatile uint8_t *begin = load->hot->weights + piece->offset;
+    if (madvise((void *)(uintptr_t)begin, piece->bytes, MADV_POPULATE_READ) == 0 || errno == ENOMEM)
+        return 0;
+    if (errno == EFAULT || errno == EHWPOISON)
+        return hl_fail(err, "%s: weights at offset %llu cannot be read from shard %u", load->hot->path,
+                       (unsigned long long)piece->offset, piece->shard + 1);
+    for (uint32_t at = 0; at < piece->bytes; at += 4096) /* a kernel that does not know how */
+        (void)begin[at];
+    return 0;
+}
+
+static int copy_piece(struct hl_load *load, const struct piece *piece, struct hl_error *err)
+{
+    uint64_t first = piece->offset - load->hot->header->shard[piece->shard].offset;
+    for (uint32_t done = 0; done < piece->bytes;) {
+        ssize_t n = pread(load->shards[piece->shard], load->staged + piece->offset + done, piece->bytes - done,
+                          (off_t)(first + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return hl_fail(err, "%s: shard %u cannot be read at offset %llu: %s", load->hot->path, piece->shard + 1,
+                           (unsigned long long)(first + done), n ? strerror(errno) : "it ends early");
+        done += (uint32_t)n;
+    }
+    return 0;
+}
+
+/* A piece is there, or, with an error, will never be. */
+static void report(struct hl_load *load, uint32_t piece, const struct hl_error *err)
+{
+    bool ends = false;
+    pthread_mutex_lock(&load->mutex);
+    if (load->state[piece] != COMING) { /* somebody else was faster */
+        pthread_mutex_unlock(&load->mutex);
+        return;
+    }
+    if (err && !load->failed) {
+        ends = load->failed = true;
+        load->err = *err;
+        atomic_store(&load->stop, true);
+    }
+    load->state[piece] = err ? LOST : HERE;
+    uint32_t before = load->n_here;
+    while (load->n_here < load->n_pieces && load->state[load->n_here] == HERE)
+        load->n_here++;
+    if (before < load->n_pieces && load->n_here == load->n_pieces)
+        ends = true;
+    pthread_cond_broadcast(&load->progress);
+    pthread_mutex_unlock(&load->mutex);
+    if (ends && load->options.done)
+        load->options.done(load->options.context, err);
+}
+
+static void bring(struct hl_load *load, uint32_t piece)
+{
+    struct hl_error err;
+    int result =
+        load->staged ? copy_piece(load, &load->pieces[piece], &err) : enter_piece(load, &load->pieces[piece], &err);
+    report(load, piece, result < 0 ? &err : NULL);
+}
+
+static void *read_pieces(void *argument)
+{
+    struct hl_load *load = argument;
+    if (!load->staged)
+        become_idle();
+    while (!atomic_load(&load->stop)) {
+        uint32_t piece = atomic_fetch_add(&load->next, 1);
+        if (piece >= load->n_pieces)
+            break;
+        bring(load, piece);
+    }
+    return NULL;
+}
+
+/* Also what the others are at: entering a piece twice does no harm. */
+static void *enter_the_rest(void *argument)
+{
+    struct hl_load *load = argument;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint32_t ms = load->options.patience_ms ? load->options.patience_ms : PATIENCE_MS;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&load->mutex);
+    while (!atomic_load(&load->stop) && load->n_here < load->n_pieces &&
+           pthread_cond_timedwait(&load->progress, &load->mutex, &until) != ETIMEDOUT)
+        ;
+    while (!atomic_load(&load->stop) && load->n_here < load->n_pieces) {
+        uint32_t piece = load->n_here;
+        pthread_mutex_unlock(&load->mutex);
+        bring(load, piece);
+        pthread_mutex_lock(&load->mutex);
+    }
+    pthread_mutex_unlock(&load->mutex);
+    return NULL;
+}
+
+/* ---- open and close ---- */
+
+static int open_stage(struct hl_load *load, struct hl_error *err)
+{
+    const struct hl_header *header = load->hot->header;
+    char path[HL_PATH_BYTES];
+    load->shards = malloc((header->n_shards + 1) * sizeof *load->shards);
+    if (!load->shards)
+        return hl_fail(err, "out of memory");
+    for (uint32_t s = 0; s < header->n_shards; s++)
+        load->shards[s] = -1;
+    for (uint32_t s = 0; s < header->n_shards; s++)
+        if ((load->shards[s] = hl_hot_open_shard(load->hot, s, path, err)) < 0)
+            return -1;
+    load->memory_bytes = (size_t)header->weight_bytes + HL_SHARD_ALIGN;
+    load->memory = mmap(NULL, load->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (load->memory == MAP_FAILED) {
+        load->memory = NULL;
+        return hl_fail(err, "%s: out of memory for a copy of %llu MiB of weights; --load map needs none",
+                       load->hot->path, (unsigned long long)(header->weight_bytes >> 20));
+    }
+    load->staged = (uint8_t *)(uintptr_t)hl_round_up((uintptr_t)load->memory, HL_SHARD_ALIGN);
+    madvise(load->staged, (size_t)header->weight_bytes, MADV_HUGEPAGE);
+    return 0;
+}
+
+static int start_readers(struct hl_load *load, struct hl_error *err)
+{
+    uint32_t n = load->n_pieces < READERS ? load->n_pieces : READERS;
+    if (!load->staged && n)
+        n++;
+    for (; load->n_readers < n; load->n_readers++) {
+        bool last = !load->staged && load->n_readers == n - 1;
+        int code = pthread_create(&load->reader[load->n_readers], NULL, last ? enter_the_rest : read_pieces, load);
+        if (code && load->n_readers == 0)
+            return hl_fail(err, "the thread that reads the weights cannot be started: %s", strerror(code));
+        if (code)
+            break; /* fewer will do */
+    }
+    return 0;
+}
+
+int hl_load_open(const struct hl_hot *hot, const struct hl_load_options *options, struct hl_load **out,
+                 struct hl_error *err)
+{
+    struct hl_load *load = calloc(1, sizeof *load);
+    if (!load)
+        return hl_fail(err, "out of memory");
+    load->hot = hot;
+    load->options = *options;
+    pthread_mutex_init(&load->mutex, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&load->progress, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (options->way != HL_LOAD_STAGE) /* only advice */
+        madvise((void *)(uintptr_t)hot->weights, (size_t)hot->header->weight_bytes, MADV_HUGEPAGE);
+    if (cut_pieces(load, err) < 0 || (options->way == HL_LOAD_STAGE && open_stage(load, err) < 0) ||
+        start_readers(load, err) < 0) {
+        hl_load_close(load);
+        return -1;
+    }
+    *out = load;
+    return 0;
+}
+
+void hl_load_close(struct hl_load *load)
+{
+    if (!load)
+        return;
+    pthread_mutex_lock(&load->mutex);
+    atomic_store(&load->stop, true);
+    pthread_cond_broadcast(&load->progress);
+    pthread_mutex_unlock(&load->mutex);
+    for (uint32_t i = 0; i < load->n_readers; i++)
+        pthread_join(load->reader[i], NULL);
+    for (uint32_t s = 0; load->shards && s < load->hot->header->n_shards; s++)
+        if (load->shards[s] >= 0)
+            close(load->shards[s]);
+    if (load->memory)
+        munmap(load->memory, load->memory_bytes);
+    pthread_cond_destroy(&load->progress);
+    pthread_mutex_destroy(&load->mutex);
+    free(load->shards);
+    free(load->pieces);
+    free(load->state);
+    free(load);
+}
+
+const uint8_t *hl_load_weights(const struct hl_load *load)
+{
+    return load->staged ? load->staged : load->hot->weights;
+}
+
+bool hl_load_must_wait(const struct hl_load *load)
+{
+    return load->staged != NULL;
+}
+
+static bool lacks(const struct hl_load *load, uint64_t end)
+{
+    return load->n_here < load->n_pieces && load->pieces[load->n_here].offset < end;
+}
+
+/* Pieces are taken in order: those before a lost one are here, or a reader has them and will report. */
+int hl_load_wait(struct hl_load *load, uint64_t end, struct hl_error *err)
+{
+    int result = 0;
+    pthread_mutex_lock(&load->mutex);
+    while (lacks(load, end) && load->state[load->n_here] != LOST)
+        pthread_cond_wait(&load->progress, &load->mutex);
+    if (lacks(load, end)) {
+        *err = load->err;
+        result = -1;
+    }
+    pthread_mutex_unlock(&load->mutex);
+    return result;
+}

@@ -1,0 +1,34 @@
+/* From logits to the next token. */
+#ifndef HL_RUNTIME_SAMPLE_H
+#define HL_RUNTIME_SAMPLE_H
+
+#include "base/error.h"
+#include <stdint.h>
+
+/* Defaults are Ollama's. The filters apply in the order: penalties, top_k, top_p, min_p, temperature. */
+struct hl_sampling {
+    float temperature;       /* 0: always the most likely token */
+    uint32_t top_k;          /* 0: all */
+    float top_p;             /* 1: all */
+    float min_p;             /* 0: all */
+    float repeat_penalty;    /* 1: none; divides positive logits, multiplies negative ones */
+    float presence_penalty;  /* 0: none */
+    float frequency_penalty; /* 0: none */
+    uint32_t repeat_last_n;  /* how many of the last tokens the penalties look at */
+    uint64_t seed;
+};
+
+static const struct hl_sampling hl_sampling_default = {
+    .temperature = 0.8f, .top_k = 40, .top_p = 0.9f, .repeat_penalty = 1.0f, .repeat_last_n = 64};
+
+struct hl_sampler;
+
+int hl_sampler_open(const struct hl_sampling *sampling, uint32_t vocabulary, struct hl_sampler **out,
+                    struct hl_error *err);
+void hl_sampler_close(struct hl_sampler *sampler);
+
+/* `recent`: the sequence so far, prompt included; the penalties look at its end. The same seed and logits give the same
+ * tokens. Always a valid token, whatever the logits. */
+int32_t hl_sample(struct hl_sampler *sampler, const float *logits, const int32_t *recent, uint32_t n_recent);
+
+#endif

@@ -1,0 +1,116 @@
+/* hotlayerd doctor: what this machine can do, and what would stop it. */
+#include "base/team.h"
+#include "hotlayer/version.h"
+#include "kernels/cpu/kernels.h"
+#include "runtime/hotlayerd/commands.h"
+#include <dlfcn.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <sys/sysinfo.h>
+
+static const char help[] = "usage: hotlayerd doctor [--model PATH]\n"
+                           "\n"
+                           "Says what this machine can do, and what would stop it. Exits with 1 when something would.\n"
+                           "\n"
+                           "      --model PATH   also check that this model can be served here\n"
+                           "  -h, --help\n"
+                           "\n"
+                           "example:\n"
+                           "  hotlayerd doctor --model llama.hot\n";
+
+static void line(const char *mark, const char *what, const char *text)
+{
+    printf("%-5s %-10s %s\n", mark, what, text);
+}
+
+static void check_cpu(void)
+{
+    char text[128];
+    const struct hl_kernels *const *available = hl_kernels_available();
+    uint32_t cores = hl_team_cores();
+    snprintf(text, sizeof text, "%u core%s, %s kernels", cores, cores == 1 ? "" : "s", available[0]->name);
+    line(available[0] == &hl_kernels_scalar ? "slow" : "ok", "cpu", text);
+}
+
+static void check_cuda(void)
+{
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (driver)
+        line("note", "cuda", "an NVIDIA driver is here, but this build computes on the CPU alone");
+    else
+        line("note", "cuda", "no NVIDIA driver (libcuda.so.1) was found; the CPU is used");
+    if (driver)
+        dlclose(driver);
+}
+
+static uint64_t free_memory(void)
+{
+    struct sysinfo info;
+    uint64_t kib = 0;
+    FILE *file = fopen("/proc/meminfo", "re");
+    char text[128];
+    while (file && fgets(text, sizeof text, file))
+        if (strncmp(text, "MemAvailable:", 13) == 0)
+            kib = strtoull(text + 13, NULL, 10);
+    if (file)
+        fclose(file);
+    if (kib)
+        return kib << 10;
+    return sysinfo(&info) == 0 ? (uint64_t)info.freeram * info.mem_unit : 0;
+}
+
+static int check_model(const char *path, uint64_t memory)
+{
+    struct hl_common common = {.model = path};
+    struct hl_model *model;
+    struct hl_engine *engine;
+    struct hl_error err;
+    char text[256];
+    if (hl_common_open(&common, &model, &engine, &err) < 0) {
+        line("FAIL", "model", err.message);
+        return 1;
+    }
+    uint64_t cache = hl_kv_page_bytes(&model->hot->program, model->kv_type) * engine->pages_per_sequence;
+    uint64_t need = model->hot->header->weight_bytes + cache;
+    snprintf(text, sizeof text, "%s: %llu MiB of weights and %llu MiB of cache for %u positions", model->name,
+             (unsigned long long)(model->hot->header->weight_bytes >> 20), (unsigned long long)(cache >> 20),
+             engine->context);
+    line(need > memory ? "FAIL" : "ok", "model", text);
+    if (need > memory)
+        line("", "", "that is more than the free memory; choose a smaller --ctx or a smaller quantization");
+    hl_common_close(model, engine);
+    return need > memory;
+}
+
+int hl_cmd_doctor(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"model", required_argument, NULL, HL_OPTION_MODEL}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    struct hl_error err;
+    const char *path = NULL;
+    char text[64];
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (option != HL_OPTION_MODEL) {
+            hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
+            return hl_report("doctor", &err);
+        }
+        path = optarg;
+    }
+    if (optind != argc) {
+        hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is one argument too many", argv[optind]);
+        return hl_report("doctor", &err);
+    }
+    uint64_t memory = free_memory();
+    line("ok", "build", "hotlayerd " HL_VERSION);
+    check_cpu();
+    snprintf(text, sizeof text, "%llu MiB available", (unsigned long long)(memory >> 20));
+    line("ok", "memory", text);
+    check_cuda();
+    return path ? check_model(path, memory) : 0;
+}

@@ -1,0 +1,134 @@
+/* The opened tokenizer and its look-ups, shared by the files that make it up. Every look-up checks what it follows: a
+ * forged section gives wrong tokens, never a byte from outside the section. */
+#ifndef HL_RUNTIME_TOKENIZER_TABLES_H
+#define HL_RUNTIME_TOKENIZER_TABLES_H
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+
+#include "base/cleanup.h"
+#include "runtime/tokenizer/tokenizer.h"
+#include <pcre2.h>
+
+struct hl_tokenizer {
+    uint32_t flags;
+    uint32_t bos, eos, unk;
+    uint32_t longest_probe;
+    uint32_t n_tokens, n_text, n_strings, n_pairs, n_added;
+    const struct hl_token *tokens;
+    const uint8_t *text;
+    const struct hl_string_slot *strings;
+    const struct hl_pair_slot *pairs;
+    const struct hl_added *added;
+    const uint32_t *first; /* 257 */
+    const uint32_t *bytes; /* 256 */
+    const uint8_t *cuts;   /* 32 */
+    pcre2_code *words;     /* NULL: the text is one word */
+};
+
+static inline bool hl_is_continuation(uint8_t byte)
+{
+    return (byte & 0xC0) == 0x80;
+}
+
+/* Bytes of the character that begins with `lead`, in text known to be UTF-8. */
+static inline uint32_t hl_utf8_length(uint8_t lead)
+{
+    return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
+
+enum hl_utf8 { HL_UTF8_WHOLE, HL_UTF8_PARTIAL, HL_UTF8_BROKEN };
+
+/* Looks at the character at the start of text[0..n), n > 0. *bytes is its length; of a partial one what there is of it;
+ * of a broken one what could still have become a character, at least 1 (Unicode 15, section 3.9, table 3-7). */
+enum hl_utf8 hl_utf8_next(const uint8_t *text, size_t n, uint32_t *bytes);
+
+/* A copy of text[0..n) with U+FFFD for each byte that is no UTF-8; *out stays NULL when there is none such. */
+int hl_utf8_repair(const uint8_t *text, size_t n, uint8_t **out, size_t *n_out, struct hl_error *err);
+
+/* Step 3 of hotlayer/tokenizer_section.h, on UTF-8; *out is the caller's to free(). *out stays NULL when nothing changes. */
+int hl_tokenizer_normalize(const struct hl_tokenizer *t, const uint8_t *text, size_t n, bool at_start, uint8_t **out,
+                           size_t *n_out, struct hl_error *err);
+
+/* Characters first..last; `other` is their stand-in. */
+struct hl_range {
+    uint32_t first, last, other;
+};
+
+/* In order, apart from each other. */
+struct hl_ranges {
+    const struct hl_range *rows;
+    size_t n;
+};
+
+/* Of tokenizer_unicode.c. Characters that split patterns must not see, with those that they see instead, of as many
+ * bytes; and those that NFC takes for starters that do not compose. */
+extern const struct hl_ranges hl_later_characters, hl_inert_characters;
+
+/* Where the last look-up ended: text stays in its script, so most need no search. Starts as {ranges}. */
+struct hl_range_cursor {
+    const struct hl_ranges *ranges;
+    uint32_t from, to; /* for characters in [from, to) the answer is `row` */
+    const struct hl_range *row;
+};
+
+/* The range that a character is in, or NULL. */
+const struct hl_range *hl_range_of(struct hl_range_cursor *cursor, uint32_t character);
+
+/* The character at the start of text known to be UTF-8. */
+uint32_t hl_utf8_decode(const uint8_t *text);
+
+/* A copy of UTF-8 for the split pattern, with stand-ins; *out stays NULL when nothing needs one. */
+int hl_tokenizer_stand_in(const uint8_t *text, size_t n, uint8_t **out, struct hl_error *err);
+
+/* The token, when there is one with that id whose text lies inside the section. */
+static inline const struct hl_token *hl_token_at(const struct hl_tokenizer *t, uint32_t id)
+{
+    if (id >= t->n_tokens)
+        return NULL;
+    const struct hl_token *token = &t->tokens[id];
+    bool sound = token->kind < HL_TOKEN_KINDS && token->bytes <= HL_TOKEN_MAX_BYTES &&
+                 hl_in_range(token->offset, token->bytes, t->n_text);
+    return sound ? token : NULL;
+}
+
+/* The id of the token that ordinary text of these bytes becomes, or HL_NONE. */
+static inline uint32_t hl_find_text(const struct hl_tokenizer *t, const uint8_t *text, uint32_t n)
+{
+    if (!t->n_strings || n > HL_TOKEN_MAX_BYTES)
+        return HL_NONE;
+    uint32_t hash = hl_hash_text(text, n);
+    uint32_t at = hl_slot_of(hash, t->n_strings);
+    for (uint32_t probe = 0; probe < t->longest_probe; probe++) {
+        const struct hl_string_slot *slot = &t->strings[at];
+        if (slot->id == HL_NONE)
+            return HL_NONE;
+        const struct hl_token *token = slot->hash == hash ? hl_token_at(t, slot->id) : NULL;
+        if (token && token->bytes == n && !memcmp(t->text + token->offset, text, n))
+            return slot->id;
+        at = at + 1 < t->n_strings ? at + 1 : 0;
+    }
+    return HL_NONE;
+}
+
+static inline const struct hl_pair_slot *hl_find_pair(const struct hl_tokenizer *t, uint32_t left, uint32_t right)
+{
+    uint32_t at = hl_slot_of(hl_hash_pair(left, right), t->n_pairs);
+    for (uint32_t probe = 0; probe < t->longest_probe; probe++) {
+        const struct hl_pair_slot *slot = &t->pairs[at];
+        if (slot->left == HL_NONE)
+            return NULL;
+        if (slot->left == left && slot->right == right)
+            return slot->merged < t->n_tokens ? slot : NULL;
+        at = at + 1 < t->n_pairs ? at + 1 : 0;
+    }
+    return NULL;
+}
+
+#define HL_ADDED_ANY ~0u /* hl_find_added: tokens of either stage */
+
+/* The longest added token that text[0..n) begins with and that ends between characters; NULL when there is none.
+ * `stage`: HL_ADDED_RAW, 0, or HL_ADDED_ANY. `special`: are special tokens wanted? */
+const struct hl_added *hl_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n, unsigned stage,
+                                     bool special);
+
+#endif
