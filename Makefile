@@ -30,7 +30,7 @@ ROOMS := pack/hotlayer pack/synth pack/image pack pack/convert pack/compile pack
          registry/remote registry/oci registry/net \
          runtime/hotlayerd runtime/server/ollama runtime/server runtime/engine runtime/model \
          runtime/template runtime/template/jinja runtime/template/go runtime/template/core runtime/tokenizer \
-         kernels/cpu kernels/cpu/avx2 kernels/cpu/avx512 kernels include/hotlayer base
+         kernels/cpu/avx2 kernels/cpu/avx512 kernels/cpu kernels include/hotlayer base
 ifneq ($(shell uname -m),x86_64)
 ROOMS := $(filter-out kernels/cpu/avx%,$(ROOMS))
 endif

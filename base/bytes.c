@@ -1,6 +1,6 @@
 /* What bytes are. */
 #include "base/bytes.h"
-#include "runtime/tokenizer/tables.h"
+#include "base/utf8.h"
 
 bool hl_view_is_text(struct hl_view text)
 {

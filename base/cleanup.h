@@ -1,4 +1,4 @@
-/* Resources that release themselves at the end of their scope, and arithmetic that notices when it overflows. */
+/* Resources that release themselves at the end of their scope. */
 #ifndef HOTLAYER_CLEANUP_H
 #define HOTLAYER_CLEANUP_H
 
@@ -28,33 +28,5 @@ static inline void hl_cleanup_fclose(FILE **file)
 #define HL_FREE __attribute__((cleanup(hl_cleanup_free)))
 #define HL_CLOSE __attribute__((cleanup(hl_cleanup_close)))
 #define HL_FCLOSE __attribute__((cleanup(hl_cleanup_fclose)))
-
-/* True when the result fits; *out is then the product or the sum. */
-static inline bool hl_mul(uint64_t a, uint64_t b, uint64_t *out)
-{
-    return !__builtin_mul_overflow(a, b, out);
-}
-
-static inline bool hl_add(uint64_t a, uint64_t b, uint64_t *out)
-{
-    return !__builtin_add_overflow(a, b, out);
-}
-
-/* Is [offset, offset + bytes) inside [0, total)? */
-static inline bool hl_in_range(uint64_t offset, uint64_t bytes, uint64_t total)
-{
-    return offset <= total && bytes <= total - offset;
-}
-
-/* `value` up to the next multiple of `unit`; the caller knows that it does not overflow. */
-static inline uint64_t hl_round_up(uint64_t value, uint64_t unit)
-{
-    return (value + unit - 1) / unit * unit;
-}
-
-static inline uint32_t hl_min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
 
 #endif

@@ -1,6 +1,5 @@
 /* Command lines. Results go to stdout, everything else to stderr; what could not be written to stdout is an error. */
 #include "base/cli.h"
-#include "hotlayer/version.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +74,7 @@ static int run(const struct hl_cli *cli, int argc, char **argv)
         return 0;
     }
     if (strcmp(name, "--version") == 0) {
-        printf("%s %s\n", cli->name, HL_VERSION);
+        printf("%s %s\n", cli->name, cli->version);
         return 0;
     }
     if (*name)

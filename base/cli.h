@@ -13,7 +13,7 @@ struct hl_command {
 };
 
 struct hl_cli {
-    const char *name, *tagline;
+    const char *name, *tagline, *version;
     const struct hl_command *commands; /* the last one has no name */
 };
 

@@ -37,6 +37,12 @@ __attribute__((format(printf, 3, 4))) static inline int hl_fail_as(struct hl_err
 
 #define hl_fail(err, ...) hl_fail_as((err), HL_ERROR_FAILED, __VA_ARGS__)
 
+/* Fails because memory ran out. */
+static inline int hl_no_memory(struct hl_error *err)
+{
+    return hl_fail(err, "out of memory");
+}
+
 /* Puts "context: " in front of the message and returns -1. */
 __attribute__((format(printf, 2, 3))) static inline int hl_error_prefix(struct hl_error *err, const char *format, ...)
 {

@@ -10,6 +10,7 @@
  * due.
  */
 #include "base/progress.h"
+#include "base/sizes.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,7 @@ const char *hl_format_bytes(uint64_t bytes, char text[24])
         snprintf(text, 24, "%u B", (unsigned)bytes);
         return text;
     }
-    for (; value >= 999.5 && unit + 1 < sizeof units / sizeof *units; unit++)
+    for (; value >= 999.5 && unit + 1 < HL_COUNT(units); unit++)
         value /= 1000;
     snprintf(text, 24, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[unit]);
     return text;

@@ -6,6 +6,7 @@
  * changes. The start and the end of a run are barriers like the others.
  */
 #include "base/team.h"
+#include "base/sizes.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>

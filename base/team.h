@@ -3,7 +3,21 @@
 #define HOTLAYER_CPU_TEAM_H
 
 #include "base/error.h"
-#include "kernels/cpu/kernels.h"
+#include <assert.h>
+#include <stdint.h>
+
+/* The share `index` of `count` of some work. */
+struct hl_share {
+    uint32_t index, count;
+};
+
+/* This share's part [*begin, *end) of `n` items. */
+static inline void hl_share_range(struct hl_share share, uint32_t n, uint32_t *begin, uint32_t *end)
+{
+    assert(share.count > 0);
+    *begin = (uint32_t)((uint64_t)n * share.index / share.count);
+    *end = (uint32_t)((uint64_t)n * (share.index + 1) / share.count);
+}
 
 struct hl_team;
 

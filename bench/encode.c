@@ -63,7 +63,7 @@ int main(int argc, char **argv)
     int runs = argc > 4 ? atoi(argv[3]) : 0;
     if (runs < 1 || runs > RUNS_MOST)
         return fprintf(stderr, "encode SOURCE ROWS RUNS FILE...\n"), 2;
-    if (hl_tokenizer_build(argv[1], (uint32_t)strtoul(argv[2], NULL, 0), &section, &err))
+    if (hl_vocabulary_from_folder(argv[1], (uint32_t)strtoul(argv[2], NULL, 0), &section, &err))
         return fprintf(stderr, "%s\n", err.message), 1;
     for (int i = 0; i < runs; i++) {
         hl_tokenizer_close(t);

@@ -8,6 +8,7 @@
  * how much of the probe's speed is reached.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "base/team.h"
 #include "bench/bandwidth.h"
 #include <fcntl.h>

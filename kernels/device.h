@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "hotlayer/program.h"
 #include "hotlayer/tile.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -71,6 +72,10 @@ struct hl_device;
 
 struct hl_device_interface {
     const char *name;
+    /* What computes here, as "2 cores, avx512 kernels"; false: slowly, or not at all. */
+    bool (*probe)(char *text, size_t bytes);
+    /* Bytes of one page of the cache for all kvs of the program. */
+    uint64_t (*kv_page_bytes)(const struct hl_program_view *program, enum hl_kv_type type);
     int (*open)(const struct hl_device_config *config, struct hl_device **out, struct hl_error *err);
     /* *logits: one row per output, owned by the device, valid until the next step. */
     int (*step)(struct hl_device *device, const struct hl_step *step, struct hl_logits *logits, struct hl_error *err);
@@ -80,8 +85,5 @@ struct hl_device_interface {
 };
 
 extern const struct hl_device_interface hl_cpu_device;
-
-/* Bytes of one page of the cache for all kvs of the program. */
-uint64_t hl_kv_page_bytes(const struct hl_program_view *program, enum hl_kv_type type);
 
 #endif

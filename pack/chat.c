@@ -23,7 +23,7 @@ static int copy(struct hl_view text, const char *file, struct hl_chat *chat, str
     chat->file = file;
     chat->source.data = malloc(text.size + 1);
     if (!chat->source.data)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     memcpy(chat->source.data, text.data, text.size);
     chat->source.size = text.size;
     return 0;
@@ -75,7 +75,7 @@ static int find_source(const struct hl_source *source, struct hl_chat *chat, str
 {
     static const char jinja[] = "chat_template.jinja", apart[] = "chat_template.json";
     HL_JSON cJSON *json = NULL;
-    if (source->gguf)
+    if (!source->folder)
         return find_in_json(source->tokenizer_config, "tokenizer.chat_template", chat, err);
     if (copy_file(source->folder, jinja, true, jinja, chat, err) < 0)
         return -1;
@@ -97,7 +97,7 @@ static int copy_given(const char *path, struct hl_chat *chat, struct hl_error *e
     const char *slash = strrchr(path, '/');
     HL_FREE char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup(".");
     if (!folder)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     chat->language = ends_with(path, ".gotmpl") ? HL_TEMPLATE_GO : HL_TEMPLATE_JINJA;
     return copy_file(folder, slash ? slash + 1 : path, false, path, chat, err);
 }
@@ -194,7 +194,7 @@ static int compile(const struct hl_source *source, const struct hl_tokenizer *to
 {
     HL_JSON cJSON *specials = NULL;
     bool go = chat->language == HL_TEMPLATE_GO;
-    if (!go && !source->gguf && hl_json_read(source->folder, "special_tokens_map.json", true, &specials, err) < 0)
+    if (!go && source->folder && hl_json_read(source->folder, "special_tokens_map.json", true, &specials, err) < 0)
         return -1;
     if ((go ? compile_go(chat, err) : compile_jinja(source, specials, chat, err)) < 0 ||
         try_out(tokenizer, chat, err) < 0)

@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 
 #define STOPS_MOST 64
-#define LICENSE_MOST 200 /* bytes; longer ones are texts */
 
 static bool name_char(char c)
 {
@@ -53,7 +52,7 @@ int hl_name_from_path(const char *path, char **out, struct hl_error *err)
     size_t n = S_ISDIR(st.st_mode) ? strlen(last) : stem_of(last);
     char *name = strndup(n ? last : "model", n && n < HL_MODEL_NAME_MAX ? n : HL_MODEL_NAME_MAX);
     if (!name)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (char *p = name; *p; p++)
         if (!name_char(*p) || (p == name && *p == '.'))
             *p = '-';
@@ -74,7 +73,7 @@ static int add_stop(cJSON *stops, uint32_t id, struct hl_error *err)
         return 0;
     if (cJSON_GetArraySize(stops) == STOPS_MOST)
         return hl_fail(err, "more than %d tokens end a text", STOPS_MOST);
-    return cJSON_AddItemToArray(stops, cJSON_CreateNumber(id)) ? 0 : hl_fail(err, "out of memory");
+    return cJSON_AddItemToArray(stops, cJSON_CreateNumber(id)) ? 0 : hl_no_memory(err);
 }
 
 /* A field may be one value or a list of them. */
@@ -99,7 +98,7 @@ static int add_stops(cJSON *json, const struct hl_meta *meta, struct hl_error *e
     }
     cJSON *stops = cJSON_AddArrayToObject(json, "stop_tokens");
     if (!stops)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (const cJSON *item = first_of(eos); item; item = next_of(eos, item)) {
         uint64_t id;
         if (!hl_json_count(item, meta->arch->vocabulary - 1, &id))
@@ -126,7 +125,7 @@ static int add_stop_texts(cJSON *json, const struct hl_source *source, struct hl
             return hl_fail(err, "generation_config.json: stop_strings must be at most %d texts below %d bytes",
                            HL_STOP_TEXTS_MOST, HL_STOP_TEXT_BYTES);
         if (!out || !cJSON_AddItemToArray(out, cJSON_CreateString(value)))
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
     }
     return 0;
 }
@@ -137,45 +136,6 @@ static bool add_string(cJSON *object, const char *key, const char *value, size_t
     return copy && cJSON_AddStringToObject(object, key, copy);
 }
 
-/* `license:` of a model card's front matter, which is YAML between lines of three dashes. */
-static bool find_license(struct hl_view card, struct hl_view *out)
-{
-    static const char field[] = "license:";
-    const uint8_t *at = card.data, *end = at + card.size, *next;
-    for (uint32_t line = 0; at < end; at = next, line++) {
-        next = memchr(at, '\n', (size_t)(end - at));
-        next = next ? next + 1 : end;
-        size_t n = (size_t)(next - at);
-        while (n && isspace(at[n - 1]))
-            n--;
-        bool dashes = n == 3 && memcmp(at, "---", 3) == 0;
-        if (dashes != (line == 0))
-            return false;
-        if (n < sizeof field || memcmp(at, field, sizeof field - 1) != 0)
-            continue;
-        for (at += sizeof field - 1, n -= sizeof field - 1; isspace(*at); at++)
-            n--;
-        *out = (struct hl_view){at, n};
-        return true;
-    }
-    return false;
-}
-
-/* A folder's model card or a .gguf may say it. An unreadable card is no reason to refuse a model. */
-static int add_license(cJSON *meta, const struct hl_source *source, struct hl_error *err)
-{
-    struct hl_view card = {NULL, 0}, license;
-    bool said, ok = true;
-    if (source->gguf)
-        said = hl_gguf_text(hl_gguf_get(source->gguf, "general.license"), &license);
-    else
-        said = hl_file_map(source->folder, "README.md", true, &card, err) == 0 && find_license(card, &license);
-    if (said && license.size < LICENSE_MOST && hl_view_is_text(license))
-        ok = add_string(meta, "license", (const char *)license.data, license.size);
-    hl_file_unmap(&card);
-    return ok ? 0 : hl_fail(err, "out of memory");
-}
-
 static int add_template(cJSON *json, const struct hl_chat *chat, struct hl_error *err)
 {
     static const char *const languages[] = {[HL_TEMPLATE_JINJA] = "jinja", [HL_TEMPLATE_GO] = "go"};
@@ -184,7 +144,7 @@ static int add_template(cJSON *json, const struct hl_chat *chat, struct hl_error
     if (!add_string(json, "template", (const char *)chat->source.data, chat->source.size) ||
         !cJSON_AddStringToObject(json, "template_language", languages[chat->language]) ||
         (chat->tools_apart && !cJSON_AddTrueToObject(json, "tools_apart")))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     return 0;
 }
 
@@ -198,20 +158,21 @@ static int fill(cJSON *json, const struct hl_meta *meta, struct hl_error *err)
         !cJSON_AddNumberToObject(json, "width", arch->width) ||
         !cJSON_AddNumberToObject(json, "blocks", arch->blocks) ||
         !cJSON_AddStringToObject(json, "kv", meta->plan->kv_type == HL_KV_F32 ? "f32" : "f16") ||
-        !cJSON_AddStringToObject(json, "source", meta->source->gguf ? "gguf" : "safetensors"))
-        return hl_fail(err, "out of memory");
-    if (add_stops(json, meta, err) < 0 || add_stop_texts(json, meta->source, err) < 0 ||
-        add_license(json, meta->source, err) < 0)
+        !cJSON_AddStringToObject(json, "source", meta->source->format))
+        return hl_no_memory(err);
+    if (add_stops(json, meta, err) < 0 || add_stop_texts(json, meta->source, err) < 0)
         return -1;
+    if (meta->source->license && !cJSON_AddStringToObject(json, "license", meta->source->license))
+        return hl_no_memory(err);
     return add_template(json, meta->chat, err);
 }
 
 int hl_meta_build(const struct hl_meta *meta, char **out, struct hl_error *err)
 {
     cJSON *json = cJSON_CreateObject();
-    int result = json ? fill(json, meta, err) : hl_fail(err, "out of memory");
+    int result = json ? fill(json, meta, err) : hl_no_memory(err);
     if (result == 0 && !(*out = cJSON_PrintUnformatted(json)))
-        result = hl_fail(err, "out of memory");
+        result = hl_no_memory(err);
     cJSON_Delete(json);
     return result;
 }

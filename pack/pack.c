@@ -27,12 +27,6 @@ static void release(struct work *w)
     hl_source_close(w->source);
 }
 
-static int read_tokenizer(struct work *w, struct hl_error *err)
-{
-    return w->source->gguf ? hl_tokenizer_build_gguf(w->source->gguf, w->arch.vocabulary, &w->tokenizer, err)
-                           : hl_tokenizer_build(w->source->folder, w->arch.vocabulary, &w->tokenizer, err);
-}
-
 /* What needs the tokenizer's words: the template's end of a turn, the stops. */
 static int read_words(const struct hl_pack *pack, struct work *w, struct hl_error *err)
 {
@@ -57,10 +51,11 @@ static int read_model(const struct hl_pack *pack, struct work *w, struct hl_erro
     if (!pack->name && hl_name_from_path(pack->source, &w->name, err) < 0)
         return -1;
     if (pack->name && !(w->name = strdup(pack->name)))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (hl_arch_read(w->source->config, &w->arch, err) < 0)
-        return w->source->gguf ? hl_error_prefix(err, "%s: metadata as", pack->source) : -1;
-    if (hl_plan_build(w->source, &w->arch, pack->quant, &w->plan, err) < 0 || read_tokenizer(w, err) < 0)
+        return !w->source->folder ? hl_error_prefix(err, "%s: metadata as", pack->source) : -1;
+    if (hl_plan_build(w->source, &w->arch, pack->quant, &w->plan, err) < 0 ||
+        hl_vocabulary_build(w->source, w->arch.vocabulary, &w->tokenizer, err) < 0)
         return -1;
     return read_words(pack, w, err);
 }
@@ -73,7 +68,7 @@ int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *
         return -1;
     HL_FREE struct hl_loss *losses = pack->report ? calloc(w.plan->n_tensors, sizeof *losses) : NULL;
     if (pack->report && !losses)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     const struct hl_write write = {
         .path = pack->output,
         .plan = w.plan,
@@ -87,7 +82,7 @@ int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *
     };
     snprintf(out->name, sizeof out->name, "%s", w.name);
     snprintf(out->quantization, sizeof out->quantization, "%s", w.plan->quantization);
-    out->textless = hl_tokenizer_is_empty(&w.tokenizer);
+    out->textless = hl_vocabulary_is_empty(&w.tokenizer);
     if (hl_write_hot(&write, &out->written, err) < 0)
         return -1;
     return losses ? hl_quant_report_make(w.plan, losses, &out->report, err) : 0;

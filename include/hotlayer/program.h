@@ -15,6 +15,15 @@
 
 #define HL_NONE UINT32_MAX /* no such tensor */
 
+/* The limits of a program; one beyond them is refused. A block of a transformer has one key/value cache. */
+#define HL_PROGRAM_MAX_BUFFERS 64u
+#define HL_PROGRAM_MAX_KVS 1024u
+#define HL_PROGRAM_MAX_OPS 65536u
+#define HL_PROGRAM_MAX_COLS (1u << 24)
+#define HL_PROGRAM_MAX_HEADS 4096u
+#define HL_PROGRAM_MAX_HEAD_DIM 4096u
+#define HL_PROGRAM_MAX_CONTEXT (1u << 24)
+
 enum hl_op_kind {
     HL_OP_ANGLES,   /* out[t] = cos(p f_0), cos(p f_1), ..., sin(p f_0), ...; p the token's position, f the tensor */
     HL_OP_GATHER,   /* out[t] = scale * row token[t] of the table */

@@ -45,6 +45,7 @@
 #define HOTLAYER_TILE_H
 
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include <assert.h>
 #include <stdint.h>
 

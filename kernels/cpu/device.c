@@ -7,6 +7,7 @@
  * used.
  */
 #include "kernels/device.h"
+#include "base/sizes.h"
 #include "base/team.h"
 #include "kernels/cpu/kernels.h"
 #if defined(__x86_64__)
@@ -79,7 +80,7 @@ const struct hl_kernels *const *hl_kernels_available(void)
 #endif
 }
 
-uint64_t hl_kv_page_bytes(const struct hl_program_view *program, enum hl_kv_type type)
+static uint64_t cpu_kv_page_bytes(const struct hl_program_view *program, enum hl_kv_type type)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < program->head->n_kvs; i++)
@@ -120,7 +121,7 @@ static int open_buffers(struct hl_device *device, struct hl_error *err)
     uint32_t rows[2] = {device->config.max_tokens, device->config.max_outputs};
     device->buffers = calloc(program->head->n_buffers, sizeof *device->buffers);
     if (!device->buffers)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     size_t floats = 0;
     for (uint32_t i = 0; i < program->head->n_buffers; i++) {
         device->buffers[i].stride = row_floats(program->buffers[i].cols);
@@ -167,11 +168,11 @@ static int open_scratch(struct hl_device *device, struct hl_error *err)
 static int open_kv(struct hl_device *device, struct hl_error *err)
 {
     const struct hl_program_view *program = &device->config.program;
-    uint64_t page = hl_kv_page_bytes(program, device->config.kv_type), offset = 0;
+    uint64_t page = cpu_kv_page_bytes(program, device->config.kv_type), offset = 0;
     device->kv_page_bytes = page;
     device->kv_offset = calloc((size_t)program->head->n_kvs + 1, sizeof *device->kv_offset);
     if (!device->kv_offset)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (uint32_t i = 0; i < program->head->n_kvs; i++) {
         device->kv_offset[i] = offset;
         offset += hl_kv_bytes(device->config.kv_type, program->kvs[i].heads, program->kvs[i].head_dim);
@@ -214,7 +215,7 @@ static int open_needs(struct hl_device *device, struct hl_error *err)
         return 0;
     device->needs = calloc((size_t)program->head->n_ops + 1, sizeof *device->needs);
     if (!device->needs)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (uint32_t i = 0; i < program->head->n_ops; i++)
         device->needs[i] = need_of(device, &program->ops[i]);
     return 0;
@@ -252,7 +253,7 @@ static int cpu_open(const struct hl_device_config *config, struct hl_device **ou
 {
     struct hl_device *device = calloc(1, sizeof *device);
     if (!device)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     device->config = *config;
     device->kernels = choose_kernels(config->kernels, err);
     if (!device->kernels || hl_team_open(suitable_threads(config), &device->team, err) < 0 ||
@@ -489,5 +490,18 @@ static const char *cpu_describe(const struct hl_device *device)
     return device->description;
 }
 
-const struct hl_device_interface hl_cpu_device = {
-    .name = "cpu", .open = cpu_open, .step = cpu_step, .describe = cpu_describe, .close = cpu_close};
+static bool cpu_probe(char *text, size_t bytes)
+{
+    const struct hl_kernels *best = hl_kernels_available()[0];
+    uint32_t cores = hl_team_cores();
+    snprintf(text, bytes, "%u core%s, %s kernels", cores, cores == 1 ? "" : "s", best->name);
+    return best != &hl_kernels_scalar;
+}
+
+const struct hl_device_interface hl_cpu_device = {.name = "cpu",
+                                                  .probe = cpu_probe,
+                                                  .kv_page_bytes = cpu_kv_page_bytes,
+                                                  .open = cpu_open,
+                                                  .step = cpu_step,
+                                                  .describe = cpu_describe,
+                                                  .close = cpu_close};

@@ -6,6 +6,8 @@
 #ifndef HOTLAYER_CPU_KERNELS_H
 #define HOTLAYER_CPU_KERNELS_H
 
+#include "base/sizes.h"
+#include "base/team.h"
 #include "hotlayer/half.h"
 #include "hotlayer/program.h"
 #include "hotlayer/tile.h"
@@ -14,19 +16,6 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* The share `index` of `count` of some work. */
-struct hl_share {
-    uint32_t index, count;
-};
-
-/* This share's part [*begin, *end) of `n` items. */
-static inline void hl_share_range(struct hl_share share, uint32_t n, uint32_t *begin, uint32_t *end)
-{
-    assert(share.count > 0);
-    *begin = (uint32_t)((uint64_t)n * share.index / share.count);
-    *end = (uint32_t)((uint64_t)n * (share.index + 1) / share.count);
-}
 
 /* out = weight in + bias, for n tokens. Activations are first brought into the form that the weight's type multiplies
  * with (prepare), in `scratch`, one row a token, zeros beyond the last column. The form is the same for every table:

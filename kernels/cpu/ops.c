@@ -1,5 +1,6 @@
 /* The operations beside linear and attention: plain C over float32 matrices, shared by tokens or columns among the
  * threads. */
+#include "base/sizes.h"
 #include "hotlayer/tile_values.h"
 #include "kernels/cpu/kernels.h"
 #include <math.h>

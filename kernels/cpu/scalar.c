@@ -4,6 +4,7 @@
  * the meaning includes a rounding of the activations (bf16, quantized types), it is done here exactly as in the fast
  * kernels.
  */
+#include "base/sizes.h"
 #include "hotlayer/tile_values.h"
 #include "kernels/cpu/kernels.h"
 #include <math.h>

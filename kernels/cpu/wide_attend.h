@@ -12,6 +12,7 @@
 #ifndef HOTLAYER_CPU_WIDE_ATTEND_H
 #define HOTLAYER_CPU_WIDE_ATTEND_H
 
+#include "base/sizes.h"
 #include "kernels/cpu/wide_ops.h"
 
 #define PAGE HL_KV_PAGE_TOKENS

@@ -4,6 +4,7 @@
  * class takes for absent fields, the fields that it has for itself, and a function for what no table can say. */
 #include "pack/compile/arch.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include <assert.h>
 #include <math.h>
 
@@ -228,7 +229,7 @@ static int finish_gemma3(const cJSON *config, struct hl_arch *a, struct hl_error
         hl_json_get(config, "sliding_window_pattern") ? "sliding_window_pattern" : "_sliding_window_pattern";
     uint32_t period;
     a->qk_norm = true;
-    if (hl_arch_count(config, field, 1, HL_ARCH_MAX_BLOCKS, 6, &period, err) < 0)
+    if (hl_arch_count(config, field, 1, HL_PROGRAM_MAX_KVS, 6, &period, err) < 0)
         return -1;
     return finish_gemma23(config, a, period, err);
 }
@@ -309,7 +310,7 @@ static const struct family *find_family(const cJSON *config, struct hl_error *er
         hl_fail(err, "architectures is missing");
         return NULL;
     }
-    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(families); i++) {
         size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", families[i].architecture);
         if (strcmp(name, families[i].architecture) == 0)
@@ -349,7 +350,7 @@ static int read_shape(const cJSON *config, const struct family *f, struct hl_arc
 {
     double eps;
     if (hl_arch_count(config, "hidden_size", 1, MAX_SIZE, f->width, &a->width, err) < 0 ||
-        hl_arch_count(config, "num_hidden_layers", 1, HL_ARCH_MAX_BLOCKS, f->blocks, &a->blocks, err) < 0 ||
+        hl_arch_count(config, "num_hidden_layers", 1, HL_PROGRAM_MAX_KVS, f->blocks, &a->blocks, err) < 0 ||
         hl_arch_count(config, "intermediate_size", 1, MAX_SIZE / 2, f->ffn, &a->ffn, err) < 0 ||
         hl_arch_count(config, "vocab_size", 1, MAX_SIZE, f->vocabulary, &a->vocabulary, err) < 0 ||
         hl_arch_count(config, "max_position_embeddings", 1, MAX_SIZE, f->context, &a->context, err) < 0 ||

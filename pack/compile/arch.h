@@ -8,8 +8,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HL_ARCH_MAX_BLOCKS 1024u /* as in the runtime's own checks (runtime/model/program.c) */
-
 enum hl_rope_scaling {
     HL_ROPE_PLAIN,
     HL_ROPE_LINEAR, /* every frequency divided by `factor` */
@@ -48,7 +46,7 @@ struct hl_arch {
     float attention_softcap;           /* cap tanh(score / cap); 0: none */
     float logit_softcap;               /* 0: none */
     uint32_t window;                   /* of the blocks that slide; 0: none do */
-    bool slides[HL_ARCH_MAX_BLOCKS];   /* this block sees the last `window` positions only */
+    bool slides[HL_PROGRAM_MAX_KVS];   /* this block sees the last `window` positions only */
     struct hl_rope rope, sliding_rope; /* of blocks that see everything, of blocks that slide */
 };
 

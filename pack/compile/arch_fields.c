@@ -3,6 +3,7 @@
  * A model that is nearly right is wrong: a field that nobody here knows may change the mathematics, so it is refused
  * and not ignored, unless it says nothing. The lists are short words between spaces. */
 #include "base/json.h"
+#include "base/sizes.h"
 #include "pack/compile/arch.h"
 
 /* Read by pack/compile/arch.c and pack/compile/arch_rope.c for every family. */
@@ -37,7 +38,7 @@ static bool is_listed(const char *list, const char *field)
 static bool ends_harmless(const char *field)
 {
     size_t n = strlen(field);
-    for (size_t i = 0; i < sizeof harmless_ends / sizeof harmless_ends[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(harmless_ends); i++) {
         size_t end = strlen(harmless_ends[i]);
         if (n > end && strcmp(field + n - end, harmless_ends[i]) == 0)
             return true;
@@ -61,7 +62,7 @@ int hl_arch_check_fields(const cJSON *config, const char *own, struct hl_error *
         if (*field == '_' || says_nothing(item) || is_listed(common, field) || is_listed(own, field) ||
             is_listed(harmless, field) || ends_harmless(field))
             continue;
-        for (size_t i = 0; i < sizeof quantized / sizeof quantized[0]; i++)
+        for (size_t i = 0; i < HL_COUNT(quantized); i++)
             if (strcmp(field, quantized[i]) == 0)
                 return hl_fail(err,
                                "%s is set: the weights are quantized, which is not supported here; pack the model "

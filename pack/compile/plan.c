@@ -8,8 +8,9 @@
  */
 #include "pack/compile/plan.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "hotlayer/half.h"
-#include "pack/convert/tiles.h"
+#include "pack/source/blocks.h"
 #include <math.h>
 
 enum buffer { HIDDEN, NORMED, QKV, HEADS, FFN, DELTA, ANGLES, PICKED, LOGITS, SLIDING_ANGLES, BUFFERS };
@@ -80,11 +81,6 @@ static enum hl_type matrix_type(enum hl_quant asked, enum hl_dtype dtype, uint32
     return cols % hl_type_traits[HL_TYPE_TILE_Q6K].tile_cols ? HL_TYPE_TILE_Q8 : HL_TYPE_TILE_Q6K;
 }
 
-static const char *shape_giver(const struct compiler *c)
-{
-    return c->source->gguf ? "the metadata" : "config.json";
-}
-
 /* One source tensor of the shape that its role demands; vectors have rows 0. */
 static const struct hl_source_tensor *need(struct compiler *c, const char *name, uint32_t rows, uint32_t cols)
 {
@@ -99,7 +95,7 @@ static const struct hl_source_tensor *need(struct compiler *c, const char *name,
         c->used[tensor - c->source->tensors] = true;
         return tensor;
     }
-    const char *by = shape_giver(c);
+    const char *by = c->source->config_name;
     if (rows)
         hl_fail(c->err, "%s: tensor %s: shape must be [%u, %u] by %s", tensor->file, name, rows, cols, by);
     else
@@ -420,7 +416,7 @@ static int emit_angles(struct compiler *c, const char *own_name, const struct hl
     struct hl_plan_tensor *t = new_tensor(c, "%s", own_name);
     t->values = malloc(half * sizeof *t->values);
     if (!t->values)
-        return hl_fail(c->err, "out of memory");
+        return hl_no_memory(c->err);
     for (uint32_t i = 0; i < half; i++)
         t->values[i] = frequency_of(rope, i, head_dim);
     if (set_shape(c, t, HL_TYPE_VECTOR, 1, half) < 0 ||
@@ -429,7 +425,7 @@ static int emit_angles(struct compiler *c, const char *own_name, const struct hl
     for (uint32_t i = 0; i < half; i++)
         if (!isfinite(t->values[i]))
             return hl_fail(c->err, "%s by %s: frequency %u is not finite; theta or factor is too small or too large",
-                           own_name, shape_giver(c), i);
+                           own_name, c->source->config_name, i);
     return 0;
 }
 
@@ -492,7 +488,7 @@ static int emit_head(struct compiler *c, struct hl_op *gather)
 static const char *find_root(const struct hl_source *source)
 {
     static const char *const roots[] = {"language_model.model.", "model.language_model."};
-    for (size_t i = 0; i < sizeof roots / sizeof roots[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(roots); i++) {
         char name[64];
         snprintf(name, sizeof name, "%sembed_tokens.weight", roots[i]);
         if (hl_source_find(source, name))
@@ -515,7 +511,7 @@ static int check_used(const struct compiler *c)
             (length > end && strcmp(tensor->name + length - end, frequencies) == 0))
             continue;
         return hl_fail(c->err, "%s: tensor %.100s has no place in the model by %s", tensor->file, tensor->name,
-                       shape_giver(c));
+                       c->source->config_name);
     }
     return 0;
 }
@@ -620,11 +616,11 @@ int hl_plan_build(const struct hl_source *source, const struct hl_arch *arch, en
 {
     struct hl_plan *plan = new_plan(arch);
     if (!plan)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     set_buffers(arch, plan);
     HL_FREE bool *used = calloc(source->n_tensors + 1, sizeof *used);
     struct compiler c = {.source = source, .arch = arch, .quant = quant, .plan = plan, .used = used, .err = err};
-    if ((used ? compile(&c) : hl_fail(err, "out of memory")) < 0) {
+    if ((used ? compile(&c) : hl_no_memory(err)) < 0) {
         hl_plan_free(plan);
         return -1;
     }

@@ -82,7 +82,7 @@ static int sync_folder_of(const char *path, struct hl_error *err)
 {
     HL_FREE char *copy = strdup(path);
     if (!copy)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     HL_CLOSE int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL))
         return hl_fail(err, "%s: its folder cannot be synced: %s", path, strerror(errno));

@@ -13,7 +13,7 @@ int hl_quant_report_make(const struct hl_plan *plan, const struct hl_loss *losse
 {
     *out = (struct hl_quant_report){.rows = calloc(plan->n_tensors, sizeof *out->rows)};
     if (!out->rows)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (uint32_t i = 0; i < plan->n_tensors; i++)
         if (plan->tensors[i].tensor.type != HL_TYPE_VECTOR)
             out->rows[out->n_rows++] = (struct hl_quant_report_row){plan->tensors[i].tensor, losses[i]};

@@ -1,4 +1,5 @@
-/* The quantizers that this processor is fast with, and those of the registers that all have (pack/convert/quantize_lanes.h). */
+/* The quantizers that this processor is fast with, and those of the registers that all have
+ * (pack/convert/quantize_lanes.h). */
 #define LANES 4
 #define TARGET
 #include "pack/convert/quantize_lanes.h"

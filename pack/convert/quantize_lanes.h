@@ -15,6 +15,7 @@
 #ifndef HL_PACK_QUANTIZE_LANES_H
 #define HL_PACK_QUANTIZE_LANES_H
 
+#include "base/sizes.h"
 #include "hotlayer/half.h"
 #include "pack/convert/quantize.h"
 #include <math.h>
@@ -266,7 +267,7 @@ TARGET static bool quantize_q4(const float *x, uint32_t n, struct hl_block_q4 *o
         floats largest, scale;
         if (!find_largest(&c, first, 32, &largest))
             return false;
-        best_scale(&c, first, 32, 8, trials, sizeof trials / sizeof *trials, &largest, &scale);
+        best_scale(&c, first, 32, 8, trials, HL_COUNT(trials), &largest, &scale);
         finite = half_scales(&scale, &result.scale[first]) && finite;
         round_quants(&c, first, 32, &scale, -8, 7, &result);
     }
@@ -292,7 +293,7 @@ TARGET static bool quantize_q6k(const float x[256], struct hl_block_q6k *out)
         floats largest;
         if (!find_largest(&c, first, 16, &largest))
             return false;
-        best_scale(&c, first, 16, 32, trials, sizeof trials / sizeof *trials, &largest, &scale[first / LANES]);
+        best_scale(&c, first, 16, 32, trials, HL_COUNT(trials), &largest, &scale[first / LANES]);
         for (uint32_t l = 0; l < LANES; l++)
             most = fmaxf(most, fabsf(scale[first / LANES][l]));
     }

@@ -1,40 +1,15 @@
 /* convert: the only place where weights change their form, once, at build time. */
 #include "pack/convert/tiles.h"
+#include "base/sizes.h"
 #include "hotlayer/tile_values.h"
 #include "pack/convert/quantize.h"
+#include "pack/convert/tile_blocks.h"
 #include "pack/source/blocks.h"
 #include <math.h>
 
 uint32_t hl_padded_cols(enum hl_type type, uint32_t cols)
 {
     return hl_strip_tiles(type, cols) * hl_type_traits[type].tile_cols;
-}
-
-/* Part of a row: blocks are met at both ends. */
-void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uint64_t n, float *out)
-{
-    uint32_t numbers = hl_dtype_block(tensor->dtype), bytes = hl_dtype_block_bytes(tensor->dtype);
-    const uint8_t *block = tensor->data + first / numbers * bytes;
-    if (tensor->dtype == HL_DTYPE_F32) {
-        memcpy(out, block, n * sizeof *out);
-        return;
-    }
-    if (tensor->dtype == HL_DTYPE_BF16) { /* the common case; it becomes vector instructions */
-        for (uint64_t i = 0; i < n; i++) {
-            uint16_t half;
-            memcpy(&half, block + 2 * i, sizeof half);
-            out[i] = hl_bf16_to_f32(half);
-        }
-        return;
-    }
-    for (uint32_t skip = (uint32_t)(first % numbers); n; block += bytes, skip = 0) {
-        float values[256];
-        uint32_t now = n < numbers - skip ? (uint32_t)n : numbers - skip;
-        hl_block_floats(tensor->dtype, block, values);
-        memcpy(out, values + skip, now * sizeof *out);
-        out += now;
-        n -= now;
-    }
 }
 
 /* The part that row `row` of the tensor is in, and where in it; NULL beyond the last row. */

@@ -23,7 +23,4 @@ struct hl_loss {
  * for it. NaNs of the source are passed over. */
 struct hl_loss hl_strip_loss(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, const uint8_t *tiles);
 
-/* Reads `n` numbers of a source tensor, from number `first` on, as float32 (exactly: no source type is wider). */
-void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uint64_t n, float *out);
-
 #endif

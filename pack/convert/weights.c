@@ -8,8 +8,8 @@
  * is the same whichever thread had which. A strip that lies across an edge is converted by both of its windows.
  *
  * Windows are written whole and at multiples of their size: so the kernel keeps each in one piece in the page cache,
- * and whoever starts the model next maps it with an entry for 2 MiB, not with 512 (runtime/engine/load.c). Written in pieces
- * of some hundred KiB, as the strips come, the same file took three times as long to the first token.
+ * and whoever starts the model next maps it with an entry for 2 MiB, not with 512 (runtime/engine/load.c). Written in
+ * pieces of some hundred KiB, as the strips come, the same file took three times as long to the first token.
  *
  * What has been converted of the source is dropped from memory again, so that it does not grow with the model.
  */
@@ -18,6 +18,7 @@
 #include "base/team.h"
 #include "hotlayer/crc32c.h"
 #include "pack/convert/tiles.h"
+#include "pack/source/blocks.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -108,7 +109,7 @@ static int fill_vector(const struct part *part, struct hl_error *err)
     if (!from) {
         from = values = malloc(tensor->tensor.bytes);
         if (!values)
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
         float *next = values;
         for (uint32_t i = 0; i < tensor->n_parts; i++)
             for (uint64_t row = 0; row < tensor->part[i]->shape[0]; row++, next++) {
@@ -187,8 +188,7 @@ static void write_share(void *context, struct hl_team *team, struct hl_share sha
     HL_FREE float *row = malloc(work->row_floats * sizeof *row);
     const struct scratch scratch = {bytes, strip, row};
     while (atomic_load(&work->failed) == UINT64_MAX && (window = atomic_fetch_add(&work->next, 1)) < n) {
-        int result =
-            bytes && strip && row ? write_window(work, window, &first, &scratch, &err) : hl_fail(&err, "out of memory");
+        int result = bytes && strip && row ? write_window(work, window, &first, &scratch, &err) : hl_no_memory(&err);
         if (result < 0)
             keep_error(work, window, &err);
     }
@@ -248,13 +248,13 @@ int hl_write_weights(const struct hl_write *write, struct hl_header *header, con
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .err = err};
     if (!first_window || !first_strip || !sums)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     measure(&work);
     HL_FREE struct hl_loss *losses =
         write->losses ? malloc((first_strip[write->plan->n_tensors] + 1) * sizeof *losses) : NULL;
     work.losses = losses;
     if (write->losses && !losses)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (hl_team_open(write->threads, &team, err) < 0)
         return -1;
     hl_team_run(team, write_share, &work);

@@ -4,6 +4,7 @@
  */
 #include "pack/convert/writer.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "hotlayer/crc32c.h"
 #include "pack/convert/output.h"
 #include "pack/convert/weights.h"
@@ -91,7 +92,7 @@ static int write_head(const struct hl_write *write, struct hl_header *header, co
     const struct hl_plan *plan = write->plan;
     HL_FREE struct hl_tensor *tensors = calloc(plan->n_tensors, sizeof *tensors);
     if (!tensors)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (uint32_t i = 0; i < plan->n_tensors; i++)
         tensors[i] = plan->tensors[i].tensor;
     const struct hl_view program[] = {
@@ -134,12 +135,12 @@ int hl_write_hot(const struct hl_write *write, struct hl_written *out, struct hl
 {
     HL_FREE struct hl_header *header = calloc(1, sizeof *header);
     if (!header)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (hl_place(write->plan, write->shard_bytes, header, err) < 0)
         return -1;
     HL_FREE struct hl_output *outputs = calloc(header->n_shards + 1, sizeof *outputs);
     if (!outputs)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (uint32_t i = 0; i <= header->n_shards; i++)
         outputs[i].fd = -1;
     hl_progress_begin(write->progress, "packing", header->weight_bytes);

@@ -1,6 +1,7 @@
 /* hotlayer image: a packed model and the runtime become an OCI image, in a folder, in a file or in a registry. */
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "pack/hotlayer/place.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/image/image.h"
@@ -84,7 +85,7 @@ static int parse_compress(const char *text, int *level, struct hl_error *err)
 
 static bool is_layout(const char *text)
 {
-    return (!strncmp(text, "oci:", 4) && strncmp(text, "oci://", 6) != 0) || !strncmp(text, "oci-archive:", 12);
+    return (hl_text_begins(text, "oci:") && strncmp(text, "oci://", 6) != 0) || hl_text_begins(text, "oci-archive:");
 }
 
 static int parse_base(const char *text, struct hl_place *out, struct hl_error *err)
@@ -339,7 +340,7 @@ static int describe_model(const struct hl_hot *hot, const struct options *option
     HL_FREE struct shard_paths *shards = calloc(1, sizeof *shards);
     struct hl_view text = {(const uint8_t *)hot->meta, hot->meta_bytes};
     if (!shards)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (hl_json_parse(text, "meta", &meta, err))
         return hl_error_prefix(err, "%s", hot->path);
     if (list_shards(hot, shards, err))
@@ -391,7 +392,7 @@ static int print_json(const struct hl_image *image, const struct hl_place *to, s
     }
     HL_FREE char *text = complete ? cJSON_PrintUnformatted(root) : NULL;
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     puts(text);
     return 0;
 }

@@ -35,7 +35,7 @@ static int print_json(cJSON *json, struct hl_error *err)
     HL_FREE char *text = json ? cJSON_Print(json) : NULL;
     cJSON_Delete(json);
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     puts(text);
     return 0;
 }

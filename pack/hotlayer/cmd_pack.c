@@ -1,5 +1,6 @@
 /* hotlayer pack: a model's folder or .gguf -> MODEL.hot. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/meta.h"
 #include "pack/pack.h"

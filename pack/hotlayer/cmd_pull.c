@@ -1,5 +1,7 @@
 /* hotlayer pull: a model out of an image onto the disk, or an image into a layout. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
+#include "base/text.h"
 #include "pack/hotlayer/place.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/image/pull.h"
@@ -37,8 +39,8 @@ struct options {
 static int check_source(const char *text, const struct hl_place *place, struct hl_error *err)
 {
     static const char *const later[] = {"hf://", "ollama://", "gs://", "https://", "http://"};
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (!strncmp(text, later[i], strlen(later[i])))
+    for (size_t i = 0; i < HL_COUNT(later); i++)
+        if (hl_text_begins(text, later[i]))
             return hl_fail_as(err, HL_ERROR_USAGE,
                               "'%.200s': %s is no source yet; this version pulls images, oci://HOST/REPOSITORY[:TAG]",
                               text, later[i]);
@@ -84,7 +86,7 @@ static int print_json(cJSON *json, struct hl_error *err)
     HL_FREE char *text = json ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     puts(text);
     return 0;
 }
@@ -189,7 +191,7 @@ int hl_cmd_pull(int argc, char **argv)
     if (hl_place_open_store(&options.source, &options.registry, &store, &name, &err))
         return hl_report("pull", &err);
     bool layout =
-        options.output && (!strncmp(options.output, "oci:", 4) || !strncmp(options.output, "oci-archive:", 12));
+        options.output && (hl_text_begins(options.output, "oci:") || hl_text_begins(options.output, "oci-archive:"));
     int status = layout ? pull_layout(store, name, &options, &progress, &err)
                         : pull_models(store, name, &options, &progress, &err);
     hl_progress_clear(&progress);

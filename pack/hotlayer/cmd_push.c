@@ -99,7 +99,7 @@ static int print_json(const struct hl_reference *reference, const struct pushed 
                     cJSON_AddNumberToObject(layers, "present", (double)counts->present);
     HL_FREE char *text = complete ? cJSON_PrintUnformatted(root) : NULL;
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     puts(text);
     return 0;
 }

@@ -3,6 +3,7 @@
  * A large model takes minutes, so people will interrupt it: the signals that end a program are held back and looked for
  * between chunks, and delivered when the unfinished files are gone. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/synth/synth.h"
 #include <errno.h>
@@ -147,7 +148,7 @@ static void ending_signals(sigset_t *set)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     sigemptyset(set);
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(signals); i++) {
         struct sigaction action;
         if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
             sigaddset(set, signals[i]);

@@ -1,4 +1,5 @@
 /* hotlayer: the packer's command line. */
+#include "hotlayer/version.h"
 #include "pack/hotlayer/verbs.h"
 
 static const struct hl_command commands[] = {
@@ -16,6 +17,6 @@ int main(int argc, char **argv)
 {
     static const struct hl_cli cli = {
         "hotlayer", "Bakes a language model into a container image that answers as soon as its bytes arrive.",
-        commands};
+        HL_VERSION, commands};
     return hl_cli_main(&cli, argc, argv);
 }

@@ -1,6 +1,7 @@
 /* One way to name an image for all commands. */
 #include "pack/hotlayer/place.h"
 #include "base/cli.h"
+#include "base/text.h"
 #include <sys/stat.h>
 
 int hl_registry_option(int option, const char *value, struct hl_registry_options *out, struct hl_error *err)
@@ -25,8 +26,8 @@ int hl_registry_option(int option, const char *value, struct hl_registry_options
 
 int hl_place_parse(const char *text, struct hl_place *out, struct hl_error *err)
 {
-    bool reference = !strncmp(text, "oci://", 6) || !strncmp(text, "docker://", 9);
-    bool layout = !reference && (!strncmp(text, "oci:", 4) || !strncmp(text, "oci-archive:", 12));
+    bool reference = hl_text_begins(text, "oci://") || hl_text_begins(text, "docker://");
+    bool layout = !reference && (hl_text_begins(text, "oci:") || hl_text_begins(text, "oci-archive:"));
     struct stat status;
     *out = (struct hl_place){.kind = HL_PLACE_FILE, .text = text};
     if (layout) {

@@ -8,6 +8,7 @@
 #include "pack/image/cloud_run.h"
 #include "base/address.h"
 #include "base/progress.h"
+#include "base/text.h"
 
 #define SHOWN 72 /* bytes of a text from the image that a message shows */
 
@@ -421,7 +422,7 @@ int hl_cloud_run_check(const struct hl_image *image, const char *index_text, siz
     const cJSON *process = hl_json_get(config, "config");
     command = join_command(process);
     if (!command)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     const struct subject subject = {image, config, process, command, index, out};
     check_platform(&subject);
     check_index(&subject);

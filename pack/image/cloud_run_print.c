@@ -34,7 +34,7 @@ static int print_json(const struct hl_image *image, const struct hl_cloud_run *r
     }
     HL_FREE char *text = complete ? cJSON_Print(root) : NULL;
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     puts(text);
     return 0;
 }

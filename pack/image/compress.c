@@ -12,6 +12,7 @@
  */
 #include "pack/image/compress.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include <assert.h>
 #include <openssl/evp.h>
 #include <zstd.h>
@@ -40,7 +41,7 @@ static int set_parameters(ZSTD_CCtx *zstd, int level, struct hl_error *err)
         {ZSTD_c_compressionLevel, level}, {ZSTD_c_contentSizeFlag, 1}, {ZSTD_c_checksumFlag, 1},
         {ZSTD_c_dictIDFlag, 0},           {ZSTD_c_nbWorkers, 0}, /* other bytes than with workers */
     };
-    for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++) {
+    for (size_t i = 0; i < HL_COUNT(parameters); i++) {
         size_t status = ZSTD_CCtx_setParameter(zstd, parameters[i].name, parameters[i].value);
         if (ZSTD_isError(status))
             return hl_fail(err, "zstd: %s", ZSTD_getErrorName(status));
@@ -135,7 +136,7 @@ int hl_compress_open(const struct hl_content *content, int level, struct hl_prog
     size_t frame = content->bytes < HL_COMPRESS_FRAME ? (size_t)content->bytes : (size_t)HL_COMPRESS_FRAME;
     struct hl_compress *compress = *out = calloc(1, sizeof *compress);
     if (!compress)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     *compress = (struct hl_compress){.content = content,
                                      .progress = progress,
                                      .zstd = ZSTD_createCCtx(),
@@ -149,7 +150,7 @@ int hl_compress_open(const struct hl_content *content, int level, struct hl_prog
     bool memory = !compress->zstd || !compress->sha256 || !compress->frame || !compress->out;
     hl_compress_close(compress);
     *out = NULL;
-    return memory ? hl_fail(err, "out of memory") : -1;
+    return memory ? hl_no_memory(err) : -1;
 }
 
 void hl_compress_close(struct hl_compress *compress)

@@ -23,6 +23,8 @@
  */
 #include "pack/image/elf.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
+#include "base/text.h"
 #include <assert.h>
 #include <elf.h>
 #include <errno.h>
@@ -81,7 +83,7 @@ static int damaged(const struct view *view, const char *what)
 
 static int no_memory(struct hl_error *err)
 {
-    return hl_fail(err, "out of memory");
+    return hl_no_memory(err);
 }
 
 static bool is_x86_64(const Elf64_Ehdr *header)
@@ -346,7 +348,7 @@ static bool search(const struct closure *closure, size_t asking, const char *nam
     }
     if (try_path(object->runpath, object->directory, name, trail, found))
         return true;
-    for (size_t i = 0; i < sizeof standard_directories / sizeof *standard_directories; i++)
+    for (size_t i = 0; i < HL_COUNT(standard_directories); i++)
         if (try_directory(standard_directories[i], name, trail, found))
             return true;
     return false;
@@ -408,7 +410,7 @@ static int emit_all(const struct closure *closure, const char *folder, struct hl
 {
     const char *interp = closure->object[0].interp, *libraries = folder;
     for (size_t i = 1; i < closure->n && !libraries; i++)
-        if (!strncmp(closure->object[i].name, "libc.", 5))
+        if (hl_text_begins(closure->object[i].name, "libc."))
             libraries = closure->object[i].directory;
     out->file = calloc(closure->n + 1, sizeof *out->file);
     if (!out->file)
@@ -428,7 +430,7 @@ static int emit_all(const struct closure *closure, const char *folder, struct hl
 static int add_driver_needs(struct closure *closure, struct hl_error *err)
 {
     const struct object *libc = find_loaded(closure, "libc.so.6");
-    for (size_t i = 0; libc && i < sizeof driver_needs / sizeof *driver_needs; i++) {
+    for (size_t i = 0; libc && i < HL_COUNT(driver_needs); i++) {
         char path[PATH_MAX];
         if (snprintf(path, sizeof path, "%s/%s", libc->directory, driver_needs[i]) >= (int)sizeof path ||
             find_loaded(closure, driver_needs[i]) || !loadable(path))

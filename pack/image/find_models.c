@@ -12,6 +12,7 @@
 #include "pack/image/find_models.h"
 #include "base/cleanup.h"
 #include "base/files.h"
+#include "base/text.h"
 #include "pack/image/tar_reader.h"
 #include "pack/meta.h"
 #include <ctype.h>
@@ -28,7 +29,7 @@
 
 static bool starts_with(const char *text, const char *start)
 {
-    return !strncmp(text, start, strlen(start));
+    return hl_text_begins(text, start);
 }
 
 /* Is it gone, by what the first `n` of the hidden say? */
@@ -49,10 +50,10 @@ static int hide(struct hl_models *models, const char *path, size_t length, struc
     if (models->n_hidden == HIDDEN_MOST)
         return hl_fail(err, "more than %d files are removed by layers", HIDDEN_MOST);
     if (!models->hidden && !(models->hidden = calloc(HIDDEN_MOST, sizeof *models->hidden)))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     char *copy = strndup(path, length);
     models->hidden[models->n_hidden] = copy;
-    return copy ? (models->n_hidden++, 0) : hl_fail(err, "out of memory");
+    return copy ? (models->n_hidden++, 0) : hl_no_memory(err);
 }
 
 /* Remembers a whiteout, as far as it is about models. 1: it is one. */
@@ -153,7 +154,7 @@ static int open_head(struct hl_tar *tar, const struct hl_tar_entry *entry, struc
     if (!name) {
         hl_hot_close(*out);
         *out = NULL;
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     free((*out)->path);
     (*out)->path = name;
@@ -165,7 +166,7 @@ int hl_models_add(struct hl_models *models, const struct hl_model_file *file, st
     if (models->n == FILES_MOST)
         return hl_fail(err, "more than %d files of models", FILES_MOST);
     if (!models->file && !(models->file = calloc(FILES_MOST, sizeof *models->file)))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     models->file[models->n++] = *file;
     return 0;
 }

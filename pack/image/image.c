@@ -158,7 +158,7 @@ static int plan_layers(struct plan *plan, struct hl_error *err)
         return -1;
     plan->layer = calloc(head + 1 + spec->n_shards, sizeof *plan->layer);
     if (!plan->layer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     plan->n = head + 1 + spec->n_shards;
     for (size_t i = 0; i < plan->n; i++)
         plan->layer[i].layer.fd = -1;
@@ -184,7 +184,7 @@ static int store_json(const cJSON *json, enum hl_document_kind kind, struct hl_t
     unsigned char sha256[EVP_MAX_MD_SIZE];
     *text = json ? cJSON_PrintUnformatted(json) : NULL;
     if (!*text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     *out = (struct hl_descriptor){.bytes = strlen(*text), .kind = kind};
     if (out->bytes > HL_DOCUMENT_LIMIT)
         return hl_fail(err, "the image's config would be larger than the %zu bytes that registries take",
@@ -250,7 +250,7 @@ static int make_config(const struct plan *plan, cJSON **out, struct hl_error *er
 {
     HL_FREE struct hl_config_layer *layers = calloc(plan->n + 1, sizeof *layers);
     if (!layers)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t i = 0; i < plan->n; i++)
         layers[i] = (struct hl_config_layer){plan->layer[i].diff_id, plan->layer[i].what,
                                              *plan->comment ? plan->comment : NULL};
@@ -307,7 +307,7 @@ static int expect_blobs(const struct plan *plan, struct hl_error *err)
     size_t n = 0, n_base = base_layers(plan);
     HL_FREE struct hl_expected *list = calloc(n_base + plan->n + 1, sizeof *list);
     if (!list)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t i = 0; i < n_base; i++) {
         list[n].blob = base_blob(plan, i);
         n += list[n].blob != NULL;

@@ -11,6 +11,7 @@
 #include "pack/image/image_config.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include <strings.h>
 
 enum setting_kind {
@@ -33,7 +34,7 @@ static const struct setting {
     {"OLLAMA_HOST", "0.0.0.0:8080", OURS},
 };
 
-#define N_SETTINGS (sizeof settings / sizeof *settings)
+#define N_SETTINGS (HL_COUNT(settings))
 
 /* Removes the member in all spellings. */
 static void drop(cJSON *object, const char *key)
@@ -306,7 +307,7 @@ int hl_config_make(const struct hl_config_spec *spec, cJSON **out, struct hl_err
     if (!spec->base)
         root = cJSON_CreateObject();
     if (!root || !build(root, spec))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     *out = root;
     root = NULL;
     return 0;

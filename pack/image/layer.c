@@ -40,7 +40,7 @@ static struct hl_layer_entry *append(struct hl_layer *layer, const char *path, s
     if (grown)
         layer->entry = grown;
     if (!copy) {
-        hl_fail(err, "out of memory");
+        hl_no_memory(err);
         return NULL;
     }
     grown[layer->n] = (struct hl_layer_entry){.path = copy, .mode = mode};
@@ -75,7 +75,7 @@ int hl_layer_add(struct hl_layer *layer, const char *path, const char *source, m
         return entry ? 0 : -1;
     entry->bytes = (uint64_t)status.st_size;
     entry->source = strdup(source);
-    return entry->source ? 0 : hl_fail(err, "out of memory");
+    return entry->source ? 0 : hl_no_memory(err);
 }
 
 int hl_layer_add_bytes(struct hl_layer *layer, const char *path, char *content, uint64_t bytes, mode_t mode,
@@ -119,7 +119,7 @@ static struct hl_layer_part *add_part(struct hl_layer *layer, uint64_t bytes, st
 {
     struct hl_layer_part *grown = realloc(layer->part, (layer->n_parts + 1) * sizeof *grown);
     if (!grown) {
-        hl_fail(err, "out of memory");
+        hl_no_memory(err);
         return NULL;
     }
     layer->part = grown;
@@ -134,7 +134,7 @@ static int add_text(struct hl_layer *layer, const void *bytes, size_t n, struct 
         return hl_fail(err, "the headers of a layer need more than %zu bytes", TEXT_LIMIT);
     char *grown = realloc(layer->text, layer->text_bytes + n);
     if (!grown)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     layer->text = grown;
     memcpy(grown + layer->text_bytes, bytes, n);
     struct hl_layer_part *part = add_part(layer, n, err);
@@ -181,7 +181,7 @@ static int plan_header(struct planning *planning, const struct hl_layer_entry *e
 {
     struct archive_entry *header = archive_entry_new();
     if (!header)
-        return hl_fail(planning->err, "out of memory");
+        return hl_no_memory(planning->err);
     archive_entry_set_pathname(header, entry->path);
     archive_entry_set_filetype(header, is_file(entry) ? AE_IFREG : AE_IFDIR);
     archive_entry_set_perm(header, entry->mode);
@@ -257,7 +257,7 @@ int hl_layer_plan(struct hl_layer *layer, int64_t mtime, struct hl_error *err)
 {
     struct planning planning = {.archive = archive_write_new(), .layer = layer, .err = err};
     if (!planning.archive)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     qsort(layer->entry, layer->n, sizeof *layer->entry, by_path);
     int status = plan_all(&planning, mtime);
     planning.failed = status != 0; /* freeing an archive that is still open writes its end */

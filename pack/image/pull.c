@@ -12,6 +12,7 @@
 #include "pack/image/pull.h"
 #include "base/cleanup.h"
 #include "base/parallel.h"
+#include "base/text.h"
 #include "pack/image/find_models.h"
 #include "pack/image/pull_folder.h"
 #include "pack/image/tar_reader.h"
@@ -53,7 +54,7 @@ static const struct hl_pull_file *find_kept(const struct pull *pull, size_t i)
 {
     const struct hl_pull_folder *folder = &pull->folder;
     const char *what = pull->image.layer[i].what;
-    bool ours = hl_models_ours(&pull->image) && !strncmp(what, "hotlayer image: ", 16);
+    bool ours = hl_models_ours(&pull->image) && hl_text_begins(what, "hotlayer image: ");
     for (size_t f = 0; ours && !folder->several && f < folder->n; f++)
         if (folder->file[f].present && !strcmp(folder->file[f].layer, blob_of(pull, i)->digest))
             return &folder->file[f];
@@ -73,7 +74,7 @@ static int choose_layers(struct pull *pull, bool known, struct hl_error *err)
 {
     pull->layer = calloc(pull->image.n_layers + 1, sizeof *pull->layer);
     if (!pull->layer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t i = 0; i < pull->image.n_layers; i++) {
         const char *digest = blob_of(pull, i)->digest;
         bool wanted = known ? is_missing(pull, digest) : hl_models_may_hold(&pull->image, i) && !find_kept(pull, i);
@@ -171,7 +172,7 @@ static int plan_files(struct pull *pull, struct hl_error *err)
     bool several = false;
     size_t n = 0;
     if (!file)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t i = 0; i < models->n; i++) {
         const struct hl_model_file *found = &models->file[i];
         if (!is_wanted(models, found))
@@ -199,7 +200,7 @@ static int write_file(struct pull *pull, struct hl_tar *tar, uint64_t bytes, str
 {
     HL_FREE char *buffer = malloc(PIECE_BYTES);
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t n = 1; n;) {
         if (hl_tar_read(tar, buffer, PIECE_BYTES, &n, err))
             return -1;
@@ -298,7 +299,7 @@ static int extract_files(struct pull *pull, struct hl_error *err)
     uint64_t total = 0;
     pull->pending = calloc(pull->folder.n + 1, sizeof *pull->pending);
     if (!pull->pending)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t f = 0; f < pull->folder.n; f++) {
         pull->pending[f] = (struct pending){.directory = -1, .file.fd = -1};
         total += pull->folder.file[f].present ? 0 : pull->folder.file[f].bytes;
@@ -318,7 +319,7 @@ static int finish(struct pull *pull, struct hl_pulled *out, struct hl_error *err
     const struct hl_pull_folder *folder = &pull->folder;
     out->model = calloc(folder->n + 1, sizeof *out->model);
     if (!out->model)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t f = 0; f < folder->n; f++) {
         char below[HL_PULL_PATH_BYTES];
         struct hl_hot *hot;
@@ -328,11 +329,11 @@ static int finish(struct pull *pull, struct hl_pulled *out, struct hl_error *err
         struct hl_pulled_model *model = &out->model[out->n];
         if (asprintf(&model->path, "%s/%s", folder->path, hl_pull_path(folder, &folder->file[f], below)) < 0) {
             model->path = NULL;
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
         }
         out->n++;
         if (!(model->name = strdup(folder->file[f].model)))
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
         if (hl_hot_open(model->path, &hot, err))
             return -1;
         int status = hl_hot_map_weights(hot, err);

@@ -7,6 +7,7 @@
 #include "pack/image/pull_folder.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "pack/meta.h"
 #include <dirent.h>
 #include <errno.h>
@@ -95,7 +96,7 @@ static int read_state(struct hl_pull_folder *folder, struct hl_error *err)
 
 static bool is_known(const struct hl_pull_folder *folder, const char *model, const char *name)
 {
-    bool hidden = !strncmp(name, HIDDEN, strlen(HIDDEN)); /* also what was on its way when a pull was killed */
+    bool hidden = hl_text_begins(name, HIDDEN); /* also what was on its way when a pull was killed */
     if (!strcmp(name, ".") || !strcmp(name, "..") || hidden)
         return true;
     for (size_t i = 0; folder->file && i < folder->n; i++) {
@@ -209,7 +210,7 @@ static int write_state(const struct hl_pull_folder *folder, struct hl_error *err
     HL_FREE char *text = json ? cJSON_Print(json) : NULL;
     struct hl_temporary file;
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     int status = hl_temporary_open(&file, folder->hidden, err) || hl_temporary_write(&file, text, strlen(text), err) ||
                          hl_temporary_publish(&file, STATE, err)
                      ? -1

@@ -8,6 +8,7 @@
  */
 #include "pack/image/tar_reader.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -101,7 +102,7 @@ int hl_tar_open(struct hl_store *store, const struct hl_descriptor *layer, struc
     if (!hl_kind_is_layer(layer->kind))
         return hl_fail(err, "%s is %s, not a layer", layer->digest, layer->media_type);
     if (!tar || !(tar->window = malloc(WINDOW_MOST)) || !(tar->archive = archive_read_new()))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     tar->store = store;
     tar->layer = layer;
     tar->next = WINDOW_LEAST;
@@ -131,7 +132,7 @@ static bool make_path(struct hl_tar *tar, const char *name, bool *unsafe)
     tar->path[0] = 0;
     for (const char *part = name; *part && !*unsafe;) {
         size_t length = strcspn(part, "/");
-        *unsafe = length == 2 && !strncmp(part, "..", 2);
+        *unsafe = length == 2 && hl_text_begins(part, "..");
         if (length && !(length == 1 && *part == '.')) {
             if (used + length + 2 > sizeof tar->path)
                 return false;

@@ -43,10 +43,7 @@ void hl_block_read_q6k(const uint8_t *block, struct hl_block_q6k *out);
 void hl_block_read_q8(const uint8_t *block, struct hl_block_q8 *out); /* Q8_0 */
 void hl_block_read_q5(const uint8_t *block, struct hl_block_q8 *out); /* Q5_0 */
 
-/* Into row `row` (0..15) of a tile of zeros; of q4 and q4m into block `b` (0 or 1) of it. */
-void hl_block_put_q8(const struct hl_block_q8 *block, uint32_t row, uint8_t *tile);
-void hl_block_put_q4(const struct hl_block_q4 *block, bool minimum, uint32_t row, uint32_t b, uint8_t *tile);
-void hl_block_put_q4k(const struct hl_block_q4k *block, uint32_t row, uint8_t *tile);
-void hl_block_put_q6k(const struct hl_block_q6k *block, uint32_t row, uint8_t *tile);
+/* Reads `n` numbers of a source tensor, from number `first` on, as float32 (exactly: no source type is wider). */
+void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uint64_t n, float *out);
 
 #endif

@@ -10,6 +10,7 @@
  */
 #include "pack/source/gguf.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
 
 #define VERSIONS "versions 2 and 3 are supported"
 #define MAX_KEYS 65536u
@@ -58,7 +59,7 @@ static const struct tensor_type {
 
 const char *hl_gguf_type_name(uint32_t type)
 {
-    return type < sizeof tensor_types / sizeof tensor_types[0] ? tensor_types[type].name : NULL;
+    return type < HL_COUNT(tensor_types) ? tensor_types[type].name : NULL;
 }
 
 /* ---- reading ---- */
@@ -214,7 +215,7 @@ static int read_keys(struct reader *r, struct hl_gguf *gguf, uint64_t n)
 {
     gguf->keys = calloc((size_t)n + 1, sizeof *gguf->keys);
     if (!gguf->keys)
-        return hl_fail(r->err, "out of memory");
+        return hl_no_memory(r->err);
     for (; gguf->n_keys < n; gguf->n_keys++) {
         struct hl_gguf_key *key = &gguf->keys[gguf->n_keys];
         if (take_name(r, "the name of a key", KEY_MOST, &key->name) < 0)
@@ -265,7 +266,7 @@ static int read_tensors(struct reader *r, struct hl_gguf *gguf, uint64_t n, uint
 {
     gguf->tensors = calloc((size_t)n + 1, sizeof *gguf->tensors);
     if (!gguf->tensors)
-        return hl_fail(r->err, "out of memory");
+        return hl_no_memory(r->err);
     for (; gguf->n_tensors < n; gguf->n_tensors++) {
         struct hl_gguf_tensor *t = &gguf->tensors[gguf->n_tensors];
         if (take_name(r, "the name of a tensor", NAME_MOST, &t->name) < 0)
@@ -344,7 +345,7 @@ static int read_all(struct reader *r, struct hl_gguf *gguf)
         return -1;
     HL_FREE uint64_t *offsets = calloc((size_t)n_tensors + 1, sizeof *offsets);
     if (!offsets)
-        return hl_fail(r->err, "out of memory");
+        return hl_no_memory(r->err);
     if (read_tensors(r, gguf, n_tensors, offsets) < 0 || find_alignment(r, gguf, &alignment) < 0)
         return -1;
     uint64_t start = hl_round_up(r->at, alignment);
@@ -360,7 +361,7 @@ int hl_gguf_open(struct hl_view file, const char *name, struct hl_gguf **out, st
     struct reader r = {.file = file, .err = err};
     struct hl_gguf *gguf = calloc(1, sizeof *gguf);
     if (!gguf)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (read_all(&r, gguf) < 0) {
         hl_gguf_close(gguf);
         return hl_error_prefix(err, "%s", name);

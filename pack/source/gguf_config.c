@@ -18,7 +18,8 @@
  * A key below the architecture that is not on these lists is refused: it may change what the model computes.
  */
 #include "base/cleanup.h"
-#include "pack/compile/arch.h"
+#include "base/sizes.h"
+#include "hotlayer/program.h"
 #include "pack/source/gguf_model.h"
 #include <assert.h>
 
@@ -94,7 +95,7 @@ int hl_gguf_find_family(const struct hl_gguf *gguf, enum hl_gguf_family *out, st
     char all[128] = "";
     if (!hl_gguf_text(hl_gguf_get(gguf, ARCHITECTURE), &name))
         return hl_fail(err, ARCHITECTURE " is missing");
-    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(families); i++) {
         size_t n = strlen(families[i].name);
         if (n == name.size && memcmp(name.data, families[i].name, n) == 0) {
             *out = families[i].family;
@@ -111,7 +112,7 @@ int hl_gguf_find_family(const struct hl_gguf *gguf, enum hl_gguf_family *out, st
 
 static bool is_known(const struct translation *t, const char *key, size_t n)
 {
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(known); i++) {
         size_t length = strlen(known[i].key);
         bool prefix = strchr("._", known[i].key[length - 1]);
         if (known[i].families & t->family->family && memcmp(key, known[i].key, length < n ? length : n) == 0 &&
@@ -371,9 +372,9 @@ static const char *architecture(const struct translation *t)
 
 static int check_blocks(const struct translation *t, uint64_t blocks)
 {
-    if (blocks > HL_ARCH_MAX_BLOCKS)
+    if (blocks > HL_PROGRAM_MAX_KVS)
         return hl_fail(t->err, "%s.block_count %llu is more than %u", t->family->name, (unsigned long long)blocks,
-                       HL_ARCH_MAX_BLOCKS);
+                       HL_PROGRAM_MAX_KVS);
     if (t->facts->blocks > blocks)
         return hl_fail(t->err, "tensors of blk.%u are there, but %s.block_count is %llu", t->facts->blocks - 1,
                        t->family->name, (unsigned long long)blocks);
@@ -416,8 +417,8 @@ int hl_gguf_config(struct hl_source *source, const struct hl_gguf_facts *facts, 
         t.family++;
     t.config = source->config = cJSON_CreateObject();
     if (!t.config)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (translate(&t) < 0)
         return -1;
-    return t.full ? hl_fail(err, "out of memory") : 0;
+    return t.full ? hl_no_memory(err) : 0;
 }

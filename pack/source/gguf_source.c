@@ -10,6 +10,7 @@
  * [llama.cpp, tools/gguf-split]. */
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include "pack/source/gguf_model.h"
 #include <ctype.h>
 
@@ -57,8 +58,6 @@ static const struct role beside[] = {
 /* Of the vision model that Ollama's Gemma 3 files carry along. */
 static const char *const left_out[] = {"v.", "mm."};
 
-#define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
-
 static const char *find_role(const struct role *roles, size_t n, const char *name, enum hl_gguf_family family)
 {
     for (size_t i = 0; i < n; i++)
@@ -83,9 +82,9 @@ static int rename_tensor(const char *name, struct hl_gguf_facts *facts, char **o
 {
     uint32_t block = 0;
     size_t skip = block_of(name, &block);
-    const char *becomes = skip ? find_role(in_blocks, COUNT_OF(in_blocks), name + skip, facts->family)
-                               : find_role(beside, COUNT_OF(beside), name, facts->family);
-    for (size_t i = 0; i < COUNT_OF(left_out) && facts->family == HL_GGUF_GEMMA3; i++)
+    const char *becomes = skip ? find_role(in_blocks, HL_COUNT(in_blocks), name + skip, facts->family)
+                               : find_role(beside, HL_COUNT(beside), name, facts->family);
+    for (size_t i = 0; i < HL_COUNT(left_out) && facts->family == HL_GGUF_GEMMA3; i++)
         if (strncmp(name, left_out[i], strlen(left_out[i])) == 0)
             return 0;
     if (!becomes)
@@ -93,7 +92,7 @@ static int rename_tensor(const char *name, struct hl_gguf_facts *facts, char **o
     if (!skip) {
         facts->head = facts->head || strcmp(becomes, "lm_head.weight") == 0;
         *out = strdup(becomes);
-        return *out ? 0 : hl_fail(err, "out of memory");
+        return *out ? 0 : hl_no_memory(err);
     }
     if (strstr(becomes, ".bias"))
         *(strncmp(becomes, "mlp.", 4) == 0 ? &facts->mlp_bias : &facts->attention_bias) = true;
@@ -101,7 +100,7 @@ static int rename_tensor(const char *name, struct hl_gguf_facts *facts, char **o
     char text[128];
     snprintf(text, sizeof text, "model.layers.%u.%s", block, becomes);
     *out = strdup(text);
-    return *out ? 0 : hl_fail(err, "out of memory");
+    return *out ? 0 : hl_no_memory(err);
 }
 
 static int find_dtype(uint32_t type, enum hl_dtype *out, struct hl_error *err)
@@ -148,7 +147,7 @@ static int add_tensors(struct hl_source *source, const struct hl_gguf *gguf, con
     const struct hl_gguf_tensor *tensors = hl_gguf_tensors(gguf, &n);
     struct hl_source_tensor *grown = realloc(source->tensors, (source->n_tensors + n + 1) * sizeof *grown);
     if (!grown)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     source->tensors = grown;
     for (size_t i = 0; i < n; i++) {
         char name[128];
@@ -235,7 +234,7 @@ static void pair_heads(struct hl_source *source)
         const char *in_name, *field;
     } paired[] = {{".self_attn.q_proj.", "num_attention_heads"}, {".self_attn.k_proj.", "num_key_value_heads"}};
     for (size_t i = 0; i < source->n_tensors; i++)
-        for (size_t k = 0; k < COUNT_OF(paired); k++) {
+        for (size_t k = 0; k < HL_COUNT(paired); k++) {
             uint64_t heads = 0;
             if (strstr(source->tensors[i].name, paired[k].in_name) &&
                 hl_json_count(hl_json_get(source->config, paired[k].field), UINT32_MAX, &heads))
@@ -249,12 +248,17 @@ int hl_gguf_read(struct hl_source *source, struct hl_error *err)
     for (size_t i = 0; i < source->n_files; i++)
         if (read_file(source, i, &facts, err) < 0)
             return -1;
+    source->config_name = "the metadata";
+    source->format = "gguf";
     source->norms_complete = facts.family & GEMMAS;
     int result = facts.rows ? check_kind(source->gguf, err) : hl_fail(err, "tensor token_embd.weight is missing");
     if (result == 0)
         result = hl_gguf_config(source, &facts, err);
     if (result == 0)
         result = hl_gguf_tokens(source, facts.rows, err);
+    struct hl_view license;
+    if (result == 0 && hl_gguf_text(hl_gguf_get(source->gguf, "general.license"), &license))
+        result = hl_source_set_license(source, license, err);
     if (result < 0)
         return hl_error_prefix(err, "%s", source->files[0].name);
     if (facts.family == HL_GGUF_LLAMA)

@@ -6,6 +6,7 @@
  * [src/llama-vocab.cpp: "auto-detect special tokens by text"]. Without that an instructed Gemma 2 would never stop.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "pack/source/gguf_model.h"
 
 #define TOKENS "tokenizer.ggml.tokens"
@@ -54,7 +55,7 @@ static void add_end(struct ends *ends, uint64_t id)
 static int listed_ends(const struct hl_gguf *gguf, uint64_t rows, struct ends *ends, struct hl_error *err)
 {
     uint64_t id;
-    for (size_t i = 0; i < sizeof end_keys / sizeof end_keys[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(end_keys); i++) {
         const struct hl_gguf_value *value = hl_gguf_get(gguf, end_keys[i]);
         if (value && !hl_gguf_count(value, rows - 1, &id))
             return hl_fail(err, "%s must be a token below %llu, the rows of token_embd.weight", end_keys[i],
@@ -81,10 +82,10 @@ static int find_texts(const struct hl_gguf *gguf, uint64_t rows, struct ends *en
     struct hl_view text;
     size_t at = 0;
     for (uint64_t id = 0; id < rows && hl_gguf_next_text(tokens, &at, &text); id++) {
-        for (size_t i = 0; i < sizeof end_texts / sizeof end_texts[0]; i++)
+        for (size_t i = 0; i < HL_COUNT(end_texts); i++)
             if (equals(text, end_texts[i]))
                 add_end(ends, id);
-        for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+        for (size_t i = 0; i < HL_COUNT(named); i++) {
             uint64_t wanted;
             if (!hl_gguf_count(hl_gguf_get(gguf, named[i].key), rows - 1, &wanted) || wanted != id)
                 continue;
@@ -92,7 +93,7 @@ static int find_texts(const struct hl_gguf *gguf, uint64_t rows, struct ends *en
                 return hl_fail(err, TOKENS ": token %llu (%s) is not UTF-8 without NUL", (unsigned long long)id,
                                named[i].key);
             if (!hl_gguf_add_text(config, named[i].field, text))
-                return hl_fail(err, "out of memory");
+                return hl_no_memory(err);
         }
     }
     return 0;
@@ -106,17 +107,17 @@ int hl_gguf_tokens(struct hl_source *source, uint64_t rows, struct hl_error *err
     source->tokenizer_config = cJSON_CreateObject();
     source->generation_config = cJSON_CreateObject();
     if (!source->tokenizer_config || !(list = cJSON_AddArrayToObject(source->generation_config, "eos_token_id")))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (listed_ends(source->gguf, rows, &ends, err) < 0 ||
         find_texts(source->gguf, rows, &ends, source->tokenizer_config, err) < 0)
         return -1;
     for (uint32_t i = 0; i < ends.n; i++)
         if (!(item = cJSON_CreateNumber((double)ends.id[i])) || !cJSON_AddItemToArray(list, item))
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
     const struct hl_gguf_value *value = hl_gguf_get(source->gguf, TEMPLATE);
     if (value && !hl_gguf_text(value, &template))
         return hl_fail(err, TEMPLATE " is no text");
     if (value && !hl_gguf_add_text(source->tokenizer_config, "chat_template", template))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     return 0;
 }

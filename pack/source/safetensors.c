@@ -6,6 +6,7 @@
  */
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include "pack/source/source.h"
 
 #define HEADER_LIMIT 100000000u /* as the format's own readers */
@@ -83,7 +84,7 @@ static int check_cover(const struct hl_source_tensor *tensors, size_t n, struct 
 {
     HL_FREE const struct hl_source_tensor **order = malloc((n + 1) * sizeof *order);
     if (!order)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t i = 0; i < n; i++)
         order[i] = &tensors[i];
     qsort(order, n, sizeof *order, by_address);
@@ -129,7 +130,7 @@ static int read_tensors(struct hl_source *source, const struct hl_source_file *f
         return hl_fail(err, "%zu tensors are more than any model has", n);
     struct hl_source_tensor *grown = realloc(source->tensors, (first + n + 1) * sizeof *grown);
     if (!grown)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     source->tensors = grown;
     cJSON_ArrayForEach(entry, json)
     {
@@ -138,7 +139,7 @@ static int read_tensors(struct hl_source *source, const struct hl_source_file *f
         struct hl_source_tensor *tensor = &source->tensors[source->n_tensors];
         *tensor = (struct hl_source_tensor){.name = strdup(entry->string), .file = file->name};
         if (!tensor->name)
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
         source->n_tensors++;
         if (read_entry(entry, data, tensor, err) < 0)
             return hl_error_prefix(err, "tensor %s", tensor->name);
@@ -151,8 +152,8 @@ int hl_safetensors_read(struct hl_source *source, const struct hl_source_file *f
     struct hl_view header = {NULL, 0}, data = {NULL, 0};
     cJSON *json = NULL;
     if (read_header(file->map, &header, &data, err) < 0 || hl_json_parse(header, "header", &json, err) < 0)
-        return hl_error_prefix(err, "%s/%s", source->folder, file->name);
+        return hl_error_prefix(err, "%s/%s", source->path, file->name);
     int result = read_tensors(source, file, json, data, err);
     cJSON_Delete(json);
-    return result < 0 ? hl_error_prefix(err, "%s/%s", source->folder, file->name) : 0;
+    return result < 0 ? hl_error_prefix(err, "%s/%s", source->path, file->name) : 0;
 }

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include <assert.h>
 #include <errno.h>
 #include <sys/stat.h>
@@ -72,7 +73,7 @@ static int add_file(struct hl_source *source, const char *name, struct hl_error 
     struct hl_source_file *file = &source->files[source->n_files];
     file->name = strdup(name);
     if (!file->name)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     source->n_files++;
     if (hl_file_map(source->folder, name, false, &file->map, err) < 0)
         return -1;
@@ -104,7 +105,7 @@ static int open_indexed(struct hl_source *source, const cJSON *map, struct hl_er
     cJSON_ArrayForEach(entry, map) n++;
     source->files = calloc(n + 1, sizeof *source->files);
     if (!source->files)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     cJSON_ArrayForEach(entry, map)
     {
         if (!cJSON_IsString(entry) || !is_plain_name(entry->valuestring))
@@ -122,7 +123,7 @@ static int check_index(const struct hl_source *source, const cJSON *map, struct 
     const cJSON *entry;
     HL_FREE bool *listed = calloc(source->n_tensors + 1, sizeof *listed);
     if (!listed)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     cJSON_ArrayForEach(entry, map)
     {
         const struct hl_source_tensor *tensor = hl_source_find(source, entry->string);
@@ -150,7 +151,7 @@ static int open_single(struct hl_source *source, struct hl_error *err)
 {
     source->files = calloc(1, sizeof *source->files);
     if (!source->files)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     return add_file(source, SINGLE, err) < 0 ? -1 : hl_source_sort(source, err);
 }
 
@@ -178,9 +179,13 @@ static int open_tensors(struct hl_source *source, struct hl_error *err)
 
 static int open_folder(struct hl_source *source, struct hl_error *err)
 {
+    source->folder = source->path;
+    source->config_name = "config.json";
+    source->format = "safetensors";
     if (hl_json_read(source->folder, "config.json", false, &source->config, err) < 0 ||
         hl_json_read(source->folder, "generation_config.json", true, &source->generation_config, err) < 0 ||
-        hl_json_read(source->folder, "tokenizer_config.json", true, &source->tokenizer_config, err) < 0)
+        hl_json_read(source->folder, "tokenizer_config.json", true, &source->tokenizer_config, err) < 0 ||
+        hl_source_find_license(source, err) < 0)
         return -1;
     return open_tensors(source, err);
 }
@@ -189,22 +194,22 @@ static int open_folder(struct hl_source *source, struct hl_error *err)
 static int open_gguf(struct hl_source *source, struct hl_error *err)
 {
     static const char numbers[] = "00001-of-00001.gguf";
-    const char *slash = strrchr(source->folder, '/'), *name = slash ? slash + 1 : source->folder;
-    size_t before = slash ? (size_t)(slash - source->folder) : 0;
-    HL_FREE char *folder = slash ? strndup(source->folder, before ? before : 1) : strdup(".");
+    const char *slash = strrchr(source->path, '/'), *name = slash ? slash + 1 : source->path;
+    size_t before = slash ? (size_t)(slash - source->path) : 0;
+    HL_FREE char *folder = slash ? strndup(source->path, before ? before : 1) : strdup(".");
     uint32_t part = 1, parts = 1;
     bool split = hl_gguf_part(name, &part, &parts);
     if (part != 1 || parts == 0)
-        return hl_fail(err, "%s: part %u of %u; name the first", source->folder, part, parts);
+        return hl_fail(err, "%s: part %u of %u; name the first", source->path, part, parts);
     source->files = calloc(parts, sizeof *source->files);
     if (!source->files || !folder)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     while (source->n_files < parts) {
         struct hl_source_file *file = &source->files[source->n_files];
         int stem = (int)(strlen(name) - (split ? strlen(numbers) : 0));
         if (asprintf(&file->name, split ? "%.*s%05zu-of-%05u.gguf" : "%.*s", stem, name, source->n_files + 1, parts) <
             0)
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
         source->n_files++;
         if (hl_file_map(folder, file->name, false, &file->map, err) < 0)
             return -1;
@@ -220,9 +225,9 @@ int hl_source_open(const char *path, struct hl_source **out, struct hl_error *er
     if (stat(path, &st) < 0)
         return hl_fail(err, "%s: cannot be opened: %s", path, strerror(errno));
     struct hl_source *source = calloc(1, sizeof *source);
-    if (!source || !(source->folder = strdup(path))) {
+    if (!source || !(source->path = strdup(path))) {
         free(source);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     if ((S_ISDIR(st.st_mode) ? open_folder(source, err) : open_gguf(source, err)) < 0) {
         hl_source_close(source);
@@ -248,6 +253,7 @@ void hl_source_close(struct hl_source *source)
     cJSON_Delete(source->config);
     cJSON_Delete(source->generation_config);
     cJSON_Delete(source->tokenizer_config);
-    free(source->folder);
+    free(source->license);
+    free(source->path);
     free(source);
 }

@@ -44,11 +44,15 @@ struct hl_source_file {
 
 /* A .gguf's metadata are put into the words of the Hugging Face files, so that one compiler serves both. */
 struct hl_source {
-    char *folder;                     /* or the .gguf itself */
+    char *path;                       /* as the user named it */
+    const char *folder;               /* where other files of the model may be; NULL: there are none */
+    const char *config_name;          /* of `config` in messages: "config.json", "the metadata" */
+    const char *format;               /* "safetensors", "gguf" */
     cJSON *config;                    /* config.json */
     cJSON *generation_config;         /* generation_config.json, or NULL */
     cJSON *tokenizer_config;          /* tokenizer_config.json, or NULL */
-    struct hl_gguf *gguf;             /* the metadata of a .gguf; NULL: a folder */
+    char *license;                    /* what the model says of it; or NULL */
+    struct hl_gguf *gguf;             /* the metadata of a .gguf, for the vocabulary; NULL: none */
     bool norms_complete;              /* the norms' weights contain the 1 that Gemma adds to them */
     struct hl_source_tensor *tensors; /* sorted by name */
     size_t n_tensors;
@@ -86,6 +90,12 @@ uint64_t hl_source_count(const struct hl_source_tensor *tensor);
 /* Where row `row`, in Hugging Face's order, lies in the tensor: llama.cpp's converter puts row i of a head's first half
  * at 2i and row i of its second half at 2i + 1. */
 uint64_t hl_source_row(const struct hl_source_tensor *tensor, uint64_t row);
+
+/* Sets source->license from the front matter of the folder's README.md, if that says one. */
+int hl_source_find_license(struct hl_source *source, struct hl_error *err);
+
+/* Sets source->license, unless it is no short text; fails only when memory runs out. */
+int hl_source_set_license(struct hl_source *source, struct hl_view text, struct hl_error *err);
 
 /* Appends the tensors of one safetensors file, already mapped, to a source. Their names must be new. */
 int hl_safetensors_read(struct hl_source *source, const struct hl_source_file *file, struct hl_error *err);

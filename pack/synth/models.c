@@ -8,6 +8,7 @@
  * the others change the stream by less than it is. Nothing overflows or fades, however many blocks there are.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "pack/synth/synth.h"
 #include <math.h>
 #include <string.h>
@@ -67,13 +68,13 @@ static const struct hl_synth_model models[] = {
 
 const struct hl_synth_model *hl_synth_models(size_t *n)
 {
-    *n = sizeof models / sizeof models[0];
+    *n = HL_COUNT(models);
     return models;
 }
 
 const struct hl_synth_model *hl_synth_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(models); i++)
         if (strcmp(models[i].name, name) == 0)
             return &models[i];
     return NULL;
@@ -165,7 +166,7 @@ int hl_synth_tensors(const struct hl_synth_model *model, struct hl_synth_tensor 
     double embedding = scaled ? logits : logits / sqrt(model->width);
     list.tensors = calloc((size_t)model->blocks * TENSORS_OF_BLOCK + TENSORS_BESIDES, sizeof *list.tensors);
     if (!list.tensors)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     add_matrix(&list, "model.embed_tokens", model->vocabulary, model->width, logits);
     for (uint32_t i = 0; i < model->blocks; i++) {
         snprintf(list.prefix, sizeof list.prefix, "model.layers.%u.", i);

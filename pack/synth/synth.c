@@ -121,7 +121,7 @@ static int place_tensors(struct plan *plan, struct hl_error *err)
     plan->places = calloc(plan->n_tensors + 1, sizeof *plan->places);
     plan->outputs = calloc(plan->n_tensors + SMALL_FILES, sizeof *plan->outputs);
     if (!plan->places || !plan->outputs)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t i = 0; i < plan->n_tensors + SMALL_FILES; i++)
         plan->outputs[i].fd = -1;
     plan->n_large = 1;
@@ -163,7 +163,7 @@ static int make_head(const struct plan *plan, uint32_t index, struct hl_error *e
     struct output *output = &plan->outputs[index];
     FILE *text = begin_text(output);
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     fputs("01234567{\"__metadata__\":{\"format\":\"pt\"}", text); /* the length goes where the digits are */
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const struct hl_synth_tensor *tensor = &plan->tensors[i];
@@ -197,7 +197,7 @@ static int add_index(struct plan *plan, struct hl_error *err)
     struct output *output = add_small(plan, "model.safetensors.index.json");
     FILE *text = begin_text(output);
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     fprintf(text, "{\"metadata\":{\"total_size\":%llu},\"weight_map\":{", (unsigned long long)plan->tensor_bytes);
     for (size_t i = 0; i < plan->n_tensors; i++)
         fprintf(text, "%s\n\"%s\":\"%s\"", i ? "," : "", plan->tensors[i].name,
@@ -379,7 +379,7 @@ static int write_chunks(struct work *work, struct hl_error *err)
     const struct plan *plan = work->plan;
     HL_FREE uint16_t *buffer = malloc((CHUNK_ELEMENTS + QUANTILES) * sizeof *buffer);
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     uint16_t *table = buffer + CHUNK_ELEMENTS;
     uint64_t chunk, n = plan->places[plan->n_tensors].first_chunk;
     size_t tensor = 0, of_table = SIZE_MAX;
@@ -410,7 +410,7 @@ static int write_tensors(const struct plan *plan, struct hl_error *err)
     HL_FREE struct work *work = calloc(1, sizeof *work);
     struct hl_team *team;
     if (!work)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     work->plan = plan;
     work->err = err;
     standard_quantiles(work->quantile);

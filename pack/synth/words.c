@@ -9,6 +9,7 @@
  * English comes to two or three characters per token so; trained vocabularies have four or five.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "pack/synth/synth.h"
 #include <string.h>
 
@@ -299,7 +300,7 @@ static void put_utf8(uint32_t character, char text[4])
 /* False after the last one. */
 static bool next_letter(struct letters *l, char text[4])
 {
-    if (l->alphabet == sizeof alphabets / sizeof alphabets[0])
+    if (l->alphabet == HL_COUNT(alphabets))
         return false;
     uint32_t character = alphabets[l->alphabet].first + l->character++;
     put_utf8(character, text);
@@ -508,7 +509,7 @@ int hl_synth_tokenizer(const struct hl_synth_model *model, const char **name, st
     size_t size = 0;
     FILE *file = open_memstream(&text, &size);
     if (!file)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     *name = w->pieces ? "tokenizer.model" : "tokenizer.json";
     if (w->pieces)
         put_model(file, w,

@@ -138,7 +138,7 @@ int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text
     struct hl_vocabulary_token *token = &v->tokens[id];
     HL_FREE char *plain = malloc(content.size + 1);
     if (!plain)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     size_t bytes = content.size;
     if (v->flags & HL_TOKENIZER_ESCAPE_SPACE)
         bytes = hl_unmark_spaces(text, bytes, plain);

@@ -11,7 +11,7 @@ int hl_spellings_init(struct hl_spellings *s, uint32_t n, uint32_t count, struct
     s->n = n;
     s->texts = calloc(n + 1u, sizeof *s->texts);
     if (!s->texts)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     return hl_text_map_init(&s->ids, count, err);
 }
 
@@ -71,7 +71,7 @@ int hl_bpe_token(struct hl_vocabulary *v, uint32_t id, struct hl_view spelling, 
     bool byte_level = v->flags & HL_TOKENIZER_BYTE_LEVEL;
     HL_FREE uint8_t *text = malloc(spelling.size + 1);
     if (!text)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     int byte = v->flags & HL_TOKENIZER_BYTE_FALLBACK ? hl_byte_piece(spelling) : -1;
     if (byte >= 0) {
         v->bytes[byte] = id;
@@ -123,7 +123,7 @@ int hl_bpe_merge(struct hl_vocabulary *v, const struct hl_spellings *s, struct h
 {
     HL_FREE uint8_t *both = malloc(left.size + right.size + 1);
     if (!both)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     memcpy(both, left.data, left.size);
     memcpy(both + left.size, right.data, right.size);
     struct hl_pair_slot merge = {hl_spellings_find(s, left), hl_spellings_find(s, right), rank,

@@ -14,6 +14,7 @@
  * gets the space in front.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "pack/vocabulary/vocabulary_inside.h"
 #include <math.h>
 
@@ -102,7 +103,7 @@ static int refuse_unknown(const struct reader *r, struct hl_error *err)
     static const char *const keys[] = {KEY("remove_extra_whitespaces"), KEY("normalizer.lowercase"),
                                        KEY("normalizer.strip_accents")};
     bool on;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    for (size_t i = 0; i < HL_COUNT(keys); i++) {
         if (read_switch(r, keys[i], false, &on, err))
             return -1;
         if (on)
@@ -139,13 +140,13 @@ static int read_special(struct reader *r, uint32_t bos, uint32_t eos, bool add_b
     v->flags |= (add_bos ? HL_TOKENIZER_ADD_BOS : 0u) | (add_eos ? HL_TOKENIZER_ADD_EOS : 0u);
     if ((v->bos != HL_NONE && make_special(r, v->bos, err)) || (v->eos != HL_NONE && make_special(r, v->eos, err)))
         return -1;
-    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+    for (size_t i = 0; i < HL_COUNT(more); i++)
         if (read_id(r, more[i], HL_NONE, &id, err) || (id != HL_NONE && make_special(r, id, err)))
             return -1;
     struct hl_view text;
     size_t at = 0;
     for (id = 0; id < r->n && hl_gguf_next_text(r->tokens, &at, &text); id++)
-        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        for (size_t i = 0; i < HL_COUNT(ends); i++)
             if (equals(text, ends[i]) && v->tokens[id].kind == HL_TOKEN_NORMAL &&
                 hl_vocabulary_make_special(v, id, text, err))
                 return -1;
@@ -200,7 +201,7 @@ static const struct pre *find_pre(const struct reader *r, struct hl_error *err)
                                 "convert the model anew, or pack its Hugging Face folder");
         return NULL;
     }
-    for (size_t i = 0; i < sizeof pres / sizeof *pres; i++)
+    for (size_t i = 0; i < HL_COUNT(pres); i++)
         if (equals(name, pres[i].name))
             return &pres[i];
     hl_fail(err, KEY("pre") " is %.*s; llama-bpe, qwen2 and gpt-2 are supported",
@@ -256,7 +257,7 @@ static int read_gpt2(struct reader *r, struct hl_spellings *s, struct hl_error *
     return read_special(r, HL_NONE, HL_NONE, pre->flags & HL_TOKENIZER_ADD_BOS, err);
 }
 
-int hl_tokenizer_build_gguf(const struct hl_gguf *gguf, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err)
+int hl_vocabulary_from_gguf(const struct hl_gguf *gguf, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err)
 {
     __attribute__((cleanup(hl_vocabulary_release))) struct hl_vocabulary v = {0};
     __attribute__((cleanup(hl_spellings_release))) struct hl_spellings spellings = {0};

@@ -6,10 +6,12 @@
  * something else in PCRE2, or might, is refused rather than passed on.
  *
  * The runtime shows a pattern stand-ins for characters that the libraries' versions of Unicode disagree about, of the
- * same general category (runtime/tokenizer/unicode_versions.c). So that is all that a pattern may ask of characters beyond
- * ASCII: other properties, literal characters and ranges are refused.
+ * same general category (runtime/tokenizer/unicode_versions.c). So that is all that a pattern may ask of characters
+ * beyond ASCII: other properties, literal characters and ranges are refused.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
+#include "base/text.h"
 #include "pack/vocabulary/vocabulary_inside.h"
 
 /* White_Space [Unicode 15, PropList.txt] */
@@ -47,7 +49,7 @@ static size_t property_length(const char *at)
                                         "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
                                         "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp"};
     size_t n = *at == '{' ? strcspn(at + 1, "}") : 0;
-    for (size_t i = 0; n && at[n + 1] && i < sizeof known / sizeof *known; i++)
+    for (size_t i = 0; n && at[n + 1] && i < HL_COUNT(known); i++)
         if (strlen(known[i]) == n && !memcmp(at + 1, known[i], n))
             return n + 2;
     return 0;
@@ -84,8 +86,8 @@ static bool is_known_group(const char *at)
     static const char *const kinds[] = {"?:", "?=", "?!", "?<=", "?<!", "?>", "?i:"};
     if (*at == '*')
         return false;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (!strncmp(at, kinds[i], strlen(kinds[i])))
+    for (size_t i = 0; i < HL_COUNT(kinds); i++)
+        if (hl_text_begins(at, kinds[i]))
             return true;
     return *at != '?';
 }
@@ -130,7 +132,7 @@ int hl_translate_pattern(const char *pattern, struct hl_bytes *out, struct hl_er
         return hl_fail(err, "a pattern of %zu bytes is not supported", strlen(pattern));
     out->data = malloc(o.used);
     if (!out->data)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     memcpy(out->data, o.text, o.used);
     out->size = o.used;
     return 0;

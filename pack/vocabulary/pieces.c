@@ -23,7 +23,7 @@ static int add_text(struct hl_vocabulary *v, uint32_t id, const struct hl_piece 
     enum hl_token_kind kind = user ? HL_TOKEN_USER : used ? HL_TOKEN_NORMAL : HL_TOKEN_UNUSED;
     HL_FREE uint8_t *text = malloc(piece->text.size + 1);
     if (!text)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     size_t bytes = hl_unmark_spaces(piece->text.data, piece->text.size, text);
     if (hl_vocabulary_set(v, id, text, bytes, kind, err))
         return -1;

@@ -100,7 +100,7 @@ static int read_spaces(struct hl_vocabulary *v, const cJSON *config, struct hl_e
     return 0;
 }
 
-int hl_vocabulary_read_config(struct hl_vocabulary *v, const struct hl_tokenizer_files *files, struct hl_error *err)
+int hl_vocabulary_read_config(struct hl_vocabulary *v, const struct hl_vocabulary_files *files, struct hl_error *err)
 {
     HL_JSON cJSON *config = NULL;
     if (files->config.data && hl_json_parse(files->config, "tokenizer_config.json", &config, err))

@@ -5,6 +5,7 @@
  */
 #include "pack/vocabulary/vocabulary.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "pack/vocabulary/vocabulary_inside.h"
 #include <errno.h>
 #include <math.h>
@@ -118,7 +119,7 @@ int hl_text_map_init(struct hl_text_map *map, uint32_t count, struct hl_error *e
     *map = (struct hl_text_map){.n_slots = slots_for(count)};
     map->slots = calloc(map->n_slots, sizeof *map->slots);
     if (!map->slots)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     for (uint32_t i = 0; i < map->n_slots; i++)
         map->slots[i].id = HL_NONE;
     return 0;
@@ -246,7 +247,7 @@ static int rank_tokens(const struct hl_vocabulary *v, struct hl_token *tokens, s
 {
     HL_FREE struct scored *order = calloc(v->n_tokens + 1u, sizeof *order);
     if (!order)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     for (uint32_t id = 0; id < v->n_tokens; id++)
         order[id] = (struct scored){v->tokens[id].score, id};
     qsort(order, v->n_tokens, sizeof *order, by_score);
@@ -355,7 +356,7 @@ static int write_section(const struct hl_vocabulary *v, struct hl_bytes *out, st
     memcpy(header.magic, HL_TOKENIZER_MAGIC, sizeof header.magic);
     HL_FREE struct hl_view *texts = calloc(v->n_tokens + 1u, sizeof *texts);
     if (!texts)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     if (fill_strings(v, &strings, texts, err) || check_unused(v, &strings, texts, err))
         return -1;
     find_cuts(v, &strings, texts, header.cuts);
@@ -365,7 +366,7 @@ static int write_section(const struct hl_vocabulary *v, struct hl_bytes *out, st
         return hl_fail(err, "%s: the tables take %llu bytes, more than 4 GiB", v->file, (unsigned long long)size);
     HL_FREE uint8_t *data = calloc(1, size);
     if (!data)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     memcpy(data, &header, sizeof header);
     if (fill_tables(v, &strings, (struct hl_tokenizer_header *)data, err))
         return -1;
@@ -386,13 +387,13 @@ int hl_vocabulary_write_empty(struct hl_bytes *out, struct hl_error *err)
     return write_section(&none, out, err);
 }
 
-bool hl_tokenizer_is_empty(const struct hl_bytes *section)
+bool hl_vocabulary_is_empty(const struct hl_bytes *section)
 {
     return ((const struct hl_tokenizer_header *)(const void *)section->data)->tokens.count == 0;
 }
 
-int hl_tokenizer_build_from(const struct hl_tokenizer_files *files, uint32_t vocabulary, struct hl_bytes *out,
-                            struct hl_error *err)
+int hl_vocabulary_from_files(const struct hl_vocabulary_files *files, uint32_t vocabulary, struct hl_bytes *out,
+                             struct hl_error *err)
 {
     __attribute__((cleanup(hl_vocabulary_release))) struct hl_vocabulary v = {0};
     if (!files->model.data && !files->json.data)
@@ -411,7 +412,7 @@ static int read_file(const char *folder, const char *name, struct hl_bytes *out,
     HL_FREE char *path = NULL;
     if (asprintf(&path, "%s/%s", folder, name) < 0) {
         path = NULL;
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     }
     HL_FCLOSE FILE *file = fopen(path, "rb");
     if (!file && errno == ENOENT)
@@ -440,7 +441,7 @@ static int refuse_file(const char *folder, const char *name, struct hl_error *er
     HL_FREE char *path = NULL;
     if (asprintf(&path, "%s/%s", folder, name) < 0) {
         path = NULL;
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     }
     return access(path, F_OK) ? 0 : hl_fail(err, "%s without a tokenizer.json is not supported", path);
 }
@@ -450,7 +451,7 @@ static struct hl_view view_of(const struct hl_bytes *bytes)
     return (struct hl_view){bytes->data, bytes->size};
 }
 
-int hl_tokenizer_build(const char *folder, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err)
+int hl_vocabulary_from_folder(const char *folder, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err)
 {
     static const char *const names[4] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
                                          "added_tokens.json"};
@@ -460,15 +461,21 @@ int hl_tokenizer_build(const char *folder, uint32_t vocabulary, struct hl_bytes 
     int failed = 0;
     for (int i = 0; i < 4 && !failed; i++)
         failed = i == 1 && files[0].data ? 0 : read_file(folder, names[i], &files[i], err);
-    for (size_t i = 0; i < sizeof others / sizeof *others && !failed && !files[0].data && !files[1].data; i++)
+    for (size_t i = 0; i < HL_COUNT(others) && !failed && !files[0].data && !files[1].data; i++)
         failed = refuse_file(folder, others[i], err);
-    const struct hl_tokenizer_files views = {.json = view_of(&files[0]),
-                                             .model = view_of(&files[1]),
-                                             .config = view_of(&files[2]),
-                                             .added = view_of(&files[3])};
-    if (!failed && hl_tokenizer_build_from(&views, vocabulary, out, err))
+    const struct hl_vocabulary_files views = {.json = view_of(&files[0]),
+                                              .model = view_of(&files[1]),
+                                              .config = view_of(&files[2]),
+                                              .added = view_of(&files[3])};
+    if (!failed && hl_vocabulary_from_files(&views, vocabulary, out, err))
         failed = hl_error_prefix(err, "%s", folder);
     for (int i = 0; i < 4; i++)
         free(files[i].data);
     return failed;
+}
+
+int hl_vocabulary_build(const struct hl_source *source, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err)
+{
+    return source->gguf ? hl_vocabulary_from_gguf(source->gguf, vocabulary, out, err)
+                        : hl_vocabulary_from_folder(source->folder, vocabulary, out, err);
 }

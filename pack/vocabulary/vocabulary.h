@@ -18,29 +18,33 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "pack/source/gguf.h"
+#include "pack/source/source.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 /* `vocabulary` is the number of embedding rows: more tokens than rows is an error, but for added
  * ones, which are left out; fewer is fine. The same files give
  * the same bytes. out->data is the caller's to free(). */
-int hl_tokenizer_build(const char *folder, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err);
+int hl_vocabulary_build(const struct hl_source *source, uint32_t vocabulary, struct hl_bytes *out,
+                        struct hl_error *err);
+
+/* The same from a folder alone. */
+int hl_vocabulary_from_folder(const char *folder, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err);
 
 /* The same from a .gguf's metadata (tokenizer.ggml.*). */
-int hl_tokenizer_build_gguf(const struct hl_gguf *gguf, uint32_t vocabulary, struct hl_bytes *out,
+int hl_vocabulary_from_gguf(const struct hl_gguf *gguf, uint32_t vocabulary, struct hl_bytes *out,
                             struct hl_error *err);
 
 /* Has a section no tokens, for want of a tokenizer? */
-bool hl_tokenizer_is_empty(const struct hl_bytes *section);
+bool hl_vocabulary_is_empty(const struct hl_bytes *section);
 
 /* The same from files in memory; `model` and `json` are tokenizer.model and tokenizer.json, `config` is
  * tokenizer_config.json, `added` is added_tokens.json. */
-struct hl_tokenizer_files {
+struct hl_vocabulary_files {
     struct hl_view model, json, config, added;
 };
 
-int hl_tokenizer_build_from(const struct hl_tokenizer_files *files, uint32_t vocabulary, struct hl_bytes *out,
-                            struct hl_error *err);
+int hl_vocabulary_from_files(const struct hl_vocabulary_files *files, uint32_t vocabulary, struct hl_bytes *out,
+                             struct hl_error *err);
 
 #endif

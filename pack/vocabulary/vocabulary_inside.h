@@ -98,7 +98,7 @@ struct hl_piece {
 int hl_vocabulary_add_piece(struct hl_vocabulary *v, uint32_t id, const struct hl_piece *piece, struct hl_error *err);
 
 /* tokenizer_config.json and added_tokens.json, over what one of the above has read. */
-int hl_vocabulary_read_config(struct hl_vocabulary *v, const struct hl_tokenizer_files *files, struct hl_error *err);
+int hl_vocabulary_read_config(struct hl_vocabulary *v, const struct hl_vocabulary_files *files, struct hl_error *err);
 
 /* The section's bytes. */
 int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, struct hl_error *err);

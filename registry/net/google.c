@@ -11,9 +11,9 @@
 #include "registry/net/google.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "registry/net/jwt.h"
 #include "registry/net/oauth.h"
-#include "registry/oci/document.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -93,7 +93,7 @@ static int make_claims(const char *email, const char *audience, char **out, stru
     cJSON_AddNumberToObject(json, "exp", now + ASSERTION_SECONDS);
     *out = cJSON_PrintUnformatted(json);
     cJSON_Delete(json);
-    return *out ? 0 : hl_fail(err, "out of memory");
+    return *out ? 0 : hl_no_memory(err);
 }
 
 static int service_account(struct hl_http *http, const char *name, const cJSON *json, struct hl_credentials *out,
@@ -226,7 +226,7 @@ static int metadata_try(struct hl_http *http, const char *host, struct hl_token 
         return hl_fail(err, "the metadata server %s gives no token: its answer is %ld", host, status);
     hl_secret_add(&body, "");
     if (body.failed)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (hl_token_parse(body.text, host, out, err) < 0)
         return -1;
     *again = out->seconds < SHORT_LIFE;
@@ -289,7 +289,7 @@ static int from_gcloud(const char *host, struct hl_http *http, struct hl_credent
         return 0;
     if (n < 0 || (size_t)n >= sizeof path)
         return hl_fail(err, "CLOUDSDK_CONFIG or HOME is longer than a path can be");
-    hl_path_shown(path, name, sizeof name);
+    hl_text_path(name, sizeof name, path);
     return from_file(host, http, path, name, true, out, found, err);
 }
 
@@ -300,7 +300,7 @@ int hl_google_find(const char *host, struct hl_http *http, struct hl_credentials
     bool found = false;
     *out = (struct hl_credentials){0};
     if (path && *path) {
-        snprintf(name, sizeof name, "%s (GOOGLE_APPLICATION_CREDENTIALS)", hl_path_shown(path, shown, sizeof shown));
+        snprintf(name, sizeof name, "%s (GOOGLE_APPLICATION_CREDENTIALS)", hl_text_path(shown, sizeof shown, path));
         if (from_file(host, http, path, name, false, out, &found, err) < 0)
             return -1;
     } else if (from_gcloud(host, http, out, &found, err) < 0) {

@@ -2,7 +2,8 @@
 #ifndef HL_REGISTRY_GOOGLE_H
 #define HL_REGISTRY_GOOGLE_H
 
-#include "registry/remote/credentials.h"
+#include "registry/net/credentials.h"
+#include "registry/net/http.h"
 
 /* Is this registry Google's: *.pkg.dev, gcr.io, *.gcr.io, on the usual port? */
 bool hl_google_host(const char *host);

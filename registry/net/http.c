@@ -20,6 +20,7 @@
  */
 #include "registry/net/http.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "hotlayer/version.h"
 #include "registry/net/url.h"
 #include <curl/curl.h>
@@ -87,7 +88,7 @@ int hl_http_open(const struct hl_http_options *options, struct hl_http **out, st
     pthread_once(&begun, begin);
     struct hl_http *http = calloc(1, sizeof *http);
     if (!http)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     http->curl = curl_easy_init();
     http->ca = options->ca ? strdup(options->ca) : NULL;
     http->plain_http = options->plain_http;
@@ -96,7 +97,7 @@ int hl_http_open(const struct hl_http_options *options, struct hl_http **out, st
     http->answer_seconds = options->answer_seconds ? options->answer_seconds : 900;
     if (!http->curl || (options->ca && !http->ca)) {
         hl_http_close(http);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     *out = http;
     return 0;
@@ -153,7 +154,7 @@ static size_t stop(struct exchange *x, enum why why)
 
 static size_t out_of_memory(struct exchange *x)
 {
-    hl_fail(x->err, "out of memory");
+    hl_no_memory(x->err);
     return stop(x, WHY_LOCAL);
 }
 
@@ -198,7 +199,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
                 x->header_total > HL_HTTP_HEADERS_LIMIT ? "longer than 256 KiB" : "binary");
         return stop(x, WHY_REFUSED);
     }
-    if (n >= 5 && !strncmp(line, "HTTP/", 5))
+    if (n >= 5 && hl_text_begins(line, "HTTP/"))
         return begin_answer(x, all);
     while (n && strchr(" \t\r\n", line[n - 1]))
         n--;
@@ -332,7 +333,7 @@ static int add_header(struct curl_slist **list, const char *line, struct hl_erro
 {
     struct curl_slist *longer = curl_slist_append(*list, line);
     if (!longer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     *list = longer;
     return 0;
 }
@@ -343,7 +344,7 @@ static int add_authorization(const char *value, struct curl_slist **list, struct
     size_t size = strlen(value) + sizeof "Authorization: ";
     char *line = malloc(size);
     if (!line)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     snprintf(line, size, "Authorization: %s", value);
     int failed = header_fits(line) ? add_header(list, line, err)
                                    : hl_fail(err, "the credentials hold what no header can: a line break, or nothing");
@@ -393,7 +394,7 @@ static int basic(const char *user, const char *password, char **out, struct hl_e
     }
     free(both);
     *out = value;
-    return value ? 0 : hl_fail(err, "out of memory");
+    return value ? 0 : hl_no_memory(err);
 }
 
 static void set_method(CURL *curl, const struct hl_http_request *request)
@@ -583,7 +584,7 @@ static int exchange(struct exchange *x, const char *url, const char *authorizati
     if (!failed && ((!x->out->headers && !(x->out->headers = calloc(1, 1))) ||
                     (!x->out->body && !(x->out->body = calloc(1, 1))))) {
         *failure = HL_HTTP_LOCAL;
-        return hl_fail(x->err, "out of memory");
+        return hl_no_memory(x->err);
     }
     return failed;
 }
@@ -668,7 +669,7 @@ int hl_http_send(struct hl_http *http, const struct hl_http_request *request, st
         return -1;
     out->url = strdup(request->url);
     int failed = out->url ? send_hops(http, request, value ? value : request->authorization, out, failure, err)
-                          : hl_fail(err, "out of memory");
+                          : hl_no_memory(err);
     if (value)
         explicit_bzero(value, strlen(value));
     free(value);

@@ -46,7 +46,7 @@ static int make_header(const char *key_id, char **out, struct hl_error *err)
         cJSON_AddStringToObject(json, "kid", key_id);
     *out = cJSON_PrintUnformatted(json);
     cJSON_Delete(json);
-    return *out ? 0 : hl_fail(err, "out of memory");
+    return *out ? 0 : hl_no_memory(err);
 }
 
 int hl_jwt_sign(const char *claims, const char *key_id, const char *pem, char **out, struct hl_error *err)

@@ -7,8 +7,10 @@
 #include "registry/net/oauth.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sizes.h"
+#include "base/text.h"
+#include "registry/net/retry.h"
 #include "registry/net/url.h"
-#include "registry/remote/client.h"
 #include <stdlib.h>
 
 #define ASK_SECONDS 60u /* for one answer; they are a few KB */
@@ -59,7 +61,7 @@ int hl_token_parse(const char *text, const char *name, struct hl_token *out, str
 static bool holds_secret(const char *text, const struct hl_token_request *request)
 {
     const char *const secrets[] = {request->secret, request->hide[0], request->hide[1]};
-    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++)
+    for (size_t i = 0; i < HL_COUNT(secrets); i++)
         if (secrets[i] && *secrets[i] && strstr(text, secrets[i]))
             return true;
     return false;
@@ -142,7 +144,7 @@ static int ask_once(struct hl_http *http, const struct hl_token_request *request
         out->status = response->status;
         hl_secret_add(&answer, "");
         if (answer.failed)
-            result = hl_fail(err, "out of memory");
+            result = hl_no_memory(err);
         else if (response->status == 200)
             result = hl_token_parse(answer.text, hl_http_shown(request->url, shown), out, err);
         else
@@ -162,7 +164,7 @@ int hl_token_ask(struct hl_http *http, const struct hl_token_request *request, s
         hl_token_free(out);
         result = ask_once(http, request, out, &again, &response, err);
         if (again && try + 1 < TRIES)
-            hl_registry_wait(try, &response);
+            hl_retry_wait(try, &response);
         hl_http_response_free(&response);
     }
     return result;

@@ -21,7 +21,7 @@ char *hl_secret_copy(const char *text, struct hl_error *err)
 {
     char *copy = strdup(text);
     if (!copy)
-        hl_fail(err, "out of memory");
+        hl_no_memory(err);
     return copy;
 }
 
@@ -116,7 +116,7 @@ int hl_secret_take(struct hl_secret_text *from, char **out, struct hl_error *err
 {
     hl_secret_add(from, "");
     if (from->failed)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     *out = from->text;
     *from = (struct hl_secret_text){0};
     return 0;

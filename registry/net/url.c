@@ -8,6 +8,7 @@
  */
 #include "registry/net/url.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "registry/net/http.h"
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -212,7 +213,7 @@ static void join(const struct hl_url *base, const char *reference, char *out, si
     if (reference[0] != '?')
         while (path && base->rest[path - 1] != '/')
             path--;
-    if (!strncmp(reference, "//", 2))
+    if (hl_text_begins(reference, "//"))
         snprintf(out, size, "%s:%s", scheme, reference);
     else if (begins_with_host(reference, base))
         snprintf(out, size, "%s://%s", scheme, reference);
@@ -251,7 +252,7 @@ int hl_http_resolve(const char *base, const char *reference, char **out, struct 
     size_t size = strlen(base) + strlen(reference) + 16;
     HL_FREE char *text = malloc(size), *path = NULL;
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (absolute)
         memcpy(text, reference, strlen(reference) + 1);
     else
@@ -264,13 +265,13 @@ int hl_http_resolve(const char *base, const char *reference, char **out, struct 
                        shown_base, hl_http_shown(reference, shown), HL_HTTP_URL_LIMIT >> 10);
     path = strdup(to.rest);
     if (!path)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     size_t n = strcspn(path, "?"), kept = remove_dots(path, n);
     const struct hl_url *origin = forgets_tls(&from, &to) ? &from : &to;
     if (asprintf(out, "%s://%.*s%.*s%s", origin->tls ? "https" : "http", (int)origin->authority_bytes,
                  origin->authority, (int)kept, path, path + n) < 0) {
         *out = NULL;
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     return 0;
 }

@@ -11,6 +11,7 @@
  * name either until all of it is on the disk.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "registry/oci/blob.h"
 #include "registry/oci/oci_layout.h"
 #include "registry/oci/target.h"
@@ -205,7 +206,7 @@ static int hold(struct archive_target *archive, const char *digest, uint64_t byt
 {
     struct held *held = calloc(1, sizeof *held);
     if (!held)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     held->bytes = bytes;
     held->text = text;
     held->spool = spool;
@@ -307,7 +308,7 @@ static int fill_content(struct filling *filling, const struct hl_content *conten
 {
     HL_FREE char *buffer = malloc(READ_BYTES);
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (uint64_t offset = 0; offset < content->bytes;) {
         uint64_t left = content->bytes - offset;
         size_t n = left < READ_BYTES ? (size_t)left : READ_BYTES;
@@ -338,7 +339,7 @@ static int fill_stream(struct filling *filling, const struct hl_stream *stream, 
 {
     HL_FREE char *buffer = malloc(READ_BYTES);
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t n;;) {
         if (stream->read(stream->context, buffer, READ_BYTES, &n, err))
             return -1;
@@ -373,7 +374,7 @@ static int store_stream(struct hl_target *target, const struct hl_stream *stream
 {
     struct hl_temporary *spool = calloc(1, sizeof *spool);
     if (!spool)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     spool->fd = -1;
     if (!spool_stream(archive_of(target), stream, spool, out, err))
         return 0;
@@ -414,7 +415,7 @@ static int store_document(struct hl_target *target, const struct hl_descriptor *
     char *copy = strndup(text, (size_t)descriptor->bytes);
     if (!copy || hold(archive, descriptor->digest, descriptor->bytes, copy, NULL, err)) {
         free(copy);
-        return copy ? -1 : hl_fail(err, "out of memory");
+        return copy ? -1 : hl_no_memory(err);
     }
     return 0;
 }
@@ -426,7 +427,7 @@ static int append_spool(struct archive_target *archive, struct held *held, struc
     HL_FREE char *buffer = malloc(READ_BYTES);
     struct place place = {0};
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (reserve(archive, held->bytes, &place, err))
         return -1;
     for (uint64_t at = 0; at < held->bytes;) {
@@ -529,7 +530,7 @@ static cJSON *make_docker_manifest(const struct archive_target *archive, const c
 static int append_json(struct archive_target *archive, const char *path, const cJSON *json, struct hl_error *err)
 {
     HL_FREE char *text = json ? cJSON_PrintUnformatted(json) : NULL;
-    return text ? append_text(archive, path, S_IFREG | 0644, text, strlen(text), err) : hl_fail(err, "out of memory");
+    return text ? append_text(archive, path, S_IFREG | 0644, text, strlen(text), err) : hl_no_memory(err);
 }
 
 static int append_indexes(struct archive_target *archive, const struct hl_descriptor *root, const cJSON *document,
@@ -590,7 +591,7 @@ int hl_target_expect(struct hl_target *target, const struct hl_expected *list, s
     assert(!archive->reserved);
     archive->reserved = calloc(n + 1, sizeof *archive->reserved);
     if (!archive->reserved)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t i = 0; i < n; i++) {
         struct reserved *reserved = &archive->reserved[archive->n_reserved];
         reserved->what = list[i];
@@ -608,7 +609,7 @@ static int open_directory(struct archive_target *archive, struct hl_error *err)
     const char *slash = strrchr(archive->path, '/');
     HL_FREE char *folder = slash ? strndup(archive->path, (size_t)(slash - archive->path) + 1) : strdup(".");
     if (!folder)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (slash && !slash[1])
         return hl_fail(err, "%s: names a folder, not a file", archive->path);
     archive->directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -641,7 +642,7 @@ int hl_target_open_archive(const char *path, const char *name, const char *tag, 
         return hl_fail(err, "the image's name has more than %d characters", HL_NAME_LIMIT);
     struct archive_target *archive = calloc(1, sizeof *archive + strlen(path) + 1);
     if (!archive)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     memcpy(archive->path, path, strlen(path) + 1);
     memcpy(archive->tag, tag, strlen(tag) + 1);
     snprintf(archive->loaded_as, sizeof archive->loaded_as, "%s", name);

@@ -6,6 +6,8 @@
  */
 #include "registry/oci/document.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
+#include "base/text.h"
 #include <assert.h>
 #include <openssl/evp.h>
 
@@ -21,7 +23,7 @@ static const struct {
 
 enum hl_document_kind hl_media_type_kind(const char *media_type)
 {
-    for (size_t i = 0; i < sizeof media_types / sizeof *media_types; i++)
+    for (size_t i = 0; i < HL_COUNT(media_types); i++)
         if (!strcmp(media_type, media_types[i].media_type))
             return media_types[i].kind;
     return HL_KIND_UNKNOWN;
@@ -29,7 +31,7 @@ enum hl_document_kind hl_media_type_kind(const char *media_type)
 
 const char *hl_kind_media_type(enum hl_document_kind kind)
 {
-    for (size_t i = 0; i < sizeof media_types / sizeof *media_types; i++)
+    for (size_t i = 0; i < HL_COUNT(media_types); i++)
         if (media_types[i].kind == kind) /* OCI's stand first */
             return media_types[i].media_type;
     return NULL;
@@ -42,17 +44,6 @@ static bool media_type_valid(const char *text)
         if (text[i] <= ' ' || text[i] > '~')
             return false;
     return length && length < sizeof((struct hl_descriptor *)0)->media_type;
-}
-
-void hl_text_copy(char *out, size_t size, const char *text)
-{
-    snprintf(out, size, "%s", text ? text : "");
-    for (unsigned char *c = (unsigned char *)out; *c; c++) {
-        if (*c < 0x20 || *c == 0x7f)
-            *c = '?';
-        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* UTF-8's second block of control characters */
-            *c = c[1] = '?';
-    }
 }
 
 int hl_descriptor_read(const cJSON *json, const char *where, struct hl_descriptor *out, struct hl_error *err)
@@ -164,7 +155,7 @@ static int read_layers(struct hl_image *image, const cJSON *manifest, const cJSO
         return hl_fail(err, "%s: the manifest has %d layers, its config %d", digest, n, cJSON_GetArraySize(diff_ids));
     image->layer = calloc((size_t)n + 1, sizeof *image->layer);
     if (!image->layer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     const cJSON *diff_id = diff_ids ? diff_ids->child : NULL;
     const cJSON *line = next_layer_history(history ? history->child : NULL);
     cJSON_ArrayForEach(json, layers)

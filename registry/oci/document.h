@@ -64,9 +64,6 @@ int hl_document_parse(const struct hl_descriptor *descriptor, const char *text, 
 /* Does an index's entry say that it runs on linux/amd64? */
 bool hl_platform_is_amd64(const cJSON *entry);
 
-/* `text` (NULL: ""), cut to `size` and fit for a terminal: no control characters. */
-void hl_text_copy(char *out, size_t size, const char *text);
-
 struct hl_image_layer {
     struct hl_descriptor blob;
     char diff_id[HL_DIGEST_BYTES]; /* of the tar inside */

@@ -95,7 +95,7 @@ static int hash_partial(struct download *download, struct hl_error *err)
     HL_FREE char *buffer = malloc(READ_BYTES);
     struct stat status;
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (fstat(download->fd, &status))
         return hl_fail(err, "%s: %s", download->name, strerror(errno));
     if ((uint64_t)status.st_size > download->blob->bytes)
@@ -189,7 +189,7 @@ int hl_download(struct hl_store *from, const struct hl_descriptor *blob, int dir
         hl_progress_add(progress, blob->bytes);
     } else if (!status) {
         download.sha256 = EVP_MD_CTX_new();
-        status = download.sha256 ? fetch(&download, from, err) : hl_fail(err, "out of memory");
+        status = download.sha256 ? fetch(&download, from, err) : hl_no_memory(err);
         EVP_MD_CTX_free(download.sha256);
     }
     if (status && download.fd >= 0)

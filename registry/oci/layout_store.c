@@ -1,6 +1,8 @@
 /* Reading images from the folder of a layout, or blobs from one that is no more than blobs. Nothing in it is believed:
  * index.json is bounded and parsed strictly, and a blob is opened by its checked digest alone, never through a link. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
+#include "base/text.h"
 #include "registry/oci/oci_layout.h"
 #include "registry/oci/store.h"
 #include <errno.h>
@@ -63,7 +65,7 @@ static int list(struct hl_store *store, struct hl_descriptor **out, size_t *n, s
     const cJSON *manifests = hl_json_get(layout_of(store)->index, "manifests"), *entry;
     HL_FREE struct hl_descriptor *all = calloc((size_t)cJSON_GetArraySize(manifests) + 1, sizeof *all);
     if (!all)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     *n = 0;
     cJSON_ArrayForEach(entry, manifests)
     {
@@ -92,7 +94,7 @@ static int read_range(int fd, uint64_t offset, uint64_t bytes, hl_sink *sink, vo
 {
     HL_FREE char *buffer = malloc(READ_BYTES);
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     while (bytes) {
         ssize_t n = pread(fd, buffer, bytes < READ_BYTES ? (size_t)bytes : READ_BYTES, (off_t)offset);
         if (n < 0 && errno == EINTR)
@@ -139,7 +141,7 @@ int hl_store_open_layout(const char *directory, struct hl_store **out, struct hl
     *out = NULL;
     struct layout_store *layout = calloc(1, sizeof *layout + strlen(directory) + 1);
     if (!layout)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     memcpy(layout->directory, directory, strlen(directory) + 1);
     layout->store.class = &class;
     snprintf(layout->store.name, sizeof layout->store.name, "%s", directory);
@@ -157,7 +159,7 @@ int hl_store_open_folder(int directory, const char *name, struct hl_store **out,
     *out = NULL;
     struct layout_store *folder = calloc(1, sizeof *folder + 1);
     if (!folder)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     folder->store.class = &class;
     snprintf(folder->store.name, sizeof folder->store.name, "%s", name);
     folder->layout.root = -1;

@@ -6,7 +6,6 @@
 #include "registry/oci/download.h"
 #include "registry/oci/oci_layout.h"
 #include "registry/oci/target.h"
-#include "registry/remote/client.h"
 #include <fcntl.h>
 #include <pthread.h>
 
@@ -38,7 +37,7 @@ static int publish_blob(struct layout_target *layout, struct hl_blob *blob, cons
     struct hl_blob_name name;
     struct added *added = calloc(1, sizeof *added);
     if (!added)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (hl_blob_publish(blob, expected, &name, err)) {
         free(added);
         return -1;
@@ -62,7 +61,7 @@ static int write_content(struct hl_blob *blob, const struct hl_content *content,
 {
     HL_FREE char *buffer = malloc(READ_BYTES);
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (uint64_t offset = 0; offset < content->bytes;) {
         uint64_t left = content->bytes - offset;
         size_t n = left < READ_BYTES ? (size_t)left : READ_BYTES;
@@ -91,7 +90,7 @@ static int write_stream(struct hl_blob *blob, const struct hl_stream *stream, st
 {
     HL_FREE char *buffer = malloc(READ_BYTES);
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (size_t n;;) {
         if (stream->read(stream->context, buffer, READ_BYTES, &n, err))
             return -1;
@@ -133,7 +132,7 @@ static int copy_blob(struct hl_target *target, struct hl_store *from, const stru
     struct layout_target *layout = layout_of(target);
     struct copying copying = {.progress = progress};
     struct hl_descriptor found;
-    if (hl_store_registry(from))
+    if (from->remote)
         return hl_download(from, blob, layout->layout.blobs, progress, err);
     if (hl_downloaded(layout->layout.blobs, blob)) {
         hl_progress_add(progress, blob->bytes);
@@ -200,7 +199,7 @@ int hl_target_open_layout(const char *directory, const char *tag, struct hl_targ
         return hl_fail(err, "'%s' is not a tag", tag);
     struct layout_target *layout = calloc(1, sizeof *layout + strlen(directory) + 1);
     if (!layout)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     memcpy(layout->directory, directory, strlen(directory) + 1);
     memcpy(layout->tag, tag, strlen(tag) + 1);
     snprintf(layout->target.name, sizeof layout->target.name, "%s", directory);

@@ -5,6 +5,7 @@
  *
  * Docker Hub is the one registry whose host is not its name: "docker.io" is a web page, the registry is elsewhere.
  */
+#include "base/text.h"
 #include "registry/net/url.h"
 #include "registry/oci/reference.h"
 #include <stdio.h>
@@ -23,7 +24,7 @@ bool hl_host_is_loopback(const char *host)
 
 static const char *behind_scheme(const char *text)
 {
-    if (!strncmp(text, "oci://", 6))
+    if (hl_text_begins(text, "oci://"))
         return text + 6;
     return strncmp(text, "docker://", 9) != 0 ? text : text + 9;
 }

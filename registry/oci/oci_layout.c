@@ -23,7 +23,7 @@ int hl_oci_read_small(int directory, const char *name, char **text, size_t *byte
         return hl_fail(err, "%s: not a file of at most %zu bytes", name, HL_DOCUMENT_LIMIT);
     HL_FREE char *buffer = malloc((size_t)status.st_size + 1);
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (*bytes = 0; *bytes < (size_t)status.st_size;) {
         ssize_t n = read(fd, buffer + *bytes, (size_t)status.st_size - *bytes);
         if (n < 0 && errno == EINTR)
@@ -190,7 +190,7 @@ static int replace_index(const struct hl_oci_layout *layout, const cJSON *index,
     HL_FREE char *text = cJSON_PrintUnformatted(index);
     struct hl_temporary file;
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     int status = hl_temporary_open(&file, layout->root, err) || hl_temporary_write(&file, text, strlen(text), err) ||
                          hl_temporary_publish(&file, "index.json", err)
                      ? -1
@@ -212,7 +212,7 @@ static int tag_locked(struct hl_oci_layout *layout, const char *tag, const struc
     cJSON *entry = hl_oci_index_entry(tag, root);
     if (!manifests || !entry) {
         cJSON_Delete(entry);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     untag(manifests, tag);
     cJSON_AddItemToArray(manifests, entry);

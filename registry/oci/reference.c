@@ -1,5 +1,6 @@
 /* The texts that name things: digests, tags and the argument oci:DIR[:TAG]. */
 #include "registry/oci/reference.h"
+#include "base/text.h"
 #include <string.h>
 
 static bool is_alphanumeric(char c)
@@ -9,7 +10,7 @@ static bool is_alphanumeric(char c)
 
 bool hl_digest_valid(const char *text)
 {
-    return !strncmp(text, "sha256:", 7) && strlen(text) == HL_DIGEST_BYTES - 1 &&
+    return hl_text_begins(text, "sha256:") && strlen(text) == HL_DIGEST_BYTES - 1 &&
            strspn(text + 7, "0123456789abcdef") == HL_DIGEST_HEX;
 }
 
@@ -39,7 +40,7 @@ static int usage(struct hl_error *err, const char *text, const char *why)
 int hl_oci_reference_parse(const char *text, struct hl_oci_reference *out, struct hl_error *err)
 {
     static const char layout[] = "oci:", archive[] = "oci-archive:";
-    *out = (struct hl_oci_reference){.archive = !strncmp(text, archive, strlen(archive))};
+    *out = (struct hl_oci_reference){.archive = hl_text_begins(text, archive)};
     if (!out->archive && strncmp(text, layout, strlen(layout)))
         return usage(err, text, "is not an image layout");
     const char *path = text + strlen(out->archive ? archive : layout), *colon = strrchr(path, ':');

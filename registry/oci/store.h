@@ -31,6 +31,7 @@ struct hl_store {
     const struct hl_store_class *class;
     char name[HL_REFERENCE_BYTES]; /* for messages: the folder, or HOST/REPOSITORY */
     unsigned jobs;                 /* blobs that are read side by side; 0: 4 */
+    bool remote;                   /* behind a network: a transfer that breaks off can be resumed */
 };
 
 static inline void hl_store_close(struct hl_store **store)

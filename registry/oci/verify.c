@@ -44,7 +44,7 @@ int hl_blob_check(struct hl_store *store, const struct hl_descriptor *blob, stru
                   struct hl_error *err)
 {
     struct hashing hashing = {EVP_MD_CTX_new(), progress};
-    int status = hashing.sha256 ? verify_hashed(store, blob, &hashing, err) : hl_fail(err, "out of memory");
+    int status = hashing.sha256 ? verify_hashed(store, blob, &hashing, err) : hl_no_memory(err);
     EVP_MD_CTX_free(hashing.sha256);
     return status;
 }

@@ -12,7 +12,7 @@ static int meet_blob(struct hl_walk *walk, const struct hl_descriptor *blob, str
     if (walk->n_blobs == HL_WALK_MOST)
         return hl_fail(err, "more than %u blobs", HL_WALK_MOST);
     if (!walk->blob && !(walk->blob = calloc(HL_WALK_MOST, sizeof *walk->blob)))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     walk->blob[walk->n_blobs++] = *blob;
     walk->bytes += blob->bytes;
     return 0;
@@ -32,7 +32,7 @@ static int keep_document(struct hl_walk *walk, const struct hl_descriptor *descr
     if (walk->n_documents == HL_WALK_MOST)
         return hl_fail(err, "more than %u manifests", HL_WALK_MOST);
     if (!walk->document && !(walk->document = calloc(HL_WALK_MOST, sizeof *walk->document)))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     walk->document[walk->n_documents++] = (struct hl_walk_document){*descriptor, *text};
     walk->bytes += descriptor->bytes;
     *text = NULL;

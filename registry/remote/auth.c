@@ -20,6 +20,8 @@
  */
 #include "registry/remote/auth.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
+#include "base/text.h"
 #include "registry/net/google.h"
 #include "registry/net/oauth.h"
 #include "registry/net/url.h"
@@ -78,7 +80,7 @@ int hl_auth_open(const char *host, const char *repository, struct hl_auth **out,
     struct hl_auth *auth = calloc(1, sizeof *auth);
     *out = NULL;
     if (!auth)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     snprintf(auth->host, sizeof auth->host, "%s", host);
     snprintf(auth->repository, sizeof auth->repository, "%s", repository ? repository : "");
     pthread_mutex_init(&auth->lock, NULL);
@@ -139,7 +141,7 @@ static int make_basic(struct hl_auth *auth, struct hl_error *err)
     if (!both.failed)
         hl_secret_add_base64(&encoded, both.text, both.size, false);
     if (both.failed || encoded.failed)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     return make_header("Basic", encoded.text, &auth->own, err);
 }
 
@@ -244,12 +246,12 @@ static int make_url(const struct hl_auth *auth, const char *scopes, char **out, 
     while ((scope = hl_scope_next(&scopes, &n))) {
         HL_FREE char *one = strndup(scope, n);
         if (!one)
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
         hl_secret_add_field(&query, "scope", one);
     }
     hl_secret_add(&query, "");
     if (query.failed)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     n = strcspn(realm, "#");
     hl_secret_add_bytes(&url, realm, n);
     if (query.size)
@@ -362,7 +364,7 @@ static struct grant *grant_of(struct hl_auth *auth, const char *scope, struct hl
     if (!longer || !key || !copy) {
         free(key);
         free(copy);
-        hl_fail(err, "out of memory");
+        hl_no_memory(err);
         return NULL;
     }
     longer += auth->n_grants++;
@@ -488,7 +490,7 @@ static int learn(struct hl_auth *auth, const char *url, const struct hl_challeng
 static const char *reason_of(const struct hl_challenge *challenge)
 {
     static const char *const known[] = {"invalid_request", "invalid_token", "insufficient_scope"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    for (size_t i = 0; i < HL_COUNT(known); i++)
         if (!strcmp(challenge->error, known[i]))
             return known[i];
     return "";

@@ -4,7 +4,7 @@
 #define HL_REGISTRY_AUTH_H
 
 #include "registry/remote/challenge.h"
-#include "registry/remote/credentials.h"
+#include "registry/remote/find_credentials.h"
 
 #define HL_TOKEN_MARGIN 60 /* seconds before its end at which a token counts as gone */
 #define HL_AUTH_ADVICE_BYTES 640

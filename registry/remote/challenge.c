@@ -10,6 +10,7 @@
  * send them and they mean one thing only: empty list elements, and URLs without quotes.
  */
 #include "registry/remote/challenge.h"
+#include "base/sizes.h"
 #include <string.h>
 #include <strings.h>
 
@@ -108,7 +109,7 @@ static struct field field_of(struct hl_challenge *out, const char *name)
                  {"service", out->service, sizeof out->service},
                  {"scope", out->scope, sizeof out->scope},
                  {"error", out->error, sizeof out->error}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    for (size_t i = 0; i < HL_COUNT(known); i++)
         if (!strcasecmp(name, known[i].name) && !*known[i].text)
             return (struct field){known[i].text, known[i].size, 0, false};
     return (struct field){0};

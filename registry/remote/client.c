@@ -9,6 +9,7 @@
  */
 #include "registry/remote/client.h"
 #include "base/cleanup.h"
+#include "registry/net/retry.h"
 #include "registry/net/url.h"
 #include "registry/remote/auth.h"
 #include "registry/remote/client_inside.h"
@@ -56,7 +57,7 @@ int hl_registry_open(const struct hl_reference *reference, const struct hl_regis
     *out = NULL;
     struct hl_registry *registry = calloc(1, sizeof *registry);
     if (!registry)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     pthread_mutex_init(&registry->lock, NULL);
     pthread_mutex_init(&registry->settling, NULL);
     registry->reference = *reference;
@@ -70,7 +71,7 @@ int hl_registry_open(const struct hl_reference *reference, const struct hl_regis
              reference->host);
     if (options->ca && !registry->ca) {
         hl_registry_close(registry);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     if (set_limits(&registry->http, err) ||
         hl_auth_open(reference->host, reference->repository, &registry->auth, err)) {
@@ -229,12 +230,6 @@ static int authorized(struct talk *talk, struct hl_http_response *out, enum hl_h
     }
 }
 
-/* 501, 505 and 507 do not pass. Those above 511 are what proxies say of a registry behind them. */
-bool hl_status_is_passing(long status)
-{
-    return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505 && status != 507);
-}
-
 /* "Warning: 299 - "text"": RFC 7234, 5.5, as distribution-spec narrows it down. */
 static void note_warnings(struct hl_registry *registry, const struct hl_http_response *response)
 {
@@ -285,12 +280,12 @@ static int repeat(struct talk *talk, struct hl_http_response *out, enum hl_http_
             note_warnings(registry, out);
         bool can = !talk->call->once && !out->received && (!talk->call->body || talk->call->body->rewind);
         unsigned most = failed && !registry->answered ? HL_RETRY_TIMES_FIRST : HL_RETRY_TIMES;
-        if (!can || attempt >= most || !(failed ? *failure == HL_HTTP_TRANSIENT : hl_status_is_passing(out->status))) {
+        if (!can || attempt >= most || !(failed ? *failure == HL_HTTP_TRANSIENT : hl_retry_passing(out->status))) {
             if (failed && attempt)
                 add_tries(err, attempt + 1);
             return failed;
         }
-        hl_registry_wait(attempt, failed ? NULL : out);
+        hl_retry_wait(attempt, failed ? NULL : out);
         hl_http_response_free(out);
         *failure = HL_HTTP_LOCAL;
         if (talk->call->body && rewind_body(talk->call, err))
@@ -333,7 +328,7 @@ int hl_registry_call(struct hl_registry *registry, const struct hl_call *call, s
         talk.http = http;
         failed = repeat(&talk, out, failure, err);
     } else {
-        hl_fail(err, "out of memory");
+        hl_no_memory(err);
     }
     give_back(registry, http);
     return failed;
@@ -348,42 +343,4 @@ const char *hl_registry_origin(struct hl_registry *registry)
         give_back(registry, http);
     }
     return registry->origin;
-}
-
-/* Seconds that the response asks to wait; -1: it does not say. Its own date is compared with, since clocks differ. */
-static double retry_after(const struct hl_http_response *response, time_t now)
-{
-    char value[64], date[64];
-    if (!response || !hl_http_header(response, "retry-after", 0, value, sizeof value) || !value[0])
-        return -1;
-    size_t digits = strspn(value, "0123456789");
-    if (!value[digits])
-        return digits < 10 ? strtod(value, NULL) : (double)HL_RETRY_AFTER_MOST;
-    time_t then = curl_getdate(value, NULL), sent = -1;
-    if (hl_http_header(response, "date", 0, date, sizeof date))
-        sent = curl_getdate(date, NULL);
-    if (then == -1)
-        return -1;
-    double wait = difftime(then, sent == -1 ? now : sent);
-    return wait > 0 ? wait : 0;
-}
-
-double hl_registry_delay(unsigned attempt, const struct hl_http_response *response, time_t now, double jitter)
-{
-    double said = retry_after(response, now), backoff = attempt < 6 ? 0.5 * (double)(1u << attempt) : 30;
-    if (said >= 0)
-        return (said < HL_RETRY_AFTER_MOST ? said : HL_RETRY_AFTER_MOST) + jitter * 0.25;
-    return backoff * (0.5 + 0.5 * jitter);
-}
-
-void hl_registry_wait(unsigned attempt, const struct hl_http_response *response)
-{
-    uint32_t dice = 0;
-    if (getrandom(&dice, sizeof dice, 0) != sizeof dice)
-        dice = (uint32_t)getpid() * 2654435761u;
-    double wait = hl_registry_delay(attempt, response, time(NULL), (double)dice / 4294967296.0);
-    struct timespec left = {.tv_sec = (time_t)wait};
-    left.tv_nsec = (long)((wait - (double)left.tv_sec) * 1e9);
-    while (nanosleep(&left, &left) && errno == EINTR)
-        ;
 }

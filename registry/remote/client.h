@@ -17,14 +17,14 @@
 
 #define HL_RETRY_TIMES 6       /* tries after the first; waits of 0.5 s doubling to 30 s, each times 0.5 to 1 */
 #define HL_RETRY_TIMES_FIRST 2 /* while nothing ever came back: a name is wrong, or a registry is down */
-#define HL_RETRY_AFTER_MOST 300
 
 struct hl_registry_options {
     const char *ca;      /* --ca FILE */
     bool plain_http;     /* --plain-http */
     unsigned jobs;       /* --jobs; 0: 4 */
     const char *journal; /* folder for unfinished uploads; NULL: $XDG_STATE_HOME/hotlayer or ~/.local/state/hotlayer */
-    /* as in registry/net/http.h; 0: what HOTLAYER_STALL_SECONDS and HOTLAYER_ANSWER_SECONDS say, else those of http.h */
+    /* as in registry/net/http.h; 0: what HOTLAYER_STALL_SECONDS and HOTLAYER_ANSWER_SECONDS say, else those of http.h
+     */
     unsigned stall_seconds, answer_seconds;
 };
 
@@ -60,21 +60,11 @@ struct hl_call {
 int hl_registry_call(struct hl_registry *registry, const struct hl_call *call, struct hl_http_response *out,
                      enum hl_http_failure *failure, struct hl_error *err);
 
-/* Is it one of the statuses of troubles that may be over later? */
-bool hl_status_is_passing(long status);
-
 /* An error about an answer: what was asked, the status, what the registry says about it (the errors of its JSON, or the
  * beginning of a text), fit for a terminal, and what to do. A HEAD has no body to say it: the reason is then asked for
  * with a GET. Returns -1. */
 int hl_registry_refused(struct hl_registry *registry, const struct hl_call *call,
                         const struct hl_http_response *response, struct hl_error *err);
-
-/* Waits before the try that follows try number `attempt` (from 0), as `response` (may be NULL) asks or by backoff with
- * jitter. */
-void hl_registry_wait(unsigned attempt, const struct hl_http_response *response);
-
-/* How long that is, in seconds; `now` counts where the response has no date, `jitter` is in [0, 1). */
-double hl_registry_delay(unsigned attempt, const struct hl_http_response *response, time_t now, double jitter);
 
 /* What the registry wanted its users to know ("Warning: 299"): each text once, at most 16, fit for a terminal. NULL
  * from the last on. The texts live as long as the registry. */

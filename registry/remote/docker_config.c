@@ -12,6 +12,7 @@
  */
 #include "registry/remote/docker_config.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include <strings.h>
 
 #define HUB_SERVER "https://index.docker.io/v1/"
@@ -19,7 +20,7 @@
 static bool is_hub(const char *host, size_t n)
 {
     static const char *const names[] = {"docker.io", "index.docker.io", "registry-1.docker.io"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < HL_COUNT(names); i++)
         if (strlen(names[i]) == n && !strncasecmp(names[i], host, n))
             return true;
     return false;
@@ -126,7 +127,7 @@ static int take_user(const char *user, size_t n, const char *secret, struct hl_c
     }
     out->user = strndup(user, n);
     out->secret = hl_secret_copy(secret, err);
-    return out->user && out->secret ? 0 : hl_fail(err, "out of memory");
+    return out->user && out->secret ? 0 : hl_no_memory(err);
 }
 
 static int read_entry(const cJSON *entry, const char *name, const char *host, struct hl_credentials *out,

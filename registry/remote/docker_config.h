@@ -3,7 +3,7 @@
 #define HL_REGISTRY_DOCKER_CONFIG_H
 
 #include "registry/oci/reference.h"
-#include "registry/remote/credentials.h"
+#include "registry/remote/find_credentials.h"
 
 #define HL_HELPER_NAME_BYTES 64
 

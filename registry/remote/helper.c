@@ -13,6 +13,7 @@
 #include "registry/remote/helper.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "registry/oci/document.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -222,7 +223,7 @@ static int wait_for(struct helper *helper, unsigned seconds, struct hl_error *er
         read_some(helper, POLL_MS);
     }
     if (helper->out.text.failed || helper->said.text.failed)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     return 0;
 }
 

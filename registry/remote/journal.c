@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "registry/net/http.h"
 #include <dirent.h>
 #include <errno.h>
@@ -182,8 +183,8 @@ static char *read_location(const struct hl_journal_entry *entry)
 {
     HL_JSON cJSON *json = read_file(entry->fd, entry->subject, HL_JOURNAL_DAYS);
     const char *location = hl_json_text(json, "location");
-    return location && (!strncmp(location, "http://", 7) || !strncmp(location, "https://", 8)) ? strdup(location)
-                                                                                               : NULL;
+    return location && (hl_text_begins(location, "http://") || hl_text_begins(location, "https://")) ? strdup(location)
+                                                                                                     : NULL;
 }
 
 void hl_journal_claim(const struct hl_journal *journal, const struct hl_reference *where, const char *digest,

@@ -21,7 +21,7 @@ static int read_index(struct hl_registry *registry, const char *path, cJSON **ou
         json = cJSON_CreateObject();
         if (!cJSON_AddNumberToObject(json, "schemaVersion", 2) ||
             !cJSON_AddStringToObject(json, "mediaType", HL_OCI_INDEX) || !cJSON_AddArrayToObject(json, "manifests"))
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
     } else if (response.status != 200) {
         return hl_registry_refused(registry, &call, &response, err);
     } else {
@@ -52,7 +52,7 @@ static int add_entry(cJSON *manifests, const struct hl_descriptor *manifest, con
                     (!kind || cJSON_AddStringToObject(entry, "artifactType", kind)) &&
                     (!cJSON_IsObject(annotations) ||
                      cJSON_AddItemToObject(entry, "annotations", cJSON_Duplicate(annotations, true)));
-    return complete ? 0 : hl_fail(err, "out of memory");
+    return complete ? 0 : hl_no_memory(err);
 }
 
 struct text {
@@ -113,6 +113,6 @@ int hl_referrers_add(struct hl_registry *registry, const struct hl_descriptor *m
         return -1;
     HL_FREE char *text = cJSON_PrintUnformatted(index);
     if (!text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     return hl_manifest_put(registry, strchr(path, '/') + 1, HL_OCI_INDEX, text, strlen(text), &response, err);
 }

@@ -6,6 +6,7 @@
  */
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include "registry/net/http.h"
 #include "registry/remote/client_inside.h"
 #include <strings.h>
@@ -151,7 +152,7 @@ static const char *phrase(long status)
                  {503, " (not available)"},
                  {504, " (gateway timed out)"},
                  {507, " (no space left)"}};
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(table); i++)
         if (table[i].status == status)
             return table[i].text;
     return "";

@@ -10,6 +10,8 @@
  * ones, whatever happened in between: no byte twice, none left out.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
+#include "registry/net/retry.h"
 #include "registry/remote/client.h"
 #include <inttypes.h>
 #include <openssl/evp.h>
@@ -152,7 +154,7 @@ static int document(struct hl_store *store, const struct hl_descriptor *descript
         *bytes = (size_t)remote->kept.bytes;
         response.body = malloc(*bytes + 1);
         if (!response.body)
-            return hl_fail(err, "out of memory");
+            return hl_no_memory(err);
         memcpy(response.body, remote->kept_text, *bytes + 1);
     } else if (get(remote, manifest ? "manifests" : "blobs", descriptor->digest, descriptor->media_type,
                    HL_DOCUMENT_LIMIT, &response, err)) {
@@ -296,7 +298,7 @@ static int read_blob(struct hl_store *store, const struct hl_descriptor *blob, u
             attempt = 0;
         again = again && attempt < HL_RETRY_TIMES;
         if (status && again)
-            hl_registry_wait(attempt, NULL);
+            hl_retry_wait(attempt, NULL);
         hl_http_response_free(&response);
         if (status && !again)
             return -1;
@@ -320,8 +322,9 @@ int hl_store_open_registry(const struct hl_reference *reference, const struct hl
     *out = NULL;
     struct remote_store *remote = calloc(1, sizeof *remote);
     if (!remote)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     remote->store.class = &class;
+    remote->store.remote = true;
     snprintf(remote->store.name, sizeof remote->store.name, "%.200s/%s", reference->host, reference->repository);
     if (hl_registry_open(reference, options, &remote->registry, err)) {
         free(remote);

@@ -133,7 +133,7 @@ static int copy_blob(struct hl_target *target, struct hl_store *from, const stru
     enum hl_upload_way way;
     HL_FREE char *buffer = source ? malloc(RANGE_BYTES) : NULL;
     if (source && !buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     struct reader reader = {.store = from, .blob = blob, .buffer = buffer};
     struct hl_content content = {.bytes = blob->bytes, .read = read_store, .context = &reader};
     memcpy(content.digest, blob->digest, HL_DIGEST_BYTES);
@@ -208,7 +208,7 @@ int hl_target_open_registry(const struct hl_reference *reference, const struct h
     *out = NULL;
     struct remote *remote = calloc(1, sizeof *remote);
     if (!remote)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     remote->target.class = &class;
     remote->target.jobs = options->jobs ? options->jobs : JOBS;
     pthread_mutex_init(&remote->lock, NULL);

@@ -9,6 +9,8 @@
  */
 #include "registry/remote/session.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
+#include "base/text.h"
 #include <strings.h>
 
 #define REDIRECTS 3
@@ -48,7 +50,7 @@ bool hl_session_range(const struct hl_http_response *response, uint64_t *bytes)
     uint64_t first, last;
     if (!hl_http_header(response, "range", 0, text, sizeof text))
         return false;
-    if (!strncmp(at, "bytes", 5)) /* not after the specification, but nothing else can be meant */
+    if (hl_text_begins(at, "bytes")) /* not after the specification, but nothing else can be meant */
         at += 5 + (at[5] == '=' || at[5] == ' ');
     if (!read_number(at, &end, &first) || first || *end != '-' || !read_number(end + 1, &end, &last) ||
         (*end && *end != '/'))
@@ -80,7 +82,7 @@ bool hl_session_whole_only(const char *host)
 {
     static const char *const hosts[] = {"gcr.io", "ghcr.io", ".gcr.io", ".pkg.dev", ".amazonaws.com"};
     size_t length = strcspn(host, ":");
-    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+    for (size_t i = 0; i < HL_COUNT(hosts); i++) {
         size_t n = strlen(hosts[i]);
         bool suffix = hosts[i][0] == '.';
         if ((suffix ? length > n : length == n) && !strncasecmp(host + length - n, hosts[i], n))
@@ -215,7 +217,7 @@ int hl_session_patch(struct hl_registry *registry, struct hl_session *session, c
     HL_FREE char *url = strdup(session->location);
     *failure = HL_HTTP_LOCAL;
     if (!url)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     struct hl_call request = {
         .method = "PATCH", .url = url, .header = header, .n_headers = range ? 2 : 1, .body = body};
     return send_body(registry, session, &request, response, failure, err);
@@ -230,7 +232,7 @@ int hl_session_put(struct hl_registry *registry, struct hl_session *session, con
     struct hl_session place = {0}; /* a PUT's Location is the blob's */
     *failure = HL_HTTP_LOCAL;
     if (!url)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     struct hl_call request = {.method = "PUT", .url = url, .header = header, .n_headers = 1, .body = body};
     int status = send_body(registry, &place, &request, response, failure, err);
     hl_session_close(&place);
@@ -245,7 +247,7 @@ int hl_session_ask(struct hl_registry *registry, struct hl_session *session, boo
     uint64_t bytes;
     *alive = false;
     if (!url)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     struct hl_call request = {.method = "GET", .url = url, .push = true};
     if (hl_registry_call(registry, &request, &response, &failure, err))
         return -1;

@@ -23,12 +23,13 @@
  * - No body is ever sent twice to one session from its first byte: registries answer 416. A repetition opens a new
  *   session, and the old one is cancelled.
  * - A failure after all bytes went out may have been a success: HEAD tells.
- * - Six failures in a row that brought no byte further are the end. Between them hl_registry_wait().
+ * - Six failures in a row that brought no byte further are the end. Between them hl_retry_wait().
  * - The registry has the last word on the digest; ours is computed only when it objects, to tell a damaged file from a
  *   damaged upload.
  */
 #include "registry/remote/upload.h"
 #include "base/cleanup.h"
+#include "registry/net/retry.h"
 #include "registry/remote/journal.h"
 #include "registry/remote/session.h"
 #include <openssl/evp.h>
@@ -93,7 +94,7 @@ int hl_uploads_open(struct hl_registry *registry, const char *journal, struct hl
 {
     struct hl_uploads *uploads = *out = calloc(1, sizeof *uploads);
     if (!uploads)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     uploads->registry = registry;
     uploads->known_whole = hl_session_whole_only(hl_registry_reference(registry)->host);
     uploads->room = NOWHERE;
@@ -129,7 +130,7 @@ static int claim_blob(struct hl_uploads *all, const char *digest, struct claim *
     *out = NULL;
     *there = false;
     if (!fresh)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     pthread_mutex_lock(&all->lock);
     for (;;) {
         for (claim = all->claims; claim && strcmp(claim->digest, digest);)
@@ -244,8 +245,7 @@ static int hash_content(const struct hl_content *content, char digest[HL_DIGEST_
     unsigned char sha256[EVP_MAX_MD_SIZE];
     HL_FREE char *buffer = malloc(READ_BYTES);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    int status =
-        buffer && context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) ? 0 : hl_fail(err, "out of memory");
+    int status = buffer && context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) ? 0 : hl_no_memory(err);
     for (uint64_t offset = 0; !status && offset < content->bytes;) {
         uint64_t left = content->bytes - offset;
         size_t n = left < READ_BYTES ? (size_t)left : READ_BYTES;
@@ -267,7 +267,7 @@ static enum next again(struct upload *upload, enum next next, const struct hl_ht
 {
     if (upload->failures >= HL_RETRY_TIMES)
         return NEXT_FAILED;
-    hl_registry_wait(upload->failures++, response);
+    hl_retry_wait(upload->failures++, response);
     return next;
 }
 
@@ -363,7 +363,7 @@ static enum next after_put(struct upload *upload, int result, enum hl_http_failu
     if (!result && (status == 401 || status == 403))
         return NEXT_FAILED;
     bool gone = status == 404 || status == 416, success = status / 100 == 2;
-    if (result || success || gone || hl_status_is_passing(status)) {
+    if (result || success || gone || hl_retry_passing(status)) {
         if (landed(upload))
             return NEXT_DONE;
         if (success)
@@ -447,7 +447,7 @@ static enum next after_piece(struct upload *upload, const struct hl_http_respons
     }
     if (status == 416)
         return settle(upload, response, begin, end, err);
-    if (hl_status_is_passing(status))
+    if (hl_retry_passing(status))
         return again(upload, NEXT_ASK, response);
     if (status == 401 || status == 403)
         return NEXT_FAILED;
@@ -482,7 +482,7 @@ static int measure(struct upload *upload, struct hl_error *err)
     HL_FREE char *buffer = malloc(READ_BYTES);
     uint64_t sent = 0;
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (rewind_stream(&body, err))
         return -1;
     for (size_t n = 1; n; sent += n)
@@ -501,7 +501,7 @@ static enum next after_stream(struct upload *upload, const struct hl_http_respon
         advance(upload, upload->bytes);
         return commit(upload, err);
     }
-    if (hl_status_is_passing(status))
+    if (hl_retry_passing(status))
         return again(upload, NEXT_ANEW, response);
     if (status == 401 || status == 403 || status == 413 || measure(upload, err))
         return NEXT_FAILED;
@@ -668,7 +668,7 @@ int hl_upload_stream(struct hl_uploads *uploads, const struct hl_stream *stream,
 {
     struct upload upload = {.all = uploads, .stream = stream, .entry.fd = -1, .sha256 = EVP_MD_CTX_new()};
     if (!upload.sha256)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     int status = run(&upload, NEXT_ANEW, err);
     end(&upload, !status);
     if (!status)

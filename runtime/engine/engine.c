@@ -18,7 +18,7 @@ static int open_pages(struct hl_engine *engine, struct hl_error *err)
         return hl_fail(err, "--ctx %u times --parallel %u is too large", engine->context, engine->parallel);
     engine->free_pages = malloc(pages * sizeof *engine->free_pages);
     if (!engine->free_pages)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     while (engine->n_free < pages) { /* page 0 on top */
         engine->free_pages[engine->n_free] = (uint32_t)pages - 1 - engine->n_free;
         engine->n_free++;
@@ -47,7 +47,7 @@ int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *opt
     const struct hl_program *program = hot->program.head;
     struct hl_engine *engine = calloc(1, sizeof *engine);
     if (!engine)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     engine->vocabulary = program->vocabulary;
     engine->parallel = options->parallel ? options->parallel : 1;
     engine->context = hl_engine_context(hot, options->context);
@@ -103,7 +103,7 @@ int hl_engine_wait(struct hl_engine *engine, struct hl_error *err)
 int hl_sequence_open(const struct hl_engine *engine, struct hl_sequence *out, struct hl_error *err)
 {
     *out = (struct hl_sequence){.pages = calloc(engine->pages_per_sequence, sizeof *out->pages)};
-    return out->pages ? 0 : hl_fail(err, "out of memory");
+    return out->pages ? 0 : hl_no_memory(err);
 }
 
 int hl_sequence_reserve(struct hl_engine *engine, struct hl_sequence *sequence, uint32_t positions,
@@ -139,7 +139,7 @@ int hl_batch_open(const struct hl_engine *engine, struct hl_batch *out, struct h
     if (out->tokens && out->positions && out->pages && out->outputs)
         return 0;
     hl_batch_close(out);
-    return hl_fail(err, "out of memory");
+    return hl_no_memory(err);
 }
 
 void hl_batch_close(struct hl_batch *batch)

@@ -3,6 +3,7 @@
 #ifndef HL_RUNTIME_ENGINE_H
 #define HL_RUNTIME_ENGINE_H
 
+#include "base/sizes.h"
 #include "kernels/device.h"
 #include "runtime/engine/load.h"
 #include "runtime/model/hot.h"

@@ -118,7 +118,7 @@ static void on_finish(void *context, enum hl_finish reason, const struct hl_timi
     else if (!g->starved)
         g->starved = !hold(g, piece, hl_decoder_flush(&g->decoder, piece));
     if (g->starved && reason != HL_FINISH_ERROR) {
-        hl_fail(&starved, "out of memory");
+        hl_no_memory(&starved);
         err = &starved;
         reason = HL_FINISH_ERROR;
     }
@@ -133,7 +133,7 @@ int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *mod
     struct hl_generation *g = calloc(1, sizeof *g);
     if (!g || !(g->held = malloc(1))) {
         free(g);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     g->request = *generate;
     g->model = model;

@@ -23,6 +23,7 @@
  * stage: large reads into memory of our own, of huge pages.
  */
 #include "runtime/engine/load.h"
+#include "base/sizes.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -80,7 +81,7 @@ static int cut_pieces(struct hl_load *load, struct hl_error *err)
         load->state = calloc(n + 1, sizeof *load->state);
     }
     if (!load->pieces || !load->state)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (uint32_t s = 0; s < header->n_shards; s++)
         for (uint64_t at = 0; at < header->shard[s].bytes; at += PIECE_BYTES) {
             uint64_t left = header->shard[s].bytes - at;
@@ -209,7 +210,7 @@ static int open_stage(struct hl_load *load, struct hl_error *err)
     char path[HL_PATH_BYTES];
     load->shards = malloc((header->n_shards + 1) * sizeof *load->shards);
     if (!load->shards)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (uint32_t s = 0; s < header->n_shards; s++)
         load->shards[s] = -1;
     for (uint32_t s = 0; s < header->n_shards; s++)
@@ -248,7 +249,7 @@ int hl_load_open(const struct hl_hot *hot, const struct hl_load_options *options
 {
     struct hl_load *load = calloc(1, sizeof *load);
     if (!load)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     load->hot = hot;
     load->options = *options;
     pthread_mutex_init(&load->mutex, NULL);

@@ -25,14 +25,14 @@ int hl_sampler_open(const struct hl_sampling *sampling, uint32_t vocabulary, str
 {
     struct hl_sampler *sampler = calloc(1, sizeof *sampler);
     if (!sampler)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     *sampler = (struct hl_sampler){.sampling = *sampling, .state = sampling->seed, .vocabulary = vocabulary};
     sampler->logits = malloc(vocabulary * sizeof *sampler->logits);
     sampler->counts = calloc(vocabulary, sizeof *sampler->counts);
     sampler->candidates = malloc(vocabulary * sizeof *sampler->candidates);
     if (!sampler->logits || !sampler->counts || !sampler->candidates) {
         hl_sampler_close(sampler);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     *out = sampler;
     return 0;

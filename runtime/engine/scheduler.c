@@ -6,6 +6,7 @@
 #include "runtime/engine/scheduler.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/sizes.h"
 
 struct hl_task {
     struct hl_task *next;
@@ -42,7 +43,7 @@ int hl_scheduler_open(const struct hl_model *model, struct hl_engine *engine, st
 {
     struct hl_scheduler *scheduler = calloc(1, sizeof *scheduler);
     if (!scheduler)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     scheduler->model = model;
     scheduler->engine = engine;
     if (hl_batch_open(engine, &scheduler->batch, err) < 0) {
@@ -109,14 +110,14 @@ int hl_scheduler_add(struct hl_scheduler *scheduler, const struct hl_request *re
         return hl_fail_as(err, HL_ERROR_REQUEST, "no tokens are asked for");
     struct hl_task *task = calloc(1, sizeof *task);
     if (!task)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     task->request = *request;
     uint32_t left = engine->context - request->n_prompt;
     task->room = request->n_prompt + hl_min_u32(request->n_predict, left);
     task->tokens = malloc((size_t)task->room * sizeof *task->tokens);
     if (!task->tokens || hl_sampler_open(&request->sampling, engine->vocabulary, &task->sampler, err) < 0) {
         free_task(scheduler, task);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     memcpy(task->tokens, request->prompt, request->n_prompt * sizeof *task->tokens);
     task->n_tokens = request->n_prompt;

@@ -134,7 +134,7 @@ static void on_finish(void *context, enum hl_finish reason, const char *rest, si
         job->starved = true;
     }
     if (job->starved && reason != HL_FINISH_ERROR) {
-        hl_fail(&starved, "out of memory");
+        hl_no_memory(&starved);
         err = &starved;
         reason = HL_FINISH_ERROR;
     }
@@ -264,7 +264,7 @@ int hl_worker_open(struct hl_model *model, const struct hl_worker_options *optio
 {
     struct hl_worker *worker = calloc(1, sizeof *worker);
     if (!worker)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     worker->model = model;
     worker->options = *options;
     worker->inbox_end = &worker->inbox;
@@ -309,7 +309,7 @@ int hl_worker_start(struct hl_worker *worker, const struct hl_generate *generate
     if (!job || !job->prompt || !job->last) {
         if (job)
             free_job(job);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     job->worker = worker;
     job->request = *generate;

@@ -1,6 +1,7 @@
 /* hotlayerd bench: how fast this machine computes steps of this model. */
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/sizes.h"
 #include "runtime/hotlayerd/commands.h"
 #include <getopt.h>
 
@@ -105,7 +106,7 @@ static int measure(const struct options *o, struct hl_engine *engine, struct fig
     struct hl_batch batch;
     HL_FREE struct hl_sequence *sequences = calloc(o->sequences, sizeof *sequences);
     if (!sequences)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (hl_batch_open(engine, &batch, err) < 0)
         return -1;
     int result = 0;

@@ -1,7 +1,6 @@
 /* hotlayerd doctor: what this machine can do, and what would stop it. */
-#include "base/team.h"
 #include "hotlayer/version.h"
-#include "kernels/cpu/kernels.h"
+#include "kernels/device.h"
 #include "runtime/hotlayerd/commands.h"
 #include <dlfcn.h>
 #include <getopt.h>
@@ -26,10 +25,8 @@ static void line(const char *mark, const char *what, const char *text)
 static void check_cpu(void)
 {
     char text[128];
-    const struct hl_kernels *const *available = hl_kernels_available();
-    uint32_t cores = hl_team_cores();
-    snprintf(text, sizeof text, "%u core%s, %s kernels", cores, cores == 1 ? "" : "s", available[0]->name);
-    line(available[0] == &hl_kernels_scalar ? "slow" : "ok", "cpu", text);
+    bool fast = hl_cpu_device.probe(text, sizeof text);
+    line(fast ? "ok" : "slow", "cpu", text);
 }
 
 static void check_cuda(void)
@@ -70,7 +67,8 @@ static int check_model(const char *path, uint64_t memory)
         line("FAIL", "model", err.message);
         return 1;
     }
-    uint64_t cache = hl_kv_page_bytes(&model->hot->program, model->kv_type) * engine->pages_per_sequence;
+    uint64_t cache =
+        engine->interface->kv_page_bytes(&model->hot->program, model->kv_type) * engine->pages_per_sequence;
     uint64_t need = model->hot->header->weight_bytes + cache;
     snprintf(text, sizeof text, "%s: %llu MiB of weights and %llu MiB of cache for %u positions", model->name,
              (unsigned long long)(model->hot->header->weight_bytes >> 20), (unsigned long long)(cache >> 20),

@@ -69,7 +69,7 @@ static int parse_tokens(const char *text, int32_t **out, uint32_t *n, struct hl_
         room += *p == ',';
     HL_FREE int32_t *ids = malloc(room * sizeof *ids);
     if (!ids)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (*n = 0; *text || *n == 0; text += *text == ',') {
         char *end;
         errno = 0;

@@ -9,6 +9,7 @@
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/sizes.h"
 #include "runtime/hotlayerd/commands.h"
 #include "runtime/server/log.h"
 #include "runtime/server/ollama/api.h"

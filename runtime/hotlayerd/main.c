@@ -1,4 +1,5 @@
 /* hotlayerd: the runtime's command line. */
+#include "hotlayer/version.h"
 #include "runtime/hotlayerd/commands.h"
 
 static const struct hl_command commands[] = {
@@ -14,6 +15,6 @@ static const struct hl_command commands[] = {
 int main(int argc, char **argv)
 {
     static const struct hl_cli cli = {"hotlayerd", "Runs a model that `hotlayer pack` has laid out for the device.",
-                                      commands};
+                                      HL_VERSION, commands};
     return hl_cli_main(&cli, argc, argv);
 }

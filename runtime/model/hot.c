@@ -10,6 +10,7 @@
  * shard's trailer. The base is aligned to 2 MiB, for huge pages.
  */
 #include "runtime/model/hot.h"
+#include "base/sizes.h"
 #include "hotlayer/crc32c.h"
 #include <dirent.h>
 #include <errno.h>
@@ -218,7 +219,7 @@ int hl_hot_open(const char *path, struct hl_hot **out, struct hl_error *err)
     struct hl_hot *hot = calloc(1, sizeof *hot);
     if (!hot || !(hot->path = strdup(path))) {
         free(hot);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     if (map_head(hot, err) < 0) {
         hl_error_prefix(err, "%s", hot->path);
@@ -290,7 +291,7 @@ int hl_hot_verify_shard(const struct hl_hot *hot, uint32_t index, void (*progres
     if (fd < 0)
         return -1;
     if (!buffer)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     uint32_t crc = 0;
     for (uint64_t left = hot->header->shard[index].bytes; left;) {
         ssize_t n = read(fd, buffer, left < piece ? (size_t)left : piece);

@@ -1,5 +1,6 @@
 /* Meta data, checked like everything else in a .hot file. */
 #include "runtime/model/model.h"
+#include "base/sizes.h"
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
@@ -51,7 +52,7 @@ static int read_stop_texts(const cJSON *meta, struct hl_model *model, struct hl_
 static int copy_text(const cJSON *meta, const char *key, char **out, struct hl_error *err)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, key));
-    return !text || (*out = strdup(text)) ? 0 : hl_fail(err, "out of memory");
+    return !text || (*out = strdup(text)) ? 0 : hl_no_memory(err);
 }
 
 /* Source and compiled form come together or not at all. */
@@ -95,7 +96,7 @@ int hl_model_open(const char *path, struct hl_model **out, struct hl_error *err)
 {
     struct hl_model *model = calloc(1, sizeof *model);
     if (!model)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     if (hl_hot_open(path, &model->hot, err) < 0) {
         free(model);
         return -1;
@@ -143,7 +144,7 @@ void hl_model_size_text(const struct hl_model *model, char out[16])
         double unit;
         char letter;
     } scale[] = {{1e9, 'B'}, {1e6, 'M'}, {1e3, 'K'}};
-    for (size_t i = 0; i < sizeof scale / sizeof scale[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(scale); i++)
         if (model->parameters >= scale[i].unit) {
             double value = model->parameters / scale[i].unit;
             snprintf(out, 16, value < 100 && scale[i].letter == 'B' ? "%.1f%c" : "%.0f%c", value < 1e6 ? value : 1e6,

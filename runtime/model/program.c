@@ -3,17 +3,11 @@
  * The rule is simple to state: every span lies inside its buffer, every tensor, buffer and cache index inside its
  * table, shapes fit each other, and an operation's output overlaps its input only where the operation works in place.
  */
+#include "base/sizes.h"
 #include "runtime/model/hot.h"
 #include <inttypes.h>
 
 /* Far above any model, far below any overflow. */
-#define MAX_BUFFERS 64u
-#define MAX_KVS 1024u
-#define MAX_OPS 65536u
-#define MAX_COLS (1u << 24)
-#define MAX_HEADS 4096u
-#define MAX_HEAD_DIM 4096u
-#define MAX_CONTEXT (1u << 24)
 
 static const char *const op_names[HL_OP_COUNT] = {
     [HL_OP_ANGLES] = "angles", [HL_OP_GATHER] = "gather",     [HL_OP_NORM] = "norm",       [HL_OP_LINEAR] = "linear",
@@ -32,12 +26,12 @@ int hl_program_open(const void *section, uint64_t bytes, const struct hl_tensor 
     const struct hl_program *head = section;
     if (bytes < sizeof *head)
         return hl_fail(err, "program: %" PRIu64 " bytes are too few for its header of %zu", bytes, sizeof *head);
-    if (head->n_buffers == 0 || head->n_buffers > MAX_BUFFERS)
-        return hl_fail(err, "program: n_buffers is %u, it must be 1 to %u", head->n_buffers, MAX_BUFFERS);
-    if (head->n_kvs > MAX_KVS)
-        return hl_fail(err, "program: n_kvs is %u, it must be at most %u", head->n_kvs, MAX_KVS);
-    if (head->n_ops == 0 || head->n_ops > MAX_OPS)
-        return hl_fail(err, "program: n_ops is %u, it must be 1 to %u", head->n_ops, MAX_OPS);
+    if (head->n_buffers == 0 || head->n_buffers > HL_PROGRAM_MAX_BUFFERS)
+        return hl_fail(err, "program: n_buffers is %u, it must be 1 to %u", head->n_buffers, HL_PROGRAM_MAX_BUFFERS);
+    if (head->n_kvs > HL_PROGRAM_MAX_KVS)
+        return hl_fail(err, "program: n_kvs is %u, it must be at most %u", head->n_kvs, HL_PROGRAM_MAX_KVS);
+    if (head->n_ops == 0 || head->n_ops > HL_PROGRAM_MAX_OPS)
+        return hl_fail(err, "program: n_ops is %u, it must be 1 to %u", head->n_ops, HL_PROGRAM_MAX_OPS);
     uint64_t need = sizeof *head + head->n_buffers * sizeof(struct hl_buffer) + head->n_kvs * sizeof(struct hl_kv) +
                     head->n_ops * sizeof(struct hl_op);
     if (need != bytes)
@@ -69,7 +63,8 @@ static int check_tensor(const struct hl_tensor *tensor, uint32_t index, uint64_t
         return hl_fail(err, "tensor %u (%s): type %u is unknown", index, tensor->name, tensor->type);
     if (tensor->reserved)
         return hl_fail(err, "tensor %u (%s): reserved is not zero", index, tensor->name);
-    if (tensor->rows == 0 || tensor->rows > MAX_COLS || tensor->cols == 0 || tensor->cols > MAX_COLS)
+    if (tensor->rows == 0 || tensor->rows > HL_PROGRAM_MAX_COLS || tensor->cols == 0 ||
+        tensor->cols > HL_PROGRAM_MAX_COLS)
         return hl_fail(err, "tensor %u (%s): shape %u x %u is out of range", index, tensor->name, tensor->rows,
                        tensor->cols);
     if (!hl_tensor_bytes(tensor->type, tensor->rows, tensor->cols, &bytes) || bytes != tensor->bytes)
@@ -202,10 +197,10 @@ static int check_linear(const struct checker *c)
 
 static int check_heads(const struct checker *c, uint32_t heads, uint32_t head_dim)
 {
-    if (heads == 0 || heads > MAX_HEADS)
-        return bad(c, "heads is %u, it must be 1 to %u", heads, MAX_HEADS);
-    if (head_dim == 0 || head_dim > MAX_HEAD_DIM)
-        return bad(c, "head_dim is %u, it must be 1 to %u", head_dim, MAX_HEAD_DIM);
+    if (heads == 0 || heads > HL_PROGRAM_MAX_HEADS)
+        return bad(c, "heads is %u, it must be 1 to %u", heads, HL_PROGRAM_MAX_HEADS);
+    if (head_dim == 0 || head_dim > HL_PROGRAM_MAX_HEAD_DIM)
+        return bad(c, "head_dim is %u, it must be 1 to %u", head_dim, HL_PROGRAM_MAX_HEAD_DIM);
     return 0;
 }
 
@@ -319,21 +314,22 @@ static int check_op(const struct checker *c)
 static int check_tables(const struct hl_program_view *program, struct hl_error *err)
 {
     const struct hl_program *head = program->head;
-    for (size_t i = 0; i < sizeof head->reserved / sizeof head->reserved[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(head->reserved); i++)
         if (head->reserved[i])
             return hl_fail(err, "program: reserved is not zero");
-    if (head->vocabulary == 0 || head->vocabulary > MAX_COLS)
-        return hl_fail(err, "program: vocabulary is %u, it must be 1 to %u", head->vocabulary, MAX_COLS);
-    if (head->context == 0 || head->context > MAX_CONTEXT)
-        return hl_fail(err, "program: context is %u, it must be 1 to %u", head->context, MAX_CONTEXT);
+    if (head->vocabulary == 0 || head->vocabulary > HL_PROGRAM_MAX_COLS)
+        return hl_fail(err, "program: vocabulary is %u, it must be 1 to %u", head->vocabulary, HL_PROGRAM_MAX_COLS);
+    if (head->context == 0 || head->context > HL_PROGRAM_MAX_CONTEXT)
+        return hl_fail(err, "program: context is %u, it must be 1 to %u", head->context, HL_PROGRAM_MAX_CONTEXT);
     for (uint32_t i = 0; i < head->n_buffers; i++) {
         const struct hl_buffer *buffer = &program->buffers[i];
-        if (buffer->cols == 0 || buffer->cols > MAX_COLS || buffer->domain > HL_DOMAIN_OUTPUTS)
+        if (buffer->cols == 0 || buffer->cols > HL_PROGRAM_MAX_COLS || buffer->domain > HL_DOMAIN_OUTPUTS)
             return hl_fail(err, "program: buffer %u has %u columns in domain %u", i, buffer->cols, buffer->domain);
     }
     for (uint32_t i = 0; i < head->n_kvs; i++) {
         const struct hl_kv *kv = &program->kvs[i];
-        if (kv->heads == 0 || kv->heads > MAX_HEADS || kv->head_dim == 0 || kv->head_dim > MAX_HEAD_DIM)
+        if (kv->heads == 0 || kv->heads > HL_PROGRAM_MAX_HEADS || kv->head_dim == 0 ||
+            kv->head_dim > HL_PROGRAM_MAX_HEAD_DIM)
             return hl_fail(err, "program: kv %u has %u heads of %u", i, kv->heads, kv->head_dim);
     }
     if (head->logits >= head->n_buffers || program->buffers[head->logits].domain != HL_DOMAIN_OUTPUTS ||

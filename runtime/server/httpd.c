@@ -263,7 +263,7 @@ int hl_httpd_open(struct event_base *base, int listener, const struct hl_httpd_o
     if (!http || !http->socket) {
         close(listener);
         hl_httpd_close(http);
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     }
     evhttp_set_bevcb(http->server, new_stream, http);
     evhttp_set_gencb(http->server, on_request, http);

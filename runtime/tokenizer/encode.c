@@ -57,7 +57,7 @@ static void *grow(void *array, size_t used, size_t *room, size_t element, struct
     if (larger)
         *room = more;
     else
-        hl_fail(err, "tokenizer: out of memory");
+        hl_no_memory(err);
     return larger;
 }
 
@@ -310,7 +310,7 @@ static void strip_left(const uint8_t *text, size_t least, size_t *start, bool sp
 {
     while (*start > least) {
         size_t before = *start - 1;
-        while (before > least && hl_is_continuation(text[before]))
+        while (before > least && hl_utf8_is_continuation(text[before]))
             before--;
         if (!white_space(text + before, *start - before, space_is_mark))
             return;
@@ -369,7 +369,7 @@ static int open_match(struct run *run, size_t n, struct hl_error *err)
     run->match = pcre2_match_data_create(1, NULL);
     run->limits = pcre2_match_context_create(NULL);
     if (!run->match || !run->limits)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     return pcre2_set_match_limit(run->limits, MATCH_STEPS + MATCH_STEPS_PER_BYTE * (uint32_t)n);
 }
 

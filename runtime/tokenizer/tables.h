@@ -6,6 +6,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 
 #include "base/cleanup.h"
+#include "base/sizes.h"
+#include "base/utf8.h"
 #include "runtime/tokenizer/tokenizer.h"
 #include <pcre2.h>
 
@@ -25,27 +27,8 @@ struct hl_tokenizer {
     pcre2_code *words;     /* NULL: the text is one word */
 };
 
-static inline bool hl_is_continuation(uint8_t byte)
-{
-    return (byte & 0xC0) == 0x80;
-}
-
-/* Bytes of the character that begins with `lead`, in text known to be UTF-8. */
-static inline uint32_t hl_utf8_length(uint8_t lead)
-{
-    return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-}
-
-enum hl_utf8 { HL_UTF8_WHOLE, HL_UTF8_PARTIAL, HL_UTF8_BROKEN };
-
-/* Looks at the character at the start of text[0..n), n > 0. *bytes is its length; of a partial one what there is of it;
- * of a broken one what could still have become a character, at least 1 (Unicode 15, section 3.9, table 3-7). */
-enum hl_utf8 hl_utf8_next(const uint8_t *text, size_t n, uint32_t *bytes);
-
-/* A copy of text[0..n) with U+FFFD for each byte that is no UTF-8; *out stays NULL when there is none such. */
-int hl_utf8_repair(const uint8_t *text, size_t n, uint8_t **out, size_t *n_out, struct hl_error *err);
-
-/* Step 3 of hotlayer/tokenizer_section.h, on UTF-8; *out is the caller's to free(). *out stays NULL when nothing changes. */
+/* Step 3 of hotlayer/tokenizer_section.h, on UTF-8; *out is the caller's to free(). *out stays NULL when nothing
+ * changes. */
 int hl_tokenizer_normalize(const struct hl_tokenizer *t, const uint8_t *text, size_t n, bool at_start, uint8_t **out,
                            size_t *n_out, struct hl_error *err);
 
@@ -73,9 +56,6 @@ struct hl_range_cursor {
 
 /* The range that a character is in, or NULL. */
 const struct hl_range *hl_range_of(struct hl_range_cursor *cursor, uint32_t character);
-
-/* The character at the start of text known to be UTF-8. */
-uint32_t hl_utf8_decode(const uint8_t *text);
 
 /* A copy of UTF-8 for the split pattern, with stand-ins; *out stays NULL when nothing needs one. */
 int hl_tokenizer_stand_in(const uint8_t *text, size_t n, uint8_t **out, struct hl_error *err);

@@ -2,6 +2,7 @@
  * checked where they are used. So opening costs a page and the compilation of the split pattern, however large the
  * vocabulary is. Tokens become text here too; text becomes tokens in tokenizer_encode.c.
  */
+#include "base/sizes.h"
 #include "runtime/tokenizer/tables.h"
 
 static int check_table(const struct hl_tokenizer_table *table, uint64_t element, size_t bytes, const char *name,
@@ -30,7 +31,7 @@ static int check_tables(const struct hl_tokenizer_header *h, size_t bytes, struc
         {&h->bytes, "bytes", sizeof(uint32_t)},
         {&h->pattern, "pattern", 1},
     };
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+    for (size_t i = 0; i < HL_COUNT(tables); i++)
         if (check_table(tables[i].table, tables[i].element, bytes, tables[i].name, err))
             return -1;
     if (h->first.count != 257 || h->bytes.count != 256 || h->tokens.count > INT32_MAX ||
@@ -86,7 +87,7 @@ int hl_tokenizer_open(const void *section, size_t bytes, struct hl_tokenizer **o
         return -1;
     struct hl_tokenizer *t = calloc(1, sizeof *t);
     if (!t)
-        return hl_fail(err, "tokenizer: out of memory");
+        return hl_no_memory(err);
     *t = (struct hl_tokenizer){
         .flags = h->flags,
         .bos = h->bos,
@@ -166,14 +167,14 @@ const struct hl_added *hl_find_added(const struct hl_tokenizer *t, const uint8_t
 {
     uint32_t low = t->first[text[0]], high = hl_min_u32(t->first[text[0] + 1], t->n_added);
     const struct hl_added *longest = NULL;
-    if (low >= high || hl_is_continuation(text[0]))
+    if (low >= high || hl_utf8_is_continuation(text[0]))
         return NULL;
     for (uint32_t depth = 1; low < high && depth <= n && depth <= HL_ADDED_MAX_BYTES; depth++) {
         const struct hl_added *entry = &t->added[low];
         if (entry->bytes == depth) {
             bool wanted = (stage == HL_ADDED_ANY || (entry->flags & HL_ADDED_RAW) == stage) &&
                           (special || !(entry->flags & HL_ADDED_SPECIAL));
-            if (wanted && (depth == n || !hl_is_continuation(text[depth])))
+            if (wanted && (depth == n || !hl_utf8_is_continuation(text[depth])))
                 longest = entry;
             low++;
         }

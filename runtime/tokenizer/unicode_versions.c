@@ -5,6 +5,7 @@
  * that it has for the reference (Unicode 16), as many bytes long. And NFC leaves alone what the reference's NFC
  * (Unicode 9) does not know.
  */
+#include "base/sizes.h"
 #include "runtime/tokenizer/tables.h"
 
 static const struct hl_range later[] = {
@@ -342,5 +343,5 @@ static const struct hl_range inert[] = {
     {0x1E02B, 0x1E8C6, 0x0}, {0x1E8D7, 0x1E8FF, 0x0}, {0x1E94C, 0x2F7FF, 0x0}, {0x2FA1E, 0x10FFFF, 0x0},
 };
 
-const struct hl_ranges hl_later_characters = {later, sizeof later / sizeof *later};
-const struct hl_ranges hl_inert_characters = {inert, sizeof inert / sizeof *inert};
+const struct hl_ranges hl_later_characters = {later, HL_COUNT(later)};
+const struct hl_ranges hl_inert_characters = {inert, HL_COUNT(inert)};

@@ -2,6 +2,7 @@
  * with its manifest about the layers, that starts hotlayerd as no root, and in which no member that we set is there in
  * another spelling. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "pack/image/image_config.h"
 #include "tests/fuzz/guard.h"
 #include <stdio.h>
@@ -82,9 +83,9 @@ static void check_config(const char *text)
     HL_JSON cJSON *json = NULL;
     must(!hl_json_parse(view, "our config", &json, &err), "our config is no JSON");
     const cJSON *config = hl_json_get(json, "config");
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+    for (size_t i = 0; i < HL_COUNT(members); i++)
         check_single(json, members[i]);
-    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
+    for (size_t i = 0; i < HL_COUNT(inner); i++)
         check_single(config, inner[i]);
     must(!cJSON_HasObjectItem(config, "Cmd") && !cJSON_HasObjectItem(json, "created"), "Cmd or created");
     must(strtol(hl_json_text(config, "User"), NULL, 10) > 0, "root");

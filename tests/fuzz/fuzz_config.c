@@ -117,9 +117,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct hl_arch arch;
     const uint8_t *text = guarded(data, size);
     struct hl_source *source = calloc(1, sizeof *source);
-    if (source && text && (source->folder = strdup("/nonexistent")) &&
+    if (source && text && (source->path = strdup("/nonexistent")) &&
         hl_json_parse((struct hl_view){text, size}, "config.json", &source->config, &err) == 0 &&
         hl_arch_read(source->config, &arch, &err) == 0 && arch.blocks <= BLOCKS_MOST) {
+        source->config_name = "config.json";
+        source->format = "safetensors";
         source->generation_config = cJSON_Duplicate(source->config, true);
         source->tokenizer_config = cJSON_Duplicate(source->config, true);
         compile(source, &arch);

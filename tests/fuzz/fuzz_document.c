@@ -38,7 +38,7 @@ static int document(struct hl_store *store, const struct hl_descriptor *descript
         return hl_fail(err, "enough");
     *text = malloc(documents->bytes[part] + 1);
     if (!*text)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     *bytes = documents->bytes[part];
     memcpy(*text, documents->part[part], *bytes);
     (*text)[*bytes] = 0;

@@ -1,5 +1,6 @@
 /* A text's bytes -> tokens -> text, with the small tokenizers of tests/tokenizer. The first byte chooses the tokenizer
  * and the flags. Pieces are whole characters, and a text comes back as it was, but for bytes that are no UTF-8. */
+#include "base/sizes.h"
 #include "runtime/tokenizer/tables.h"
 #include "tests/fuzz/fuzz_tokenizer.h"
 
@@ -12,14 +13,14 @@ static const struct {
              {"tests/tokenizer/fallback", 560, true, "<~"},
              {"tests/tokenizer/spm", 560, true, ""},
              {"tests/tokenizer/metaspace", 564, true, "<~"}};
-#define KINDS (sizeof kinds / sizeof *kinds)
+#define KINDS (HL_COUNT(kinds))
 
 static const struct hl_tokenizer *tokenizer(size_t kind)
 {
     static struct hl_tokenizer *opened[KINDS];
     static struct hl_bytes sections[KINDS];
     struct hl_error err;
-    if (!opened[kind] && (hl_tokenizer_build(kinds[kind].folder, kinds[kind].rows, &sections[kind], &err) ||
+    if (!opened[kind] && (hl_vocabulary_from_folder(kinds[kind].folder, kinds[kind].rows, &sections[kind], &err) ||
                           hl_tokenizer_open(sections[kind].data, sections[kind].size, &opened[kind], &err)))
         abort(); /* run it in the repository's root */
     return opened[kind];

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "pack/convert/tiles.h"
 #include "pack/meta.h"
+#include "pack/source/blocks.h"
 #include "tests/fuzz/guard.h"
 
 static void convert(const struct hl_plan_tensor *tensor)
@@ -51,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct hl_error err;
     struct hl_source *source = calloc(1, sizeof *source);
     const uint8_t *bytes = guarded(data, size);
-    if (source && bytes && (source->folder = strdup("model.gguf")) &&
+    if (source && bytes && (source->path = strdup("model.gguf")) &&
         (source->files = calloc(1, sizeof *source->files)) && (source->files->name = strdup("model.gguf"))) {
         source->n_files = 1;
         source->files->map = (struct hl_view){bytes, size};

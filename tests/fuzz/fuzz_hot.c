@@ -2,6 +2,7 @@
  * that the file is complete (magic, sizes, checksums) is made good first, so that the rest is reached. */
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include "hotlayer/crc32c.h"
 #include "pack/image/listing.h"
 #include "runtime/model/model.h"

@@ -2,6 +2,7 @@
  * the kind of the layer, and whether it is pulled too. Nothing may come to be but what a pull makes, and no entry's
  * path may lead out of the layer. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "pack/image/find_models.h"
 #include "pack/image/pull.h"
 #include "pack/image/tar_reader.h"

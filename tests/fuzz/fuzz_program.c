@@ -6,6 +6,7 @@
  * A step is computed twice. After the first the addresses of the buffers are known, and everything between and behind
  * their rows is poisoned, so that the second cannot touch it unnoticed. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "kernels/cpu/kernels.h"
 #include "runtime/model/hot.h"
 #include "tests/fuzz/guard.h"
@@ -98,7 +99,7 @@ static bool is_small(const struct hl_program_view *view)
             work += (uint64_t)op->attend.heads * kv->head_dim * 2 * HL_KV_PAGE_TOKENS;
     }
     return floats * ROWS_MOST * sizeof(float) <= MEMORY_MOST && work <= WORK_MOST &&
-           hl_kv_page_bytes(view, HL_KV_F32) * PAGES <= MEMORY_MOST;
+           hl_cpu_device.kv_page_bytes(view, HL_KV_F32) * PAGES <= MEMORY_MOST;
 }
 
 /* Bytes of every kind, NaN and infinity among them, or zeros. */

@@ -3,5 +3,5 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    return fuzz_files(&(struct hl_tokenizer_files){.model = {data, size}});
+    return fuzz_files(&(struct hl_vocabulary_files){.model = {data, size}});
 }

@@ -61,11 +61,11 @@ static inline void fuzz_built(struct hl_bytes *section)
     free(section->data);
 }
 
-static inline int fuzz_files(const struct hl_tokenizer_files *files)
+static inline int fuzz_files(const struct hl_vocabulary_files *files)
 {
     struct hl_error err;
     struct hl_bytes section = {0};
-    if (!hl_tokenizer_build_from(files, 4096, &section, &err))
+    if (!hl_vocabulary_from_files(files, 4096, &section, &err))
         fuzz_built(&section);
     return 0;
 }

@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(exact, data, size);
     if (!hl_gguf_open((struct hl_view){exact, size}, "the file", &gguf, &err)) {
-        if (!hl_tokenizer_build_gguf(gguf, 4096, &section, &err))
+        if (!hl_vocabulary_from_gguf(gguf, 4096, &section, &err))
             fuzz_built(&section);
         hl_gguf_close(gguf);
     }

@@ -3,7 +3,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct hl_tokenizer_files files = {.json = {data, size}};
+    struct hl_vocabulary_files files = {.json = {data, size}};
     const uint8_t *end = size ? memchr(data, 0, size) : NULL;
     if (end) {
         files.json.size = (size_t)(end - data);

@@ -48,7 +48,7 @@ static int decode_line(const struct hl_tokenizer *t, char *line, struct hl_error
     size_t n = 0;
     HL_FREE int32_t *ids = calloc(strlen(line) + 1, sizeof *ids);
     if (!ids)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     for (char *id = strtok(line, ","); id; id = strtok(NULL, ","))
         ids[n++] = (int32_t)strtol(id, NULL, 10);
     print_decoded(t, ids, n);
@@ -61,13 +61,13 @@ static int build(const char *source, uint32_t rows, struct hl_bytes *out, struct
     struct hl_view file;
     struct hl_gguf *gguf = NULL;
     if (!end || strcmp(end, ".gguf"))
-        return hl_tokenizer_build(source, rows, out, err);
+        return hl_vocabulary_from_folder(source, rows, out, err);
     HL_FREE char *folder = name ? strndup(source, (size_t)(name - source)) : strdup(".");
     if (!folder || hl_file_map(folder, name ? name + 1 : source, false, &file, err))
         return -1;
     int result = hl_gguf_open(file, source, &gguf, err);
     if (!result)
-        result = hl_tokenizer_build_gguf(gguf, rows, out, err);
+        result = hl_vocabulary_from_gguf(gguf, rows, out, err);
     hl_gguf_close(gguf);
     hl_file_unmap(&file);
     return result;

@@ -2,6 +2,7 @@
 #ifndef HL_TESTS_SECRETS_H
 #define HL_TESTS_SECRETS_H
 
+#include "base/sizes.h"
 #include "check.h"
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,7 +14,7 @@
 static inline bool tells(const char *text)
 {
     static const char *const forms[] = {MARK, "UzNDUjNU", "MzQ1IzV", "TM0NSM1"};
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+    for (size_t i = 0; i < HL_COUNT(forms); i++)
         if (strstr(text, forms[i]))
             return true;
     return false;
@@ -82,9 +83,9 @@ static inline void scratch_open(void)
         perror(scratch);
         exit(1);
     }
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+    for (size_t i = 0; i < HL_COUNT(folders); i++)
         mkdir(at("%s", folders[i]), 0700);
-    for (size_t i = 0; i < sizeof unset / sizeof *unset; i++)
+    for (size_t i = 0; i < HL_COUNT(unset); i++)
         unsetenv(unset[i]);
     setenv("HOME", at("home"), 1);
     setenv("XDG_RUNTIME_DIR", at("run"), 1);

@@ -1,5 +1,6 @@
 /* What the server makes of its environment and of request bodies, without a server. */
 #include "base/address.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "runtime/server/ollama/api.h"
 #include <stdlib.h>
@@ -57,7 +58,7 @@ static void test_addresses(void)
         {{"::1", "7", "8080", "1.2.3.4:99"}, "::1", 7},
         {{NULL, "seven", NULL, NULL}, NULL, 0},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_error err = {.message = ""};
         struct hl_address got;
         int result = hl_address_choose(&cases[i].sources, &got, &err);
@@ -81,7 +82,7 @@ static void test_environment(void)
                                            {"'x'", "x"}, {" \" x ' ", "x"}, {"a b", "a b"}, {"\"\"", ""}};
     char value[256], large[300];
     struct hl_error err;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         setenv("HOTLAYER_TEST", cases[i][0], 1);
         CHECK_OK(hl_environment("HOTLAYER_TEST", value, &err), err);
         CHECK_SAY(strcmp(value, cases[i][1]) == 0, "'%s' became '%s'", cases[i][0], value);
@@ -239,7 +240,7 @@ static void test_refusals(void)
         {"{\"model\":\"m\",\"options\":{\"temperature\":1e7}}", "temperature"},
         {"{\"model\":\"m\",\"options\":{\"seed\":1e999}}", "seed"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_api_body body;
         struct hl_error err = {.message = ""};
         bool taken = read_body(cases[i][0], &body, &err);
@@ -286,7 +287,7 @@ static void test_conversations(void)
     };
     struct hl_api_body body;
     struct hl_error err = {.message = ""};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(bad); i++) {
         bool taken = read_chat(bad[i][0], bad[i][1], &body, &err);
         CHECK_SAY(!taken && err.kind == HL_ERROR_REQUEST && strstr(err.message, bad[i][2]), "%s%s: %s", bad[i][0],
                   bad[i][1], taken ? "taken" : err.message);

@@ -3,6 +3,7 @@
  * can be. */
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "pack/compile/arch.h"
 
@@ -441,11 +442,11 @@ int main(void)
 {
     struct hl_error err;
     struct hl_arch arch;
-    for (size_t i = 0; i < sizeof published / sizeof published[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(published); i++)
         check_words(published[i].model, published[i].config, published[i].words);
-    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(defaults); i++)
         check_words(defaults[i].config, defaults[i].config, defaults[i].words);
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(refused); i++)
         CHECK_FAILS(read_config(refused[i].config, &arch, &err), err, refused[i].word);
     return check_summary();
 }

@@ -1,5 +1,5 @@
-/* registry/oci/archive_target.c: one file that is a layout and an archive of Docker's, the same bytes each time, and the
- * old file or nothing after a failure. */
+/* registry/oci/archive_target.c: one file that is a layout and an archive of Docker's, the same bytes each time, and
+ * the old file or nothing after a failure. */
 #include "base/cleanup.h"
 #include "check.h"
 #include "pack/image/image.h"

@@ -1,5 +1,6 @@
 /* The key/value cache and attention: sequences with scattered pages, several in one step, fed in random pieces, against
  * attention in float64 over keys and values that the test remembers by itself. */
+#include "base/sizes.h"
 #include "matrix.h"
 
 #define SEQUENCES 3
@@ -84,7 +85,7 @@ static struct attention attention_new(struct dice *dice, const struct hl_kernels
     a.scale = dice_between(dice, 0, 1) ? 1 / sqrtf((float)a.store.head_dim) : 0.5f;
     a.softcap = dice_between(dice, 0, 2) ? 0 : 2;
     static const uint32_t windows[] = {0, 0, 1, 2, 63, 64, 65, 100, 1000};
-    a.window = windows[dice_between(dice, 0, sizeof windows / sizeof *windows - 1)];
+    a.window = windows[dice_between(dice, 0, HL_COUNT(windows) - 1)];
     return a;
 }
 

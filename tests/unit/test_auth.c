@@ -1,5 +1,6 @@
 /* registry/remote/auth.c, scope.c and token.c: conversations with a registry and its realm, on loopback. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "registry/remote/auth.h"
 #include "registry/remote/client.h"
 #include "registry/remote/scope.h"
@@ -370,7 +371,7 @@ static void test_time(void)
         {"3600", 3500, 0, false}, {"", 40, 0, false},           {"", 50, 0, true},          {"", 5, 900, false},
         {"", 10, 900, true},      {"1", 40, 0, false},          {"0", 50, 0, true},         {"-5", 40, 0, false},
         {"1e300", 50, 0, true},   {"2000000", 80000, 0, false}, {"2000000", 86390, 0, true}};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    for (size_t i = 0; i < HL_COUNT(table); i++) {
         struct hl_error err;
         HL_SECRET char *header = NULL;
         scene(USER, BEARER(PUSH));
@@ -499,7 +500,7 @@ static void test_realms(void)
         {"https://10.0.0.1/v2/", "http://10.0.0.1/token", "not encrypted"},
     };
     scene(USER, "Basic realm=x");
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < HL_COUNT(bad); i++) {
         char header[512];
         snprintf(header, sizeof header, "Bearer realm=\"%s\"", bad[i].realm);
         FAILS(challenged(bad[i].url, bad[i].url, header, &err), err, bad[i].word);
@@ -544,7 +545,7 @@ static void test_bad_answers(void)
                {404, "<html>" MARK "</html>", "/token, where 127.0.0.1"},
                {302, "", "redirects"},
                {418, "{\"error\":\"teapot\"}", "answered 418: teapot"}};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < HL_COUNT(bad); i++) {
         scene(USER, BEARER(PULL));
         fake.status = bad[i].status;
         strcpy(fake.answer, bad[i].answer);
@@ -662,10 +663,10 @@ static void test_scope_lists(void)
                                           {"y:,,a,", "y:b,,a", "y:a,b"},
                                           {" a:1 a:2 ", "a:3", "a:1,3 a:2,3"}};
     struct hl_error err;
-    for (size_t i = 0; i < sizeof cover / sizeof *cover; i++)
+    for (size_t i = 0; i < HL_COUNT(cover); i++)
         CHECK_SAY(hl_scope_covers(cover[i].have, cover[i].want) == cover[i].covers, "'%s' and '%s'", cover[i].have,
                   cover[i].want);
-    for (size_t i = 0; i < sizeof join / sizeof *join; i++) {
+    for (size_t i = 0; i < HL_COUNT(join); i++) {
         HL_FREE char *out = NULL;
         CHECK_OK(hl_scope_join(join[i][0], join[i][1], &out, &err), err);
         CHECK_SAY(!strcmp(out, join[i][2]), "'%s' and '%s': '%s'", join[i][0], join[i][1], out);

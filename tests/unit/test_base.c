@@ -1,6 +1,8 @@
-/* pack/image/base.c, pack/image/image_config.c and images on top of bases that a stranger made: Docker's media types, histories that are
- * missing or lie, users, environments, members in other spellings, and more layers than can be mounted. */
+/* pack/image/base.c, pack/image/image_config.c and images on top of bases that a stranger made: Docker's media types,
+ * histories that are missing or lie, users, environments, members in other spellings, and more layers than can be
+ * mounted. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "pack/image/elf.h"
 #include "pack/image/image.h"
@@ -183,7 +185,7 @@ static void test_docker_base(void)
         "{\"created_by\":\"ENV\",\"empty_layer\":true}",
         "\"StopSignal\":\"SIGTERM\"",
     };
-    for (size_t i = 0; i < sizeof there / sizeof *there; i++)
+    for (size_t i = 0; i < HL_COUNT(there); i++)
         CHECK_SAY(image.config_text && strstr(image.config_text, there[i]), "no %s", there[i]);
     CHECK(image.config_text && !strstr(image.config_text, "Cmd") && !strstr(image.config_text, "OnBuild") &&
           !strstr(image.config_text, "2020-01-01"));
@@ -342,7 +344,7 @@ static void test_environment(void)
         {"[\"NVIDIA_VISIBLE_DEVICES=void\",\"PATH=\"]", "[\"NVIDIA_VISIBLE_DEVICES=all\",\"PATH=\","},
         {"[\"PATHS=/x\",\"PAT=/y\",\"=z\",\"\"]", "[\"PATHS=/x\",\"PAT=/y\",\"=z\",\"\",\"PATH="},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         char config[512], expected[768];
         snprintf(config, sizeof config, "{\"config\":{\"Env\":%s}}", cases[i].base);
         snprintf(expected, sizeof expected, "\"Env\":%s", cases[i].expected);
@@ -359,12 +361,12 @@ static void test_user(void)
                                            "000",        "1000:", "1000:x", "-1",     "+1",     " 1",
                                            "4294967296", "1:2:3", "root:1", "1 ",     "1e3",    "0x10"};
     char config[128], expected[64];
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+    for (size_t i = 0; i < HL_COUNT(kept); i++) {
         snprintf(config, sizeof config, "{\"config\":{\"User\":\"%s\"}}", kept[i]);
         snprintf(expected, sizeof expected, "\"User\":\"%s\"", kept[i]);
         CHECK(config_has(config, expected));
     }
-    for (size_t i = 0; i < sizeof replaced / sizeof *replaced; i++) {
+    for (size_t i = 0; i < HL_COUNT(replaced); i++) {
         snprintf(config, sizeof config, "{\"config\":{\"User\":\"%s\"}}", replaced[i]);
         CHECK(config_has(config, "\"User\":\"65532:65532\""));
     }
@@ -396,7 +398,7 @@ static void test_other_members(void)
         "{\"Architecture\":\"evil\",\"OS\":\"evil\",\"CREATED\":\"evil\",\"created\":\"evil\"}",
         "{\"config\":{\"onbuild\":[\"evil\"]}}",
     };
-    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++)
+    for (size_t i = 0; i < HL_COUNT(spellings); i++)
         CHECK_SAY(config_lacks(spellings[i], "evil"), "%s", spellings[i]);
     static const char *const damaged[] = {
         "[]",
@@ -414,7 +416,7 @@ static void test_other_members(void)
         "{\"history\":{}}",
         "{\"history\":[\"x\"]}",
     };
-    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+    for (size_t i = 0; i < HL_COUNT(damaged); i++) {
         struct hl_error err = {.message = ""};
         HL_FREE char *text = config_over(damaged[i], &err);
         CHECK_SAY(!text && *err.message, "%s", damaged[i]);

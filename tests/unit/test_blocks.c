@@ -1,9 +1,11 @@
-/* pack/source/blocks.c and pack/convert/quantize.c: a block in a tile says the same numbers as in its file, and quantizers stay within
- * what their bits allow. */
+/* pack/source/blocks.c and pack/convert/quantize.c: a block in a tile says the same numbers as in its file, and
+ * quantizers stay within what their bits allow. */
+#include "base/sizes.h"
 #include "check.h"
 #include "hotlayer/tile_values.h"
 #include "pack/convert/quantize.h"
 #include "pack/convert/tiles.h"
+#include "pack/source/blocks.h"
 
 /* A block of random bits whose halves are finite, and not all of one size. */
 static void random_block(struct dice *dice, enum hl_dtype dtype, uint8_t *block)
@@ -278,7 +280,7 @@ int main(void)
                 {HL_DTYPE_Q4_0, HL_TYPE_TILE_Q4},  {HL_DTYPE_Q4_1, HL_TYPE_TILE_Q4M},
                 {HL_DTYPE_Q4_K, HL_TYPE_TILE_Q4K}, {HL_DTYPE_Q6_K, HL_TYPE_TILE_Q6K}};
     for (int round = 0; round < 50; round++)
-        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        for (size_t i = 0; i < HL_COUNT(kept); i++)
             test_kept(&dice, kept[i].dtype, kept[i].type);
     test_known();
     test_q4(&dice);

@@ -1,4 +1,5 @@
 /* registry/remote/challenge.c: what registries send, what the grammar allows, and what is neither. */
+#include "base/sizes.h"
 #include "check.h"
 #include "registry/remote/challenge.h"
 
@@ -78,7 +79,7 @@ static void test_bad(void)
         "Basic realm=x y=z",
         "Unknown a=b",
     };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    for (size_t i = 0; i < HL_COUNT(bad); i++)
         expect(bad[i], HL_CHALLENGE_NONE, "", "", "");
 }
 

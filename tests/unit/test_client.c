@@ -1,8 +1,10 @@
-/* registry/remote/client.c and refusal.c: what is tried again and what is not, what a loopback host speaks, who gets the
- * credentials, and what is said about a refusal. */
+/* registry/remote/client.c and refusal.c: what is tried again and what is not, what a loopback host speaks, who gets
+ * the credentials, and what is said about a refusal. */
 #include "base/cleanup.h"
 #include "base/parallel.h"
+#include "base/sizes.h"
 #include "registry/net/http.h"
+#include "registry/net/retry.h"
 #include "registry/remote/client.h"
 #include "server.h"
 #include <sys/stat.h>
@@ -344,10 +346,10 @@ static void test_statuses(void)
 {
     static const long pass[] = {408, 429, 500, 502, 503, 504, 520, 599},
                       stay[] = {0, 200, 202, 301, 400, 401, 403, 404, 416, 501, 505, 507};
-    for (size_t i = 0; i < sizeof pass / sizeof pass[0]; i++)
-        CHECK(hl_status_is_passing(pass[i]));
-    for (size_t i = 0; i < sizeof stay / sizeof stay[0]; i++)
-        CHECK(!hl_status_is_passing(stay[i]));
+    for (size_t i = 0; i < HL_COUNT(pass); i++)
+        CHECK(hl_retry_passing(pass[i]));
+    for (size_t i = 0; i < HL_COUNT(stay); i++)
+        CHECK(!hl_retry_passing(stay[i]));
 }
 
 static void test_delays(void)
@@ -371,18 +373,18 @@ static void test_delays(void)
         {"retry-after: \n", 1, 2},
         {"x: y\n", 1, 2},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(cases); i++)
         for (double jitter = 0; jitter < 1; jitter += 0.33) {
             char headers[128];
             snprintf(headers, sizeof headers, "%s", cases[i].headers);
             response.headers = headers;
-            double wait = hl_registry_delay(2, &response, 1000, jitter);
+            double wait = hl_retry_delay(2, &response, 1000, jitter);
             CHECK_SAY(wait >= cases[i].least && wait <= cases[i].most, "%s: %.2f", headers, wait);
         }
     static const double backoff[] = {0.5, 1, 2, 4, 8, 16, 30, 30, 30};
-    for (unsigned i = 0; i < sizeof backoff / sizeof backoff[0]; i++)
-        CHECK(hl_registry_delay(i, NULL, 0, 0) == backoff[i] / 2 && hl_registry_delay(i, NULL, 0, 1) == backoff[i]);
-    CHECK(hl_registry_delay(4000000000u, NULL, 0, 1) == 30);
+    for (unsigned i = 0; i < HL_COUNT(backoff); i++)
+        CHECK(hl_retry_delay(i, NULL, 0, 0) == backoff[i] / 2 && hl_retry_delay(i, NULL, 0, 1) == backoff[i]);
+    CHECK(hl_retry_delay(4000000000u, NULL, 0, 1) == 30);
 }
 
 /* What a host on loopback speaks is found out. */

@@ -1,5 +1,6 @@
 /* pack/image/cloud_run.c: a good image passes every check, and each way to spoil it is told by the right one. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "pack/image/cloud_run.h"
 
@@ -61,7 +62,7 @@ static int make_image(const struct documents *d, struct hl_image *image, struct 
                      d->platform ? d->platform : "\"os\":\"linux\",\"architecture\":\"amd64\"",
                      d->process ? d->process : good_process, diff_ids);
     int status = m < 0 || c < 0
-                     ? hl_fail(err, "out of memory")
+                     ? hl_no_memory(err)
                      : hl_image_read(image, &manifest, manifest_text, (size_t)m, &config, config_text, (size_t)c, err);
     if (status) {
         free(manifest_text);
@@ -241,7 +242,7 @@ static const struct {
 static void test_cases(void)
 {
     struct hl_cloud_run result;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         if (!judge(&cases[i].documents, &result))
             continue;
         const struct hl_cloud_run_check *check = find(&result, cases[i].check);

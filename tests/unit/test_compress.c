@@ -1,6 +1,7 @@
-/* pack/image/compress.c: what comes out is zstd that anyone can read, in frames that stand alone, the same for any size of
- * reads, after rewind() and on any day. */
+/* pack/image/compress.c: what comes out is zstd that anyone can read, in frames that stand alone, the same for any size
+ * of reads, after rewind() and on any day. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "pack/image/compress.h"
 #include <openssl/evp.h>
@@ -90,7 +91,7 @@ static void test_frames(void)
 {
     static const size_t sizes[] = {1, 511, (16 << 20) - 1, 16 << 20, (16 << 20) + 1, 40 << 20};
     static const unsigned frames[] = {1, 1, 1, 1, 2, 3};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    for (size_t i = 0; i < HL_COUNT(sizes); i++) {
         struct source source;
         struct hl_compress *compress;
         struct hl_stream stream;
@@ -192,7 +193,7 @@ static void test_golden(void)
     char text[80];
     CHECK(make_source(&source, 3 << 20));
     struct hl_content content = content_of(&source);
-    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
+    for (size_t i = 0; i < HL_COUNT(golden); i++) {
         struct hl_compress *compress;
         struct hl_stream stream;
         struct hl_error err = {.message = ""};

@@ -1,6 +1,7 @@
-/* registry/remote/credentials.c, docker_config.c and helper.c: files of Docker and podman, helpers that behave and that do
- * not. */
+/* registry/remote/credentials.c, docker_config.c and helper.c: files of Docker and podman, helpers that behave and that
+ * do not. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "registry/remote/docker_config.h"
 #include "registry/remote/helper.h"
 #include "secrets.h"
@@ -140,14 +141,14 @@ static void test_entries(void)
     WORKS(entry("{\"auth\":\"dTphOmI6Yw==\"}", &c, &err), err);
     CHECK(is_user(&c.credentials, "u", "a:b:c"));
     hl_credentials_free(&c.credentials);
-    for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++) {
+    for (size_t i = 0; i < HL_COUNT(nothing); i++) {
         WORKS(entry(nothing[i], &c, &err), err);
         CHECK_SAY(hl_credentials_anonymous(&c.credentials), "%s", nothing[i]);
         hl_credentials_free(&c.credentials);
     }
-    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++)
+    for (size_t i = 0; i < HL_COUNT(broken); i++)
         FAILS(entry(broken[i], &c, &err), err, "FILE: the entry of \"auths\" for r.example");
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < HL_COUNT(bad); i++) {
         char text[128];
         snprintf(text, sizeof text, "{\"auth\":\"%s\"}", bad[i]);
         FAILS(entry(text, &c, &err), err, "base64");
@@ -175,7 +176,7 @@ static void test_documents(void)
         {"{} " MARK, "FILE"}};
     struct hl_docker_config c;
     struct hl_error err;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    for (size_t i = 0; i < HL_COUNT(bad); i++)
         FAILS(hl_docker_config_read(bad[i].text, "FILE", "r.example", NULL, &c, &err), err, bad[i].word);
     expect_user("", "r.example", NULL, NULL);
     expect_user(" \n", "r.example", NULL, NULL);
@@ -207,7 +208,7 @@ static void test_files(void)
         CHECK(hl_credentials_anonymous(&c));
     }
     setenv("REGISTRY_AUTH_FILE", at("first.json"), 1);
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+    for (size_t i = 0; i < HL_COUNT(order); i++) {
         CREDENTIALS c;
         write_file(at("%s", order[i].path),
                    "{\"auths\":{\"r.example\":{\"username\":\"%s\",\"password\":\"" MARK "\"}}}", order[i].user);
@@ -440,7 +441,7 @@ static void test_helpers_in_files(void)
                     {"file.example", "user", "auths in ~/.docker/config.json"},
                     {"r.example", "user", "auths in ~/.docker/config.json"},
                     {"podman.example", "other", "auths in "}};
-    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+    for (size_t i = 0; i < HL_COUNT(expected); i++) {
         CREDENTIALS c;
         WORKS(find(expected[i].host, "a", &c, &err), err);
         CHECK_SAY(c.user && !strcmp(c.user, expected[i].user) &&

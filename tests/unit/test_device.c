@@ -1,5 +1,6 @@
 /* The CPU as a device, with matrices so large that its threads deal out only a part of each and take the rest as they
  * come: whoever computes a row, and in however many threads, the numbers are the same bits. */
+#include "base/sizes.h"
 #include "hotlayer/layout.h"
 #include "kernels/cpu/kernels.h"
 #include "random_tiles.h"
@@ -118,17 +119,17 @@ static void test_threads(bool odd)
     struct program p = make_program(odd);
     struct hl_device *alone = open_device(&p, 1),
                      *together[] = {open_device(&p, 2), open_device(&p, 3), open_device(&p, 5)};
-    for (uint32_t round = 0; round < sizeof sizes / sizeof *sizes; round++) {
+    for (uint32_t round = 0; round < HL_COUNT(sizes); round++) {
         step(alone, round, sizes[round], want);
         CHECK(isfinite(want[0][0]) && want[0][0] != 0 && want[1][VOCABULARY - 1] != 0);
-        for (size_t i = 0; i < sizeof together / sizeof *together; i++) {
+        for (size_t i = 0; i < HL_COUNT(together); i++) {
             step(together[i], round, sizes[round], got);
             CHECK_SAY(!memcmp(want, got, sizeof want), "round %u, %u tokens, %s: not what one thread computes", round,
                       sizes[round], hl_cpu_device.describe(together[i]));
         }
     }
     hl_cpu_device.close(alone);
-    for (size_t i = 0; i < sizeof together / sizeof *together; i++)
+    for (size_t i = 0; i < HL_COUNT(together); i++)
         hl_cpu_device.close(together[i]);
     free(p.weights);
 }

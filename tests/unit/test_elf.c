@@ -1,6 +1,7 @@
 /* pack/image/elf.c against the loader that is running this program, against programs that the compiler makes here, and
  * against damaged ones. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "pack/image/elf.h"
 #include <elf.h>
@@ -190,7 +191,7 @@ static void test_private(void)
                                              {"up", "without a loader at an absolute path"},
                                              {"short", "is too short to be replaced"},
                                              {"alone.c", "not a program"}};
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+    for (size_t i = 0; i < HL_COUNT(refused); i++) {
         free(none);
         CHECK_FAILS(hl_elf_private(in_scratch(refused[i][0]), &files, &none, &n, &err), err, refused[i][1]);
         hl_elf_files_free(&files);

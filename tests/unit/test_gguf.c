@@ -1,5 +1,6 @@
 /* .gguf: what the metadata are as values, and the numbers of tensors on their way into tiles: Q8_0 bit by bit, rows of
  * heads in pairs. */
+#include "pack/source/blocks.h"
 #include "pack/source/gguf.h"
 #include "weights.h"
 

@@ -1,8 +1,10 @@
 /* registry/net/google.c: every way to an access token, against a token endpoint and a metadata server on loopback. */
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include "registry/net/google.h"
 #include "registry/net/oauth.h"
+#include "registry/remote/find_credentials.h"
 #include "secrets.h"
 #include "server.h"
 #include <openssl/bio.h>
@@ -155,9 +157,9 @@ static void test_hosts(void)
                                       "evilgcr.io", "pkg.dev.evil:443",  "europe-docker.pkg.dev:5000",
                                       "gcr.io:80",  "docker.io",         "127.0.0.1:443",
                                       ".gcr.io:x",  "eu-docker.pkgxdev", ""};
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+    for (size_t i = 0; i < HL_COUNT(good); i++)
         CHECK_SAY(hl_google_host(good[i]), "%s", good[i]);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    for (size_t i = 0; i < HL_COUNT(bad); i++)
         CHECK_SAY(!hl_google_host(bad[i]), "%s", bad[i]);
 }
 
@@ -253,7 +255,7 @@ static void test_service_account(void)
                {EMPTY, "no token that can be used"},
                {HTML, "no JSON"},
                {LONG, "longer than 64 KiB"}};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < HL_COUNT(bad); i++) {
         CREDENTIALS c;
         fake.mode = bad[i].mode;
         FAILS(find(&c, &err), err, bad[i].word);
@@ -279,7 +281,7 @@ static void test_bad_files(void)
                                        "http://10.0.0.1/",
                                        "https://u:" MARK "@tokens.example/",
                                        "http://127.0.0.1.example/"};
-    for (size_t i = 0; i < sizeof uris / sizeof *uris; i++) {
+    for (size_t i = 0; i < HL_COUNT(uris); i++) {
         write_account(KEY, fake.pem, uris[i]);
         FAILS(find(&c, &err), err, "keys are sent to no other");
     }

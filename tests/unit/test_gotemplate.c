@@ -1,6 +1,7 @@
 /* Go templates: what tests/template-go/cases.json says (made by Go itself, tests/template-go/reference.go), what is
  * refused and how it is said, and the limits. With an argument, the cases of another file. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "runtime/template/go/gotemplate.h"
 #include "tests/unit/check.h"
 #include <time.h>
@@ -127,7 +128,7 @@ static void check_messages(void)
         {"{{ range 100000 }}{{ range 100000 }}{{ end }}{{ end }}", ""},
         {"{{ define \"a\" }}{{ template \"a\" . }}{{ end }}{{ template \"a\" 1 }}", ""},
     };
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+    for (size_t i = 0; i < HL_COUNT(refused); i++) {
         CHECK_FAILS(try(refused[i][0]), render_error, refused[i][1]);
         CHECK_SAY(render_error.kind == HL_ERROR_REQUEST, "%s: %s", refused[i][0], render_error.message);
     }

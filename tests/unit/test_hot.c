@@ -1,11 +1,13 @@
 /* The .hot file, written by the packer and read by the runtime: every byte of every tensor across shards; files that
  * are not there, or not the ones; and what is on disk after a pack that failed, was repeated, or met another. */
 #include "base/json.h"
+#include "base/sizes.h"
 #include "hotlayer/crc32c.h"
 #include "hotlayer/half.h"
 #include "model.h"
 #include "pack/convert/tiles.h"
 #include "pack/image/listing.h"
+#include "pack/source/blocks.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -117,7 +119,7 @@ static uint32_t check_model(const char *folder, enum hl_quant quant, uint64_t sh
 static void test_fixtures(void)
 {
     static const char *const names[] = {"bf16-tied", "f16-sharded", "f32-awkward", "f32-mha"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < HL_COUNT(names); i++)
         for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_DEFAULT; quant++) {
             char folder[PATH_MAX];
             snprintf(folder, sizeof folder, FIXTURES "%s", names[i]);

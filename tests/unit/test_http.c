@@ -1,5 +1,6 @@
 /* registry/net/http.c and url.c: answers as servers give them and as they must not, redirects, time limits, bodies. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "registry/net/http.h"
 #include "server.h"
 #include <time.h>
@@ -458,7 +459,7 @@ static void test_bodies(void)
     struct hl_http_response response;
     char expected[256];
     static const uint64_t sizes[] = {0, 1, 1000, 1 << 20, (1 << 20) + 1, (5 << 20) + 17};
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(sizes); i++)
         for (int known = 0; known < 2; known++) {
             struct source source = {.bytes = sizes[i]};
             CHECK_OK(send_body(http, "PATCH", "/body/any", &source, known ? sizes[i] : HL_HTTP_UNKNOWN, &response),
@@ -682,7 +683,7 @@ static void test_resolve(void)
         {"https://r.io/a", "///b", NULL},
         {"r.io/a", "/b", NULL},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         char *out;
         int failed = hl_http_resolve(cases[i].base, cases[i].reference, &out, &err);
         CHECK_SAY(failed ? !cases[i].result : cases[i].result && !strcmp(out, cases[i].result), "%s + '%s': %s",
@@ -726,11 +727,11 @@ static void test_urls(void)
                                    "100.128.0.1",           "[2001:db8::1]",   "10.example.com",
                                    "localhost.example.com", "[::ffff:8.8.8.8]"};
     char url[128], shown[256], longer[600];
-    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(local); i++) {
         snprintf(url, sizeof url, "https://%s:1/", local[i]);
         CHECK_SAY(hl_http_is_local(url), "%s is local", url);
     }
-    for (size_t i = 0; i < sizeof public / sizeof public[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(public); i++) {
         snprintf(url, sizeof url, "https://%s/", public[i]);
         CHECK_SAY(!hl_http_is_local(url), "%s is not local", url);
     }

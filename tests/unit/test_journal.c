@@ -1,4 +1,5 @@
-/* registry/remote/journal.c: pushes that stopped and go on, entries that are in use, old or nonsense, places to mount from. */
+/* registry/remote/journal.c: pushes that stopped and go on, entries that are in use, old or nonsense, places to mount
+ * from. */
 #include "registry/remote/journal.h"
 #include "uploads.h"
 #include <dirent.h>

@@ -1,5 +1,6 @@
 /* Weights on their way: what is staged is what is mapped, a step reads nothing that has not come, and a file that
  * cannot be read to its end is an error for whoever waits, at once and later. */
+#include "base/sizes.h"
 #include "model.h"
 #include "runtime/engine/engine.h"
 #include <fcntl.h>

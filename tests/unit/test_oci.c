@@ -1,6 +1,7 @@
-/* registry/ and pack/image/image.c: names, images written and read back, what a failure leaves behind, and layouts that a
- * stranger made. */
+/* registry/ and pack/image/image.c: names, images written and read back, what a failure leaves behind, and layouts that
+ * a stranger made. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "pack/image/image.h"
 #include "pack/image/layer.h"
@@ -47,7 +48,7 @@ static void test_names(void)
         {"docker://image", NULL, NULL},
         {"", NULL, NULL},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_oci_reference reference;
         struct hl_error err = {0};
         int status = hl_oci_reference_parse(cases[i].text, &reference, &err);
@@ -440,14 +441,14 @@ static void test_foreign_indexes(void)
         "7",
         "null",
     };
-    for (size_t i = 0; i < sizeof bad_entries / sizeof *bad_entries; i++) {
+    for (size_t i = 0; i < HL_COUNT(bad_entries); i++) {
         char text[512];
         int n = snprintf(text, sizeof text, "{\"schemaVersion\":2,\"manifests\":[%s]}", bad_entries[i]);
         CHECK(write_file(at("hand/index.json"), text, (size_t)n));
         CHECK(rejected("descriptor"));
     }
     static const char *const bad_sizes[] = {"-1", "1e99", "\"5\"", "null"};
-    for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++) {
+    for (size_t i = 0; i < HL_COUNT(bad_sizes); i++) {
         char text[512];
         int n = snprintf(text, sizeof text,
                          "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" HL_OCI_MANIFEST
@@ -458,7 +459,7 @@ static void test_foreign_indexes(void)
     }
     static const char *const no_index[] = {"", "{", "[]", "{\"schemaVersion\":1,\"manifests\":[]}",
                                            "{\"schemaVersion\":2,\"manifests\":{}}"};
-    for (size_t i = 0; i < sizeof no_index / sizeof *no_index; i++) {
+    for (size_t i = 0; i < HL_COUNT(no_index); i++) {
         CHECK(write_file(at("hand/index.json"), no_index[i], strlen(no_index[i])));
         CHECK(rejected("/hand"));
     }
@@ -557,7 +558,7 @@ static void test_progress(void)
         {0, "0 B"},        {999, "999 B"},     {1000, "1.00 kB"},   {9994, "9.99 kB"},       {9996, "10.0 kB"},
         {99960, "100 kB"}, {999499, "999 kB"}, {999500, "1.00 MB"}, {1ull << 31, "2.15 GB"}, {UINT64_MAX, "18.4 EB"}};
     char text[24];
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    for (size_t i = 0; i < HL_COUNT(sizes); i++)
         CHECK(!strcmp(hl_format_bytes(sizes[i].bytes, text), sizes[i].text));
     struct hl_progress progress = {.out = fopen(at("log"), "w")};
     hl_progress_begin(&progress, "work", 4000);

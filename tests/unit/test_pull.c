@@ -1,5 +1,6 @@
 /* Models out of images: what comes out is what went in, whatever lies above, below and around it in the layers; what a
  * hostile layer holds comes nowhere; and a pull that was cut off, or is repeated, does only what is left to do. */
+#include "base/sizes.h"
 #include "image_by_hand.h"
 #include "model.h"
 #include "pack/image/find_models.h"
@@ -186,7 +187,7 @@ static void test_one_layer(void)
         int filter;
         const char *root;
     } cases[] = {{0, ""}, {'g', ""}, {'z', ""}, {0, "./"}, {'z', "././"}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_error err;
         one_layer("one", cases[i].filter, cases[i].root);
         shell("rm -rf '%s'", in_scratch("out"));
@@ -352,7 +353,7 @@ static void test_hostile_entries(void)
         {'f', "models/evil/model.hot", NULL, "no .hot file", 0},
         {'f', "models/test/model.hot.001", NULL, "has 0 bytes", 0},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (size_t i = 0; i < HL_COUNT(cases); i++)
         for (unsigned compressed = 0; compressed < 2; compressed++) {
             struct hand hand;
             begin(&hand, "hostile");
@@ -377,7 +378,7 @@ static void test_other_names(void)
                                         "models/t/.hot",         "models/t/model.hot.0001", "modelst/t/model.hot"};
     struct hand hand;
     begin(&hand, "names");
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < HL_COUNT(names); i++)
         hand_file(&hand, names[i], in_scratch("m.hot"));
     hand_file(&hand, text("models/t/%0500d.hot", 1), in_scratch("m.hot"));
     hand_layer(&hand, "x");
@@ -391,7 +392,7 @@ static void test_claims(void)
 {
     struct hand hand;
     const uint64_t claims[] = {HL_HEAD_LIMIT + 1, HL_SHARD_LIMIT + HL_PAGE_BYTES + 1, 077777777777};
-    for (size_t i = 0; i < 4 * sizeof claims / sizeof *claims; i++) {
+    for (size_t i = 0; i < 4 * HL_COUNT(claims); i++) {
         bool head = i & 1, compressed = i & 2;
         if (!head && claims[i / 4] <= HL_SHARD_LIMIT)
             continue;
@@ -484,7 +485,7 @@ static void test_folders(void)
         "{\"manifest\":\"%s\",\"files\":[{\"model\":\"a\",\"name\":\"a\",\"layer\":\"%s\",\"bytes\":-1}]}",
     };
     const char *zeros = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
-    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+    for (size_t i = 0; i < HL_COUNT(states); i++) {
         FILE *file = fopen(in_scratch("out/.hotlayer/pulled.json"), "w");
         for (const char *c = states[i]; file && *c; c++)
             if (*c == '%')

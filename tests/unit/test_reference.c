@@ -1,6 +1,7 @@
 /* registry/oci/name.c: what names an image in a registry, and what does not. base/parallel.c: a loop side by side. */
 #include "base/cleanup.h"
 #include "base/parallel.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "registry/oci/reference.h"
 #include <stdatomic.h>
@@ -31,7 +32,7 @@ static void test_good(void)
         {"docker://docker.io/a/b", "registry-1.docker.io", "a/b", "latest", ""},
         {"oci://gcr.io/a/b", "gcr.io", "a/b", "latest", ""},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_reference r, again;
         char text[HL_REFERENCE_BYTES];
         if (!CHECK_OK(hl_reference_parse(cases[i].text, &r, &err), err))
@@ -92,7 +93,7 @@ static void test_bad(void)
         {"ghcr.io/a@" DIGEST ":b", "no digest"},
         {"ghcr.io/a@" DIGEST "@" DIGEST, "no digest"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_reference r;
         err.message[0] = 0;
         CHECK_SAY(hl_reference_parse(cases[i].text, &r, &err) && strstr(err.message, cases[i].word) &&
@@ -145,9 +146,9 @@ static void test_likely(void)
                                "localhost",
                                "ollama://a",
                                ""};
-    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(yes); i++)
         CHECK_SAY(hl_reference_likely(yes[i]), "%s is a reference", yes[i]);
-    for (size_t i = 0; i < sizeof no / sizeof no[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(no); i++)
         CHECK_SAY(!hl_reference_likely(no[i]), "%s is no reference", no[i]);
     /* A file of this name is meant, even if the name could be a reference. */
     char folder[] = "/tmp/hotlayer-reference.XXXXXX", *name = strrchr(folder, '/') + 1, path[64];
@@ -167,9 +168,9 @@ static void test_loopback(void)
     static const char *no[] = {"localhost.example.com", "x.localhost", "localhost.",      "128.0.0.1",   "[::2]",
                                "0.0.0.0:5000",          "10.0.0.1",    "169.254.169.254", "example.com", "",
                                "127.0.0.1.example.com", "::1"};
-    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(yes); i++)
         CHECK_SAY(hl_host_is_loopback(yes[i]), "%s is loopback", yes[i]);
-    for (size_t i = 0; i < sizeof no / sizeof no[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(no); i++)
         CHECK_SAY(!hl_host_is_loopback(no[i]), "%s is not loopback", no[i]);
 }
 
@@ -197,7 +198,7 @@ static int round_of(void *context, size_t i, struct hl_error *e)
 static void test_parallel(void)
 {
     static const unsigned jobs[] = {0, 1, 2, 7, 200};
-    for (size_t k = 0; k < sizeof jobs / sizeof jobs[0]; k++) {
+    for (size_t k = 0; k < HL_COUNT(jobs); k++) {
         struct rounds r = {.fails = 1000};
         CHECK_OK(hl_parallel(100, jobs[k], round_of, &r, &err), err);
         CHECK(r.begun == 100 && r.most <= (jobs[k] ? jobs[k] : 1));

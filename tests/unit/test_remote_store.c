@@ -1,6 +1,7 @@
 /* Reading from a registry that lies, breaks off and forgets: what reaches a sink is right or nothing, and a download
  * goes on where it was. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "registry/oci/download.h"
 #include "registry/remote/client.h"
 #include "server.h"
@@ -246,7 +247,7 @@ static void test_false_manifests(void)
     };
     HL_STORE *store = open_store(":tag");
     script.text = "{\"schemaVersion\":2}";
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_descriptor found;
         struct hl_error err = {0};
         script.type = cases[i].type;
@@ -378,7 +379,7 @@ static void test_lies(struct hl_store *store, struct taken *taken)
         {MULTIPART, 0, "which"},         {OTHER_TOTAL, 0, "damaged"},          {UNSATISFIABLE, 0, "damaged"},
         {GONE, 0, "BLOB_UNKNOWN"},       {CHUNKED, 1000, "ends at byte 2000"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         set(cases[i].manner, cases[i].amount, 0);
         CHECK_FAILS(read_part(store, 2000, 5000, taken, &err), err, cases[i].word);
         CHECK_SAY(taken->n == 0, "case %zu gave %zu bytes", i, taken->n);

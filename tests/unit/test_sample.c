@@ -1,5 +1,6 @@
 /* The sampler: what the filters keep, which token wins, how often tokens are drawn, and that nothing odd in the logits
  * leads outside of the vocabulary. */
+#include "base/sizes.h"
 #include "check.h"
 #include "runtime/engine/sample.h"
 
@@ -84,7 +85,7 @@ static void test_filters(void)
         uint32_t kept;
     } top_p[] = {{0, 1}, {0.39f, 1}, {0.41f, 2}, {0.69f, 2}, {0.71f, 3}, {0.89f, 3}, {0.91f, 4}, {1, 4}, {2, 4}},
       min_p[] = {{0, 4}, {0.24f, 4}, {0.26f, 3}, {0.49f, 3}, {0.51f, 2}, {0.74f, 2}, {0.76f, 1}, {1, 1}, {2, 1}};
-    for (size_t i = 0; i < sizeof top_p / sizeof *top_p; i++) {
+    for (size_t i = 0; i < HL_COUNT(top_p); i++) {
         s = plain;
         s.top_p = top_p[i].value;
         check_kept(s, logits, 4, falling, top_p[i].kept);
@@ -233,8 +234,8 @@ static void test_extremes(void)
                                    {3e38f, -3e38f, 3e38f, 0},
                                    {NAN, 1, -INFINITY, INFINITY}};
     static const float temperatures[] = {1e-38f, 1, 1e38f, INFINITY, NAN, -1};
-    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
-        for (size_t k = 0; k < sizeof temperatures / sizeof *temperatures; k++)
+    for (size_t i = 0; i < HL_COUNT(odd); i++)
+        for (size_t k = 0; k < HL_COUNT(temperatures); k++)
             for (uint32_t top_k = 0; top_k < 4; top_k++) {
                 s = plain;
                 s.temperature = temperatures[k];

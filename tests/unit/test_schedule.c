@@ -1,5 +1,6 @@
 /* The scheduler over real models: whatever is computed together, in whatever pieces, every request gets the tokens that
  * it would get alone. */
+#include "base/sizes.h"
 #include "model.h"
 #include "runtime/engine/scheduler.h"
 
@@ -137,7 +138,7 @@ static void test_together(const char *path, const struct answer alone[REQUESTS])
     static const uint32_t batches[] = {1, 2, 7, 33, 64};
     struct hl_error err;
     for (uint32_t parallel = 1; parallel <= 4; parallel++)
-        for (size_t k = 0; k < sizeof batches / sizeof *batches; k++) {
+        for (size_t k = 0; k < HL_COUNT(batches); k++) {
             struct answer answers[REQUESTS];
             struct bench b =
                 open_bench(path, (struct hl_engine_options){
@@ -310,7 +311,7 @@ int main(void)
         const char *fixture;
         enum hl_quant quant;
     } models[] = {{"f32-awkward", HL_QUANT_KEEP}, {"f16-sharded", HL_QUANT_BF16}, {"f16-sharded", HL_QUANT_Q8}};
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+    for (size_t i = 0; i < HL_COUNT(models); i++) {
         char folder[PATH_MAX];
         struct answer alone[REQUESTS];
         struct hl_error err;

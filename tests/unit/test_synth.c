@@ -1,6 +1,7 @@
 /* Synthetic models: the table against the published sizes, and models that are narrow but complete, with vocabularies
  * as large as the real ones: what is written is read back by the packer. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "hotlayer/crc32c.h"
 #include "hotlayer/half.h"
@@ -33,8 +34,8 @@ static void test_published_sizes(void)
     size_t n;
     struct hl_error err;
     hl_synth_models(&n);
-    CHECK(n == sizeof published / sizeof published[0]);
-    for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
+    CHECK(n == HL_COUNT(published));
+    for (size_t i = 0; i < HL_COUNT(published); i++) {
         const struct hl_synth_model *model = hl_synth_find(published[i].name);
         uint64_t parameters = 0;
         if (!CHECK_SAY(model != NULL, "%s is missing", published[i].name))
@@ -187,7 +188,7 @@ static void check_spread(const struct hl_source_tensor *tensor, const struct hl_
 static void test_read_back(void)
 {
     static const char *const names[] = {"qwen2-7b", "qwen3-8b", "gemma-2b", "gemma3-4b", "mistral-7b"};
-    for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+    for (size_t k = 0; k < HL_COUNT(names); k++) {
         const struct hl_synth_model model = narrow(names[k]);
         struct hl_source *source = NULL;
         HL_FREE struct hl_synth_tensor *tensors = NULL;
@@ -231,7 +232,7 @@ static void test_vocabularies(void)
         {"qwen3-8b", "</think>", 151668, HL_NONE},
     };
     static const char text[] = "Once upon a time there was a machine that began to answer before it was awake: 12 ms.";
-    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+    for (size_t k = 0; k < HL_COUNT(cases); k++) {
         const struct hl_synth_model *model = hl_synth_find(cases[k].model);
         HL_BYTES struct hl_bytes file = {NULL, 0}, section = {NULL, 0};
         HL_FREE char *config = NULL;
@@ -245,12 +246,12 @@ static void test_vocabularies(void)
         cJSON_Delete(json);
         CHECK_OK(hl_synth_tokenizer(model, &name, &file, &err), err);
         struct hl_view view = {file.data, file.size};
-        struct hl_tokenizer_files files = {.config = {(const uint8_t *)config, strlen(config)}};
+        struct hl_vocabulary_files files = {.config = {(const uint8_t *)config, strlen(config)}};
         if (strcmp(name, "tokenizer.model") == 0)
             files.model = view;
         else
             files.json = view;
-        if (!CHECK_OK(hl_tokenizer_build_from(&files, model->vocabulary, &section, &err), err) ||
+        if (!CHECK_OK(hl_vocabulary_from_files(&files, model->vocabulary, &section, &err), err) ||
             !CHECK_OK(hl_tokenizer_open(section.data, section.size, &tokenizer, &err), err))
             continue;
         CHECK_SAY(hl_tokenizer_find(tokenizer, cases[k].token, strlen(cases[k].token)) == cases[k].id, "%s %s",

@@ -1,6 +1,7 @@
 /* Chat templates, compiler and interpreter together: limits that hostile templates and conversations run into, forged
  * sections, and values of JSON. What templates mean is checked in tests/template. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "runtime/template/core/template.h"
 #include "runtime/template/jinja/jinja.h"
@@ -85,7 +86,7 @@ static void test_json(void)
         {"", NULL},
         {"[]", NULL}, /* no context */
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_error err = {.message = ""};
         char text[TEXT_MOST] = "";
         int failed = render("{{ x }}", cases[i].json, text, &err);
@@ -124,7 +125,7 @@ static void test_floats(void)
     };
     struct dice dice = {.state = 7};
     char text[HL_FLOAT_TEXT + 1];
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         text[hl_float_repr(cases[i].real, text)] = 0;
         CHECK_SAY(!strcmp(text, cases[i].text), "%s, not %s", text, cases[i].text);
     }
@@ -213,7 +214,7 @@ static void test_limits(void)
         "{% for i in range(100000) %}{{ range(100000) | list | sort(reverse=true) | first }}{% endfor %}",
         "{% for i in range(100000) %}{{ range(100000) | sum }}{% endfor %}",
     };
-    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+    for (size_t i = 0; i < HL_COUNT(sources); i++) {
         struct hl_error err = {.message = ""};
         char text[TEXT_MOST];
         clock_t start = clock();
@@ -277,7 +278,7 @@ static void test_sources(void)
                                           "{{ '",
                                           "{% raw %}",
                                           "{#"};
-    for (size_t i = 0; i < sizeof openers / sizeof *openers; i++) {
+    for (size_t i = 0; i < HL_COUNT(openers); i++) {
         size_t each = strlen(openers[i]), times = 200000 / each, n = 0;
         HL_FREE char *source = malloc(300000);
         if (!source)
@@ -315,7 +316,7 @@ static void test_forged(void)
     CHECK_OK(compile(whole_language, &section, &err), err);
     CHECK_OK(render_section(&section, whole_context, MEMORY, WORK, text, &err), err);
     for (size_t at = 0; at + 4 <= section.size; at += 4)
-        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        for (size_t i = 0; i < HL_COUNT(words); i++) {
             uint32_t before;
             struct hl_template *t = NULL;
             memcpy(&before, section.data + at, 4);
@@ -362,7 +363,7 @@ static void test_forged_fields(void)
     }
     struct hl_template_table *tables[] = {&h->nodes,    &h->lists, &h->constants, &h->functions, &h->loops,
                                           &h->builtins, &h->names, &h->globals,   &h->text};
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+    for (size_t i = 0; i < HL_COUNT(tables); i++) {
         struct hl_template_table kept = *tables[i];
         tables[i]->count = (uint32_t)section.size;
         CHECK(hl_template_open(section.data, section.size, &t, &err) < 0);

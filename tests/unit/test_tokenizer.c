@@ -1,6 +1,7 @@
 /* The tokenizer, packer and runtime together: the cases of the reference libraries, files that must be refused, forged
  * sections. Runs from the repository's root. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "check.h"
 #include "pack/vocabulary/vocabulary.h"
 #include "runtime/tokenizer/tables.h"
@@ -78,7 +79,7 @@ static void check_case(const struct hl_tokenizer *t, const char *name, unsigned 
         CHECK_SAY(false, "%s case %u is cut short", name, number);
         return;
     }
-    size_t n_want = parse_ids(field[2], want, sizeof want / sizeof *want), n_text = unhex(field[3]), n_got = 0;
+    size_t n_want = parse_ids(field[2], want, HL_COUNT(want)), n_text = unhex(field[3]), n_got = 0;
     if (strcmp(field[1], "-")) {
         HL_FREE int32_t *got = NULL;
         unsigned flags = (unsigned)strtoul(field[0], NULL, 10);
@@ -100,11 +101,11 @@ static int build(const char *folder, uint32_t rows, struct hl_bytes *out, struct
     struct hl_gguf *gguf = NULL;
     snprintf(path, sizeof path, "%s/tokenizer.gguf", folder);
     if (access(path, R_OK))
-        return hl_tokenizer_build(folder, rows, out, err);
+        return hl_vocabulary_from_folder(folder, rows, out, err);
     BYTES file = read_whole(path);
     int result = hl_gguf_open((struct hl_view){file.data, file.size}, path, &gguf, err);
     if (!result)
-        result = hl_tokenizer_build_gguf(gguf, rows, out, err);
+        result = hl_vocabulary_from_gguf(gguf, rows, out, err);
     hl_gguf_close(gguf);
     return result;
 }
@@ -177,11 +178,11 @@ static struct message small_spm(uint8_t model_type, uint8_t remove_spaces, const
     return m;
 }
 
-static void check_refused(const struct hl_tokenizer_files *files, uint32_t rows, const char *why)
+static void check_refused(const struct hl_vocabulary_files *files, uint32_t rows, const char *why)
 {
     struct hl_error err = {0};
     BYTES section = {0};
-    CHECK_SAY(hl_tokenizer_build_from(files, rows, &section, &err) == -1, "accepted, though: %s", why);
+    CHECK_SAY(hl_vocabulary_from_files(files, rows, &section, &err) == -1, "accepted, though: %s", why);
     CHECK_SAY(strstr(err.message, why), "says '%s', not '%s'", err.message, why);
 }
 
@@ -204,8 +205,8 @@ static void test_refused_spm(void)
         {{{0}, 0}, 100, "model_type"},
         {{"\x0a\x7f", 2}, 100, "broken"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        check_refused(&(struct hl_tokenizer_files){.model = {cases[i].model.data, cases[i].model.size}}, cases[i].rows,
+    for (size_t i = 0; i < HL_COUNT(cases); i++)
+        check_refused(&(struct hl_vocabulary_files){.model = {cases[i].model.data, cases[i].model.size}}, cases[i].rows,
                       cases[i].why);
 }
 
@@ -224,9 +225,9 @@ static void test_refused_config(void)
         {"{\"add_prefix_space\": true}", "add_prefix_space contradicts"},
     };
     struct message m = small_spm(2, 0, NULL, 0);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const struct hl_tokenizer_files files = {.model = {m.data, m.size},
-                                                 .config = {(const uint8_t *)cases[i].config, strlen(cases[i].config)}};
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
+        const struct hl_vocabulary_files files = {
+            .model = {m.data, m.size}, .config = {(const uint8_t *)cases[i].config, strlen(cases[i].config)}};
         check_refused(&files, 100, cases[i].why);
     }
 }
@@ -237,12 +238,12 @@ static void test_rowless(void)
     static const char config[] = "{\"added_tokens_decoder\": {\"100\": {\"content\": \"<b>\"}}}";
     struct message m = small_spm(2, 0, NULL, 0);
     for (uint32_t rows = 100; rows <= 101; rows++) {
-        const struct hl_tokenizer_files files = {.model = {m.data, m.size},
-                                                 .config = {(const uint8_t *)config, sizeof config - 1}};
+        const struct hl_vocabulary_files files = {.model = {m.data, m.size},
+                                                  .config = {(const uint8_t *)config, sizeof config - 1}};
         struct hl_error err = {.message = ""};
         struct hl_tokenizer *t = NULL;
         BYTES section = {0};
-        if (hl_tokenizer_build_from(&files, rows, &section, &err) ||
+        if (hl_vocabulary_from_files(&files, rows, &section, &err) ||
             hl_tokenizer_open(section.data, section.size, &t, &err)) {
             CHECK_SAY(false, "%s", err.message);
             continue;
@@ -280,17 +281,17 @@ static void test_refused_json(void)
     };
     BYTES json = read_whole("tests/tokenizer/bytes/tokenizer.json");
     HL_FREE char *changed = calloc(1, json.size + 256);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases && changed; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases) && changed; i++) {
         const char *at = strstr((char *)json.data, cases[i].part);
         CHECK_SAY(at, "the fixture has no %s", cases[i].part);
         if (!at)
             continue;
         int before = (int)(at - (char *)json.data);
         int n = sprintf(changed, "%.*s%s%s", before, (char *)json.data, cases[i].other, at + strlen(cases[i].part));
-        check_refused(&(struct hl_tokenizer_files){.json = {(uint8_t *)changed, (size_t)n}}, 700, cases[i].why);
+        check_refused(&(struct hl_vocabulary_files){.json = {(uint8_t *)changed, (size_t)n}}, 700, cases[i].why);
     }
-    check_refused(&(struct hl_tokenizer_files){.json = {json.data, json.size}}, 500, "has 500 rows");
-    check_refused(&(struct hl_tokenizer_files){.json = {json.data, json.size / 2}}, 700, "cut short");
+    check_refused(&(struct hl_vocabulary_files){.json = {json.data, json.size}}, 500, "has 500 rows");
+    check_refused(&(struct hl_vocabulary_files){.json = {json.data, json.size / 2}}, 700, "cut short");
 }
 
 /* The fixture with some bytes of its text replaced by as many others. */
@@ -307,7 +308,7 @@ static void check_gguf(const char *path, const char *part, const char *other, ui
         CHECK_SAY(false, "%s", err.message);
         return;
     }
-    int result = hl_tokenizer_build_gguf(gguf, rows, &section, &err);
+    int result = hl_vocabulary_from_gguf(gguf, rows, &section, &err);
     CHECK_SAY(why ? result == -1 && strstr(err.message, why) : !result, "%s, %s: '%s', not '%s'", path, other,
               err.message, why ? why : "");
     hl_gguf_close(gguf);
@@ -335,7 +336,7 @@ static void test_gguf(void)
         {llama, "ggml.add_space_prefix", "ggml.add_space_prefix", NULL, 400},
         {llama, "ggml.model", "ggml.modex", NULL, 700},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (size_t i = 0; i < HL_COUNT(cases); i++)
         check_gguf(cases[i].path, cases[i].part, cases[i].other, cases[i].rows, cases[i].why);
 }
 
@@ -347,8 +348,8 @@ static void test_nothing(void)
     TOKENIZER *t = NULL;
     HL_FREE int32_t *ids = NULL;
     size_t n = 0;
-    CHECK_SAY(!hl_tokenizer_build_from(&(struct hl_tokenizer_files){0}, 700, &section, &err), "%s", err.message);
-    CHECK_SAY(section.data && hl_tokenizer_is_empty(&section), "it has tokens");
+    CHECK_SAY(!hl_vocabulary_from_files(&(struct hl_vocabulary_files){0}, 700, &section, &err), "%s", err.message);
+    CHECK_SAY(section.data && hl_vocabulary_is_empty(&section), "it has tokens");
     if (!section.data || hl_tokenizer_open(section.data, section.size, &t, &err)) {
         CHECK_SAY(false, "%s", err.message);
         return;
@@ -372,14 +373,14 @@ static void test_small(void)
     static const char text[] = "aaba<tool>bb<end>b";
     static const int32_t plain[] = {4, 5, 8, 0}, special[] = {1, 4, 5, 8, 0, 9, 0};
     struct message m = small_spm(2, 0, NULL, 0);
-    const struct hl_tokenizer_files files = {.model = {m.data, m.size},
-                                             .config = {(const uint8_t *)config, sizeof config - 1}};
+    const struct hl_vocabulary_files files = {.model = {m.data, m.size},
+                                              .config = {(const uint8_t *)config, sizeof config - 1}};
     struct hl_error err = {0};
     BYTES section = {0}, decoded = {0}, shown = {0}, nothing = {0};
     TOKENIZER *t = NULL;
     HL_FREE int32_t *got = NULL, *got_special = NULL;
     size_t n = 0, n_special = 0;
-    if (hl_tokenizer_build_from(&files, 10, &section, &err) ||
+    if (hl_vocabulary_from_files(&files, 10, &section, &err) ||
         hl_tokenizer_open(section.data, section.size, &t, &err)) {
         CHECK_SAY(false, "%s", err.message);
         return;
@@ -506,7 +507,8 @@ static void test_section(const char *folder, uint32_t rows)
     struct hl_error err = {0};
     BYTES section = {0};
     TOKENIZER *t = NULL;
-    if (hl_tokenizer_build(folder, rows, &section, &err) || hl_tokenizer_open(section.data, section.size, &t, &err)) {
+    if (hl_vocabulary_from_folder(folder, rows, &section, &err) ||
+        hl_tokenizer_open(section.data, section.size, &t, &err)) {
         CHECK_SAY(false, "%s", err.message);
         return;
     }

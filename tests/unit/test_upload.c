@@ -1,4 +1,5 @@
 /* registry/remote/upload.c, session.c and remote_target.c against a registry that does what the test tells it to. */
+#include "base/sizes.h"
 #include "registry/oci/document.h"
 #include "registry/remote/session.h"
 #include "uploads.h"
@@ -47,7 +48,7 @@ static void test_locations(void)
     far[n + 5000] = 0;
     const char *const places[] = {absolute, bare, far, "/v2/a/b/blobs/uploads/%u"};
     struct bytes *bytes = make_bytes(BYTES, 2);
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    for (size_t i = 0; i < HL_COUNT(places); i++) {
         for (int pieces = 0; pieces < 2; pieces++) {
             registry_clear(&server);
             registry.location = places[i];
@@ -72,7 +73,7 @@ static void test_mount(void)
     check_there(&result, bytes, "a mount answered with 202");
     CHECK(asked("POST ") == 1 && result.way == HL_UPLOAD_SENT);
     static const unsigned statuses[] = {400, 403, 404, 405, 501};
-    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+    for (size_t i = 0; i < HL_COUNT(statuses); i++) {
         registry_clear(&server);
         registry.mount = statuses[i];
         result = upload(bytes, "other/name", "");
@@ -172,7 +173,7 @@ static void test_learning(void)
                  {400, false, false, "400"},
                  {501, false, false, "501"},
                  {416, false, true, "416"}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_registry *client = open_registry();
         struct hl_uploads *uploads;
         struct hl_error err;
@@ -393,7 +394,7 @@ static void test_texts(void)
                   {"a-b", -1},
                   {"0-99999999999999999999", -1},
                   {"0-9007199254740992", -1}};
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+    for (size_t i = 0; i < HL_COUNT(ranges); i++) {
         char headers[128];
         uint64_t bytes = 7;
         snprintf(headers, sizeof headers, "range: %s\n", ranges[i].value);
@@ -406,7 +407,7 @@ static void test_texts(void)
     static const char *const urls[][2] = {{"http://h/u", "http://h/u?digest=sha256%3A"},
                                           {"http://h/u?a=%2f&&b", "http://h/u?a=%2f&&b&digest=sha256%3A"},
                                           {"http://h/u?", "http://h/u?&digest=sha256%3A"}};
-    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+    for (size_t i = 0; i < HL_COUNT(urls); i++) {
         char wanted[256];
         HL_FREE char *url = hl_session_commit_url(urls[i][0], digest);
         snprintf(wanted, sizeof wanted, "%s%s", urls[i][1], digest + 7);
@@ -415,9 +416,9 @@ static void test_texts(void)
     static const char *const whole[] = {"eu-docker.pkg.dev", "gcr.io",  "eu.gcr.io",
                                         "ghcr.io:443",       "GHCR.io", "1.dkr.ecr.eu-west-1.amazonaws.com"};
     static const char *const pieces[] = {"docker.io", "pkg.dev.example.org", "notgcr.io", "xghcr.io", ".pkg.dev", ""};
-    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+    for (size_t i = 0; i < HL_COUNT(whole); i++)
         CHECK_SAY(hl_session_whole_only(whole[i]), "%s", whole[i]);
-    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
+    for (size_t i = 0; i < HL_COUNT(pieces); i++)
         CHECK_SAY(!hl_session_whole_only(pieces[i]), "%s", pieces[i]);
 }
 

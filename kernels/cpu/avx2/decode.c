@@ -4,6 +4,7 @@
  * then widened once. bf16 has no dot product here; a word's two columns widen to two vectors of float32 (the upper half
  * of the word is one already, the lower needs a shift). Float types take this way for any number of tokens.
  */
+#include "base/sizes.h"
 #include "kernels/cpu/avx2/avx2.h"
 
 #define TOKENS 2

@@ -4,6 +4,7 @@
  * word, broadcast, meets both. Products of bytes are summed in int16 for as many words as fit: a whole block of 4-bit
  * quants (8 * 2 * 15 * 127), two words of 6-bit ones, one of q8.
  */
+#include "base/sizes.h"
 #include "kernels/cpu/avx2/avx2.h"
 
 #define TOKENS 4

@@ -1,4 +1,5 @@
 /* Activations in the form that weights multiply with (kernels.h), by AVX2: bit for bit what the reference makes. */
+#include "base/sizes.h"
 #include "kernels/cpu/avx2/avx2.h"
 
 /* Eight columns, zeros beyond the last. */

@@ -7,6 +7,7 @@
  * rows at the end of a strip. Quantized types: vpdpbusd, then one conversion and one fused multiply-add with the
  * product of the weights' and the activations' scale. Minima meet the sums of the activations in two more vectors.
  */
+#include "base/sizes.h"
 #include "kernels/cpu/avx512/avx512.h"
 
 /* One token's 64 activations in the order of a line's words. */

@@ -16,6 +16,7 @@
  *
  * bf16 does the same with vdpbf16ps and no scales; f32 and f16 as floats, of which a panel has fewer columns.
  */
+#include "base/sizes.h"
 #include "kernels/cpu/avx512/avx512.h"
 
 #define STRIPS 2

@@ -1,4 +1,5 @@
 /* Activations in the form that weights multiply with (kernels.h), by AVX-512: bit for bit what the reference makes. */
+#include "base/sizes.h"
 #include "kernels/cpu/avx512/avx512.h"
 
 HL_INLINE __mmask16 mask_of(uint32_t col, uint32_t cols)

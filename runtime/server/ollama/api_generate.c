@@ -3,6 +3,7 @@
  * told with a status; what fails later is told in the stream. */
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/sizes.h"
 #include "runtime/server/log.h"
 #include "runtime/server/ollama/api.h"
 #include "runtime/template/go/gotemplate.h"
@@ -315,7 +316,7 @@ static int prepare(struct hl_api_reply *reply, struct hl_error *err)
     reply->room = reply->n_tokens + generate->n_predict;
     int32_t *grown = realloc(reply->tokens, reply->room * sizeof *grown);
     if (!grown)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     generate->prompt = reply->tokens = grown;
     if (!reply->body.seeded && getrandom(&generate->sampling.seed, sizeof generate->sampling.seed, 0) < 0)
         return hl_fail(err, "no random seed");
@@ -332,7 +333,7 @@ static int queue(struct hl_api_reply *reply, struct hl_error *err)
     if (reply->rendered)
         return 0;
     if (!reply->body.stream && !(reply->text = evbuffer_new()))
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     generate->text = on_text;
     generate->finish = on_finish;
     generate->context = reply;

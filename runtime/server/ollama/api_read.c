@@ -4,6 +4,7 @@
  * the meaning of a request, were it ignored, is refused by name (images, format, ...): a client that asks for
  * JSON and gets prose has been lied to. Options that nobody knows are ignored, as Ollama does, but named in the log. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "runtime/server/ollama/api.h"
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -210,7 +211,7 @@ static int read_options(const cJSON *items, struct hl_api_body *out, struct hl_e
     const cJSON *item;
     cJSON_ArrayForEach(item, items)
     {
-        size_t i = 0, n = sizeof options / sizeof options[0];
+        size_t i = 0, n = HL_COUNT(options);
         while (i < n && strcmp(options[i].name, item->string) != 0)
             i++;
         if (cJSON_IsNull(item))
@@ -258,7 +259,7 @@ static int read_bool(const cJSON *json, const char *name, bool absent, bool *out
 static int check_unsupported(const cJSON *json, struct hl_error *err)
 {
     static const char *const lists[] = {"context", "images"};
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(lists); i++) {
         const cJSON *list = get(json, lists[i]);
         if (list && !cJSON_IsArray(list))
             return wrong_field(err, lists[i], "array");
@@ -284,7 +285,7 @@ static int copy_text(const cJSON *json, const char *name, char **out, struct hl_
     if (read_text(json, name, &text, err) < 0)
         return -1;
     *out = strdup(text);
-    return *out ? 0 : hl_fail(err, "out of memory");
+    return *out ? 0 : hl_no_memory(err);
 }
 
 /* A prompt with its options, or messages: what the other route knows is not known here. */
@@ -292,7 +293,7 @@ static int read_prompt(const cJSON *json, struct hl_api_body *out, struct hl_err
 {
     const char *const texts[] = {"prompt", "system", "suffix", "template"};
     char **const to[] = {&out->prompt, &out->system, &out->suffix, &out->template};
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+    for (size_t i = 0; i < HL_COUNT(texts); i++)
         if (copy_text(out->chat ? NULL : json, texts[i], to[i], err) < 0)
             return -1;
     if (out->chat)
@@ -376,7 +377,7 @@ int hl_api_body_read(const char *body, size_t n, bool chat, struct hl_api_body *
 void hl_api_body_forget(struct hl_api_body *body)
 {
     char **const texts[] = {&body->prompt, &body->system, &body->suffix, &body->template};
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    for (size_t i = 0; i < HL_COUNT(texts); i++) {
         free(*texts[i]);
         *texts[i] = NULL;
     }

@@ -1,6 +1,7 @@
 /* A section under construction: its tables as growing arrays, and how they are laid out in the end. */
 #include "runtime/template/core/build.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
 
 enum table { NODES, LISTS, CONSTANTS, FUNCTIONS, LOOPS, BUILTINS, NAMES, GLOBALS, TEXT, TABLES };
 
@@ -183,7 +184,7 @@ int hl_build_finish(struct hl_build *b, uint8_t **out, size_t *n, struct hl_erro
         return hl_fail(err, "the template is too large: more than %u bytes when it is compiled", HL_TEMPLATE_MAX_BYTES);
     uint8_t *section = calloc(1, total);
     if (!section)
-        return hl_fail(err, "template: out of memory");
+        return hl_no_memory(err);
     memcpy(header.magic, HL_TEMPLATE_MAGIC, sizeof header.magic);
     memcpy(section, &header, sizeof header);
     for (int i = 0; i < TABLES; i++)

@@ -1,5 +1,5 @@
-/* Builds a template section (hotlayer/template_section.h) node by node. What compiles a language to it needs to know neither
- * the tables nor how they grow.
+/* Builds a template section (hotlayer/template_section.h) node by node. What compiles a language to it needs to know
+ * neither the tables nor how they grow.
  *
  * Functions return the index of what they added. Out of memory or over a limit they return 0 and remember it;
  * hl_build_finish() fails then. Children are added before their parents. Equal constants are one.

@@ -2,6 +2,7 @@
  * properties that are not categories. The tables are of Unicode 14 (SpecialCasing.txt, PropList.txt, UnicodeData.txt).
  */
 #include "runtime/template/core/characters.h"
+#include "base/sizes.h"
 #include <utf8proc.h>
 
 struct range {
@@ -251,7 +252,7 @@ bool hl_char_is_printable(int32_t c)
 
 unsigned hl_char_upper(int32_t c, int32_t out[HL_CASE_MOST])
 {
-    for (size_t i = 0; c >= 0xDF && i < sizeof several / sizeof *several && several[i].c <= c; i++) {
+    for (size_t i = 0; c >= 0xDF && i < HL_COUNT(several) && several[i].c <= c; i++) {
         if (several[i].c != c)
             continue;
         for (unsigned k = 0; k < HL_CASE_MOST; k++)
@@ -286,7 +287,7 @@ static bool is_ignored_by_case(int32_t c)
 {
     static const int32_t marks[] = {0x27,   0x2E,   0x3A,   0xB7,   0x387,  0x55F,  0x5F4,  0x2018, 0x2019,
                                     0x2024, 0x2027, 0xFE13, 0xFE52, 0xFE55, 0xFF07, 0xFF0E, 0xFF1A};
-    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+    for (size_t i = 0; i < HL_COUNT(marks); i++)
         if (marks[i] == c)
             return true;
     utf8proc_category_t kind = category(c);

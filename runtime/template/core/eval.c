@@ -104,7 +104,7 @@ static int eval_slice(struct hl_run *run, const struct hl_node *node, struct hl_
     for (int i = 0; i < 3; i++)
         if (hl_evaluate(run, list[1 + i], &bounds[i]))
             return -1;
-    return hl_operate_slice(run, object, bounds, out);
+    return run->dialect->operators->slice(run, object, bounds, out);
 }
 
 /* Arguments */
@@ -207,7 +207,7 @@ static int eval_builtin(struct hl_run *run, const struct hl_node *node, struct h
 static int eval_unary(struct hl_run *run, const struct hl_node *node, struct hl_value *out)
 {
     struct hl_value a;
-    return hl_evaluate(run, node->a, &a) ? -1 : hl_operate_unary(run, node->op, a, out);
+    return hl_evaluate(run, node->a, &a) ? -1 : run->dialect->operators->unary(run, node->op, a, out);
 }
 
 static int eval_binary(struct hl_run *run, const struct hl_node *node, struct hl_value *out)
@@ -216,7 +216,7 @@ static int eval_binary(struct hl_run *run, const struct hl_node *node, struct hl
     if (hl_evaluate(run, node->a, &a) || hl_evaluate(run, node->b, &b))
         return -1;
     run->line = node->line;
-    return hl_operate_binary(run, node->op, a, b, out);
+    return run->dialect->operators->binary(run, node->op, a, b, out);
 }
 
 static int eval_not(struct hl_run *run, const struct hl_node *node, struct hl_value *out)
@@ -248,7 +248,7 @@ static int eval_compare(struct hl_run *run, const struct hl_node *node, struct h
         if (hl_evaluate(run, operand->a, &b))
             return -1;
         run->line = node->line;
-        if (hl_operate_compare(run, operand->op, a, b, &holds))
+        if (run->dialect->operators->compare(run, operand->op, a, b, &holds))
             return -1;
         a = b;
     }

@@ -19,22 +19,8 @@ int hl_evaluate(struct hl_run *run, uint32_t node, struct hl_value *out);
 /* With all slots undefined; NULL with the error set. */
 struct hl_frame *hl_frame_new(struct hl_run *run, struct hl_frame *outer, uint32_t slots);
 
-/* Operators (template_operate.c). */
-int hl_operate_unary(struct hl_run *run, enum hl_unary op, struct hl_value a, struct hl_value *out);
-int hl_operate_binary(struct hl_run *run, enum hl_binary op, struct hl_value a, struct hl_value b,
-                      struct hl_value *out);
-int hl_operate_compare(struct hl_run *run, enum hl_compare op, struct hl_value a, struct hl_value b, bool *out);
-int hl_operate_slice(struct hl_run *run, struct hl_value object, const struct hl_value bounds[3], struct hl_value *out);
-
-/* Calls (template_call.c). `parameters` of `builtin` get the arguments at their places. */
+/* Calls (call.c). `parameters` of `builtin` get the arguments at their places. */
 int hl_call_function(struct hl_run *run, const struct hl_object *function, const struct hl_args *args, uint32_t depth,
                      struct hl_value *out);
-
-/* Text % arguments, and text.format() (template_format.c). */
-int hl_format_percent(struct hl_run *run, struct hl_value format, struct hl_value arguments, struct hl_value *out);
-int hl_format_braces(struct hl_run *run, struct hl_value format, const struct hl_args *args, struct hl_value *out);
-
-/* Escapes & < > ' " as HTML does. */
-int hl_escape_html(struct hl_run *run, struct hl_value text, struct hl_value *out);
 
 #endif

@@ -25,6 +25,14 @@ struct hl_builtin {
     int (*call)(struct hl_run *run, const struct hl_args *args, struct hl_value *out);
 };
 
+/* The operators of a language. */
+struct hl_operators {
+    int (*unary)(struct hl_run *run, enum hl_unary op, struct hl_value a, struct hl_value *out);
+    int (*binary)(struct hl_run *run, enum hl_binary op, struct hl_value a, struct hl_value b, struct hl_value *out);
+    int (*compare)(struct hl_run *run, enum hl_compare op, struct hl_value a, struct hl_value b, bool *out);
+    int (*slice)(struct hl_run *run, struct hl_value object, const struct hl_value bounds[3], struct hl_value *out);
+};
+
 /* What differs between the languages. */
 struct hl_dialect {
     const struct hl_builtin *const *builtins; /* tables, each ended by one without a kind; then NULL */
@@ -36,10 +44,12 @@ struct hl_dialect {
     int (*item)(struct hl_run *run, struct hl_value object, struct hl_value key, struct hl_value *out);
     /* The method that object.name() calls, or NULL: then it is the attribute that is called. The member may be NULL. */
     const struct hl_builtin *(*method)(struct hl_run *run, struct hl_value object, struct hl_value name);
+    const struct hl_operators *operators; /* NULL: a section with operators is refused */
 };
 
-extern const struct hl_dialect hl_dialect_jinja;
-extern const struct hl_dialect hl_dialect_go;
+/* By enum hl_template_language; runtime/template/languages.c has it, above the languages that the interpreter does not
+ * know. */
+extern const struct hl_dialect *const hl_template_dialects[HL_TEMPLATE_LANGUAGES];
 
 struct hl_frame {
     struct hl_frame *outer; /* where the function was made */

@@ -5,6 +5,7 @@
  * circles.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "runtime/template/core/eval.h"
 #include "runtime/template/core/run.h"
 #include <utf8proc.h>
@@ -93,7 +94,7 @@ static int check_header(const struct hl_template_header *h, size_t bytes, struct
         {&h->globals, "globals", sizeof(struct hl_template_global)},
         {&h->text, "text", 1},
     };
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+    for (size_t i = 0; i < HL_COUNT(tables); i++)
         if (check_table(tables[i].table, tables[i].element, bytes, tables[i].name, err))
             return -1;
     return 0;
@@ -222,13 +223,18 @@ static bool check_elements(const struct check *c, const struct hl_node *node)
     return true;
 }
 
+static bool is_operator(uint8_t kind)
+{
+    return kind == HL_NODE_UNARY || kind == HL_NODE_BINARY || kind == HL_NODE_COMPARE || kind == HL_NODE_SLICE;
+}
+
 static int check_nodes(const struct check *c)
 {
     for (uint32_t i = 0; i < c->h->nodes.count; i++) {
         const struct hl_node *node = &c->t->nodes[i];
         uint16_t depth = 1;
-        if (node->kind >= HL_NODE_KINDS || node->op >= shapes[node->kind].ops ||
-            !check_field(c, shapes[node->kind].a, node->a, i, &depth) ||
+        if (node->kind >= HL_NODE_KINDS || (is_operator(node->kind) && !c->t->dialect->operators) ||
+            node->op >= shapes[node->kind].ops || !check_field(c, shapes[node->kind].a, node->a, i, &depth) ||
             !check_field(c, shapes[node->kind].b, node->b, i, &depth) ||
             !check_field(c, shapes[node->kind].c, node->c, i, &depth) || !check_elements(c, node))
             return hl_fail(c->err, "template section: node %u (kind %u, line %u) is not sound", i, node->kind,
@@ -287,7 +293,7 @@ int hl_template_open(const void *section, size_t bytes, struct hl_template **out
     HL_FREE uint16_t *depths = calloc(h->nodes.count + 1u, sizeof *depths);
     if (!t || !depths) {
         free(t);
-        return hl_fail(err, "template: out of memory");
+        return hl_no_memory(err);
     }
     *t = (struct hl_template){
         .header = h,
@@ -299,9 +305,7 @@ int hl_template_open(const void *section, size_t bytes, struct hl_template **out
         .names = (const void *)(base + h->names.offset),
         .globals = (const void *)(base + h->globals.offset),
         .text = (const char *)base + h->text.offset,
-        .dialect = h->language == HL_TEMPLATE_JINJA ? &hl_dialect_jinja
-                   : h->language == HL_TEMPLATE_GO  ? &hl_dialect_go
-                                                    : NULL,
+        .dialect = h->language < HL_TEMPLATE_LANGUAGES ? hl_template_dialects[h->language] : NULL,
         .builtins = (void *)(t + 1),
     };
     const struct check check = {h, t, depths, err};

@@ -1,6 +1,7 @@
 /* The rules of Go for the values of templates: truth, fields, comparison, and the functions that templates call.
  * https://pkg.go.dev/text/template#hdr-Functions. What an argument is when the function begins has been checked only by
  * its number: the compiler does that, and a section from elsewhere need not keep to it. */
+#include "base/sizes.h"
 #include "runtime/template/go/go_values.h"
 #include <time.h>
 
@@ -332,7 +333,7 @@ static const char *typescript_name(struct hl_value name)
                                            {"integer", "number"}, {"boolean", "boolean"},
                                            {"array", "any[]"},    {"object", "Record<string, any>"},
                                            {"null", "null"}};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < HL_COUNT(names); i++)
         if (hl_is_text(name, names[i][0]))
             return names[i][1];
     return "any";
@@ -443,7 +444,7 @@ static const struct hl_builtin builtins[] = {
 
 static const struct hl_builtin *const tables[] = {builtins, NULL};
 
-const struct hl_dialect hl_dialect_go = {
+const struct hl_dialect hl_go_dialect = {
     .builtins = tables,
     .truth = hl_go_truth,
     .print = hl_go_print,

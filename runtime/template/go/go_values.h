@@ -80,4 +80,6 @@ int hl_go_json(struct hl_run *run, struct hl_text *out, struct hl_value value);
 /* A property of a tool's parameters, from a dict as clients send it. */
 int hl_go_property(struct hl_arena *arena, struct hl_value from, struct hl_value *out, struct hl_error *err);
 
+extern const struct hl_dialect hl_go_dialect; /* functions.c */
+
 #endif

@@ -37,7 +37,7 @@ static int push(struct parser *p, struct nodes *nodes, uint32_t node)
         size_t room = nodes->room ? 2 * nodes->room : 8;
         uint32_t *at = realloc(nodes->at, room * sizeof *at);
         if (!at)
-            return hl_fail(p->err, "out of memory");
+            return hl_no_memory(p->err);
         nodes->at = at;
         nodes->room = room;
     }
@@ -218,7 +218,7 @@ static struct definition *find_definition(struct parser *p)
     struct definition *found = NULL;
     size_t n;
     if (!name)
-        hl_fail(p->err, "out of memory");
+        hl_no_memory(p->err);
     else if (p->lex.token != HL_GO_STRING)
         hl_go_unexpected(p, "the place of a template's name, a string");
     else if (hl_go_unquote(&p->lex, name, &n, p->err) != 0)
@@ -460,7 +460,7 @@ int hl_gotemplate_compile(const char *source, size_t n, uint8_t **out, size_t *b
     HL_BUILD struct hl_build *b = hl_build_new(HL_TEMPLATE_GO);
     HL_FREE struct parser *p = calloc(1, sizeof *p);
     if (!b || !p)
-        return hl_fail(err, "out of memory");
+        return hl_no_memory(err);
     p->b = b;
     p->err = err;
     p->function.slots = 1 + MOST_TEMPLATES;

@@ -5,6 +5,7 @@
  *
  * How many arguments a function takes is checked here, what they are where it runs. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "runtime/template/go/go_parse.h"
 #include <strings.h>
 
@@ -94,7 +95,7 @@ static void mention(struct parser *p, const char *name, size_t n)
         "toolcallid", "function", "tools",   "parameters", "properties", "system",     "prompt",
         "suffix",     "response", "think",   "id",         "thinklevel", "isthinkset",
     };
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+    for (size_t i = 0; i < HL_COUNT(fields); i++)
         if (strlen(fields[i]) == n && !strncasecmp(fields[i], name, n)) {
             hl_build_name(p->b, fields[i], n);
             p->knows_messages = p->knows_messages || !strcmp(fields[i], "messages");
@@ -128,7 +129,7 @@ static int parse_constant(struct parser *p, struct operand *out)
     if (p->lex.token == HL_GO_STRING) {
         text = malloc(p->lex.n);
         if (!text)
-            return hl_fail(p->err, "out of memory");
+            return hl_no_memory(p->err);
         if (hl_go_unquote(&p->lex, text, &n, p->err) != 0)
             return -1;
         out->node = hl_build_text(p->b, text, n);
@@ -155,7 +156,7 @@ static int parse_word(struct parser *p, struct operand *out)
     }
     out->kind = FUNCTION;
     out->rule = NULL;
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+    for (size_t i = 0; i < HL_COUNT(rules); i++)
         if (strlen(rules[i].name) == n && !memcmp(rules[i].name, name, n))
             out->rule = &rules[i];
     if (out->rule)

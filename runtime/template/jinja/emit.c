@@ -4,9 +4,10 @@
  * what they begin with. Blocks with a tag become expressions: a `call` block is a call with one more argument, a
  * recursive loop is a function of what it loops over, whose body is the loop.
  */
-#include "runtime/template/core/run.h"
+#include "base/sizes.h"
 #include "runtime/template/jinja/jinja.h"
 #include "runtime/template/jinja/jinja_ast.h"
+#include "runtime/template/jinja/jinja_library.h"
 
 /* A growing row of nodes, which becomes a list of the section. */
 struct row {
@@ -135,21 +136,21 @@ static int check_callee(struct jinja *j, const struct jinja_node *callee)
                                           "to_bytes",  "is_integer", "conjugate",  "as_integer_ratio"};
     const struct jinja_scope *where;
     int n = (int)(callee->name.n < 60 ? callee->name.n : 60);
-    for (size_t i = 0; callee->kind == JINJA_ATTRIBUTE && i < sizeof methods / sizeof *methods; i++)
+    for (size_t i = 0; callee->kind == JINJA_ATTRIBUTE && i < HL_COUNT(methods); i++)
         if (hl_is_text(callee->name, methods[i]))
             return jinja_fail(j, callee->line, "the method '%.*s' is not supported", n, callee->name.text);
     if (callee->kind != JINJA_LOAD)
         return 0;
     const struct jinja_symbol *symbol = jinja_scope_find(j->scope, callee->name, &where);
     if ((symbol && symbol->stored) || is_guarded(j, callee->name) ||
-        hl_find_builtin(&hl_dialect_jinja, "function", callee->name.text, callee->name.n))
+        hl_find_builtin(&hl_jinja_dialect, "function", callee->name.text, callee->name.n))
         return 0;
     return jinja_fail(j, callee->line, "there is no function '%.*s'", n, callee->name.text);
 }
 
 static int check_builtin(struct jinja *j, const char *kind, struct hl_value name, uint32_t line)
 {
-    if (hl_find_builtin(&hl_dialect_jinja, kind, name.text, name.n))
+    if (hl_find_builtin(&hl_jinja_dialect, kind, name.text, name.n))
         return 0;
     return jinja_fail(j, line, "there is no %s '%.*s', or it is not supported", kind, (int)(name.n < 60 ? name.n : 60),
                       name.text);
@@ -166,7 +167,7 @@ static int check_named_builtin(struct jinja *j, const struct jinja_node *node)
                  {"reject", "test", 0},
                  {"selectattr", "test", 1},
                  {"rejectattr", "test", 1}};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    for (size_t i = 0; i < HL_COUNT(table); i++) {
         const struct jinja_node *argument = node->items.first;
         for (uint32_t at = 0; argument && at < table[i].at; at++)
             argument = argument->next;
@@ -653,7 +654,7 @@ int hl_jinja_compile(const char *source, size_t n, const struct hl_jinja_global 
     HL_BUILD struct hl_build *build = hl_build_new(HL_TEMPLATE_JINJA);
     struct jinja j = {.build = build, .err = err};
     if (!build)
-        return hl_fail(err, "chat template: out of memory");
+        return hl_no_memory(err);
     if (n > HL_JINJA_MAX_BYTES)
         return hl_fail(err, "chat template: %zu bytes, more than %zu", n, HL_JINJA_MAX_BYTES);
     hl_arena_init(&j.arena, MEMORY, WORK);

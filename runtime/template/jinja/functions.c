@@ -158,11 +158,19 @@ static const struct hl_builtin *const tables[] = {
     hl_jinja_filters, hl_jinja_sequences, hl_jinja_tests, hl_jinja_strings, hl_jinja_methods, hl_jinja_functions, NULL,
 };
 
-const struct hl_dialect hl_dialect_jinja = {
+static const struct hl_operators operators = {
+    .unary = hl_operate_unary,
+    .binary = hl_operate_binary,
+    .compare = hl_operate_compare,
+    .slice = hl_operate_slice,
+};
+
+const struct hl_dialect hl_jinja_dialect = {
     .builtins = tables,
     .truth = hl_value_truth,
     .print = print,
     .attribute = hl_jinja_attribute,
     .item = hl_jinja_item,
     .method = hl_jinja_method,
+    .operators = &operators,
 };

@@ -6,6 +6,7 @@
  * nothing by itself.
  */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_ast.h"
 #include <ctype.h>
@@ -352,7 +353,7 @@ static int lex_operator(struct lexer *x)
 {
     static const char *const longer[] = {"//", "**", "==", "!=", ">=", "<="};
     size_t n = 0;
-    for (size_t i = 0; i < sizeof longer / sizeof *longer; i++)
+    for (size_t i = 0; i < HL_COUNT(longer); i++)
         if (is_at(x, x->at, longer[i]))
             n = 2;
     char c = x->text[x->at];

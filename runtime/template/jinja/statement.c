@@ -1,4 +1,5 @@
 /* Jinja's statements: a tag and what it encloses, as in jinja2/parser.py. */
+#include "base/sizes.h"
 #include "runtime/template/jinja/jinja_ast.h"
 
 /* The tags that may end what is being read. */
@@ -210,7 +211,7 @@ static struct jinja_node *parse_statement(struct jinja *j)
     const struct jinja_token *token = jinja_look(j);
     if (jinja_expect(j, JINJA_NAME, NULL))
         return NULL;
-    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
+    for (size_t i = 0; i < HL_COUNT(tags); i++) {
         if (!hl_is_text(token->value, tags[i].tag))
             continue;
         struct jinja_node *node = jinja_new(j, tags[i].kind, token->line);

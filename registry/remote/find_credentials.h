@@ -12,18 +12,8 @@
 #ifndef HL_REGISTRY_CREDENTIALS_H
 #define HL_REGISTRY_CREDENTIALS_H
 
+#include "registry/net/credentials.h"
 #include "registry/net/http.h"
-#include "registry/net/secret.h"
-
-/* At most one of: user and secret; an identity token (OAuth2 refresh token, given at the registry's realm); a bearer
- * token that is the registry's own. All NULL: anonymous. */
-struct hl_credentials {
-    char *user, *secret;
-    char *identity_token;
-    char *bearer;
-    int64_t expires; /* seconds since 1970; 0: unknown. Ask anew shortly before */
-    char where[192]; /* what they came from, for messages: "credHelpers in ~/.docker/config.json"; no secret in it */
-};
 
 /* `host` as in a reference, with its port; Docker Hub is found under its old key too. `repository` matters to podman's
  * files, whose keys may name a part of a registry: the longest match counts. NULL: the registry as a whole. Files that
@@ -32,14 +22,5 @@ struct hl_credentials {
  * wiped. */
 int hl_credentials_find(const char *host, const char *repository, struct hl_http *http, struct hl_credentials *out,
                         struct hl_error *err);
-void hl_credentials_free(struct hl_credentials *credentials);
-
-static inline bool hl_credentials_anonymous(const struct hl_credentials *credentials)
-{
-    return !credentials->user && !credentials->identity_token && !credentials->bearer;
-}
-
-/* A path for messages: with "~" for the home folder, cut to fit, printable. Returns `out`. */
-const char *hl_path_shown(const char *path, char *out, size_t size);
 
 #endif

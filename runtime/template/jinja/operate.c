@@ -1,6 +1,6 @@
 /* Operators, with Python's results: ints are exact or refused, never wrapped; // and % round towards minus infinity. */
 #include "runtime/template/core/characters.h"
-#include "runtime/template/core/eval.h"
+#include "runtime/template/jinja/jinja_library.h"
 #include <math.h>
 
 static bool is_whole(struct hl_value value)

@@ -1,36 +1,15 @@
 /* Looking for credentials in one file after another. The first that has some for this registry wins, also when they
  * turn out to be wrong: trying all of them one after the other would tell each registry everything and explain nothing.
  */
-#include "registry/remote/credentials.h"
+#include "registry/remote/find_credentials.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "registry/net/google.h"
 #include "registry/oci/document.h"
 #include "registry/remote/docker_config.h"
 #include "registry/remote/helper.h"
 #include <limits.h>
 #include <stdlib.h>
-
-void hl_credentials_free(struct hl_credentials *credentials)
-{
-    hl_secret_free(credentials->user);
-    hl_secret_free(credentials->secret);
-    hl_secret_free(credentials->identity_token);
-    hl_secret_free(credentials->bearer);
-    *credentials = (struct hl_credentials){0};
-}
-
-const char *hl_path_shown(const char *path, char *out, size_t size)
-{
-    HL_FREE char *whole = NULL;
-    const char *home = getenv("HOME");
-    size_t n = home ? strlen(home) : 0;
-    while (n && home[n - 1] == '/')
-        n--;
-    if (n && !strncmp(path, home, n) && path[n] == '/' && asprintf(&whole, "~%s", path + n) < 0)
-        whole = NULL;
-    hl_text_copy(out, size, whole ? whole : path);
-    return out;
-}
 
 /* One of the files; `out` stays anonymous when it has nothing for this registry. */
 static int look_into(const char *path, const char *host, const char *repository, struct hl_credentials *out,
@@ -39,7 +18,7 @@ static int look_into(const char *path, const char *host, const char *repository,
     char name[128];
     HL_SECRET char *text = NULL;
     struct hl_docker_config config;
-    if (hl_secret_read(path, hl_path_shown(path, name, sizeof name), true, &text, err) < 0)
+    if (hl_secret_read(path, hl_text_path(name, sizeof name, path), true, &text, err) < 0)
         return -1;
     if (!text)
         return 0;

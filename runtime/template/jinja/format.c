@@ -1,6 +1,6 @@
 /* Formatting as Python does it: "%s and %d" % (a, b), and "{} and {name:>8}".format(a, name=b). */
 #include "runtime/template/core/characters.h"
-#include "runtime/template/core/eval.h"
+#include "runtime/template/jinja/jinja_library.h"
 #include <inttypes.h>
 #include <math.h>
 
