@@ -88,7 +88,7 @@ int hl_address_choose(const struct hl_address_sources *sources, struct hl_addres
     return given(sources->port) ? parse_port("--port", sources->port, &out->port, err) : 0;
 }
 
-int hl_environment_value(const char *name, const char *value, char out[256], struct hl_error *err)
+int hl_address_environment_value(const char *name, const char *value, char out[256], struct hl_error *err)
 {
     static const char around[] = " \t\r\n\"'";
     out[0] = 0;
@@ -103,10 +103,10 @@ int hl_environment_value(const char *name, const char *value, char out[256], str
     return 0;
 }
 
-int hl_environment(const char *name, char out[256], struct hl_error *err)
+int hl_address_environment(const char *name, char out[256], struct hl_error *err)
 {
     const char *value = getenv(name);
-    return hl_environment_value(name, value ? value : "", out, err);
+    return hl_address_environment_value(name, value ? value : "", out, err);
 }
 
 static int open_socket(const struct addrinfo *info)

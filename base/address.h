@@ -1,6 +1,6 @@
 /* Where the server listens: options, PORT (the convention of Cloud Run) and OLLAMA_HOST. */
-#ifndef HL_RUNTIME_ADDRESS_H
-#define HL_RUNTIME_ADDRESS_H
+#ifndef HL_BASE_ADDRESS_H
+#define HL_BASE_ADDRESS_H
 
 #include "base/error.h"
 #include <stdint.h>
@@ -23,10 +23,10 @@ int hl_address_choose(const struct hl_address_sources *sources, struct hl_addres
 
 /* Copies a variable's value without the spaces and quotes around it, as Ollama reads its variables. Empty when the
  * variable is not set. Fails when it does not fit. */
-int hl_environment(const char *name, char out[256], struct hl_error *err);
+int hl_address_environment(const char *name, char out[256], struct hl_error *err);
 
 /* The same for a value that is no variable of this process. */
-int hl_environment_value(const char *name, const char *value, char out[256], struct hl_error *err);
+int hl_address_environment_value(const char *name, const char *value, char out[256], struct hl_error *err);
 
 /* Binds and listens; writes the port that the kernel chose where it was 0. The caller closes *fd, which does not block.
  */

@@ -1,6 +1,6 @@
 /* Bytes in memory: a view of someone else's, or a growing buffer of one's own. */
-#ifndef HL_PACK_BYTES_H
-#define HL_PACK_BYTES_H
+#ifndef HL_BASE_BYTES_H
+#define HL_BASE_BYTES_H
 
 #include <stdbool.h>
 #include <stddef.h>

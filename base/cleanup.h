@@ -1,6 +1,6 @@
 /* Resources that release themselves at the end of their scope. */
-#ifndef HOTLAYER_CLEANUP_H
-#define HOTLAYER_CLEANUP_H
+#ifndef HL_BASE_CLEANUP_H
+#define HL_BASE_CLEANUP_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-int hl_report(const char *command, const struct hl_error *err)
+int hl_cli_report(const char *command, const struct hl_error *err)
 {
     const char *program = program_invocation_short_name;
     fprintf(stderr, "%s %s: ", program, command);
@@ -19,8 +19,8 @@ int hl_report(const char *command, const struct hl_error *err)
     return err->kind == HL_ERROR_USAGE ? 2 : 1;
 }
 
-int hl_parse_count(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *out,
-                   struct hl_error *err)
+int hl_cli_count(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *out,
+                 struct hl_error *err)
 {
     char *end;
     errno = 0;
@@ -32,7 +32,7 @@ int hl_parse_count(const char *option, const char *text, uint32_t least, uint32_
     return 0;
 }
 
-int hl_parse_real(const char *option, const char *text, double least, double most, float *out, struct hl_error *err)
+int hl_cli_real(const char *option, const char *text, double least, double most, float *out, struct hl_error *err)
 {
     char *end;
     double number = strtod(text, &end);

@@ -1,6 +1,6 @@
 /* A program of several commands: what both programs' command lines have in common. */
-#ifndef HL_RUNTIME_CLI_H
-#define HL_RUNTIME_CLI_H
+#ifndef HL_BASE_CLI_H
+#define HL_BASE_CLI_H
 
 #include "base/error.h"
 #include <stdint.h>
@@ -21,11 +21,11 @@ struct hl_cli {
 int hl_cli_main(const struct hl_cli *cli, int argc, char **argv);
 
 /* Prints "PROGRAM COMMAND: message" and, after bad usage, where to read on; returns the exit status. */
-int hl_report(const char *command, const struct hl_error *err);
+int hl_cli_report(const char *command, const struct hl_error *err);
 
 /* Whole and decimal numbers in [least, most]; the error names `option`. */
-int hl_parse_count(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *out,
-                   struct hl_error *err);
-int hl_parse_real(const char *option, const char *text, double least, double most, float *out, struct hl_error *err);
+int hl_cli_count(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *out,
+                 struct hl_error *err);
+int hl_cli_real(const char *option, const char *text, double least, double most, float *out, struct hl_error *err);
 
 #endif

@@ -1,11 +1,11 @@
 /* Time as durations are measured here: one process's monotonic clock. */
-#ifndef HL_RUNTIME_CLOCK_H
-#define HL_RUNTIME_CLOCK_H
+#ifndef HL_BASE_CLOCK_H
+#define HL_BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
 
-static inline uint64_t hl_now_ns(void)
+static inline uint64_t hl_clock_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

@@ -4,8 +4,8 @@
  * filled the error. The message is built where the facts are known and says what was wrong, where (file, tensor,
  * offset), and what to do about it. Callers on the way up may put their own context in front with hl_error_prefix().
  */
-#ifndef HOTLAYER_ERROR_H
-#define HOTLAYER_ERROR_H
+#ifndef HL_BASE_ERROR_H
+#define HL_BASE_ERROR_H
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* cJSON with the checks that hostile or unfamiliar files need. */
 #include "base/json.h"
-#include "base/files.h"
+#include "base/file.h"
 #include <math.h>
 
 /* cJSON makes 64 bytes of each value: what "[0,0,0,..." would become is bounded here. */

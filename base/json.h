@@ -1,6 +1,6 @@
 /* Reading JSON from outside, strictly. */
-#ifndef HL_PACK_JSON_H
-#define HL_PACK_JSON_H
+#ifndef HL_BASE_JSON_H
+#define HL_BASE_JSON_H
 
 #include "base/bytes.h"
 #include "base/error.h"

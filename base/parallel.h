@@ -1,6 +1,6 @@
 /* A loop whose rounds run side by side. */
-#ifndef HL_REGISTRY_PARALLEL_H
-#define HL_REGISTRY_PARALLEL_H
+#ifndef HL_BASE_PARALLEL_H
+#define HL_BASE_PARALLEL_H
 
 #include "base/error.h"
 #include <stdbool.h>

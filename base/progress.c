@@ -11,6 +11,7 @@
  */
 #include "base/progress.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,21 +28,6 @@ static double now(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
-const char *hl_format_bytes(uint64_t bytes, char text[24])
-{
-    static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
-    double value = (double)bytes / 1000;
-    size_t unit = 0;
-    if (bytes < 1000) {
-        snprintf(text, 24, "%u B", (unsigned)bytes);
-        return text;
-    }
-    for (; value >= 999.5 && unit + 1 < HL_COUNT(units); unit++)
-        value /= 1000;
-    snprintf(text, 24, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[unit]);
-    return text;
 }
 
 static unsigned percent(const struct hl_progress *progress)
@@ -76,12 +62,12 @@ static void draw_bar(struct hl_progress *progress, double rate)
     if (filled < BAR_CELLS)
         bar[filled] = '>';
     bar[BAR_CELLS] = 0;
-    hl_format_bytes(progress->done, done);
-    hl_format_bytes((uint64_t)rate, speed);
+    hl_text_bytes(progress->done, done);
+    hl_text_bytes((uint64_t)rate, speed);
     format_left(progress, rate, left);
     if (progress->total)
         snprintf(line, sizeof line, "%s  [%s] %3u%%  %s of %s  %s/s%s", progress->label, bar, percent(progress), done,
-                 hl_format_bytes(progress->total, total), speed, left);
+                 hl_text_bytes(progress->total, total), speed, left);
     else
         snprintf(line, sizeof line, "%s  %s  %s/s", progress->label, done, speed);
     /* A line that wraps could not be drawn over. */
@@ -92,11 +78,11 @@ static void draw_bar(struct hl_progress *progress, double rate)
 static void print_line(const struct hl_progress *progress, double rate)
 {
     char done[24], total[24], speed[24];
-    hl_format_bytes(progress->done, done);
-    hl_format_bytes((uint64_t)rate, speed);
+    hl_text_bytes(progress->done, done);
+    hl_text_bytes((uint64_t)rate, speed);
     if (progress->total)
         fprintf(progress->out, "%s: %u%%, %s of %s, %s/s\n", progress->label, percent(progress), done,
-                hl_format_bytes(progress->total, total), speed);
+                hl_text_bytes(progress->total, total), speed);
     else
         fprintf(progress->out, "%s: %s, %s/s\n", progress->label, done, speed);
 }
@@ -111,7 +97,7 @@ void hl_progress_begin(struct hl_progress *progress, const char *label, uint64_t
     snprintf(progress->label, sizeof progress->label, "%s", label);
     char size[24];
     if (!progress->terminal)
-        fprintf(progress->out, total ? "%s: %s\n" : "%s\n", progress->label, hl_format_bytes(total, size));
+        fprintf(progress->out, total ? "%s: %s\n" : "%s\n", progress->label, hl_text_bytes(total, size));
 }
 
 void hl_progress_add(struct hl_progress *progress, uint64_t bytes)
@@ -152,6 +138,6 @@ void hl_progress_end(struct hl_progress *progress)
     char done[24], speed[24];
     hl_progress_clear(progress);
     if (!progress->terminal)
-        fprintf(progress->out, "%s: done, %s in %.1f s, %s/s\n", progress->label, hl_format_bytes(progress->done, done),
-                seconds, hl_format_bytes((uint64_t)((double)progress->done / (seconds > 0 ? seconds : 1)), speed));
+        fprintf(progress->out, "%s: done, %s in %.1f s, %s/s\n", progress->label, hl_text_bytes(progress->done, done),
+                seconds, hl_text_bytes((uint64_t)((double)progress->done / (seconds > 0 ? seconds : 1)), speed));
 }

@@ -3,8 +3,8 @@
  * Libraries take a `struct hl_progress *` and only report bytes; a command decides whether and where they are shown.
  * Every function accepts NULL, which shows nothing.
  */
-#ifndef HL_PACK_PROGRESS_H
-#define HL_PACK_PROGRESS_H
+#ifndef HL_BASE_PROGRESS_H
+#define HL_BASE_PROGRESS_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -30,8 +30,5 @@ void hl_progress_add(struct hl_progress *progress, uint64_t bytes);
 void hl_progress_end(struct hl_progress *progress);
 /* The work is not done: the bar goes, and nothing is claimed. */
 void hl_progress_clear(struct hl_progress *progress);
-
-/* "512 B", "1.50 GB": decimal units, as registries and clouds count. Returns `text`. */
-const char *hl_format_bytes(uint64_t bytes, char text[24]);
 
 #endif

@@ -1,6 +1,6 @@
 /* A team of threads that walk through the same work together, with barriers between its parts. */
-#ifndef HOTLAYER_CPU_TEAM_H
-#define HOTLAYER_CPU_TEAM_H
+#ifndef HL_BASE_TEAM_H
+#define HL_BASE_TEAM_H
 
 #include "base/error.h"
 #include <assert.h>

@@ -1,5 +1,6 @@
 #include "base/text.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,4 +26,19 @@ const char *hl_text_path(char *out, size_t size, const char *path)
         whole = NULL;
     hl_text_copy(out, size, whole ? whole : path);
     return out;
+}
+
+const char *hl_text_bytes(uint64_t bytes, char text[24])
+{
+    static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+    double value = (double)bytes / 1000;
+    size_t unit = 0;
+    if (bytes < 1000) {
+        snprintf(text, 24, "%u B", (unsigned)bytes);
+        return text;
+    }
+    for (; value >= 999.5 && unit + 1 < HL_COUNT(units); unit++)
+        value /= 1000;
+    snprintf(text, 24, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[unit]);
+    return text;
 }

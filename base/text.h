@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 static inline bool hl_text_begins(const char *text, const char *prefix)
@@ -16,5 +17,8 @@ void hl_text_copy(char *out, size_t size, const char *text);
 
 /* Copies a path for messages: with "~" for the home folder, cut to fit, printable. Returns `out`. */
 const char *hl_text_path(char *out, size_t size, const char *path);
+
+/* "512 B", "1.50 GB": decimal units, as registries and clouds count. Returns `text`. */
+const char *hl_text_bytes(uint64_t bytes, char text[24]);
 
 #endif

@@ -1,6 +1,6 @@
 /* What the programs here share: time, medians, and the plain streaming read that kernels are held against. */
-#ifndef HOTLAYER_BENCH_BANDWIDTH_H
-#define HOTLAYER_BENCH_BANDWIDTH_H
+#ifndef HL_BENCH_BANDWIDTH_H
+#define HL_BENCH_BANDWIDTH_H
 
 #include "kernels/cpu/kernels.h"
 #include <stdlib.h>

@@ -5,8 +5,8 @@
  * caller has checked the program (hl_program_check()), so a device trusts every index in it; what a step says, it
  * trusts likewise.
  */
-#ifndef HOTLAYER_DEVICE_H
-#define HOTLAYER_DEVICE_H
+#ifndef HL_KERNELS_DEVICE_H
+#define HL_KERNELS_DEVICE_H
 
 #include "base/error.h"
 #include "hotlayer/program.h"

@@ -5,7 +5,7 @@
  * their chats do not use; the token that the template writes behind an answer is the one that the model will say. */
 #include "pack/chat.h"
 #include "base/cleanup.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "runtime/template/go/gotemplate.h"
 #include "runtime/template/jinja/jinja.h"

@@ -1,7 +1,7 @@
 /* What a model says of itself. The same source gives the same text: no time, no path, no version of this program. */
 #include "pack/meta.h"
 #include "base/cleanup.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "hotlayer/layout.h"
 #include "runtime/model/model.h"
@@ -17,7 +17,7 @@ static bool name_char(char c)
     return isalnum((unsigned char)c) || (c && strchr("._-:", c));
 }
 
-int hl_name_check(const char *name, struct hl_error *err)
+int hl_meta_check_name(const char *name, struct hl_error *err)
 {
     size_t n = strlen(name);
     bool good = n > 0 && n <= HL_MODEL_NAME_MAX && name[0] != '.';
@@ -41,7 +41,7 @@ static size_t stem_of(const char *name)
 }
 
 /* A folder may be "." or end in '/', so its path is made plain; a file may be a link to where a cache keeps it. */
-int hl_name_from_path(const char *path, char **out, struct hl_error *err)
+int hl_meta_name_from_path(const char *path, char **out, struct hl_error *err)
 {
     char real[PATH_MAX];
     struct stat st;

@@ -7,10 +7,10 @@
 #include "pack/compile/plan.h"
 
 /* A name is also the folder /models/NAME of an image: letters, digits, '.', '_', '-', ':', not beginning with '.'. */
-int hl_name_check(const char *name, struct hl_error *err);
+int hl_meta_check_name(const char *name, struct hl_error *err);
 
 /* The last component of a path, made into a name. The caller frees it. */
-int hl_name_from_path(const char *path, char **out, struct hl_error *err);
+int hl_meta_name_from_path(const char *path, char **out, struct hl_error *err);
 
 /* What the section is made of. */
 struct hl_meta {

@@ -48,7 +48,7 @@ static int read_model(const struct hl_pack *pack, struct work *w, struct hl_erro
 {
     if (hl_source_open(pack->source, &w->source, err) < 0)
         return -1;
-    if (!pack->name && hl_name_from_path(pack->source, &w->name, err) < 0)
+    if (!pack->name && hl_meta_name_from_path(pack->source, &w->name, err) < 0)
         return -1;
     if (pack->name && !(w->name = strdup(pack->name)))
         return hl_no_memory(err);
@@ -83,7 +83,7 @@ int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *
     snprintf(out->name, sizeof out->name, "%s", w.name);
     snprintf(out->quantization, sizeof out->quantization, "%s", w.plan->quantization);
     out->textless = hl_vocabulary_is_empty(&w.tokenizer);
-    if (hl_write_hot(&write, &out->written, err) < 0)
+    if (hl_writer_write(&write, &out->written, err) < 0)
         return -1;
     return losses ? hl_quant_report_make(w.plan, losses, &out->report, err) : 0;
 }

@@ -21,8 +21,8 @@
  * which the function's value was made; a variable is a slot and the number of links to follow. Scopes inside of a
  * function are the compiler's business: it gives every scope slots of its own.
  */
-#ifndef HOTLAYER_TEMPLATE_H
-#define HOTLAYER_TEMPLATE_H
+#ifndef HOTLAYER_TEMPLATE_SECTION_H
+#define HOTLAYER_TEMPLATE_SECTION_H
 
 #include "hotlayer/program.h" /* HL_NONE: no such node */
 #include <assert.h>

@@ -39,8 +39,8 @@
  * (src/bpe_model.cc). A score table cannot stand in for the pairs of the former: among pairs that give the same token,
  * Gemma's tokenizer.json orders some differently.
  */
-#ifndef HOTLAYER_TOKENIZER_H
-#define HOTLAYER_TOKENIZER_H
+#ifndef HOTLAYER_TOKENIZER_SECTION_H
+#define HOTLAYER_TOKENIZER_SECTION_H
 
 #include "hotlayer/program.h" /* HL_NONE: no such token */
 #include <assert.h>

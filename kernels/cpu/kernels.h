@@ -3,8 +3,8 @@
  *
  * Work is shared by rows of output or by tokens: every thread of the team calls the same function with its own share.
  */
-#ifndef HOTLAYER_CPU_KERNELS_H
-#define HOTLAYER_CPU_KERNELS_H
+#ifndef HL_KERNELS_CPU_KERNELS_H
+#define HL_KERNELS_CPU_KERNELS_H
 
 #include "base/sizes.h"
 #include "base/team.h"
@@ -115,13 +115,13 @@ static inline uint32_t hl_linear_pieces(const struct hl_linear *linear)
  * Always inlined: of a function that does nothing else gcc knows that it has no effect, and drops calls of it. */
 #define HL_PREFETCH static inline __attribute__((always_inline)) void
 
-HL_PREFETCH hl_prefetch_in_sequence(const uint8_t *from, size_t bytes)
+HL_PREFETCH hl_cpu_prefetch_in_sequence(const uint8_t *from, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 256)
         __builtin_prefetch(from + 8192 + i, 0, 2);
 }
 
-HL_PREFETCH hl_prefetch_lines(const uint8_t *from, size_t bytes, bool twice)
+HL_PREFETCH hl_cpu_prefetch_lines(const uint8_t *from, size_t bytes, bool twice)
 {
     for (size_t i = 0; i < bytes; i += 64)
         __builtin_prefetch(from + 10240 + i, 0, 2);

@@ -9,8 +9,8 @@
  * next page: pages are apart, and a head's part of one is too short for the processor to see where reading goes (a
  * token took 3 % less with 500 positions before it). Dropped: huge pages for the cache, which made no difference.
  */
-#ifndef HOTLAYER_CPU_WIDE_ATTEND_H
-#define HOTLAYER_CPU_WIDE_ATTEND_H
+#ifndef HL_KERNELS_CPU_WIDE_ATTEND_H
+#define HL_KERNELS_CPU_WIDE_ATTEND_H
 
 #include "base/sizes.h"
 #include "kernels/cpu/wide_ops.h"

@@ -3,8 +3,8 @@
  * x = n ln 2 + r with |r| <= ln 2 / 2, and exp(r) - 1 is its Taylor series up to r^7 (the rest is below 6e-9). From it
  * comes exp(x) = 2^n (1 + p).
  */
-#ifndef HOTLAYER_CPU_WIDE_OPS_H
-#define HOTLAYER_CPU_WIDE_OPS_H
+#ifndef HL_KERNELS_CPU_WIDE_OPS_H
+#define HL_KERNELS_CPU_WIDE_OPS_H
 
 #include "kernels/cpu/kernels.h"
 

@@ -1,6 +1,6 @@
 /* What config.json says of a model's mathematics, in numbers: the one struct that all families become. */
-#ifndef HL_PACK_ARCH_H
-#define HL_PACK_ARCH_H
+#ifndef HL_PACK_COMPILE_ARCH_H
+#define HL_PACK_COMPILE_ARCH_H
 
 #include "base/error.h"
 #include "hotlayer/program.h"

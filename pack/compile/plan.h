@@ -1,7 +1,7 @@
 /* The plan of a .hot file: its program, and for every tensor where its numbers come from. Nothing is converted yet, and
  * every size and offset is known already. */
-#ifndef HL_PACK_PLAN_H
-#define HL_PACK_PLAN_H
+#ifndef HL_PACK_COMPILE_PLAN_H
+#define HL_PACK_COMPILE_PLAN_H
 
 #include "base/error.h"
 #include "hotlayer/program.h"

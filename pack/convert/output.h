@@ -1,6 +1,6 @@
 /* The files that a model is written to, each under a name that ends in ".part" until all of them are complete. */
-#ifndef HL_PACK_OUTPUT_H
-#define HL_PACK_OUTPUT_H
+#ifndef HL_PACK_CONVERT_OUTPUT_H
+#define HL_PACK_CONVERT_OUTPUT_H
 
 #include "base/error.h"
 #include "runtime/model/hot.h"

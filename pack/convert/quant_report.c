@@ -3,7 +3,7 @@
 #include "pack/convert/quant_report.h"
 #include <math.h>
 
-double hl_loss_relative(const struct hl_loss *loss)
+double hl_quant_report_loss(const struct hl_loss *loss)
 {
     return loss->error > 0 ? sqrt(loss->error / loss->energy) : 0;
 }
@@ -59,7 +59,7 @@ static double bits(uint64_t bytes, double weights)
 static void print_loss(const struct hl_loss *loss, FILE *out)
 {
     if (loss->error > 0)
-        fprintf(out, "  %.5f\n", hl_loss_relative(loss));
+        fprintf(out, "  %.5f\n", hl_quant_report_loss(loss));
     else
         fprintf(out, "  0\n");
 }
@@ -83,7 +83,7 @@ void hl_quant_report_print(const struct hl_quant_report *report, FILE *out)
 static bool add_figures(cJSON *json, uint64_t bytes, double weights, const struct hl_loss *loss)
 {
     return cJSON_AddNumberToObject(json, "bits_per_weight", bits(bytes, weights)) &&
-           cJSON_AddNumberToObject(json, "relative_error", hl_loss_relative(loss));
+           cJSON_AddNumberToObject(json, "relative_error", hl_quant_report_loss(loss));
 }
 
 static bool add_row(cJSON *tensors, const struct hl_quant_report_row *row)

@@ -1,6 +1,6 @@
 /* What a conversion cost: for each matrix of a plan its type, its bits, and how far it is from what it was. */
-#ifndef HL_PACK_QUANT_REPORT_H
-#define HL_PACK_QUANT_REPORT_H
+#ifndef HL_PACK_CONVERT_QUANT_REPORT_H
+#define HL_PACK_CONVERT_QUANT_REPORT_H
 
 #include "pack/compile/plan.h"
 #include "pack/convert/tiles.h"
@@ -24,7 +24,7 @@ int hl_quant_report_make(const struct hl_plan *plan, const struct hl_loss *losse
 void hl_quant_report_release(struct hl_quant_report *report);
 
 /* ||W - Q|| / ||W||, Frobenius: 0 is no loss. */
-double hl_loss_relative(const struct hl_loss *loss);
+double hl_quant_report_loss(const struct hl_loss *loss);
 
 /* A table, whose last line is the sum. */
 void hl_quant_report_print(const struct hl_quant_report *report, FILE *out);

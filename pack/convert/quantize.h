@@ -1,7 +1,7 @@
 /* Quantizers: numbers become blocks of few bits, with as small an error as the block allows. All give the same result
  * on every processor. They return false when a number is not finite, or a scale has no fp16. */
-#ifndef HL_PACK_QUANTIZE_H
-#define HL_PACK_QUANTIZE_H
+#ifndef HL_PACK_CONVERT_QUANTIZE_H
+#define HL_PACK_CONVERT_QUANTIZE_H
 
 #include "pack/source/blocks.h"
 

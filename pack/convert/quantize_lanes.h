@@ -12,8 +12,8 @@
  * Tried and dropped: errors weighted by x^2, |x|, their sums with the block's mean, or the inverse of those. None made
  * the predictions of both of bench/quality's models better.
  */
-#ifndef HL_PACK_QUANTIZE_LANES_H
-#define HL_PACK_QUANTIZE_LANES_H
+#ifndef HL_PACK_CONVERT_QUANTIZE_LANES_H
+#define HL_PACK_CONVERT_QUANTIZE_LANES_H
 
 #include "base/sizes.h"
 #include "hotlayer/half.h"

@@ -7,7 +7,7 @@
 #include "pack/source/blocks.h"
 #include <math.h>
 
-uint32_t hl_padded_cols(enum hl_type type, uint32_t cols)
+uint32_t hl_tiles_padded_cols(enum hl_type type, uint32_t cols)
 {
     return hl_strip_tiles(type, cols) * hl_type_traits[type].tile_cols;
 }
@@ -29,7 +29,7 @@ static void load_row(const struct hl_plan_tensor *tensor, const struct hl_source
 {
     uint32_t cols = tensor->tensor.cols;
     hl_source_floats(part, row * cols, cols, out);
-    memset(out + cols, 0, (hl_padded_cols(tensor->tensor.type, tensor->tensor.cols) - cols) * sizeof *out);
+    memset(out + cols, 0, (hl_tiles_padded_cols(tensor->tensor.type, tensor->tensor.cols) - cols) * sizeof *out);
 }
 
 static void encode_f32(const float *row, uint32_t r, uint8_t *tile)
@@ -193,7 +193,7 @@ static int copy_row(const struct hl_plan_tensor *tensor, const struct hl_source_
     return 0;
 }
 
-int hl_encode_strip(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, uint8_t *out, struct hl_error *err)
+int hl_tiles_encode(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, uint8_t *out, struct hl_error *err)
 {
     uint32_t type = tensor->tensor.type, cols = tensor->tensor.cols, tiles = hl_strip_tiles(type, cols);
     uint32_t width = hl_type_traits[type].tile_cols, bytes = hl_type_traits[type].tile_bytes;
@@ -231,7 +231,7 @@ static void add_tile_loss(enum hl_type type, const float *numbers, uint32_t n, u
     }
 }
 
-struct hl_loss hl_strip_loss(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, const uint8_t *tiles)
+struct hl_loss hl_tiles_loss(const struct hl_plan_tensor *tensor, uint32_t strip, float *row, const uint8_t *tiles)
 {
     uint32_t type = tensor->tensor.type, cols = tensor->tensor.cols;
     uint32_t width = hl_type_traits[type].tile_cols, bytes = hl_type_traits[type].tile_bytes;

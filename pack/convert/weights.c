@@ -87,10 +87,10 @@ static int fill_tiles(struct work *work, uint32_t index, const struct part *part
         uint64_t from = at < part->begin ? part->begin : at, to = at + bytes < part->end ? at + bytes : part->end;
         bool whole = to - from == bytes;
         uint8_t *out = whole ? part->to + (at - part->begin) : scratch->strip;
-        if (hl_encode_strip(part->tensor, strip, scratch->row, out, err) < 0)
+        if (hl_tiles_encode(part->tensor, strip, scratch->row, out, err) < 0)
             return -1;
         if (work->losses && from == at)
-            work->losses[work->first_strip[index] + strip] = hl_strip_loss(part->tensor, strip, scratch->row, out);
+            work->losses[work->first_strip[index] + strip] = hl_tiles_loss(part->tensor, strip, scratch->row, out);
         if (!whole)
             memcpy(part->to + (from - part->begin), scratch->strip + (from - at), to - from);
     }
@@ -205,7 +205,7 @@ static void measure(struct work *work)
         const struct hl_tensor *tensor = &plan->tensors[i].tensor;
         bool tiles = tensor->type != HL_TYPE_VECTOR;
         size_t bytes = tiles ? hl_strip_bytes(tensor->type, tensor->cols) : 0;
-        size_t floats = tiles ? hl_padded_cols(tensor->type, tensor->cols) : 0;
+        size_t floats = tiles ? hl_tiles_padded_cols(tensor->type, tensor->cols) : 0;
         work->strip_bytes = bytes > work->strip_bytes ? bytes : work->strip_bytes;
         work->row_floats = floats > work->row_floats ? floats : work->row_floats;
         work->first_strip[i + 1] = work->first_strip[i] + (tiles ? hl_tile_strips(tensor->rows) : 0);
@@ -231,7 +231,7 @@ static int finish_shard(struct work *work, uint32_t index)
     return hl_output_write(&work->outputs[index], shard->bytes, &trailer, sizeof trailer, work->err);
 }
 
-int hl_write_weights(const struct hl_write *write, struct hl_header *header, const struct hl_output *outputs,
+int hl_weights_write(const struct hl_write *write, struct hl_header *header, const struct hl_output *outputs,
                      struct hl_error *err)
 {
     HL_FREE uint64_t *first_window = calloc((size_t)header->n_shards + 1, sizeof *first_window);

@@ -125,13 +125,13 @@ static int write_files(const struct hl_write *write, struct hl_header *header, s
     for (uint32_t i = 0; i < header->n_shards; i++)
         if (hl_output_open(write->path, i, &outputs[i], err) < 0)
             return -1;
-    if (hl_write_weights(write, header, outputs, err) < 0 ||
+    if (hl_weights_write(write, header, outputs, err) < 0 ||
         write_head(write, header, &outputs[header->n_shards], err) < 0)
         return -1;
     return hl_output_finish(outputs, header->n_shards, err);
 }
 
-int hl_write_hot(const struct hl_write *write, struct hl_written *out, struct hl_error *err)
+int hl_writer_write(const struct hl_write *write, struct hl_written *out, struct hl_error *err)
 {
     HL_FREE struct hl_header *header = calloc(1, sizeof *header);
     if (!header)

@@ -1,6 +1,6 @@
 /* Writes a .hot file: the head and its shards, in the order of the plan, each byte once. */
-#ifndef HL_PACK_WRITER_H
-#define HL_PACK_WRITER_H
+#ifndef HL_PACK_CONVERT_WRITER_H
+#define HL_PACK_CONVERT_WRITER_H
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -29,7 +29,7 @@ struct hl_written {
 
 /* The files get their names only when all of them are complete and on disk, the head last; on failure none does, and
  * nothing is left behind. Shards of an earlier, longer model under the same name are removed. */
-int hl_write_hot(const struct hl_write *write, struct hl_written *out, struct hl_error *err);
+int hl_writer_write(const struct hl_write *write, struct hl_written *out, struct hl_error *err);
 
 /* Places tensors and cuts shards: fills the offsets of plan->tensors and the shard table of the header. At tensor
  * boundaries, except that a tensor larger than a shard is cut at multiples of HL_SHARD_ALIGN. */

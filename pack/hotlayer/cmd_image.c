@@ -77,7 +77,7 @@ static int parse_compress(const char *text, int *level, struct hl_error *err)
         return hl_fail_as(err, HL_ERROR_USAGE, "--compress takes none, zstd or zstd:LEVEL, not '%.40s'%s", text,
                           strncmp(text, "gzip", 4) ? "" : " (gzip would take many times as long, and gain nothing)");
     if (text[length] &&
-        hl_parse_count("the LEVEL of --compress", text + length + 1, 1, HL_COMPRESS_LEVEL_MOST, &number, err))
+        hl_cli_count("the LEVEL of --compress", text + length + 1, 1, HL_COMPRESS_LEVEL_MOST, &number, err))
         return -1;
     *level = (int)number;
     return 0;
@@ -306,7 +306,7 @@ static void print_uploads(struct hl_target *target)
     char size[24];
     hl_target_uploads(target, &counts);
     fprintf(stderr, "%zu layer%s sent (%s), %zu mounted from another repository, %zu there already\n", counts.sent,
-            counts.sent == 1 ? "" : "s", hl_format_bytes(counts.bytes, size), counts.mounted, counts.present);
+            counts.sent == 1 ? "" : "s", hl_text_bytes(counts.bytes, size), counts.mounted, counts.present);
 }
 
 /* Opens base and target and writes the model as the options say. */
@@ -403,8 +403,8 @@ static void print_table(const struct hl_image *image, const struct hl_place *to)
     format_place(to, "", reference, sizeof reference);
     for (size_t i = 0; i < image->n_layers; i++)
         fprintf(stderr, "%.19s  %8s  %.80s\n", image->layer[i].blob.digest,
-                hl_format_bytes(image->layer[i].blob.bytes, size), image->layer[i].what);
-    fprintf(stderr, "%.19s  %8s  image %.*s\n", image->manifest.digest, hl_format_bytes(image->bytes, size),
+                hl_text_bytes(image->layer[i].blob.bytes, size), image->layer[i].what);
+    fprintf(stderr, "%.19s  %8s  image %.*s\n", image->manifest.digest, hl_text_bytes(image->bytes, size),
             (int)strcspn(reference, "@"), reference);
 }
 
@@ -430,14 +430,14 @@ int hl_cmd_image(int argc, char **argv)
     struct options options;
     struct hl_progress progress = {.out = stderr};
     if (parse_options(argc, argv, &options, &err))
-        return hl_report("image", &err);
+        return hl_cli_report("image", &err);
     if (options.help) {
         fputs(help, stdout);
         return 0;
     }
     if (make_image(&options, &progress, &err)) {
         hl_progress_clear(&progress);
-        return hl_report("image", &err);
+        return hl_cli_report("image", &err);
     }
     return 0;
 }

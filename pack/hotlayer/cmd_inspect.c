@@ -1,5 +1,6 @@
 /* hotlayer inspect: what is in a .hot file, or in an image, wherever it is. */
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "pack/hotlayer/place.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/image/cloud_run.h"
@@ -47,9 +48,9 @@ static int inspect_hot(const char *path, bool json, bool brief, struct hl_error 
     if (hl_hot_open(path, &hot, err) < 0)
         return -1;
     if (json)
-        result = print_json(hl_list_json(hot), err);
+        result = print_json(hl_listing_json(hot), err);
     else
-        hl_list_text(hot, !brief, stdout);
+        hl_listing_text(hot, !brief, stdout);
     hl_hot_close(hot);
     return result;
 }
@@ -74,7 +75,7 @@ static cJSON *image_json(const struct hl_image *image, const struct hl_models *m
     cJSON *list = cJSON_AddArrayToObject(json, "models");
     for (size_t i = 0; list && i < models->n; i++)
         if (models->file[i].head)
-            cJSON_AddItemToArray(list, hl_list_json(models->file[i].head));
+            cJSON_AddItemToArray(list, hl_listing_json(models->file[i].head));
     return json;
 }
 
@@ -82,17 +83,17 @@ static void image_text(const struct hl_image *image, const struct hl_models *mod
 {
     char size[24];
     printf("image %s%s%s, %s\n  digest      %s\n", image->tag, *image->tag ? ", " : "", image->platform,
-           hl_format_bytes(image->bytes, size), image->manifest.digest);
+           hl_text_bytes(image->bytes, size), image->manifest.digest);
     if (*image->created)
         printf("  created     %s\n", image->created);
     printf("  user        %s\n  entrypoint  %s\n\nlayers\n", image->user, image->entrypoint);
     for (size_t i = 0; i < image->n_layers; i++)
-        printf("  %-10s %s  %s\n", hl_format_bytes(image->layer[i].blob.bytes, size), image->layer[i].blob.digest,
+        printf("  %-10s %s  %s\n", hl_text_bytes(image->layer[i].blob.bytes, size), image->layer[i].blob.digest,
                image->layer[i].what);
     for (size_t i = 0; i < models->n; i++)
         if (models->file[i].head) {
             putchar('\n');
-            hl_list_text(models->file[i].head, all, stdout);
+            hl_listing_text(models->file[i].head, all, stdout);
         }
 }
 
@@ -108,7 +109,7 @@ static int find_models(const struct hl_place *place, struct hl_store *store, con
     if (result) {
         out->partial = true;
         hl_error_prefix(err, "%s: there may be more models in it", place->text);
-        hl_report("inspect", err);
+        hl_cli_report("inspect", err);
     }
     return 0;
 }
@@ -177,7 +178,7 @@ int hl_cmd_inspect(int argc, char **argv)
     struct hl_error err;
     struct options options;
     if (parse_options(argc, argv, &options, &err))
-        return hl_report("inspect", &err);
+        return hl_cli_report("inspect", &err);
     if (options.help) {
         fputs(help, stdout);
         return 0;
@@ -185,5 +186,5 @@ int hl_cmd_inspect(int argc, char **argv)
     int result = options.place.kind == HL_PLACE_FILE
                      ? inspect_hot(options.place.text, options.json, options.brief, &err)
                      : inspect_image(&options.place, &options, &err);
-    return result < 0 ? hl_report("inspect", &err) : result;
+    return result < 0 ? hl_cli_report("inspect", &err) : result;
 }

@@ -1,6 +1,7 @@
 /* hotlayer pack: a model's folder or .gguf -> MODEL.hot. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/meta.h"
 #include "pack/pack.h"
@@ -92,7 +93,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             break;
         case 'n':
             o->pack.name = optarg;
-            if ((result = hl_name_check(optarg, err)) < 0)
+            if ((result = hl_meta_check_name(optarg, err)) < 0)
                 err->kind = HL_ERROR_USAGE;
             break;
         case 'T':
@@ -102,7 +103,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             result = parse_size(optarg, &o->pack.shard_bytes, err);
             break;
         case 't':
-            result = hl_parse_count("--threads", optarg, 1, 1024, &o->pack.threads, err);
+            result = hl_cli_count("--threads", optarg, 1, 1024, &o->pack.threads, err);
             break;
         case 'j':
             o->json = true;
@@ -155,8 +156,8 @@ static void print_result(const struct options *o, const struct hl_packed *packed
     if (o->pack.report)
         hl_quant_report_print(&packed->report, stderr);
     fprintf(stderr, "%s: %s, head %s, weights %s in %u shard%s\n", packed->name, packed->quantization,
-            hl_format_bytes(written->head_bytes, head), hl_format_bytes(written->weight_bytes, weights),
-            written->n_shards, written->n_shards == 1 ? "" : "s");
+            hl_text_bytes(written->head_bytes, head), hl_text_bytes(written->weight_bytes, weights), written->n_shards,
+            written->n_shards == 1 ? "" : "s");
     printf("%s\n", o->pack.output);
 }
 
@@ -167,14 +168,14 @@ int hl_cmd_pack(int argc, char **argv)
     struct hl_packed packed;
     struct hl_error err;
     if (parse(argc, argv, &o, &err) < 0)
-        return hl_report("pack", &err);
+        return hl_cli_report("pack", &err);
     if (o.help) {
         fputs(help, stdout);
         return 0;
     }
     int result = hl_pack(&o.pack, &packed, &err);
     if (result < 0)
-        result = hl_report("pack", &err);
+        result = hl_cli_report("pack", &err);
     else
         print_result(&o, &packed);
     hl_packed_release(&packed);

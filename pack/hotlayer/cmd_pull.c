@@ -95,8 +95,8 @@ static int report_models(const struct hl_pulled *pulled, const struct options *o
 {
     char bytes[24], fetched[24];
     if (!options->json) {
-        fprintf(stderr, "%.19s: %s, of which %s were fetched\n", pulled->digest, hl_format_bytes(pulled->bytes, bytes),
-                hl_format_bytes(pulled->fetched, fetched));
+        fprintf(stderr, "%.19s: %s, of which %s were fetched\n", pulled->digest, hl_text_bytes(pulled->bytes, bytes),
+                hl_text_bytes(pulled->fetched, fetched));
         for (size_t i = 0; i < pulled->n; i++)
             puts(pulled->model[i].path);
         return 0;
@@ -139,7 +139,7 @@ static int own_tag(struct hl_store *store, const struct options *options, char o
     }
     if (store->class->resolve(store, source->layout.tag, &found, err))
         return hl_error_prefix(err, "%s", store->name);
-    snprintf(out, HL_TAG_BYTES, "%s", hl_tag_valid(found.tag, strlen(found.tag)) ? found.tag : "");
+    snprintf(out, HL_TAG_BYTES, "%s", hl_reference_tag_valid(found.tag, strlen(found.tag)) ? found.tag : "");
     return 0;
 }
 
@@ -183,18 +183,18 @@ int hl_cmd_pull(int argc, char **argv)
     HL_STORE *store = NULL;
     const char *name;
     if (parse_options(argc, argv, &options, &err))
-        return hl_report("pull", &err);
+        return hl_cli_report("pull", &err);
     if (options.help) {
         fputs(help, stdout);
         return 0;
     }
     if (hl_place_open_store(&options.source, &options.registry, &store, &name, &err))
-        return hl_report("pull", &err);
+        return hl_cli_report("pull", &err);
     bool layout =
         options.output && (hl_text_begins(options.output, "oci:") || hl_text_begins(options.output, "oci-archive:"));
     int status = layout ? pull_layout(store, name, &options, &progress, &err)
                         : pull_models(store, name, &options, &progress, &err);
     hl_progress_clear(&progress);
     hl_store_warn(store);
-    return status ? hl_report("pull", &err) : 0;
+    return status ? hl_cli_report("pull", &err) : 0;
 }

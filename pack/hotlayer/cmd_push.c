@@ -1,5 +1,6 @@
 /* hotlayer push: an image goes into a registry, as it is. */
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "pack/hotlayer/place.h"
 #include "pack/hotlayer/verbs.h"
 #include "registry/oci/oci_image.h"
@@ -77,7 +78,7 @@ static void print_summary(const struct pushed *pushed)
     size_t layers = counts->sent + counts->mounted + counts->present;
     char size[24];
     fprintf(stderr, "%zu layer%s, %zu sent (%s)", layers, layers == 1 ? "" : "s", counts->sent,
-            hl_format_bytes(counts->bytes, size));
+            hl_text_bytes(counts->bytes, size));
     if (counts->mounted)
         fprintf(stderr, ", %zu mounted from another repository", counts->mounted);
     fprintf(stderr, ", %zu there already\n", counts->present);
@@ -132,7 +133,7 @@ int hl_cmd_push(int argc, char **argv)
     struct pushed pushed = {.bytes = 0};
     struct hl_progress progress = {.out = stderr};
     if (parse_options(argc, argv, &options, &err))
-        return hl_report("push", &err);
+        return hl_cli_report("push", &err);
     if (options.help) {
         fputs(help, stdout);
         return 0;
@@ -140,11 +141,11 @@ int hl_cmd_push(int argc, char **argv)
     int status = push(&options, &progress, &pushed, &err);
     hl_progress_clear(&progress);
     if (status)
-        return hl_report("push", &err);
+        return hl_cli_report("push", &err);
     print_summary(&pushed);
     if (!options.json)
         puts(pushed.root.digest);
     else if (print_json(&options.to, &pushed, &err))
-        return hl_report("push", &err);
+        return hl_cli_report("push", &err);
     return 0;
 }

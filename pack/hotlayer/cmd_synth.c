@@ -4,6 +4,7 @@
  * between chunks, and delivered when the unfinished files are gone. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/synth/synth.h"
 #include <errno.h>
@@ -79,10 +80,10 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             result = parse_seed(optarg, &o->seed, err);
             break;
         case 'b':
-            result = hl_parse_count("--blocks", optarg, 1, 1024, &o->blocks, err);
+            result = hl_cli_count("--blocks", optarg, 1, 1024, &o->blocks, err);
             break;
         case 't':
-            result = hl_parse_count("--threads", optarg, 1, 1024, &o->threads, err);
+            result = hl_cli_count("--threads", optarg, 1, 1024, &o->threads, err);
             break;
         case 'l':
             o->list = true;
@@ -134,7 +135,7 @@ static int list(bool as_json, struct hl_error *err)
         cJSON_AddItemToArray(array, describe(&models[i], parameters));
         if (!as_json)
             printf("%-14s %14llu parameters  %8s\n", models[i].name, (unsigned long long)parameters,
-                   hl_format_bytes(2 * parameters, size));
+                   hl_text_bytes(2 * parameters, size));
     }
     if (as_json)
         print_json(array);
@@ -200,7 +201,7 @@ static int run(const struct options *o, struct hl_error *err)
         return 0;
     }
     fprintf(stderr, "%s: %llu parameters in %u blocks, %s\n", model.name, (unsigned long long)parameters, model.blocks,
-            hl_format_bytes(2 * parameters, size));
+            hl_text_bytes(2 * parameters, size));
     printf("%s\n", o->output);
     return 0;
 }
@@ -210,10 +211,10 @@ int hl_cmd_synth(int argc, char **argv)
     struct options o = {0};
     struct hl_error err;
     if (parse(argc, argv, &o, &err) < 0)
-        return hl_report("synth", &err);
+        return hl_cli_report("synth", &err);
     if (o.help) {
         fputs(help, stdout);
         return 0;
     }
-    return (o.list ? list(o.json, &err) : run(&o, &err)) < 0 ? hl_report("synth", &err) : 0;
+    return (o.list ? list(o.json, &err) : run(&o, &err)) < 0 ? hl_cli_report("synth", &err) : 0;
 }

@@ -1,5 +1,6 @@
 /* hotlayer verify: every checksum of a .hot file, or of an image. */
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "pack/hotlayer/place.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/image/find_models.h"
@@ -98,7 +99,7 @@ static int verify_image(const struct hl_place *place, const struct hl_registry_o
     if (result)
         return -1;
     printf("%s: good; %zu image%s, %zu blobs, %s\n", place->text, verified.images, verified.images == 1 ? "" : "s",
-           verified.blobs, hl_format_bytes(verified.bytes, bytes));
+           verified.blobs, hl_text_bytes(verified.bytes, bytes));
     return 0;
 }
 
@@ -127,12 +128,12 @@ int hl_cmd_verify(int argc, char **argv)
     struct hl_error err;
     struct options options;
     if (parse_options(argc, argv, &options, &err))
-        return hl_report("verify", &err);
+        return hl_cli_report("verify", &err);
     if (options.help) {
         fputs(help, stdout);
         return 0;
     }
     int result = options.place.kind == HL_PLACE_FILE ? verify_hot(options.place.text, &err)
                                                      : verify_image(&options.place, &options.registry, &err);
-    return result < 0 ? hl_report("verify", &err) : 0;
+    return result < 0 ? hl_cli_report("verify", &err) : 0;
 }

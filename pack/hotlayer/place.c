@@ -15,7 +15,7 @@ int hl_registry_option(int option, const char *value, struct hl_registry_options
         out->plain_http = true;
         return 1;
     case HL_OPTION_JOBS:
-        if (hl_parse_count("--jobs", value, 1, HL_JOBS_MOST, &jobs, err))
+        if (hl_cli_count("--jobs", value, 1, HL_JOBS_MOST, &jobs, err))
             return -1;
         out->jobs = jobs;
         return 1;

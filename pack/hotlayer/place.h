@@ -1,7 +1,7 @@
 /* What the commands that talk to registries have in common: where an image is (a file, a layout, a registry), and the
  * options --ca, --plain-http and --jobs. */
-#ifndef HL_PACK_REGISTRY_OPTIONS_H
-#define HL_PACK_REGISTRY_OPTIONS_H
+#ifndef HL_PACK_HOTLAYER_PLACE_H
+#define HL_PACK_HOTLAYER_PLACE_H
 
 #include "registry/remote/client.h"
 #include <getopt.h>

@@ -1,6 +1,6 @@
 /* The verbs of `hotlayer`, one file each. */
-#ifndef HL_PACK_COMMANDS_H
-#define HL_PACK_COMMANDS_H
+#ifndef HL_PACK_HOTLAYER_VERBS_H
+#define HL_PACK_HOTLAYER_VERBS_H
 
 #include "base/cli.h"
 

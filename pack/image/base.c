@@ -12,7 +12,7 @@ int hl_base_open(struct hl_store *store, const char *tag, const char *name, stru
         return hl_error_prefix(err, "the base");
     if (strcmp(out->image.platform, "linux/amd64") != 0)
         return hl_fail(err, "the base: %s is for %s; hotlayerd runs on linux/amd64", store->name, out->image.platform);
-    return hl_config_check(&out->image, err) ? hl_error_prefix(err, "the base: %s", store->name) : 0;
+    return hl_image_config_check(&out->image, err) ? hl_error_prefix(err, "the base: %s", store->name) : 0;
 }
 
 void hl_base_close(struct hl_base *base)

@@ -1,6 +1,6 @@
 /* The image that ours is put on. */
-#ifndef HL_PACK_BASE_H
-#define HL_PACK_BASE_H
+#ifndef HL_PACK_IMAGE_BASE_H
+#define HL_PACK_IMAGE_BASE_H
 
 #include "registry/oci/oci_image.h"
 

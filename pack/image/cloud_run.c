@@ -145,7 +145,7 @@ static void check_index(const struct subject *subject)
     }
     cJSON_ArrayForEach(entry, entries)
     {
-        fitting += hl_platform_is_amd64(entry) && !is_attestation(entry);
+        fitting += hl_document_is_amd64(entry) && !is_attestation(entry);
         loose += is_attestation(entry) && !is_nowhere(entry);
         bare += !is_attestation(entry) && !hl_json_get(entry, "platform");
     }
@@ -179,7 +179,7 @@ static void check_formats(const struct subject *subject)
     size_t kinds[HL_KIND_ZSTD + 1] = {0};
     for (size_t i = 0; i < image->n_layers; i++) {
         const struct hl_descriptor *blob = &image->layer[i].blob;
-        if (!hl_kind_is_layer(blob->kind)) {
+        if (!hl_document_is_layer(blob->kind)) {
             say(subject, "formats", HL_VERDICT_FAIL,
                 "layer %zu is of type %s, which is not imported: build the image again with tar, gzip or zstd layers",
                 i + 1, show(blob->media_type).text);
@@ -236,8 +236,8 @@ static void check_sizes(const struct subject *subject)
             largest = i;
     }
     uint64_t most = image->n_layers ? image->layer[largest].blob.bytes : 0;
-    hl_format_bytes(most, size);
-    hl_format_bytes(image->bytes, total);
+    hl_text_bytes(most, size);
+    hl_text_bytes(image->bytes, total);
     if (large)
         say(subject, "sizes", HL_VERDICT_WARN,
             "%zu layers are larger than 9.9 GB (layer %zu has %s): registries in front of others do not import them; "
@@ -289,7 +289,7 @@ static void check_address(const struct subject *subject)
     snprintf(port, sizeof port, "%d", HL_CLOUD_RUN_PORT);
     const struct hl_address_sources sources = {ours ? option(subject, "--host") : NULL,
                                                ours ? option(subject, "--port") : NULL, port, host};
-    if (hl_environment_value("OLLAMA_HOST", set ? set : "", host, &why) ||
+    if (hl_address_environment_value("OLLAMA_HOST", set ? set : "", host, &why) ||
         hl_address_choose(&sources, &address, &why)) {
         say(subject, "address", HL_VERDICT_FAIL, "the server would not start: %s", show(why.message).text);
         return;

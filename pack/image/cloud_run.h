@@ -4,8 +4,8 @@
  * image-spec 1.1 (config.md, manifest.md, image-index.md). Limits that no document states but that are met in practice
  * (layers of an overlay mount, layers of 9.9 GB) are warned of, or fail where the image could run nowhere.
  */
-#ifndef HL_PACK_CLOUD_RUN_H
-#define HL_PACK_CLOUD_RUN_H
+#ifndef HL_PACK_IMAGE_CLOUD_RUN_H
+#define HL_PACK_IMAGE_CLOUD_RUN_H
 
 #include "pack/image/find_models.h"
 

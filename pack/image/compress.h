@@ -2,8 +2,8 @@
  *
  * The same tar gives the same bytes on any machine with the same version of libzstd; other versions may give others.
  */
-#ifndef HL_PACK_COMPRESS_H
-#define HL_PACK_COMPRESS_H
+#ifndef HL_PACK_IMAGE_COMPRESS_H
+#define HL_PACK_IMAGE_COMPRESS_H
 
 #include "registry/oci/target.h"
 

@@ -3,8 +3,8 @@
  * An image FROM nothing holds exactly these. The reader takes ELF64 for x86-64 and trusts no offset in the file.
  * Formats: System V ABI, "Program Header" and "Dynamic Section"; search order: ld.so(8).
  */
-#ifndef HL_PACK_ELF_H
-#define HL_PACK_ELF_H
+#ifndef HL_PACK_IMAGE_ELF_H
+#define HL_PACK_IMAGE_ELF_H
 
 #include "base/error.h"
 #include <stddef.h>

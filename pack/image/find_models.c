@@ -11,7 +11,7 @@
  */
 #include "pack/image/find_models.h"
 #include "base/cleanup.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "pack/image/tar_reader.h"
 #include "pack/meta.h"
@@ -99,7 +99,7 @@ static bool split(const char *path, struct hl_model_file *out)
         return false;
     snprintf(out->model, sizeof out->model, "%.*s", (int)(slash - model), model);
     snprintf(out->name, sizeof out->name, "%s", slash + 1);
-    return !hl_name_check(out->model, &ignored) && !hl_name_check(out->name, &ignored) &&
+    return !hl_meta_check_name(out->model, &ignored) && !hl_meta_check_name(out->name, &ignored) &&
            (is_head(out->name) || is_shard(out->name));
 }
 
@@ -277,7 +277,7 @@ const char *hl_models_named(const struct hl_image *image, size_t i)
 {
     struct hl_error ignored;
     const char *name = image->layer[i].what + strlen(OURS "model ");
-    return is_ours(image, i, "model ") && !hl_name_check(name, &ignored) ? name : NULL;
+    return is_ours(image, i, "model ") && !hl_meta_check_name(name, &ignored) ? name : NULL;
 }
 
 bool hl_models_may_hold(const struct hl_image *image, size_t i)

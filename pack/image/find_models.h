@@ -3,8 +3,8 @@
  *
  * Format: OCI image-spec 1.1, layer.md ("Whiteouts").
  */
-#ifndef HL_PACK_MODELS_H
-#define HL_PACK_MODELS_H
+#ifndef HL_PACK_IMAGE_FIND_MODELS_H
+#define HL_PACK_IMAGE_FIND_MODELS_H
 
 #include "registry/oci/oci_image.h"
 #include "runtime/model/hot.h"
@@ -15,7 +15,7 @@
                           */
 
 struct hl_model_file {
-    char model[HL_MODEL_NAME_MAX + 1]; /* NAME; it and `name` are what hl_name_check() takes: never a path */
+    char model[HL_MODEL_NAME_MAX + 1]; /* NAME; it and `name` are what hl_meta_check_name() takes: never a path */
     char name[HL_MODEL_NAME_MAX + 1];
     uint64_t bytes;
     size_t layer;        /* of the image */

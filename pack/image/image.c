@@ -55,7 +55,7 @@ static void plan_free(struct plan *plan)
 static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struct hl_error *err)
 {
     plan->spec = spec;
-    if (hl_name_check(spec->name, err))
+    if (hl_meta_check_name(spec->name, err))
         return -1;
     if (spec->created < -1 || spec->created > HL_LAST_CREATED)
         return hl_fail(err, "the date %lld is not between 0 and %lld seconds since 1970", (long long)spec->created,
@@ -189,7 +189,7 @@ static int store_json(const cJSON *json, enum hl_document_kind kind, struct hl_t
     if (out->bytes > HL_DOCUMENT_LIMIT)
         return hl_fail(err, "the image's config would be larger than the %zu bytes that registries take",
                        HL_DOCUMENT_LIMIT);
-    snprintf(out->media_type, sizeof out->media_type, "%s", hl_kind_media_type(kind));
+    snprintf(out->media_type, sizeof out->media_type, "%s", hl_document_media_type(kind));
     if (!EVP_Digest(*text, out->bytes, sha256, NULL, EVP_sha256(), NULL))
         return hl_fail(err, "SHA-256 failed");
     hl_digest_format(sha256, out->digest);
@@ -225,7 +225,8 @@ static bool add_descriptor(cJSON *descriptor, const char *media_type, const stru
 static bool add_layer(cJSON *layers, const struct hl_descriptor *blob)
 {
     cJSON *descriptor = cJSON_CreateObject();
-    return cJSON_AddItemToArray(layers, descriptor) && add_descriptor(descriptor, hl_kind_media_type(blob->kind), blob);
+    return cJSON_AddItemToArray(layers, descriptor) &&
+           add_descriptor(descriptor, hl_document_media_type(blob->kind), blob);
 }
 
 static cJSON *make_manifest(const struct plan *plan, const struct hl_descriptor *config)
@@ -261,7 +262,7 @@ static int make_config(const struct plan *plan, cJSON **out, struct hl_error *er
                                         .n_labels = ANNOTATIONS,
                                         .layer = layers,
                                         .n_layers = plan->n};
-    return hl_config_make(&spec, out, err);
+    return hl_image_config_make(&spec, out, err);
 }
 
 static int compress_layer(const struct plan *plan, struct planned_layer *planned, struct hl_error *err)

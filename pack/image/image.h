@@ -2,8 +2,8 @@
  *
  * Formats: OCI image-spec 1.1, manifest.md, config.md, layer.md.
  */
-#ifndef HL_PACK_IMAGE_H
-#define HL_PACK_IMAGE_H
+#ifndef HL_PACK_IMAGE_IMAGE_H
+#define HL_PACK_IMAGE_IMAGE_H
 
 #include "hotlayer/layout.h"
 #include "pack/image/base.h"

@@ -292,13 +292,13 @@ static int read_base(const struct hl_image *base, cJSON **out, struct hl_error *
     return hl_json_parse(text, base->config.digest, out, err) || check_members(*out, err) ? -1 : 0;
 }
 
-int hl_config_check(const struct hl_image *base, struct hl_error *err)
+int hl_image_config_check(const struct hl_image *base, struct hl_error *err)
 {
     HL_JSON cJSON *root = NULL;
     return read_base(base, &root, err);
 }
 
-int hl_config_make(const struct hl_config_spec *spec, cJSON **out, struct hl_error *err)
+int hl_image_config_make(const struct hl_config_spec *spec, cJSON **out, struct hl_error *err)
 {
     *out = NULL;
     HL_JSON cJSON *root = NULL;

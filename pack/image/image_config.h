@@ -2,8 +2,8 @@
  *
  * Format: OCI image-spec 1.1, config.md; Healthcheck, OnBuild and Shell are Docker's (Docker image spec v1.2).
  */
-#ifndef HL_PACK_CONFIG_H
-#define HL_PACK_CONFIG_H
+#ifndef HL_PACK_IMAGE_IMAGE_CONFIG_H
+#define HL_PACK_IMAGE_IMAGE_CONFIG_H
 
 #include "registry/oci/document.h"
 
@@ -32,7 +32,7 @@ struct hl_config_spec {
 };
 
 /* Is what will be changed in the base's config what the specification says? */
-int hl_config_check(const struct hl_image *base, struct hl_error *err);
+int hl_image_config_check(const struct hl_image *base, struct hl_error *err);
 
 /* Makes the config. What a base says about anything else stays as it is, unknown members included:
  *
@@ -44,7 +44,7 @@ int hl_config_check(const struct hl_image *base, struct hl_error *err);
  *   ExposedPorts, Labels    the base's and ours; ours win
  *   history        the base's and ours; where a base of layers has none, its layers get entries
  *
- * Fails like hl_config_check(). The caller frees *out with cJSON_Delete(). */
-int hl_config_make(const struct hl_config_spec *spec, cJSON **out, struct hl_error *err);
+ * Fails like hl_image_config_check(). The caller frees *out with cJSON_Delete(). */
+int hl_image_config_make(const struct hl_config_spec *spec, cJSON **out, struct hl_error *err);
 
 #endif

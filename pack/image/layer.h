@@ -3,8 +3,8 @@
  * It is planned, not written: its headers are in memory, its files stay where they are, and any range of the archive
  * can be read. So its size is known before its first byte is, and an upload can go on in the middle.
  */
-#ifndef HL_PACK_LAYER_H
-#define HL_PACK_LAYER_H
+#ifndef HL_PACK_IMAGE_LAYER_H
+#define HL_PACK_IMAGE_LAYER_H
 
 #include "registry/oci/target.h"
 #include <sys/types.h>

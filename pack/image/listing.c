@@ -2,6 +2,7 @@
 #include "pack/image/listing.h"
 #include "base/cleanup.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include <inttypes.h>
 
 static const char *tensor_name(const struct hl_program_view *program, uint32_t index)
@@ -9,7 +10,7 @@ static const char *tensor_name(const struct hl_program_view *program, uint32_t i
     return program->tensors[index].name;
 }
 
-void hl_list_op(const struct hl_program_view *program, const struct hl_op *op, char *out, size_t n)
+void hl_listing_op(const struct hl_program_view *program, const struct hl_op *op, char *out, size_t n)
 {
     static const char *const activations[] = {"silu", "gelu_tanh"};
     int used = snprintf(out, n, "%-9s", hl_op_name(op->kind));
@@ -95,33 +96,33 @@ static void print_meta(const struct hl_hot *hot, FILE *out)
     cJSON_Delete(meta);
 }
 
-void hl_list_text(const struct hl_hot *hot, bool all, FILE *out)
+void hl_listing_text(const struct hl_hot *hot, bool all, FILE *out)
 {
     const struct hl_header *header = hot->header;
     const struct hl_program *program = hot->program.head;
     char size[24];
     fprintf(out, "%s: .hot format %u\n\nmodel\n", hot->path, header->version);
     print_meta(hot, out);
-    fprintf(out, "\nsections of the head (%s)\n", hl_format_bytes(header->head_bytes, size));
+    fprintf(out, "\nsections of the head (%s)\n", hl_text_bytes(header->head_bytes, size));
     for (int i = 0; i < HL_SECTION_COUNT; i++)
         fprintf(out, "  %-14s offset %-10" PRIu64 " %-10s crc32c %08x\n", hl_section_name(i), header->section[i].offset,
-                hl_format_bytes(header->section[i].bytes, size), header->section[i].crc32c);
-    fprintf(out, "\nweights (%s)\n", hl_format_bytes(header->weight_bytes, size));
+                hl_text_bytes(header->section[i].bytes, size), header->section[i].crc32c);
+    fprintf(out, "\nweights (%s)\n", hl_text_bytes(header->weight_bytes, size));
     for (uint32_t i = 0; i < header->n_shards; i++)
         fprintf(out, "  shard %-8u offset %-10" PRIu64 " %-10s crc32c %08x\n", i + 1, header->shard[i].offset,
-                hl_format_bytes(header->shard[i].bytes, size), header->shard[i].crc32c);
+                hl_text_bytes(header->shard[i].bytes, size), header->shard[i].crc32c);
     fprintf(out, "\nprogram: %u operations, %u buffers, %u key/value caches, vocabulary %u, context %u\n",
             program->n_ops, program->n_buffers, program->n_kvs, program->vocabulary, program->context);
     for (uint32_t i = 0; all && i < program->n_ops; i++) {
         char line[256];
-        hl_list_op(&hot->program, &hot->program.ops[i], line, sizeof line);
+        hl_listing_op(&hot->program, &hot->program.ops[i], line, sizeof line);
         fprintf(out, "  %4u  %s\n", i, line);
     }
     fprintf(out, "\ntensors: %u\n", header->n_tensors);
     for (uint32_t i = 0; all && i < header->n_tensors; i++) {
         const struct hl_tensor *t = &hot->program.tensors[i];
         fprintf(out, "  %4u  %-28s %-10s %7u x %-7u offset %-12" PRIu64 " %s\n", i, t->name,
-                hl_type_traits[t->type].name, t->rows, t->cols, t->offset, hl_format_bytes(t->bytes, size));
+                hl_type_traits[t->type].name, t->rows, t->cols, t->offset, hl_text_bytes(t->bytes, size));
     }
 }
 
@@ -151,7 +152,7 @@ static void json_program(const struct hl_hot *hot, cJSON *json)
     cJSON *ops = cJSON_AddArrayToObject(json, "program"), *tensors = cJSON_AddArrayToObject(json, "tensors");
     for (uint32_t i = 0; i < hot->program.head->n_ops; i++) {
         char line[256];
-        hl_list_op(&hot->program, &hot->program.ops[i], line, sizeof line);
+        hl_listing_op(&hot->program, &hot->program.ops[i], line, sizeof line);
         cJSON_AddItemToArray(ops, cJSON_CreateString(line));
     }
     for (uint32_t i = 0; i < hot->header->n_tensors; i++) {
@@ -167,7 +168,7 @@ static void json_program(const struct hl_hot *hot, cJSON *json)
     }
 }
 
-cJSON *hl_list_json(const struct hl_hot *hot)
+cJSON *hl_listing_json(const struct hl_hot *hot)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddNumberToObject(json, "format", hot->header->version);

@@ -104,7 +104,7 @@ static int fetch_layers(struct pull *pull, struct hl_pulled *out, struct hl_erro
     for (size_t i = 0; i < pull->n_layers; i++) {
         const struct hl_descriptor *blob = blob_of(pull, pull->layer[i]);
         total += blob->bytes;
-        if (hl_store_registry(pull->store) && !hl_downloaded(pull->folder.hidden, blob))
+        if (hl_store_registry(pull->store) && !hl_download_is_done(pull->folder.hidden, blob))
             out->fetched += blob->bytes;
     }
     if (!hl_store_registry(pull->store))
@@ -327,7 +327,7 @@ static int finish(struct pull *pull, struct hl_pulled *out, struct hl_error *err
         if (!folder->file[f].head)
             continue;
         struct hl_pulled_model *model = &out->model[out->n];
-        if (asprintf(&model->path, "%s/%s", folder->path, hl_pull_path(folder, &folder->file[f], below)) < 0) {
+        if (asprintf(&model->path, "%s/%s", folder->path, hl_pull_folder_path(folder, &folder->file[f], below)) < 0) {
             model->path = NULL;
             return hl_no_memory(err);
         }

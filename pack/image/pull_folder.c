@@ -19,8 +19,8 @@
 #define STATE "pulled.json"
 #define FILES_MOST 4096
 
-const char *hl_pull_path(const struct hl_pull_folder *folder, const struct hl_pull_file *file,
-                         char out[HL_PULL_PATH_BYTES])
+const char *hl_pull_folder_path(const struct hl_pull_folder *folder, const struct hl_pull_file *file,
+                                char out[HL_PULL_PATH_BYTES])
 {
     snprintf(out, HL_PULL_PATH_BYTES, "%s%s%s", folder->several ? file->model : "", folder->several ? "/" : "",
              file->name);
@@ -56,8 +56,8 @@ static int read_file(const cJSON *json, struct hl_pull_file *out, struct hl_erro
 {
     const char *model = hl_json_text(json, "model"), *name = hl_json_text(json, "name"),
                *layer = hl_json_text(json, "layer");
-    if (!model || !name || !layer || hl_name_check(model, err) || hl_name_check(name, err) || !hl_digest_valid(layer) ||
-        !hl_json_count(hl_json_get(json, "bytes"), HL_BLOB_LIMIT, &out->bytes))
+    if (!model || !name || !layer || hl_meta_check_name(model, err) || hl_meta_check_name(name, err) ||
+        !hl_digest_valid(layer) || !hl_json_count(hl_json_get(json, "bytes"), HL_BLOB_LIMIT, &out->bytes))
         return -1;
     memcpy(out->model, model, strlen(model) + 1);
     memcpy(out->name, name, strlen(name) + 1);

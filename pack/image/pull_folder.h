@@ -5,8 +5,8 @@
  *   DIR/.hotlayer/pulled.json               which image they are of, and from which layer each is
  *   DIR/.hotlayer/HEX, .partial-HEX         layers, until their files are taken out
  */
-#ifndef HL_PACK_PULL_FOLDER_H
-#define HL_PACK_PULL_FOLDER_H
+#ifndef HL_PACK_IMAGE_PULL_FOLDER_H
+#define HL_PACK_IMAGE_PULL_FOLDER_H
 
 #include "hotlayer/layout.h"
 #include "registry/oci/blob.h"
@@ -38,8 +38,8 @@ struct hl_pull_folder {
 int hl_pull_folder_open(const char *path, struct hl_pull_folder *out, struct hl_error *err);
 
 /* Where a file is, below the folder. */
-const char *hl_pull_path(const struct hl_pull_folder *folder, const struct hl_pull_file *file,
-                         char out[HL_PULL_PATH_BYTES]);
+const char *hl_pull_folder_path(const struct hl_pull_folder *folder, const struct hl_pull_file *file,
+                                char out[HL_PULL_PATH_BYTES]);
 
 /* Looks which files are there. True: all, and there are some. */
 bool hl_pull_folder_complete(struct hl_pull_folder *folder);

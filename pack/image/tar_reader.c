@@ -99,7 +99,7 @@ int hl_tar_open(struct hl_store *store, const struct hl_descriptor *layer, struc
 {
     HL_TAR *tar = calloc(1, sizeof *tar);
     *out = NULL;
-    if (!hl_kind_is_layer(layer->kind))
+    if (!hl_document_is_layer(layer->kind))
         return hl_fail(err, "%s is %s, not a layer", layer->digest, layer->media_type);
     if (!tar || !(tar->window = malloc(WINDOW_MOST)) || !(tar->archive = archive_read_new()))
         return hl_no_memory(err);

@@ -5,8 +5,8 @@
  *
  * Format: OCI image-spec 1.1, layer.md.
  */
-#ifndef HL_PACK_TAR_READER_H
-#define HL_PACK_TAR_READER_H
+#ifndef HL_PACK_IMAGE_TAR_READER_H
+#define HL_PACK_IMAGE_TAR_READER_H
 
 #include "registry/oci/store.h"
 

@@ -1,8 +1,8 @@
 /* The blocks that quantized numbers lie in, in a .gguf [ggml-common.h, ggml-quants.c: dequantize_row_*] and on their
  * way into a tile (hotlayer/tile.h). Of a 4-bit block the quants are a byte each here: easy to fill, to copy and to
  * test. */
-#ifndef HL_PACK_BLOCKS_H
-#define HL_PACK_BLOCKS_H
+#ifndef HL_PACK_SOURCE_BLOCKS_H
+#define HL_PACK_SOURCE_BLOCKS_H
 
 #include "hotlayer/tile.h"
 #include "pack/source/source.h"

@@ -6,8 +6,8 @@
  * The file is mapped and stays where it is: values are views into it. Every length and offset is checked when it is
  * opened, those of strings inside arrays too, so whoever reads a value may trust it.
  */
-#ifndef HL_PACK_GGUF_H
-#define HL_PACK_GGUF_H
+#ifndef HL_PACK_SOURCE_GGUF_H
+#define HL_PACK_SOURCE_GGUF_H
 
 #include "base/bytes.h"
 #include "base/error.h"

@@ -1,7 +1,7 @@
 /* Between the files that put a GGUF model into Hugging Face's words: pack/source/gguf_source.c takes the tensors,
  * pack/source/gguf_config.c the metadata, pack/source/gguf_tokens.c what it says of single tokens. */
-#ifndef HL_PACK_GGUF_MODEL_H
-#define HL_PACK_GGUF_MODEL_H
+#ifndef HL_PACK_SOURCE_GGUF_MODEL_H
+#define HL_PACK_SOURCE_GGUF_MODEL_H
 
 #include "pack/source/source.h"
 

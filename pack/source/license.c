@@ -1,5 +1,5 @@
 /* The license that a model's card names. */
-#include "base/files.h"
+#include "base/file.h"
 #include "pack/source/source.h"
 #include <ctype.h>
 #include <string.h>

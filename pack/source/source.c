@@ -1,7 +1,7 @@
 /* A Hugging Face folder or a .gguf as a source: which files there are, and that together they are one model. */
 #include "pack/source/source.h"
 #include "base/cleanup.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/sizes.h"
 #include <assert.h>

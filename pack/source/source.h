@@ -1,6 +1,6 @@
 /* A model as it comes: its configuration and its named tensors, wherever they were. Everything behind works on this. */
-#ifndef HL_PACK_SOURCE_H
-#define HL_PACK_SOURCE_H
+#ifndef HL_PACK_SOURCE_SOURCE_H
+#define HL_PACK_SOURCE_SOURCE_H
 
 #include "base/bytes.h"
 #include "base/error.h"

@@ -14,8 +14,9 @@
  */
 #include "pack/synth/synth.h"
 #include "base/cleanup.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/team.h"
+#include "base/text.h"
 #include "hotlayer/half.h"
 #include <dirent.h>
 #include <errno.h>
@@ -279,7 +280,7 @@ static int check_space(const struct plan *plan, struct hl_error *err)
     available = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (needed > available)
         return hl_fail(err, "%s: %s takes %s, but only %s are free there", plan->synth->folder,
-                       plan->synth->model->name, hl_format_bytes(needed, need), hl_format_bytes(available, have));
+                       plan->synth->model->name, hl_text_bytes(needed, need), hl_text_bytes(available, have));
     return 0;
 }
 

@@ -6,8 +6,8 @@
  * instruction-tuned model where there are two: google/gemma-*, meta-llama/Llama-*, mistralai/Mistral-7B-Instruct-v0.3,
  * Qwen/Qwen*.
  */
-#ifndef HL_PACK_SYNTH_H
-#define HL_PACK_SYNTH_H
+#ifndef HL_PACK_SYNTH_SYNTH_H
+#define HL_PACK_SYNTH_SYNTH_H
 
 #include "base/bytes.h"
 #include "base/error.h"

@@ -141,7 +141,7 @@ int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text
         return hl_no_memory(err);
     size_t bytes = content.size;
     if (v->flags & HL_TOKENIZER_ESCAPE_SPACE)
-        bytes = hl_unmark_spaces(text, bytes, plain);
+        bytes = hl_pieces_unmark_spaces(text, bytes, plain);
     else
         memcpy(plain, text, bytes);
     const struct hl_added *entry = find_added(v, text, content.size);

@@ -242,7 +242,7 @@ static int read_gpt2(struct reader *r, struct hl_spellings *s, struct hl_error *
         return hl_fail(err, KEY("merges") " is no list of texts");
     v->by_pairs = true;
     v->flags = HL_TOKENIZER_BYTE_LEVEL | (pre->flags & ~(uint32_t)HL_TOKENIZER_ADD_BOS);
-    if (hl_translate_pattern(pre->pattern, &v->pattern, err) || hl_spellings_init(s, r->n, r->n, err))
+    if (hl_pattern_translate(pre->pattern, &v->pattern, err) || hl_spellings_init(s, r->n, r->n, err))
         return -1;
     size_t at = 0;
     for (uint32_t id = 0; id < r->n && hl_gguf_next_text(r->tokens, &at, &text); id++)

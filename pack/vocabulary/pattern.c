@@ -104,7 +104,7 @@ static bool is_same_in_both(const char *at, bool in_class)
     return *at != '^' && *at != '$' && strncmp(at, "}+", 2);
 }
 
-int hl_translate_pattern(const char *pattern, struct hl_bytes *out, struct hl_error *err)
+int hl_pattern_translate(const char *pattern, struct hl_bytes *out, struct hl_error *err)
 {
     struct output o = {.used = 0};
     bool in_class = false;

@@ -91,7 +91,7 @@ static int set_pattern(struct hl_vocabulary *v, const char *pattern, struct hl_e
 {
     if (v->pattern.size)
         return REFUSE("pre_tokenizer: more than one pattern to split by is not supported");
-    if (hl_translate_pattern(pattern, &v->pattern, err))
+    if (hl_pattern_translate(pattern, &v->pattern, err))
         return hl_error_prefix(err, "tokenizer.json: pre_tokenizer");
     return 0;
 }

@@ -13,8 +13,8 @@
  *
  * A model without any of these gets a section without tokens: its text can neither be read nor written.
  */
-#ifndef HL_PACK_TOKENIZER_H
-#define HL_PACK_TOKENIZER_H
+#ifndef HL_PACK_VOCABULARY_VOCABULARY_H
+#define HL_PACK_VOCABULARY_VOCABULARY_H
 
 #include "base/bytes.h"
 #include "base/error.h"

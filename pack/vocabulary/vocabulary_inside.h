@@ -1,7 +1,7 @@
 /* A vocabulary while it is being read: what the readers of tokenizer.model, tokenizer.json and tokenizer_config.json
  * fill in and hl_vocabulary_write() turns into the section. */
-#ifndef HL_PACK_TOKENIZER_VOCABULARY_H
-#define HL_PACK_TOKENIZER_VOCABULARY_H
+#ifndef HL_PACK_VOCABULARY_VOCABULARY_INSIDE_H
+#define HL_PACK_VOCABULARY_VOCABULARY_INSIDE_H
 
 #include "hotlayer/tokenizer_section.h"
 #include "pack/vocabulary/vocabulary.h"
@@ -107,7 +107,7 @@ int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, str
 int hl_vocabulary_write_empty(struct hl_bytes *out, struct hl_error *err);
 
 /* `text` with each U+2581 as a space, into `out` (as long); returns the length. */
-size_t hl_unmark_spaces(const void *text, size_t bytes, void *out);
+size_t hl_pieces_unmark_spaces(const void *text, size_t bytes, void *out);
 
 int hl_text_map_init(struct hl_text_map *map, uint32_t count, struct hl_error *err);
 void hl_text_map_release(struct hl_text_map *map);
@@ -149,9 +149,9 @@ int hl_bpe_merge_line(struct hl_vocabulary *v, const struct hl_spellings *s, str
 #define HL_GPT2_PATTERN "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 /* A regex of tokenizer.json as PCRE2 is to run it; out->data is the caller's to free(). */
-int hl_translate_pattern(const char *pattern, struct hl_bytes *out, struct hl_error *err);
+int hl_pattern_translate(const char *pattern, struct hl_bytes *out, struct hl_error *err);
 
 /* The byte that a piece like <0x0A> stands for, or -1. */
-int hl_byte_piece(struct hl_view text);
+int hl_pieces_byte(struct hl_view text);
 
 #endif

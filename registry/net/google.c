@@ -49,7 +49,7 @@ bool hl_google_host(const char *host)
 }
 
 /* Takes the token over as credentials. */
-static int give(struct hl_token *token, struct hl_credentials *out, struct hl_error *err)
+static int give(struct hl_oauth_token *token, struct hl_credentials *out, struct hl_error *err)
 {
     out->user = hl_secret_copy(USER, err);
     out->secret = token->text;
@@ -59,18 +59,18 @@ static int give(struct hl_token *token, struct hl_credentials *out, struct hl_er
 }
 
 /* Posts the form to the file's token endpoint. `advice` is what helps when that refuses. */
-static int exchange(struct hl_http *http, const char *name, const cJSON *json, const struct hl_token_request *form,
+static int exchange(struct hl_http *http, const char *name, const cJSON *json, const struct hl_oauth_request *form,
                     const char *advice, struct hl_credentials *out, struct hl_error *err)
 {
-    struct hl_token_request request = *form;
-    struct hl_token token = {0};
+    struct hl_oauth_request request = *form;
+    struct hl_oauth_token token = {0};
     char shown[256];
     const char *own = hl_json_text(json, "token_uri");
     request.url = own && *own ? own : TOKEN_URI;
     request.public_hosts = !hl_http_is_local(request.url);
-    if (!hl_url_is_safe(request.url))
+    if (!hl_oauth_url_is_safe(request.url))
         return hl_fail(err, "%s: its \"token_uri\" is no https URL, and keys are sent to no other", name);
-    int result = hl_token_ask(http, &request, &token, err);
+    int result = hl_oauth_ask(http, &request, &token, err);
     if (result < 0)
         hl_error_prefix(err, "%s", name);
     else if (!token.text)
@@ -78,7 +78,7 @@ static int exchange(struct hl_http *http, const char *name, const cJSON *json, c
                          *token.reason ? ", " : "", token.reason, advice);
     else
         result = give(&token, out, err);
-    hl_token_free(&token);
+    hl_oauth_token_free(&token);
     return result;
 }
 
@@ -116,7 +116,7 @@ static int service_account(struct hl_http *http, const char *name, const cJSON *
     if (hl_secret_take(&text, &form, err) < 0)
         return -1;
     hl_text_copy(out->where, sizeof out->where, email);
-    return exchange(http, name, json, &(struct hl_token_request){.form = form, .hide = {assertion}},
+    return exchange(http, name, json, &(struct hl_oauth_request){.form = form, .hide = {assertion}},
                     "is the key still valid, and this machine's clock right?", out, err);
 }
 
@@ -136,7 +136,7 @@ static int authorized_user(struct hl_http *http, const char *name, const cJSON *
     hl_secret_add_field(&text, "refresh_token", refresh);
     if (hl_secret_take(&text, &form, err) < 0)
         return -1;
-    return exchange(http, name, json, &(struct hl_token_request){.form = form, .hide = {refresh, secret}},
+    return exchange(http, name, json, &(struct hl_oauth_request){.form = form, .hide = {refresh, secret}},
                     "run 'gcloud auth application-default login' again", out, err);
 }
 
@@ -174,8 +174,8 @@ static int from_file(const char *host, struct hl_http *http, const char *path, c
 static int take(void *context, const void *bytes, size_t n, struct hl_error *err)
 {
     struct hl_secret_text *text = context;
-    if (n > HL_TOKEN_LIMIT - text->size)
-        return hl_fail(err, "its answer is longer than %zu KiB", HL_TOKEN_LIMIT >> 10);
+    if (n > HL_OAUTH_LIMIT - text->size)
+        return hl_fail(err, "its answer is longer than %zu KiB", HL_OAUTH_LIMIT >> 10);
     hl_secret_add_bytes(text, bytes, n);
     return 0;
 }
@@ -212,7 +212,8 @@ static int greet(struct hl_http *http, const char *host, struct hl_error *err)
 }
 
 /* One try for a token; its text stays NULL where the machine has no service account. *again: the next may be better. */
-static int metadata_try(struct hl_http *http, const char *host, struct hl_token *out, bool *again, struct hl_error *err)
+static int metadata_try(struct hl_http *http, const char *host, struct hl_oauth_token *out, bool *again,
+                        struct hl_error *err)
 {
     HL_SECRET_TEXT body = {0};
     struct hl_http_response response = {0};
@@ -227,21 +228,21 @@ static int metadata_try(struct hl_http *http, const char *host, struct hl_token 
     hl_secret_add(&body, "");
     if (body.failed)
         return hl_no_memory(err);
-    if (hl_token_parse(body.text, host, out, err) < 0)
+    if (hl_oauth_parse(body.text, host, out, err) < 0)
         return -1;
     *again = out->seconds < SHORT_LIFE;
     return 0;
 }
 
 /* Tokens of GKE may be at their end, and are renewed by the server once they have ended. */
-static int metadata_token(struct hl_http *http, const char *host, struct hl_token *out, struct hl_error *err)
+static int metadata_token(struct hl_http *http, const char *host, struct hl_oauth_token *out, struct hl_error *err)
 {
     bool again = true;
     int result = -1;
     for (unsigned try = 0; try < METADATA_TRIES && again; try++) {
         unsigned pause = !try ? 0 : result < 0 ? 1 : out->seconds < PAUSE_MOST ? out->seconds : PAUSE_MOST;
         nanosleep(&(struct timespec){pause, 0}, NULL);
-        hl_token_free(out);
+        hl_oauth_token_free(out);
         result = metadata_try(http, host, out, &again, err);
     }
     return result;
@@ -251,7 +252,7 @@ static int from_metadata(struct hl_credentials *out, struct hl_error *err)
 {
     const char *named = getenv("GCE_METADATA_HOST"), *host = named && *named ? named : METADATA_HOST;
     struct hl_http *http = NULL;
-    struct hl_token token = {0};
+    struct hl_oauth_token token = {0};
     const struct hl_http_options options = {.plain_http = true, .no_proxy = true};
     if (hl_http_open(&options, &http, err) < 0)
         return -1;
@@ -267,7 +268,7 @@ static int from_metadata(struct hl_credentials *out, struct hl_error *err)
     } else {
         result = 0; /* not one of Google's machines */
     }
-    hl_token_free(&token);
+    hl_oauth_token_free(&token);
     hl_http_close(http);
     return result;
 }

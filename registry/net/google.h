@@ -1,6 +1,6 @@
 /* Google's ways to an access token, for Artifact Registry and Container Registry. */
-#ifndef HL_REGISTRY_GOOGLE_H
-#define HL_REGISTRY_GOOGLE_H
+#ifndef HL_REGISTRY_NET_GOOGLE_H
+#define HL_REGISTRY_NET_GOOGLE_H
 
 #include "registry/net/credentials.h"
 #include "registry/net/http.h"

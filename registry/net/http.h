@@ -10,8 +10,8 @@
  *
  * RFC 9110 (semantics), RFC 7230 (chunked bodies).
  */
-#ifndef HL_REGISTRY_HTTP_H
-#define HL_REGISTRY_HTTP_H
+#ifndef HL_REGISTRY_NET_HTTP_H
+#define HL_REGISTRY_NET_HTTP_H
 
 #include "base/error.h"
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* Signed assertions: JSON Web Tokens with RS256. RFC 7515 (the compact form), RFC 7518 3.3, RFC 7519. */
-#ifndef HL_REGISTRY_JWT_H
-#define HL_REGISTRY_JWT_H
+#ifndef HL_REGISTRY_NET_JWT_H
+#define HL_REGISTRY_NET_JWT_H
 
 #include "registry/net/secret.h"
 

@@ -17,14 +17,14 @@
 #define TRIES 3u
 #define LIFE_MOST (30u * 24 * 3600)
 
-void hl_token_free(struct hl_token *token)
+void hl_oauth_token_free(struct hl_oauth_token *token)
 {
     hl_secret_free(token->text);
     hl_secret_free(token->refresh);
-    *token = (struct hl_token){0};
+    *token = (struct hl_oauth_token){0};
 }
 
-bool hl_url_is_safe(const char *url)
+bool hl_oauth_url_is_safe(const char *url)
 {
     struct hl_url parts;
     return hl_url_parse(url, &parts) && (parts.tls || hl_host_reach(parts.host) == HL_REACH_LOOPBACK);
@@ -39,11 +39,11 @@ static bool token_valid(const char *text)
     return *text;
 }
 
-int hl_token_parse(const char *text, const char *name, struct hl_token *out, struct hl_error *err)
+int hl_oauth_parse(const char *text, const char *name, struct hl_oauth_token *out, struct hl_error *err)
 {
     HL_SECRET_JSON cJSON *json = NULL;
     struct hl_view view = {(const uint8_t *)text, strlen(text)};
-    uint64_t seconds = HL_TOKEN_LIFE;
+    uint64_t seconds = HL_OAUTH_LIFE;
     if (hl_json_parse(view, name, &json, err) < 0)
         return hl_fail(err, "%s: its answer is no JSON with a token", name);
     const char *token = hl_json_text(json, "token"), *refresh = hl_json_text(json, "refresh_token");
@@ -58,7 +58,7 @@ int hl_token_parse(const char *text, const char *name, struct hl_token *out, str
     return out->text && (!refresh || !*refresh || out->refresh) ? 0 : -1;
 }
 
-static bool holds_secret(const char *text, const struct hl_token_request *request)
+static bool holds_secret(const char *text, const struct hl_oauth_request *request)
 {
     const char *const secrets[] = {request->secret, request->hide[0], request->hide[1]};
     for (size_t i = 0; i < HL_COUNT(secrets); i++)
@@ -69,7 +69,7 @@ static bool holds_secret(const char *text, const struct hl_token_request *reques
 
 /* OAuth2's {"error": CODE, "error_description": TEXT}, or a registry's {"errors": [{"code": CODE, "message": TEXT}]}.
  */
-static void read_reason(const char *body, const struct hl_token_request *request, struct hl_token *out)
+static void read_reason(const char *body, const struct hl_oauth_request *request, struct hl_oauth_token *out)
 {
     HL_SECRET_JSON cJSON *json = NULL;
     struct hl_error ignored;
@@ -88,8 +88,8 @@ static void read_reason(const char *body, const struct hl_token_request *request
 static int take(void *context, const void *bytes, size_t n, struct hl_error *err)
 {
     struct hl_secret_text *text = context;
-    if (n > HL_TOKEN_LIMIT - text->size)
-        return hl_fail(err, "the answer is longer than %zu KiB, which no token is", HL_TOKEN_LIMIT >> 10);
+    if (n > HL_OAUTH_LIMIT - text->size)
+        return hl_fail(err, "the answer is longer than %zu KiB, which no token is", HL_OAUTH_LIMIT >> 10);
     hl_secret_add_bytes(text, bytes, n);
     return 0;
 }
@@ -118,8 +118,8 @@ static int form_rewind(void *context, struct hl_error *err)
 }
 
 /* One try; *again says that the next may end otherwise. The caller frees `response`. */
-static int ask_once(struct hl_http *http, const struct hl_token_request *request, struct hl_token *out, bool *again,
-                    struct hl_http_response *response, struct hl_error *err)
+static int ask_once(struct hl_http *http, const struct hl_oauth_request *request, struct hl_oauth_token *out,
+                    bool *again, struct hl_http_response *response, struct hl_error *err)
 {
     static const char *const header[] = {"Accept: application/json", "Content-Type: application/x-www-form-urlencoded"};
     HL_SECRET_TEXT answer = {0};
@@ -146,22 +146,22 @@ static int ask_once(struct hl_http *http, const struct hl_token_request *request
         if (answer.failed)
             result = hl_no_memory(err);
         else if (response->status == 200)
-            result = hl_token_parse(answer.text, hl_http_shown(request->url, shown), out, err);
+            result = hl_oauth_parse(answer.text, hl_http_shown(request->url, shown), out, err);
         else
             read_reason(response->body ? response->body : "", request, out);
     }
     return result;
 }
 
-int hl_token_ask(struct hl_http *http, const struct hl_token_request *request, struct hl_token *out,
+int hl_oauth_ask(struct hl_http *http, const struct hl_oauth_request *request, struct hl_oauth_token *out,
                  struct hl_error *err)
 {
     bool again = true;
     int result = -1;
-    *out = (struct hl_token){0};
+    *out = (struct hl_oauth_token){0};
     for (unsigned try = 0; try < TRIES && again; try++) {
         struct hl_http_response response = {0};
-        hl_token_free(out);
+        hl_oauth_token_free(out);
         result = ask_once(http, request, out, &again, &response, err);
         if (again && try + 1 < TRIES)
             hl_retry_wait(try, &response);

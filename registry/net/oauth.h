@@ -1,14 +1,14 @@
 /* Asking an endpoint for a token: the realm of a registry, or OAuth2's token endpoint. */
-#ifndef HL_REGISTRY_TOKEN_H
-#define HL_REGISTRY_TOKEN_H
+#ifndef HL_REGISTRY_NET_OAUTH_H
+#define HL_REGISTRY_NET_OAUTH_H
 
 #include "registry/net/http.h"
 #include "registry/net/secret.h"
 
-#define HL_TOKEN_LIMIT ((size_t)64 << 10) /* of an answer; tokens that travel in headers are far shorter */
-#define HL_TOKEN_LIFE 60                  /* seconds, of a token whose answer does not say; also the least there is */
+#define HL_OAUTH_LIMIT ((size_t)64 << 10) /* of an answer; tokens that travel in headers are far shorter */
+#define HL_OAUTH_LIFE 60                  /* seconds, of a token whose answer does not say; also the least there is */
 
-struct hl_token_request {
+struct hl_oauth_request {
     const char *url;
     const char *form;          /* the body of a POST, urlencoded; NULL: a GET */
     const char *user, *secret; /* Basic authentication, or NULL */
@@ -16,7 +16,7 @@ struct hl_token_request {
     bool public_hosts;         /* hl_http_request */
 };
 
-struct hl_token {
+struct hl_oauth_token {
     long status;
     char *text;       /* the token; NULL when the status is not 200 */
     char *refresh;    /* a new refresh token, or NULL */
@@ -26,16 +26,16 @@ struct hl_token {
 
 /* Any status is a success here; what may work the next time (429, 5xx, broken connections) is tried three
  * times, after waits as for any request to a registry. Fails
- * when there is no answer, or one with status 200 that holds no token. The caller frees `out` with hl_token_free(),
- * also after a failure. */
-int hl_token_ask(struct hl_http *http, const struct hl_token_request *request, struct hl_token *out,
+ * when there is no answer, or one with status 200 that holds no token. The caller frees `out` with
+ * hl_oauth_token_free(), also after a failure. */
+int hl_oauth_ask(struct hl_http *http, const struct hl_oauth_request *request, struct hl_oauth_token *out,
                  struct hl_error *err);
-void hl_token_free(struct hl_token *token);
+void hl_oauth_token_free(struct hl_oauth_token *token);
 
 /* The token of an endpoint's JSON, "token" or "access_token"; errors call the endpoint `name`. */
-int hl_token_parse(const char *text, const char *name, struct hl_token *out, struct hl_error *err);
+int hl_oauth_parse(const char *text, const char *name, struct hl_oauth_token *out, struct hl_error *err);
 
 /* May a secret go to this URL: https, or http to a loopback address? */
-bool hl_url_is_safe(const char *url);
+bool hl_oauth_url_is_safe(const char *url);
 
 #endif

@@ -1,7 +1,7 @@
 /* Texts that must leave nothing behind: passwords, tokens, keys, and what is built of them. What is freed is
  * overwritten first, and so is what a growing text leaves. */
-#ifndef HL_REGISTRY_SECRET_H
-#define HL_REGISTRY_SECRET_H
+#ifndef HL_REGISTRY_NET_SECRET_H
+#define HL_REGISTRY_NET_SECRET_H
 
 #include "base/error.h"
 #include <cjson/cJSON.h>

@@ -2,8 +2,8 @@
  *
  * RFC 3986; of it printable ASCII alone, hosts of letters, digits, '.', '-' and '_' or an IPv6 literal, no user.
  */
-#ifndef HL_REGISTRY_URL_H
-#define HL_REGISTRY_URL_H
+#ifndef HL_REGISTRY_NET_URL_H
+#define HL_REGISTRY_NET_URL_H
 
 #include <stdbool.h>
 #include <stddef.h>

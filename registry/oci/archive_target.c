@@ -636,7 +636,7 @@ int hl_target_open_archive(const char *path, const char *name, const char *tag, 
 {
     *out = NULL;
     tag = tag && *tag ? tag : "latest";
-    if (!hl_tag_valid(tag, strlen(tag)))
+    if (!hl_reference_tag_valid(tag, strlen(tag)))
         return hl_fail(err, "'%s' is not a tag", tag);
     if (strlen(name) > HL_NAME_LIMIT)
         return hl_fail(err, "the image's name has more than %d characters", HL_NAME_LIMIT);

@@ -4,7 +4,7 @@
  */
 #include "registry/oci/blob.h"
 #include "base/cleanup.h"
-#include "base/files.h"
+#include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>

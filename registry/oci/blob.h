@@ -1,7 +1,7 @@
 /* Files that appear whole or not at all, and blobs: such files, named by the SHA-256 of what was written. Internal to
  * registry/, but for the files (pack/pull*.c). */
-#ifndef HL_REGISTRY_BLOB_H
-#define HL_REGISTRY_BLOB_H
+#ifndef HL_REGISTRY_OCI_BLOB_H
+#define HL_REGISTRY_OCI_BLOB_H
 
 #include "registry/oci/reference.h"
 #include <openssl/evp.h>

@@ -21,7 +21,7 @@ static const struct {
     {HL_DOCKER_LAYER, HL_KIND_TAR},   {HL_DOCKER_LAYER ".gzip", HL_KIND_GZIP}, {HL_DOCKER_LAYER ".zstd", HL_KIND_ZSTD},
 };
 
-enum hl_document_kind hl_media_type_kind(const char *media_type)
+enum hl_document_kind hl_document_kind_of(const char *media_type)
 {
     for (size_t i = 0; i < HL_COUNT(media_types); i++)
         if (!strcmp(media_type, media_types[i].media_type))
@@ -29,7 +29,7 @@ enum hl_document_kind hl_media_type_kind(const char *media_type)
     return HL_KIND_UNKNOWN;
 }
 
-const char *hl_kind_media_type(enum hl_document_kind kind)
+const char *hl_document_media_type(enum hl_document_kind kind)
 {
     for (size_t i = 0; i < HL_COUNT(media_types); i++)
         if (media_types[i].kind == kind) /* OCI's stand first */
@@ -56,7 +56,7 @@ int hl_descriptor_read(const cJSON *json, const char *where, struct hl_descripto
         return hl_fail(err, "%s: %s has no valid size", where, digest);
     memcpy(out->digest, digest, HL_DIGEST_BYTES);
     memcpy(out->media_type, media_type, strlen(media_type) + 1);
-    out->kind = hl_media_type_kind(media_type);
+    out->kind = hl_document_kind_of(media_type);
     hl_text_copy(out->tag, sizeof out->tag, hl_json_text(hl_json_get(json, "annotations"), HL_OCI_REF_NAME));
     out->runs_nowhere = hl_json_is(hl_json_get(json, "platform"), "os", "unknown");
     return 0;
@@ -99,7 +99,7 @@ int hl_document_parse(const struct hl_descriptor *descriptor, const char *text, 
     return status;
 }
 
-bool hl_platform_is_amd64(const cJSON *entry)
+bool hl_document_is_amd64(const cJSON *entry)
 {
     const cJSON *platform = hl_json_get(entry, "platform");
     return hl_json_is(platform, "architecture", "amd64") && hl_json_is(platform, "os", "linux");
@@ -128,7 +128,7 @@ static int read_layer(struct hl_image *image, const cJSON *json, const char *dif
     if (is_foreign(layer->blob.media_type))
         return hl_fail(err, "%s: layer %zu is %s: it may not be distributed, so no registry has it", manifest,
                        image->n_layers, layer->blob.media_type);
-    if (!hl_kind_is_layer(layer->blob.kind))
+    if (!hl_document_is_layer(layer->blob.kind))
         return hl_fail(err, "%s: layer %zu is of an unknown kind, %s", manifest, image->n_layers,
                        layer->blob.media_type);
     if (!diff_id || !hl_digest_valid(diff_id) ||

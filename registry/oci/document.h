@@ -3,8 +3,8 @@
  * Formats: OCI image-spec 1.1 (descriptor.md, image-index.md, manifest.md, config.md) and Docker's image manifest
  * version 2, schema 2, whose documents have the same shape under other media types.
  */
-#ifndef HL_REGISTRY_DOCUMENT_H
-#define HL_REGISTRY_DOCUMENT_H
+#ifndef HL_REGISTRY_OCI_DOCUMENT_H
+#define HL_REGISTRY_OCI_DOCUMENT_H
 
 #include "base/json.h"
 #include "registry/oci/reference.h"
@@ -42,14 +42,14 @@ struct hl_descriptor {
     bool runs_nowhere;          /* an index says so of it: an attestation, an artifact */
 };
 
-static inline bool hl_kind_is_layer(enum hl_document_kind kind)
+static inline bool hl_document_is_layer(enum hl_document_kind kind)
 {
     return kind == HL_KIND_TAR || kind == HL_KIND_GZIP || kind == HL_KIND_ZSTD;
 }
 
-enum hl_document_kind hl_media_type_kind(const char *media_type);
+enum hl_document_kind hl_document_kind_of(const char *media_type);
 /* The OCI media type of a kind. */
-const char *hl_kind_media_type(enum hl_document_kind kind);
+const char *hl_document_media_type(enum hl_document_kind kind);
 
 /* Reads a descriptor's JSON; `where` names the document that it is in. */
 int hl_descriptor_read(const cJSON *json, const char *where, struct hl_descriptor *out, struct hl_error *err);
@@ -62,7 +62,7 @@ int hl_document_parse(const struct hl_descriptor *descriptor, const char *text, 
                       struct hl_error *err);
 
 /* Does an index's entry say that it runs on linux/amd64? */
-bool hl_platform_is_amd64(const cJSON *entry);
+bool hl_document_is_amd64(const cJSON *entry);
 
 struct hl_image_layer {
     struct hl_descriptor blob;

@@ -7,7 +7,7 @@
  */
 #include "registry/oci/download.h"
 #include "base/cleanup.h"
-#include "base/files.h"
+#include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -30,7 +30,7 @@ struct download {
     uint64_t bytes; /* in the file, hashed and counted */
 };
 
-bool hl_downloaded(int directory, const struct hl_descriptor *blob)
+bool hl_download_is_done(int directory, const struct hl_descriptor *blob)
 {
     struct stat status;
     return !fstatat(directory, hl_digest_file(blob->digest), &status, AT_SYMLINK_NOFOLLOW) && S_ISREG(status.st_mode) &&
@@ -180,11 +180,11 @@ int hl_download(struct hl_store *from, const struct hl_descriptor *blob, int dir
     struct download download = {.directory = directory, .fd = -1, .blob = blob, .progress = progress};
     snprintf(download.name, sizeof download.name, HL_PARTIAL_PREFIX "%s", hl_digest_file(blob->digest));
     int status = 0;
-    if (!hl_downloaded(directory, blob))
+    if (!hl_download_is_done(directory, blob))
         status = open_partial(&download, err);
     if (!status && download.fd < 0) {
         hl_progress_add(progress, blob->bytes);
-    } else if (!status && hl_downloaded(directory, blob)) { /* while this one waited for the lock */
+    } else if (!status && hl_download_is_done(directory, blob)) { /* while this one waited for the lock */
         unlinkat(directory, download.name, 0);
         hl_progress_add(progress, blob->bytes);
     } else if (!status) {

@@ -1,7 +1,7 @@
 /* Blobs that come from a registry into a folder, over as many runs as that takes. Internal to registry/ and
  * pack/image/pull.c. */
-#ifndef HL_REGISTRY_DOWNLOAD_H
-#define HL_REGISTRY_DOWNLOAD_H
+#ifndef HL_REGISTRY_OCI_DOWNLOAD_H
+#define HL_REGISTRY_OCI_DOWNLOAD_H
 
 #include "base/progress.h"
 #include "registry/oci/store.h"
@@ -19,6 +19,6 @@ int hl_download(struct hl_store *from, const struct hl_descriptor *blob, int dir
                 struct hl_error *err);
 
 /* Is the blob in the folder, complete? */
-bool hl_downloaded(int directory, const struct hl_descriptor *blob);
+bool hl_download_is_done(int directory, const struct hl_descriptor *blob);
 
 #endif

@@ -134,7 +134,7 @@ static int copy_blob(struct hl_target *target, struct hl_store *from, const stru
     struct hl_descriptor found;
     if (from->remote)
         return hl_download(from, blob, layout->layout.blobs, progress, err);
-    if (hl_downloaded(layout->layout.blobs, blob)) {
+    if (hl_download_is_done(layout->layout.blobs, blob)) {
         hl_progress_add(progress, blob->bytes);
         return 0;
     }
@@ -195,7 +195,7 @@ int hl_target_open_layout(const char *directory, const char *tag, struct hl_targ
 {
     *out = NULL;
     tag = tag && *tag ? tag : "latest";
-    if (!hl_tag_valid(tag, strlen(tag)))
+    if (!hl_reference_tag_valid(tag, strlen(tag)))
         return hl_fail(err, "'%s' is not a tag", tag);
     struct layout_target *layout = calloc(1, sizeof *layout + strlen(directory) + 1);
     if (!layout)

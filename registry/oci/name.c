@@ -15,7 +15,7 @@
 
 #define HUB "registry-1.docker.io"
 
-bool hl_host_is_loopback(const char *host)
+bool hl_reference_is_loopback(const char *host)
 {
     char name[HL_HOST_BYTES];
     unsigned port;
@@ -116,7 +116,7 @@ int hl_reference_parse(const char *text, struct hl_reference *out, struct hl_err
         return usage(err, text,
                      "holds what is no repository (lower case letters and digits, single '.', '_', '-' and "
                      "'/' between them)");
-    if (colon && !hl_tag_valid(colon + 1, tag))
+    if (colon && !hl_reference_tag_valid(colon + 1, tag))
         return usage(err, text, "holds what is no tag (letters, digits, '.', '_', '-'; at most 128)");
     if (digest && !hl_digest_valid(digest + 1))
         return usage(err, text, "holds what is no digest (sha256: and 64 lower case hexadecimal digits)");

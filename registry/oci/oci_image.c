@@ -21,7 +21,7 @@ static int find_manifest(struct hl_store *store, struct hl_descriptor *descripto
         const cJSON *child, *found = NULL;
         cJSON_ArrayForEach(child, hl_json_get(index, "manifests"))
         {
-            if (!found && hl_platform_is_amd64(child))
+            if (!found && hl_document_is_amd64(child))
                 found = child;
         }
         char digest[HL_DIGEST_BYTES];

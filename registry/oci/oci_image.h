@@ -1,6 +1,6 @@
 /* What can be done with images, wherever they are. */
-#ifndef HL_REGISTRY_IMAGE_H
-#define HL_REGISTRY_IMAGE_H
+#ifndef HL_REGISTRY_OCI_OCI_IMAGE_H
+#define HL_REGISTRY_OCI_OCI_IMAGE_H
 
 #include "registry/oci/target.h"
 

@@ -5,8 +5,8 @@
  *   DIR/blobs/sha256/HEX           manifests, configs and layers, each named by its own SHA-256
  *
  * Format: OCI image-spec 1.1, image-layout.md. */
-#ifndef HL_REGISTRY_LAYOUT_H
-#define HL_REGISTRY_LAYOUT_H
+#ifndef HL_REGISTRY_OCI_OCI_LAYOUT_H
+#define HL_REGISTRY_OCI_OCI_LAYOUT_H
 
 #include "registry/oci/document.h"
 

@@ -14,7 +14,7 @@ bool hl_digest_valid(const char *text)
            strspn(text + 7, "0123456789abcdef") == HL_DIGEST_HEX;
 }
 
-bool hl_tag_valid(const char *tag, size_t length)
+bool hl_reference_tag_valid(const char *tag, size_t length)
 {
     if (!length || length >= HL_TAG_BYTES || tag[0] == '.' || tag[0] == '-')
         return false;
@@ -52,7 +52,7 @@ int hl_oci_reference_parse(const char *text, struct hl_oci_reference *out, struc
     if (length >= sizeof out->path)
         return usage(err, text, "is too long a name");
     memcpy(out->path, path, length);
-    if (colon && !hl_tag_valid(colon + 1, strlen(colon + 1)))
+    if (colon && !hl_reference_tag_valid(colon + 1, strlen(colon + 1)))
         return usage(err, text, "ends in what is not a tag (letters, digits, '.', '_', '-'; at most 128)");
     if (colon)
         memcpy(out->tag, colon + 1, strlen(colon + 1));

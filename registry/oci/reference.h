@@ -2,8 +2,8 @@
  *
  * Grammar: distribution-spec 1.1 ("Pulling manifests"); Docker Hub's names are completed as Docker does.
  */
-#ifndef HL_REGISTRY_REFERENCE_H
-#define HL_REGISTRY_REFERENCE_H
+#ifndef HL_REGISTRY_OCI_REFERENCE_H
+#define HL_REGISTRY_OCI_REFERENCE_H
 
 #include "base/error.h"
 #include <limits.h>
@@ -25,7 +25,7 @@ static inline const char *hl_digest_file(const char *digest)
     return digest + 7;
 }
 /* [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}, of `length` bytes. */
-bool hl_tag_valid(const char *tag, size_t length);
+bool hl_reference_tag_valid(const char *tag, size_t length);
 
 /* The argument oci:DIR[:TAG] or oci-archive:FILE[:TAG]. What follows the last colon is the tag, unless it holds a
  * slash: "oci:a:b/" is a folder. */
@@ -59,6 +59,6 @@ bool hl_reference_likely(const char *text);
 const char *hl_reference_text(const struct hl_reference *reference, char out[HL_REFERENCE_BYTES]);
 
 /* Is the host a loopback one, to which plain HTTP may be spoken: localhost, 127.0.0.0/8, ::1? */
-bool hl_host_is_loopback(const char *host);
+bool hl_reference_is_loopback(const char *host);
 
 #endif

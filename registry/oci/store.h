@@ -3,8 +3,8 @@
  * The two differ in how bytes get here, and in nothing else: what a descriptor leads to is checked by the callers
  * (image.c, verify.c, copy.c), the same way for both.
  */
-#ifndef HL_REGISTRY_STORE_H
-#define HL_REGISTRY_STORE_H
+#ifndef HL_REGISTRY_OCI_STORE_H
+#define HL_REGISTRY_OCI_STORE_H
 
 #include "registry/net/http.h"
 #include "registry/oci/document.h"

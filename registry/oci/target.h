@@ -5,8 +5,8 @@
  * at any point, hl_target_close() leaves the place as it was, but for what came over a network: a registry forgets
  * unreferenced blobs by itself, and a layout keeps what was downloaded, for the next try.
  */
-#ifndef HL_REGISTRY_TARGET_H
-#define HL_REGISTRY_TARGET_H
+#ifndef HL_REGISTRY_OCI_TARGET_H
+#define HL_REGISTRY_OCI_TARGET_H
 
 #include "base/progress.h"
 #include "registry/oci/store.h"

@@ -1,6 +1,6 @@
 /* Everything that a manifest or an index leads to. Internal to registry/. */
-#ifndef HL_REGISTRY_WALK_H
-#define HL_REGISTRY_WALK_H
+#ifndef HL_REGISTRY_OCI_WALK_H
+#define HL_REGISTRY_OCI_WALK_H
 
 #include "registry/oci/store.h"
 

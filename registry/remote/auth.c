@@ -261,22 +261,22 @@ static int make_url(const struct hl_auth *auth, const char *scopes, char **out, 
 }
 
 /* GET: credentials go as Basic, or not at all. */
-static int ask_by_get(struct hl_auth *auth, struct hl_http *http, const char *scopes, struct hl_token *out,
+static int ask_by_get(struct hl_auth *auth, struct hl_http *http, const char *scopes, struct hl_oauth_token *out,
                       struct hl_error *err)
 {
     const struct hl_credentials *c = &auth->who;
     HL_SECRET char *url = NULL;
     if (make_url(auth, scopes, &url, err) < 0)
         return -1;
-    struct hl_token_request request = {.url = url,
+    struct hl_oauth_request request = {.url = url,
                                        .user = c->identity_token ? IDENTITY_USER : c->user,
                                        .secret = c->identity_token ? c->identity_token : c->secret,
                                        .public_hosts = auth->public_hosts};
-    return hl_token_ask(http, &request, out, err);
+    return hl_oauth_ask(http, &request, out, err);
 }
 
 /* POST: an identity token is OAuth2's refresh token. */
-static int ask_by_post(struct hl_auth *auth, struct hl_http *http, const char *scopes, struct hl_token *out,
+static int ask_by_post(struct hl_auth *auth, struct hl_http *http, const char *scopes, struct hl_oauth_token *out,
                        struct hl_error *err)
 {
     HL_SECRET_TEXT text = {0};
@@ -290,13 +290,14 @@ static int ask_by_post(struct hl_auth *auth, struct hl_http *http, const char *s
     if (hl_secret_take(&text, &form, err) < 0 || !(url = hl_secret_copy(auth->known.realm, err)))
         return -1;
     url[strcspn(url, "#")] = 0;
-    struct hl_token_request request = {
+    struct hl_oauth_request request = {
         .url = url, .form = form, .hide = {auth->who.identity_token}, .public_hosts = auth->public_hosts};
-    return hl_token_ask(http, &request, out, err);
+    return hl_oauth_ask(http, &request, out, err);
 }
 
 /* Puts a new token into the grant. */
-static int keep(struct hl_auth *auth, struct grant *grant, struct hl_token *token, int64_t asked, struct hl_error *err)
+static int keep(struct hl_auth *auth, struct grant *grant, struct hl_oauth_token *token, int64_t asked,
+                struct hl_error *err)
 {
     char *header;
     if (make_header("Bearer", token->text, &header, err) < 0)
@@ -305,7 +306,7 @@ static int keep(struct hl_auth *auth, struct grant *grant, struct hl_token *toke
     grant->header = header;
     grant->good = false;
     grant->from = asked;
-    grant->seconds = token->seconds < HL_TOKEN_LIFE ? HL_TOKEN_LIFE : token->seconds;
+    grant->seconds = token->seconds < HL_OAUTH_LIFE ? HL_OAUTH_LIFE : token->seconds;
     if (grant->seconds > LIFE_MOST)
         grant->seconds = LIFE_MOST;
     if (token->refresh && auth->who.identity_token) {
@@ -319,7 +320,7 @@ static int keep(struct hl_auth *auth, struct grant *grant, struct hl_token *toke
 /* A new token for the grant. *refused: the realm gives none to us; err then says why. */
 static int fetch(struct hl_auth *auth, struct hl_http *http, struct grant *grant, bool *refused, struct hl_error *err)
 {
-    struct hl_token token = {0};
+    struct hl_oauth_token token = {0};
     char shown[256];
     *refused = false;
     if (look_up(auth, http, err) < 0)
@@ -332,7 +333,7 @@ static int fetch(struct hl_auth *auth, struct hl_http *http, struct grant *grant
         auth->no_post = result == 0 && (token.status == 404 || token.status == 405);
     }
     if (result == 0 && (!post || auth->no_post)) {
-        hl_token_free(&token);
+        hl_oauth_token_free(&token);
         result = ask_by_get(auth, http, grant->scope, &token, err);
     }
     if (result == 0 && token.text) {
@@ -347,7 +348,7 @@ static int fetch(struct hl_auth *auth, struct hl_http *http, struct grant *grant
     } else {
         hl_error_prefix(err, "asking for a token of %s", auth->host);
     }
-    hl_token_free(&token);
+    hl_oauth_token_free(&token);
     return result;
 }
 

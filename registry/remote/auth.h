@@ -1,7 +1,7 @@
 /* The Authorization header for the requests to one registry: answers challenges, keeps tokens, renews them in time.
  * Thread-safe. The token protocol of distribution: token.md (GET), oauth.md (POST, for identity tokens). */
-#ifndef HL_REGISTRY_AUTH_H
-#define HL_REGISTRY_AUTH_H
+#ifndef HL_REGISTRY_REMOTE_AUTH_H
+#define HL_REGISTRY_REMOTE_AUTH_H
 
 #include "registry/remote/challenge.h"
 #include "registry/remote/find_credentials.h"

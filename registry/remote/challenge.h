@@ -1,7 +1,7 @@
 /* The header WWW-Authenticate: what a registry asks for. RFC 9110, 11.3 and 11.6.1; the token specification of
  * distribution ("Bearer" with realm, service and scope). */
-#ifndef HL_REGISTRY_CHALLENGE_H
-#define HL_REGISTRY_CHALLENGE_H
+#ifndef HL_REGISTRY_REMOTE_CHALLENGE_H
+#define HL_REGISTRY_REMOTE_CHALLENGE_H
 
 #include <stdbool.h>
 

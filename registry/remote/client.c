@@ -66,7 +66,7 @@ int hl_registry_open(const struct hl_reference *reference, const struct hl_regis
                                               .plain_http = options->plain_http,
                                               .stall_seconds = options->stall_seconds,
                                               .answer_seconds = options->answer_seconds};
-    registry->settled = options->plain_http || !hl_host_is_loopback(reference->host);
+    registry->settled = options->plain_http || !hl_reference_is_loopback(reference->host);
     snprintf(registry->origin, sizeof registry->origin, "%s://%s", options->plain_http ? "http" : "https",
              reference->host);
     if (options->ca && !registry->ca) {

@@ -8,8 +8,8 @@
  *
  * OCI distribution-spec 1.1.
  */
-#ifndef HL_REGISTRY_CLIENT_H
-#define HL_REGISTRY_CLIENT_H
+#ifndef HL_REGISTRY_REMOTE_CLIENT_H
+#define HL_REGISTRY_REMOTE_CLIENT_H
 
 #include "registry/oci/reference.h"
 #include "registry/oci/target.h"

@@ -1,6 +1,6 @@
 /* What client.c and refusal.c share: the inside of a registry. */
-#ifndef HL_REGISTRY_CLIENT_INSIDE_H
-#define HL_REGISTRY_CLIENT_INSIDE_H
+#ifndef HL_REGISTRY_REMOTE_CLIENT_INSIDE_H
+#define HL_REGISTRY_REMOTE_CLIENT_INSIDE_H
 
 #include "registry/remote/auth.h"
 #include "registry/remote/client.h"

@@ -1,6 +1,6 @@
 /* What Docker's config.json and podman's auth.json say about a registry. */
-#ifndef HL_REGISTRY_DOCKER_CONFIG_H
-#define HL_REGISTRY_DOCKER_CONFIG_H
+#ifndef HL_REGISTRY_REMOTE_DOCKER_CONFIG_H
+#define HL_REGISTRY_REMOTE_DOCKER_CONFIG_H
 
 #include "registry/oci/reference.h"
 #include "registry/remote/find_credentials.h"

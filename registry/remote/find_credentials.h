@@ -9,8 +9,8 @@
  * Formats: docker config.json and credential helpers (docker/cli and docker-credential-helpers, their documentation),
  * containers-auth.json(5), RFC 7523 (a service account's assertion), RFC 6749 6 (refresh), Google's metadata server.
  */
-#ifndef HL_REGISTRY_CREDENTIALS_H
-#define HL_REGISTRY_CREDENTIALS_H
+#ifndef HL_REGISTRY_REMOTE_FIND_CREDENTIALS_H
+#define HL_REGISTRY_REMOTE_FIND_CREDENTIALS_H
 
 #include "registry/net/credentials.h"
 #include "registry/net/http.h"

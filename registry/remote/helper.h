@@ -1,7 +1,7 @@
 /* Credential helpers: programs named docker-credential-NAME that know the user's secrets.
  * Protocol: docker-credential-helpers, "Development". */
-#ifndef HL_REGISTRY_HELPER_H
-#define HL_REGISTRY_HELPER_H
+#ifndef HL_REGISTRY_REMOTE_HELPER_H
+#define HL_REGISTRY_REMOTE_HELPER_H
 
 #include "registry/remote/find_credentials.h"
 

@@ -9,7 +9,7 @@
  */
 #include "registry/remote/journal.h"
 #include "base/cleanup.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "registry/net/http.h"

@@ -8,8 +8,8 @@
  * The journal only ever saves work: nothing about it is a failure. Where the folder cannot be made, a file cannot be
  * read or another process has it, the blob is sent as if there were no journal.
  */
-#ifndef HL_REGISTRY_JOURNAL_H
-#define HL_REGISTRY_JOURNAL_H
+#ifndef HL_REGISTRY_REMOTE_JOURNAL_H
+#define HL_REGISTRY_REMOTE_JOURNAL_H
 
 #include "registry/oci/reference.h"
 

@@ -77,8 +77,8 @@ static int rewind_text(void *context, struct hl_error *err)
     return 0;
 }
 
-int hl_manifest_put(struct hl_registry *registry, const char *name, const char *media_type, const char *text,
-                    size_t bytes, struct hl_http_response *response, struct hl_error *err)
+int hl_referrers_put_manifest(struct hl_registry *registry, const char *name, const char *media_type, const char *text,
+                              size_t bytes, struct hl_http_response *response, struct hl_error *err)
 {
     enum hl_http_failure failure;
     struct text context = {text, bytes, 0};
@@ -114,5 +114,5 @@ int hl_referrers_add(struct hl_registry *registry, const struct hl_descriptor *m
     HL_FREE char *text = cJSON_PrintUnformatted(index);
     if (!text)
         return hl_no_memory(err);
-    return hl_manifest_put(registry, strchr(path, '/') + 1, HL_OCI_INDEX, text, strlen(text), &response, err);
+    return hl_referrers_put_manifest(registry, strchr(path, '/') + 1, HL_OCI_INDEX, text, strlen(text), &response, err);
 }

@@ -3,15 +3,15 @@
  *
  * OCI distribution-spec 1.1, "Pushing Manifests with Subject" and "Referrers Tag Schema".
  */
-#ifndef HL_REGISTRY_REFERRERS_H
-#define HL_REGISTRY_REFERRERS_H
+#ifndef HL_REGISTRY_REMOTE_REFERRERS_H
+#define HL_REGISTRY_REMOTE_REFERRERS_H
 
 #include "registry/remote/client.h"
 
 /* Stores a manifest or an index under a tag or its digest, with exactly this media type. The caller frees `response` in
  * any case. */
-int hl_manifest_put(struct hl_registry *registry, const char *name, const char *media_type, const char *text,
-                    size_t bytes, struct hl_http_response *response, struct hl_error *err);
+int hl_referrers_put_manifest(struct hl_registry *registry, const char *name, const char *media_type, const char *text,
+                              size_t bytes, struct hl_http_response *response, struct hl_error *err);
 
 /* Adds a manifest, whose document is `json` and has a subject, to the index under the subject's fallback tag, unless it
  * is there already. What others added stays. */

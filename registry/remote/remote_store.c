@@ -56,7 +56,7 @@ static int check_manifest_type(const struct hl_http_response *response, const ch
 {
     if (!content_type(response, out->media_type))
         return hl_fail(err, "%s: the registry does not say of what type the manifest is", name);
-    out->kind = hl_media_type_kind(out->media_type);
+    out->kind = hl_document_kind_of(out->media_type);
     if (!strncasecmp(out->media_type, DOCKER_SCHEMA_1, strlen(DOCKER_SCHEMA_1)))
         return hl_fail(err, "%s is an image of Docker's old schema 1; push it again with a current tool", name);
     if (out->kind != HL_KIND_INDEX && out->kind != HL_KIND_MANIFEST)
@@ -129,7 +129,7 @@ static int resolve(struct hl_store *store, const char *name, struct hl_descripto
     *out = (struct hl_descriptor){.bytes = 0};
     if (!*name)
         name = *reference->digest ? reference->digest : *reference->tag ? reference->tag : "latest";
-    if (!hl_digest_valid(name) && !hl_tag_valid(name, strlen(name)))
+    if (!hl_digest_valid(name) && !hl_reference_tag_valid(name, strlen(name)))
         return hl_fail(err, "'%.200s' is neither a tag nor a digest", name);
     int status = get(remote, "manifests", name, MANIFEST_TYPES, HL_DOCUMENT_LIMIT, &response, err) ||
                          keep_resolved(remote, name, &response, out, err)

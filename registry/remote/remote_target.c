@@ -140,7 +140,7 @@ static int copy_blob(struct hl_target *target, struct hl_store *from, const stru
     if (hl_upload_content(remote->uploads, &content, neighbour ? source->repository : NULL, progress, digest, &way,
                           err))
         return -1;
-    if (hl_kind_is_layer(blob->kind))
+    if (hl_document_is_layer(blob->kind))
         count_layer(remote, way);
     return 0;
 }
@@ -151,9 +151,9 @@ static int put_manifest(struct remote *remote, const char *name, const struct hl
     RESPONSE response = {0};
     HL_JSON cJSON *json = NULL;
     char said[HL_DIGEST_BYTES];
-    if (hl_manifest_put(remote->registry, name, descriptor->media_type, text, (size_t)descriptor->bytes, &response,
-                        err) ||
-        hl_digest_confirmed(&response, descriptor->digest, err) ||
+    if (hl_referrers_put_manifest(remote->registry, name, descriptor->media_type, text, (size_t)descriptor->bytes,
+                                  &response, err) ||
+        hl_session_confirms(&response, descriptor->digest, err) ||
         hl_document_parse(descriptor, text, (size_t)descriptor->bytes, &json, err))
         return -1;
     if (!hl_json_get(json, "subject") || hl_http_header(&response, "oci-subject", 0, said, sizeof said))

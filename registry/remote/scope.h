@@ -1,7 +1,7 @@
 /* What a token allows: "repository:NAME:pull,push", several of them behind spaces. The token specification of
  * distribution, "Scope": https://distribution.github.io/distribution/spec/auth/scope/ */
-#ifndef HL_REGISTRY_SCOPE_H
-#define HL_REGISTRY_SCOPE_H
+#ifndef HL_REGISTRY_REMOTE_SCOPE_H
+#define HL_REGISTRY_REMOTE_SCOPE_H
 
 #include "registry/net/secret.h"
 

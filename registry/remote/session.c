@@ -23,7 +23,7 @@ static bool is_success(long status)
     return status >= 200 && status < 300;
 }
 
-int hl_digest_confirmed(const struct hl_http_response *response, const char *digest, struct hl_error *err)
+int hl_session_confirms(const struct hl_http_response *response, const char *digest, struct hl_error *err)
 {
     char said[256], shown[HL_DIGEST_BYTES];
     if (!hl_http_header(response, "docker-content-digest", 0, said, sizeof said) || !strcmp(said, digest) ||
@@ -174,7 +174,7 @@ static int mount(struct hl_registry *registry, const char *digest, const char *f
         return failure == HL_HTTP_LOCAL ? -1 : 1;
     if (response.status == 201) {
         *made = HL_SESSION_MOUNTED;
-        return hl_digest_confirmed(&response, digest, err);
+        return hl_session_confirms(&response, digest, err);
     }
     return is_success(response.status) && !opened(registry, &request, &response, out, err) ? 0 : 1;
 }

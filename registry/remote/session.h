@@ -3,8 +3,8 @@
  *
  * OCI distribution-spec 1.1, "Pushing blobs".
  */
-#ifndef HL_REGISTRY_SESSION_H
-#define HL_REGISTRY_SESSION_H
+#ifndef HL_REGISTRY_REMOTE_SESSION_H
+#define HL_REGISTRY_REMOTE_SESSION_H
 
 #include "registry/remote/client.h"
 
@@ -53,6 +53,6 @@ char *hl_session_commit_url(const char *location, const char *digest);
 bool hl_session_whole_only(const char *host);
 
 /* Fails when the answer says Docker-Content-Digest, and it is not ours. */
-int hl_digest_confirmed(const struct hl_http_response *response, const char *digest, struct hl_error *err);
+int hl_session_confirms(const struct hl_http_response *response, const char *digest, struct hl_error *err);
 
 #endif

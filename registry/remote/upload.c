@@ -323,7 +323,7 @@ static int look_up(const struct upload *upload, bool *there, struct hl_error *er
     if (hl_registry_call(upload->all->registry, &call, &response, &failure, err))
         return -1;
     bool sized = hl_http_header(&response, "content-length", 0, length, sizeof length) && strcmp(length, "0") != 0;
-    *there = response.status == 200 && !hl_digest_confirmed(&response, upload->digest, &other) &&
+    *there = response.status == 200 && !hl_session_confirms(&response, upload->digest, &other) &&
              (!sized || strtoull(length, NULL, 10) == upload->bytes);
     return 0;
 }
@@ -359,7 +359,7 @@ static enum next after_put(struct upload *upload, int result, enum hl_http_failu
     if (result && failure != HL_HTTP_TRANSIENT)
         return NEXT_FAILED;
     if (!result && status == 201)
-        return hl_digest_confirmed(response, upload->digest, err) ? NEXT_FAILED : NEXT_DONE;
+        return hl_session_confirms(response, upload->digest, err) ? NEXT_FAILED : NEXT_DONE;
     if (!result && (status == 401 || status == 403))
         return NEXT_FAILED;
     bool gone = status == 404 || status == 416, success = status / 100 == 2;

@@ -2,8 +2,8 @@
  *
  * OCI distribution-spec 1.1, "Pushing blobs".
  */
-#ifndef HL_REGISTRY_UPLOAD_H
-#define HL_REGISTRY_UPLOAD_H
+#ifndef HL_REGISTRY_REMOTE_UPLOAD_H
+#define HL_REGISTRY_REMOTE_UPLOAD_H
 
 #include "registry/remote/client.h"
 

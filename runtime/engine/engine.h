@@ -1,7 +1,7 @@
 /* The engine: a model on a device, with a pool of cache pages. It computes steps; whose tokens they are, and what
  * becomes of the logits, is the scheduler's matter. Not thread-safe: one thread drives it. */
-#ifndef HL_RUNTIME_ENGINE_H
-#define HL_RUNTIME_ENGINE_H
+#ifndef HL_RUNTIME_ENGINE_ENGINE_H
+#define HL_RUNTIME_ENGINE_ENGINE_H
 
 #include "base/sizes.h"
 #include "kernels/device.h"

@@ -1,7 +1,7 @@
 /* Text in, text out: a request of the scheduler with a tokenizer on both ends. Finds stop texts across tokens, and
  * gives out whole UTF-8 characters only. */
-#ifndef HL_RUNTIME_GENERATE_H
-#define HL_RUNTIME_GENERATE_H
+#ifndef HL_RUNTIME_ENGINE_GENERATION_H
+#define HL_RUNTIME_ENGINE_GENERATION_H
 
 #include "runtime/engine/scheduler.h"
 

@@ -6,8 +6,8 @@
  *          for the first bytes that he needs, not for all. For file systems whose mappings are slow.
  *
  * docs/performance.md has what both were measured to take; auto is map by that. */
-#ifndef HL_RUNTIME_LOAD_H
-#define HL_RUNTIME_LOAD_H
+#ifndef HL_RUNTIME_ENGINE_LOAD_H
+#define HL_RUNTIME_ENGINE_LOAD_H
 
 #include "base/error.h"
 #include "runtime/model/hot.h"

@@ -1,6 +1,6 @@
 /* From logits to the next token. */
-#ifndef HL_RUNTIME_SAMPLE_H
-#define HL_RUNTIME_SAMPLE_H
+#ifndef HL_RUNTIME_ENGINE_SAMPLE_H
+#define HL_RUNTIME_ENGINE_SAMPLE_H
 
 #include "base/error.h"
 #include <stdint.h>

@@ -27,7 +27,7 @@ struct hl_scheduler {
     struct hl_batch batch;
 };
 
-int hl_prompt_check(uint32_t n_prompt, uint32_t context, struct hl_error *err)
+int hl_scheduler_check(uint32_t n_prompt, uint32_t context, struct hl_error *err)
 {
     if (n_prompt == 0)
         return hl_fail_as(err, HL_ERROR_REQUEST, "the prompt is empty and the model has no token to begin with");
@@ -65,7 +65,7 @@ static void free_task(struct hl_scheduler *scheduler, struct hl_task *task)
 static void finish(struct hl_scheduler *scheduler, struct hl_task *task, enum hl_finish reason,
                    const struct hl_error *err)
 {
-    uint64_t now = hl_now_ns();
+    uint64_t now = hl_clock_ns();
     struct hl_timings timings = {.n_prompt = task->request.n_prompt,
                                  .n_decoded = task->n_tokens - task->request.n_prompt};
     if (task->first_token) {
@@ -100,7 +100,7 @@ int hl_scheduler_add(struct hl_scheduler *scheduler, const struct hl_request *re
                      struct hl_error *err)
 {
     const struct hl_engine *engine = scheduler->engine;
-    if (hl_prompt_check(request->n_prompt, engine->context, err) < 0)
+    if (hl_scheduler_check(request->n_prompt, engine->context, err) < 0)
         return -1;
     for (uint32_t i = 0; i < request->n_prompt; i++)
         if (request->prompt[i] < 0 || (uint32_t)request->prompt[i] >= engine->vocabulary)
@@ -146,7 +146,7 @@ static void start_tasks(struct hl_scheduler *scheduler)
             continue;
         }
         if (!task->running)
-            task->started = hl_now_ns();
+            task->started = hl_clock_ns();
         task->running = true;
         running++;
     }
@@ -191,7 +191,7 @@ static void advance(struct hl_scheduler *scheduler, struct hl_task *task, const 
 {
     int32_t token = hl_sample(task->sampler, logits, task->tokens, task->n_tokens);
     if (!task->first_token)
-        task->first_token = hl_now_ns();
+        task->first_token = hl_clock_ns();
     if (hl_model_stops_at(scheduler->model, token)) {
         finish(scheduler, task, HL_FINISH_STOP, NULL);
         return;

@@ -2,8 +2,8 @@
  * every sequence that decodes and, in the room that is left, pieces of the prompts that wait. First come, first served.
  *
  * Not thread-safe: one thread adds requests and runs steps, and the callbacks come on it. */
-#ifndef HL_RUNTIME_SCHEDULE_H
-#define HL_RUNTIME_SCHEDULE_H
+#ifndef HL_RUNTIME_ENGINE_SCHEDULER_H
+#define HL_RUNTIME_ENGINE_SCHEDULER_H
 
 #include "runtime/engine/engine.h"
 #include "runtime/engine/sample.h"
@@ -56,6 +56,6 @@ bool hl_scheduler_idle(const struct hl_scheduler *scheduler);
 void hl_scheduler_step(struct hl_scheduler *scheduler);
 
 /* Why a prompt of n tokens cannot be served with this context; 0 when it can. */
-int hl_prompt_check(uint32_t n_prompt, uint32_t context, struct hl_error *err);
+int hl_scheduler_check(uint32_t n_prompt, uint32_t context, struct hl_error *err);
 
 #endif

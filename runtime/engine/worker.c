@@ -207,7 +207,7 @@ static void advance(struct hl_worker *worker, bool *what, const struct hl_error 
         worker->err = *err;
     } else if (worker->opened && worker->loaded && worker->state == OPENING) {
         worker->state = READY;
-        worker->ready_ns = hl_now_ns();
+        worker->ready_ns = hl_clock_ns();
     }
     pthread_mutex_unlock(&worker->mutex);
     wake_main(worker);
@@ -227,7 +227,7 @@ static int open_engine(struct hl_worker *worker, struct hl_error *err)
     options.load.context = worker;
     if (hl_hot_map_weights(worker->model->hot, err) < 0)
         return -1;
-    worker->mapped_ns = hl_now_ns();
+    worker->mapped_ns = hl_clock_ns();
     if (hl_engine_open(worker->model->hot, &options, &worker->engine, err) < 0)
         return -1;
     return hl_scheduler_open(worker->model, worker->engine, &worker->scheduler, err);

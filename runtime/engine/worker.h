@@ -1,8 +1,8 @@
 /* The thread between: it owns the engine and the scheduler, so that computing never keeps the event loop from
  * answering, and the event loop never keeps a step from starting. All functions here are the main thread's; so are the
  * callbacks, which hl_worker_dispatch() makes. */
-#ifndef HL_RUNTIME_WORKER_H
-#define HL_RUNTIME_WORKER_H
+#ifndef HL_RUNTIME_ENGINE_WORKER_H
+#define HL_RUNTIME_ENGINE_WORKER_H
 
 #include "runtime/engine/generation.h"
 
@@ -13,7 +13,7 @@ struct hl_worker_options {
     struct hl_engine_options engine;
     uint32_t max_waiting; /* jobs beyond those that run */
     /* The engine is open and every weight resident; when the weights were mapped and when it was done, on the clock of
-     * hl_now_ns(). Jobs may have been answered before. */
+     * hl_clock_ns(). Jobs may have been answered before. */
     void (*ready)(void *context, uint64_t mapped_ns, uint64_t ready_ns);
     /* It cannot be opened, or its weights cannot be read: no job will succeed any more. */
     void (*failed)(void *context, const struct hl_error *err);

@@ -47,13 +47,13 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
             return 0;
         }
         if (option == 'p')
-            result = hl_parse_count("-p", optarg, 1, 1u << 24, &o->prompt, err);
+            result = hl_cli_count("-p", optarg, 1, 1u << 24, &o->prompt, err);
         else if (option == 'n')
-            result = hl_parse_count("-n", optarg, 1, 1u << 24, &o->decode, err);
+            result = hl_cli_count("-n", optarg, 1, 1u << 24, &o->decode, err);
         else if (option == 'b')
-            result = hl_parse_count("-b", optarg, 1, 1024, &o->sequences, err);
+            result = hl_cli_count("-b", optarg, 1, 1024, &o->sequences, err);
         else if (option == BATCH)
-            result = hl_parse_count("--batch", optarg, 1, 65536, &o->common.engine.batch, err);
+            result = hl_cli_count("--batch", optarg, 1, 65536, &o->common.engine.batch, err);
         else if (option == JSON)
             o->json = true;
         else
@@ -114,16 +114,16 @@ static int measure(const struct options *o, struct hl_engine *engine, struct fig
         result = hl_sequence_open(engine, &sequences[s], err);
     if (result == 0)
         result = hl_engine_wait(engine, err);
-    uint64_t start = hl_now_ns();
+    uint64_t start = hl_clock_ns();
     if (result == 0)
         result = prefill(engine, &batch, &sequences[0], o->prompt, err);
-    figures->prefill_ns = hl_now_ns() - start;
+    figures->prefill_ns = hl_clock_ns() - start;
     for (uint32_t s = 1; s < o->sequences && result == 0; s++)
         result = prefill(engine, &batch, &sequences[s], 1, err);
-    start = hl_now_ns();
+    start = hl_clock_ns();
     if (result == 0)
         result = decode(engine, &batch, sequences, o, err);
-    figures->decode_ns = hl_now_ns() - start;
+    figures->decode_ns = hl_clock_ns() - start;
     for (uint32_t s = 0; s < o->sequences; s++)
         hl_sequence_close(engine, &sequences[s]);
     hl_batch_close(&batch);
@@ -153,10 +153,10 @@ static int run(struct options *o, struct hl_error *err)
     struct hl_engine *engine;
     struct figures figures = {0, 0, 0};
     o->common.engine.parallel = o->sequences;
-    uint64_t start = hl_now_ns();
+    uint64_t start = hl_clock_ns();
     if (hl_common_open(&o->common, &model, &engine, err) < 0)
         return -1;
-    figures.open_ns = hl_now_ns() - start;
+    figures.open_ns = hl_clock_ns() - start;
     int result = 0;
     if (o->decode >= engine->context)
         result = hl_fail(err, "-n %u does not fit in the context of %u; raise --ctx", o->decode, engine->context);
@@ -175,10 +175,10 @@ int hl_cmd_bench(int argc, char **argv)
     struct options o = {.prompt = 512, .decode = 128, .sequences = 1};
     struct hl_error err;
     if (parse(argc, argv, &o, &err) < 0)
-        return hl_report("bench", &err);
+        return hl_cli_report("bench", &err);
     if (o.help) {
         fputs(help, stdout);
         return 0;
     }
-    return run(&o, &err) < 0 ? hl_report("bench", &err) : 0;
+    return run(&o, &err) < 0 ? hl_cli_report("bench", &err) : 0;
 }

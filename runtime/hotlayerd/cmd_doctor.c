@@ -96,13 +96,13 @@ int hl_cmd_doctor(int argc, char **argv)
         }
         if (option != HL_OPTION_MODEL) {
             hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
-            return hl_report("doctor", &err);
+            return hl_cli_report("doctor", &err);
         }
         path = optarg;
     }
     if (optind != argc) {
         hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is one argument too many", argv[optind]);
-        return hl_report("doctor", &err);
+        return hl_cli_report("doctor", &err);
     }
     uint64_t memory = free_memory();
     line("ok", "build", "hotlayerd " HL_VERSION);

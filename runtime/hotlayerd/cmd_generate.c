@@ -45,19 +45,19 @@ static int take(struct options *o, int option, char *const *argv, struct hl_erro
         o->prompt = optarg;
         return 0;
     case 'n':
-        return hl_parse_count("-n", optarg, 1, UINT32_MAX, &o->generate.n_predict, err);
+        return hl_cli_count("-n", optarg, 1, UINT32_MAX, &o->generate.n_predict, err);
     case TEMP:
-        return hl_parse_real("--temp", optarg, 0, 1000, &s->temperature, err);
+        return hl_cli_real("--temp", optarg, 0, 1000, &s->temperature, err);
     case TOP_K:
-        return hl_parse_count("--top-k", optarg, 0, UINT32_MAX, &s->top_k, err);
+        return hl_cli_count("--top-k", optarg, 0, UINT32_MAX, &s->top_k, err);
     case TOP_P:
-        return hl_parse_real("--top-p", optarg, 0, 1, &s->top_p, err);
+        return hl_cli_real("--top-p", optarg, 0, 1, &s->top_p, err);
     case MIN_P:
-        return hl_parse_real("--min-p", optarg, 0, 1, &s->min_p, err);
+        return hl_cli_real("--min-p", optarg, 0, 1, &s->min_p, err);
     case REPEAT:
-        return hl_parse_real("--repeat-penalty", optarg, 0.01, 100, &s->repeat_penalty, err);
+        return hl_cli_real("--repeat-penalty", optarg, 0.01, 100, &s->repeat_penalty, err);
     case SEED:
-        return hl_parse_count("--seed", optarg, 0, UINT32_MAX, &o->seed, err);
+        return hl_cli_count("--seed", optarg, 0, UINT32_MAX, &o->seed, err);
     case SYSTEM:
         o->system = optarg;
         return 0;
@@ -248,14 +248,14 @@ int hl_cmd_generate(int argc, char **argv)
     struct hl_error err;
     o.generate.sampling.temperature = 0;
     if (parse(argc, argv, &o, &err) < 0)
-        return hl_report("generate", &err);
+        return hl_cli_report("generate", &err);
     if (o.help) {
         fputs(help, stdout);
         return 0;
     }
     if (hl_common_open(&o.common, &model, &engine, &err) < 0)
-        return hl_report("generate", &err);
+        return hl_cli_report("generate", &err);
     int result = generate(&o, model, engine, &err);
     hl_common_close(model, engine);
-    return result < 0 ? hl_report("generate", &err) : 0;
+    return result < 0 ? hl_cli_report("generate", &err) : 0;
 }

@@ -47,7 +47,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
         else if (option == ALL)
             o->all = true;
         else if (option == BATCH)
-            result = hl_parse_count("--batch", optarg, 1, 65536, &o->common.engine.batch, err);
+            result = hl_cli_count("--batch", optarg, 1, 65536, &o->common.engine.batch, err);
         else
             result = hl_common_option(&o->common, option, argv, err);
     }
@@ -151,19 +151,19 @@ int hl_cmd_logits(int argc, char **argv)
     HL_FREE int32_t *ids = NULL;
     uint32_t n = 0;
     if (parse(argc, argv, &o, &err) < 0)
-        return hl_report("logits", &err);
+        return hl_cli_report("logits", &err);
     if (o.help) {
         fputs(help, stdout);
         return 0;
     }
     if (parse_tokens(o.tokens, &ids, &n, &err) < 0)
-        return hl_report("logits", &err);
+        return hl_cli_report("logits", &err);
     if (!o.common.engine.batch)
         o.common.engine.batch = HL_BATCH_DEFAULT;
     o.common.engine.outputs = o.all ? o.common.engine.batch : 1;
     if (hl_common_open(&o.common, &model, &engine, &err) < 0)
-        return hl_report("logits", &err);
+        return hl_cli_report("logits", &err);
     int result = run(&o, engine, ids, n, &err);
     hl_common_close(model, engine);
-    return result < 0 ? hl_report("logits", &err) : 0;
+    return result < 0 ? hl_cli_report("logits", &err) : 0;
 }

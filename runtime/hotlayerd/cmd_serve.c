@@ -92,11 +92,11 @@ static int take(struct options *o, int option, char *const *argv, struct hl_erro
         o->port = optarg;
         return 0;
     case PARALLEL:
-        return hl_parse_count("--parallel", optarg, 1, 256, &o->common.engine.parallel, err);
+        return hl_cli_count("--parallel", optarg, 1, 256, &o->common.engine.parallel, err);
     case MAX_QUEUE:
-        return hl_parse_count("--max-queue", optarg, 0, QUEUE_MOST, &o->max_queue, err);
+        return hl_cli_count("--max-queue", optarg, 0, QUEUE_MOST, &o->max_queue, err);
     case TIMEOUT:
-        return hl_parse_count("--request-timeout", optarg, 1, 86400, &o->timeout, err);
+        return hl_cli_count("--request-timeout", optarg, 1, 86400, &o->timeout, err);
     case 'h':
         o->help = true;
         return 0;
@@ -137,9 +137,9 @@ static int take_variable(const char *name, uint32_t most, uint32_t unset, uint32
     char value[256];
     if (*out != unset)
         return 0;
-    if (hl_environment(name, value, err) < 0)
+    if (hl_address_environment(name, value, err) < 0)
         return -1;
-    return *value ? hl_parse_count(name, value, 0, most, out, err) : 0;
+    return *value ? hl_cli_count(name, value, 0, most, out, err) : 0;
 }
 
 /* The cache's type, by Ollama's names. A smaller one than we have is a matter of memory, not of answers: without it the
@@ -147,7 +147,7 @@ static int take_variable(const char *name, uint32_t most, uint32_t unset, uint32
 static int take_kv(struct hl_common *common, struct hl_error *err)
 {
     char value[256];
-    if (hl_environment("OLLAMA_KV_CACHE_TYPE", value, err) < 0)
+    if (hl_address_environment("OLLAMA_KV_CACHE_TYPE", value, err) < 0)
         return -1;
     if (!*value || common->kv_chosen)
         return 0;
@@ -179,7 +179,7 @@ static int take_environment(struct options *o, struct hl_error *err)
 static int choose_address(struct options *o, struct hl_error *err)
 {
     char port[256], host[256];
-    if (hl_environment("PORT", port, err) < 0 || hl_environment("OLLAMA_HOST", host, err) < 0)
+    if (hl_address_environment("PORT", port, err) < 0 || hl_address_environment("OLLAMA_HOST", host, err) < 0)
         return -1;
     const struct hl_address_sources sources = {o->host, o->port, port, host};
     return hl_address_choose(&sources, &o->address, err);
@@ -349,7 +349,7 @@ static int open_loop(struct server *server, struct hl_error *err)
     int listener;
     if (hl_address_listen(&server->options.address, &listener, err) < 0)
         return -1;
-    server->port_open = hl_now_ns();
+    server->port_open = hl_clock_ns();
     log_listening(server);
     event_set_log_callback(on_libevent_message);
     server->base = event_base_new();
@@ -391,7 +391,7 @@ static int open_model(struct server *server, struct hl_error *err)
         return -1;
     if (hl_model_open(common->model ? common->model : found, &server->model, err) < 0)
         return -1;
-    server->validated = hl_now_ns();
+    server->validated = hl_clock_ns();
     if (choose_context(server, err) < 0)
         return -1;
     if (!common->kv_chosen)
@@ -456,7 +456,7 @@ static int refuse(const struct hl_error *err)
 
 int hl_cmd_serve(int argc, char **argv)
 {
-    struct server server = {.started = hl_now_ns(), .options = {.max_queue = QUEUE_UNSET, .timeout = 60}};
+    struct server server = {.started = hl_clock_ns(), .options = {.max_queue = QUEUE_UNSET, .timeout = 60}};
     struct options *o = &server.options;
     struct hl_error err;
     if (parse(argc, argv, o, &err) < 0)

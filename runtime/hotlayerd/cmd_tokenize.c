@@ -59,11 +59,11 @@ int hl_cmd_tokenize(int argc, char **argv)
             return 0;
         default:
             hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
-            return hl_report("tokenize", &err);
+            return hl_cli_report("tokenize", &err);
         }
     if (!path || optind + 1 != argc) {
         hl_fail_as(&err, HL_ERROR_USAGE, path ? "name one TEXT" : "--model PATH is missing");
-        return hl_report("tokenize", &err);
+        return hl_cli_report("tokenize", &err);
     }
-    return run(path, argv[optind], flags, &err) < 0 ? hl_report("tokenize", &err) : 0;
+    return run(path, argv[optind], flags, &err) < 0 ? hl_cli_report("tokenize", &err) : 0;
 }

@@ -43,13 +43,13 @@ int hl_common_option(struct hl_common *common, int option, char *const *argv, st
         result = parse_load(common, value, err);
         break;
     case HL_OPTION_THREADS:
-        result = hl_parse_count("--threads", value, 1, 1024, &common->engine.threads, err);
+        result = hl_cli_count("--threads", value, 1, 1024, &common->engine.threads, err);
         break;
     case HL_OPTION_KERNELS:
         common->engine.kernels = value;
         break;
     case HL_OPTION_CTX:
-        result = hl_parse_count("--ctx", value, 2, 1u << 24, &common->engine.context, err);
+        result = hl_cli_count("--ctx", value, 2, 1u << 24, &common->engine.context, err);
         break;
     case HL_OPTION_KV:
         result = parse_kv(common, value, err);

@@ -1,6 +1,6 @@
 /* The verbs of `hotlayerd`, one file each. */
-#ifndef HL_RUNTIME_COMMANDS_H
-#define HL_RUNTIME_COMMANDS_H
+#ifndef HL_RUNTIME_HOTLAYERD_COMMANDS_H
+#define HL_RUNTIME_HOTLAYERD_COMMANDS_H
 
 #include "base/cli.h"
 #include "runtime/engine/engine.h"

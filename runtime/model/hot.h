@@ -1,7 +1,7 @@
 /* A .hot file, open: mapped, checked, ready to execute in place. The packer's `inspect` and `verify` read with this
  * too, so that what they say is what the runtime sees. */
-#ifndef HOTLAYER_HOT_H
-#define HOTLAYER_HOT_H
+#ifndef HL_RUNTIME_MODEL_HOT_H
+#define HL_RUNTIME_MODEL_HOT_H
 
 #include "base/error.h"
 #include "hotlayer/layout.h"

@@ -1,6 +1,6 @@
 /* A model as the runtime serves it: the mapped file, its tokenizer, and what its meta data say. */
-#ifndef HL_RUNTIME_MODEL_H
-#define HL_RUNTIME_MODEL_H
+#ifndef HL_RUNTIME_MODEL_MODEL_H
+#define HL_RUNTIME_MODEL_MODEL_H
 
 #include "runtime/model/hot.h"
 #include "runtime/template/core/template.h"

@@ -3,8 +3,8 @@
  *
  * An exchange is one request and its reply. Its handler replies at once, or calls hl_exchange_defer() and replies
  * later, whole (hl_reply*) or in pieces (hl_stream*). With the end of its reply an exchange is gone. */
-#ifndef HL_RUNTIME_HTTP_H
-#define HL_RUNTIME_HTTP_H
+#ifndef HL_RUNTIME_SERVER_HTTPD_H
+#define HL_RUNTIME_SERVER_HTTPD_H
 
 #include "base/error.h"
 #include <event2/buffer.h>

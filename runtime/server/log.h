@@ -1,8 +1,8 @@
 /* What the server says about itself: one line of JSON per event on stderr, in the form that Cloud Logging reads
  * ("severity" and "message"; https://cloud.google.com/logging/docs/structured-logging). Prompts and texts are never
  * logged. Only the main thread logs. */
-#ifndef HL_RUNTIME_LOG_H
-#define HL_RUNTIME_LOG_H
+#ifndef HL_RUNTIME_SERVER_LOG_H
+#define HL_RUNTIME_SERVER_LOG_H
 
 #include <cjson/cJSON.h>
 #include <stdint.h>

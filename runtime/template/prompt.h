@@ -1,6 +1,6 @@
 /* From a conversation to the text that the model sees: its chat template decides. */
-#ifndef HL_RUNTIME_PROMPT_H
-#define HL_RUNTIME_PROMPT_H
+#ifndef HL_RUNTIME_TEMPLATE_PROMPT_H
+#define HL_RUNTIME_TEMPLATE_PROMPT_H
 
 #include "runtime/template/core/template.h"
 #include "runtime/tokenizer/tokenizer.h"

@@ -127,13 +127,14 @@ static int consider(struct run *run, const uint8_t *word, uint32_t left, struct 
     struct candidate candidate = {.bytes = a->bytes + b->bytes};
     uint32_t rank;
     if (t->n_pairs) {
-        const struct hl_pair_slot *pair = a->id == HL_NONE || b->id == HL_NONE ? NULL : hl_find_pair(t, a->id, b->id);
+        const struct hl_pair_slot *pair =
+            a->id == HL_NONE || b->id == HL_NONE ? NULL : hl_tables_find_pair(t, a->id, b->id);
         if (!pair)
             return 0;
         rank = pair->rank;
         candidate.merged = pair->merged;
     } else {
-        candidate.merged = hl_find_text(t, word + a->start, candidate.bytes);
+        candidate.merged = hl_tables_find_text(t, word + a->start, candidate.bytes);
         if (candidate.merged == HL_NONE)
             return 0;
         rank = t->tokens[candidate.merged].rank;
@@ -186,7 +187,8 @@ static int split_word(struct run *run, const uint8_t *word, uint32_t n, struct h
     run->n_symbols = 0;
     for (uint32_t at = 0; at < n; at += bytes) {
         bytes = t->flags & HL_TOKENIZER_BYTE_LEVEL ? 1 : hl_utf8_length(word[at]);
-        uint32_t id = t->flags & HL_TOKENIZER_BYTE_LEVEL ? t->bytes[word[at]] : hl_find_text(t, word + at, bytes);
+        uint32_t id =
+            t->flags & HL_TOKENIZER_BYTE_LEVEL ? t->bytes[word[at]] : hl_tables_find_text(t, word + at, bytes);
         bool unknown = id == HL_NONE && t->n_pairs;
         if (unknown && has_bytes(t, word + at, bytes)) {
             unknown = false;
@@ -229,7 +231,7 @@ static int encode_word(struct run *run, const uint8_t *word, size_t n, struct hl
         return 0;
     uint32_t whole = HL_NONE;
     if (run->t->flags & HL_TOKENIZER_WHOLE_WORDS && n <= HL_TOKEN_MAX_BYTES)
-        whole = hl_find_text(run->t, word, (uint32_t)n);
+        whole = hl_tables_find_text(run->t, word, (uint32_t)n);
     if (whole != HL_NONE)
         return put_id(run, whole, err);
     if (split_word(run, word, (uint32_t)n, err) || merge_symbols(run, word, err))
@@ -326,7 +328,7 @@ static int encode_around(struct run *run, const uint8_t *text, size_t n, unsigne
     bool space_is_mark = !stage && run->t->flags & HL_TOKENIZER_ESCAPE_SPACE;
     size_t done = 0;
     for (size_t at = 0; at < n;) {
-        const struct hl_added *added = hl_find_added(run->t, text + at, n - at, stage, run->special);
+        const struct hl_added *added = hl_tables_find_added(run->t, text + at, n - at, stage, run->special);
         if (!added) {
             at++;
             continue;

@@ -72,7 +72,7 @@ static inline const struct hl_token *hl_token_at(const struct hl_tokenizer *t, u
 }
 
 /* The id of the token that ordinary text of these bytes becomes, or HL_NONE. */
-static inline uint32_t hl_find_text(const struct hl_tokenizer *t, const uint8_t *text, uint32_t n)
+static inline uint32_t hl_tables_find_text(const struct hl_tokenizer *t, const uint8_t *text, uint32_t n)
 {
     if (!t->n_strings || n > HL_TOKEN_MAX_BYTES)
         return HL_NONE;
@@ -90,7 +90,8 @@ static inline uint32_t hl_find_text(const struct hl_tokenizer *t, const uint8_t 
     return HL_NONE;
 }
 
-static inline const struct hl_pair_slot *hl_find_pair(const struct hl_tokenizer *t, uint32_t left, uint32_t right)
+static inline const struct hl_pair_slot *hl_tables_find_pair(const struct hl_tokenizer *t, uint32_t left,
+                                                             uint32_t right)
 {
     uint32_t at = hl_slot_of(hl_hash_pair(left, right), t->n_pairs);
     for (uint32_t probe = 0; probe < t->longest_probe; probe++) {
@@ -104,11 +105,11 @@ static inline const struct hl_pair_slot *hl_find_pair(const struct hl_tokenizer 
     return NULL;
 }
 
-#define HL_ADDED_ANY ~0u /* hl_find_added: tokens of either stage */
+#define HL_ADDED_ANY ~0u /* hl_tables_find_added: tokens of either stage */
 
 /* The longest added token that text[0..n) begins with and that ends between characters; NULL when there is none.
  * `stage`: HL_ADDED_RAW, 0, or HL_ADDED_ANY. `special`: are special tokens wanted? */
-const struct hl_added *hl_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n, unsigned stage,
-                                     bool special);
+const struct hl_added *hl_tables_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n, unsigned stage,
+                                            bool special);
 
 #endif

@@ -156,14 +156,15 @@ const char *hl_tokenizer_text(const struct hl_tokenizer *t, uint32_t id, size_t 
 
 uint32_t hl_tokenizer_find(const struct hl_tokenizer *t, const char *text, size_t bytes)
 {
-    const struct hl_added *added = bytes ? hl_find_added(t, (const uint8_t *)text, bytes, HL_ADDED_ANY, true) : NULL;
+    const struct hl_added *added =
+        bytes ? hl_tables_find_added(t, (const uint8_t *)text, bytes, HL_ADDED_ANY, true) : NULL;
     return added && added->bytes == bytes && added->id < t->n_tokens ? added->id : HL_NONE;
 }
 
 /* The entries that begin with the bytes looked at so far are neighbours, [low, high); each further byte narrows them,
  * and the shortest stands first. */
-const struct hl_added *hl_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n, unsigned stage,
-                                     bool special)
+const struct hl_added *hl_tables_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n, unsigned stage,
+                                            bool special)
 {
     uint32_t low = t->first[text[0]], high = hl_min_u32(t->first[text[0] + 1], t->n_added);
     const struct hl_added *longest = NULL;

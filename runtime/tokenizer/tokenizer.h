@@ -1,6 +1,6 @@
 /* Text to tokens and back, over the tables of the tokenizer section (hotlayer/tokenizer_section.h). */
-#ifndef HL_RUNTIME_TOKENIZER_H
-#define HL_RUNTIME_TOKENIZER_H
+#ifndef HL_RUNTIME_TOKENIZER_TOKENIZER_H
+#define HL_RUNTIME_TOKENIZER_TOKENIZER_H
 
 #include "base/error.h"
 #include "hotlayer/tokenizer_section.h"

@@ -101,9 +101,9 @@ static void put_on(const struct hl_image *base)
     struct hl_image image;
     struct hl_error err;
     HL_JSON cJSON *json = NULL;
-    if (hl_config_check(base, &err))
+    if (hl_image_config_check(base, &err))
         return;
-    must(!hl_config_make(&spec, &json, &err), "a config that was checked cannot be changed");
+    must(!hl_image_config_make(&spec, &json, &err), "a config that was checked cannot be changed");
     char *text = cJSON_PrintUnformatted(json);
     must(text, "memory");
     check_config(text);

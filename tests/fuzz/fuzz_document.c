@@ -69,7 +69,7 @@ static void check_image(const struct hl_image *image)
         check_text(layer->what, sizeof layer->what);
         check_text(layer->blob.media_type, sizeof layer->blob.media_type);
         if (!hl_digest_valid(layer->blob.digest) || !hl_digest_valid(layer->diff_id) ||
-            !hl_kind_is_layer(layer->blob.kind) || layer->blob.bytes > HL_BLOB_LIMIT)
+            !hl_document_is_layer(layer->blob.kind) || layer->blob.bytes > HL_BLOB_LIMIT)
             abort();
     }
 }

@@ -18,11 +18,11 @@ static void convert(const struct hl_plan_tensor *tensor)
             }
         return;
     }
-    HL_FREE float *row = malloc(hl_padded_cols(t->type, t->cols) * sizeof *row);
+    HL_FREE float *row = malloc(hl_tiles_padded_cols(t->type, t->cols) * sizeof *row);
     HL_FREE uint8_t *out = malloc(hl_strip_bytes(t->type, t->cols));
     if (row && out) {
-        hl_encode_strip(tensor, 0, row, out, &err);
-        hl_encode_strip(tensor, hl_tile_strips(t->rows) - 1, row, out, &err);
+        hl_tiles_encode(tensor, 0, row, out, &err);
+        hl_tiles_encode(tensor, hl_tile_strips(t->rows) - 1, row, out, &err);
     }
 }
 

@@ -36,10 +36,10 @@ static void use(const char *path)
         FILE *out = open_memstream(&text, &size);
         if (!out)
             abort();
-        hl_list_text(hot, true, out);
+        hl_listing_text(hot, true, out);
         fclose(out);
         free(text);
-        HL_JSON cJSON *json = hl_list_json(hot);
+        HL_JSON cJSON *json = hl_listing_json(hot);
         char *printed = cJSON_Print(json);
         free(printed);
         hl_hot_close(hot);

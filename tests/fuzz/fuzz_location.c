@@ -75,7 +75,7 @@ static void name(const char *text)
     struct hl_error err;
     struct hl_reference reference, again;
     char printed[HL_REFERENCE_BYTES];
-    hl_host_is_loopback(text);
+    hl_reference_is_loopback(text);
     if (hl_reference_parse(text, &reference, &err))
         return;
     hl_reference_text(&reference, printed);

@@ -1,7 +1,7 @@
 /* What the tokenizer's fuzz targets share: a section is opened and used in every way. A section that the packer wrote
  * must open, and valid text without special tokens must come back from it as a decodable row of ids. */
-#ifndef HL_FUZZ_TOKENIZER_H
-#define HL_FUZZ_TOKENIZER_H
+#ifndef HL_TESTS_FUZZ_FUZZ_TOKENIZER_H
+#define HL_TESTS_FUZZ_FUZZ_TOKENIZER_H
 
 #include "base/cleanup.h"
 #include "pack/vocabulary/vocabulary.h"

@@ -1,7 +1,7 @@
 /* What fuzz targets share: input whose last byte is followed by memory that cannot be read. The sanitizers do not watch
  * libraries that were built without them (cJSON), but the processor does. */
-#ifndef HL_FUZZ_GUARD_H
-#define HL_FUZZ_GUARD_H
+#ifndef HL_TESTS_FUZZ_GUARD_H
+#define HL_TESTS_FUZZ_GUARD_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* What the fuzz targets of templates share: a conversation to render. */
-#ifndef HL_FUZZ_TEMPLATE_H
-#define HL_FUZZ_TEMPLATE_H
+#ifndef HL_TESTS_FUZZ_TEMPLATE_H
+#define HL_TESTS_FUZZ_TEMPLATE_H
 
 #include "base/cleanup.h"
 #include "runtime/template/core/template.h"

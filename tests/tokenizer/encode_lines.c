@@ -4,7 +4,7 @@
  * hexadecimal bytes of these ids decoded one by one. ROWS is the number of embedding rows, FLAGS the HL_ENCODE_ flags
  * as a number. */
 #include "base/cleanup.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "pack/vocabulary/vocabulary.h"
 #include "runtime/tokenizer/tokenizer.h"
 #include <time.h>

@@ -2,8 +2,8 @@
  *
  *     int main(void) { CHECK(1 + 1 == 2); return check_summary(); }
  */
-#ifndef HL_TESTS_CHECK_H
-#define HL_TESTS_CHECK_H
+#ifndef HL_TESTS_UNIT_CHECK_H
+#define HL_TESTS_UNIT_CHECK_H
 
 #include "base/error.h"
 #include <math.h>

@@ -6,8 +6,8 @@
  *     hand_layer(&hand, 0, "hotlayer image: model m");
  *     hand_end(&hand, "tag");
  */
-#ifndef HL_TESTS_IMAGE_BY_HAND_H
-#define HL_TESTS_IMAGE_BY_HAND_H
+#ifndef HL_TESTS_UNIT_IMAGE_BY_HAND_H
+#define HL_TESTS_UNIT_IMAGE_BY_HAND_H
 
 #include "base/cleanup.h"
 #include "registry/oci/blob.h"

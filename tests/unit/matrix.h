@@ -1,7 +1,7 @@
 /* Matrices for tests of kernels: wider in memory than their columns, with a canary (a NaN of its own) in every float
  * that is not the kernel's to read or to write, and the running of one operation share by share. */
-#ifndef HL_TESTS_MATRIX_H
-#define HL_TESTS_MATRIX_H
+#ifndef HL_TESTS_UNIT_MATRIX_H
+#define HL_TESTS_UNIT_MATRIX_H
 
 #include "check.h"
 #include "kernels/cpu/kernels.h"

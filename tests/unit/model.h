@@ -1,7 +1,7 @@
 /* A real model for tests: the fixtures of tests/oracle packed by the library, into a folder of the test's own. Tests
  * run from the root of the repository. */
-#ifndef HL_TESTS_MODEL_H
-#define HL_TESTS_MODEL_H
+#ifndef HL_TESTS_UNIT_MODEL_H
+#define HL_TESTS_UNIT_MODEL_H
 
 #include "base/cleanup.h"
 #include "check.h"

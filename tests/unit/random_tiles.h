@@ -1,7 +1,7 @@
 /* Random tiles of every type, made of bytes rather than of a packer's work: every bit pattern of the quants occurs, the
  * padding is not zero, and scales are what a test asks for. Their values are those of tile_values.h. */
-#ifndef HL_TESTS_RANDOM_TILES_H
-#define HL_TESTS_RANDOM_TILES_H
+#ifndef HL_TESTS_UNIT_RANDOM_TILES_H
+#define HL_TESTS_UNIT_RANDOM_TILES_H
 
 #include "base/cleanup.h"
 #include "check.h"

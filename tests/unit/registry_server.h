@@ -6,8 +6,8 @@
  * What it is told holds until registry_clear(). The rest is distribution-spec 1.1, strictly: a session's Location
  * changes with every answer, and the old one is gone.
  */
-#ifndef HL_TESTS_REGISTRY_SERVER_H
-#define HL_TESTS_REGISTRY_SERVER_H
+#ifndef HL_TESTS_UNIT_REGISTRY_SERVER_H
+#define HL_TESTS_UNIT_REGISTRY_SERVER_H
 
 #include "server.h"
 #include <openssl/evp.h>

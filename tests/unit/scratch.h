@@ -1,6 +1,6 @@
 /* What the unit tests of images share: a folder of their own, files in it, and a small model. */
-#ifndef HL_TESTS_SCRATCH_H
-#define HL_TESTS_SCRATCH_H
+#ifndef HL_TESTS_UNIT_SCRATCH_H
+#define HL_TESTS_UNIT_SCRATCH_H
 
 #include "base/cleanup.h"
 #include <dirent.h>

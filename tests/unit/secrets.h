@@ -1,6 +1,6 @@
 /* Tests with secrets in them: each of those says MARK somewhere, and no message may. */
-#ifndef HL_TESTS_SECRETS_H
-#define HL_TESTS_SECRETS_H
+#ifndef HL_TESTS_UNIT_SECRETS_H
+#define HL_TESTS_UNIT_SECRETS_H
 
 #include "base/sizes.h"
 #include "check.h"

@@ -6,8 +6,8 @@
  *     ... server.port ...
  *     server_stop(&server);
  */
-#ifndef HL_TESTS_SERVER_H
-#define HL_TESTS_SERVER_H
+#ifndef HL_TESTS_UNIT_SERVER_H
+#define HL_TESTS_UNIT_SERVER_H
 
 #include "check.h"
 #include <arpa/inet.h>

@@ -84,15 +84,15 @@ static void test_environment(void)
     struct hl_error err;
     for (size_t i = 0; i < HL_COUNT(cases); i++) {
         setenv("HOTLAYER_TEST", cases[i][0], 1);
-        CHECK_OK(hl_environment("HOTLAYER_TEST", value, &err), err);
+        CHECK_OK(hl_address_environment("HOTLAYER_TEST", value, &err), err);
         CHECK_SAY(strcmp(value, cases[i][1]) == 0, "'%s' became '%s'", cases[i][0], value);
     }
     memset(large, 'x', sizeof large);
     large[sizeof large - 1] = 0;
     setenv("HOTLAYER_TEST", large, 1);
-    CHECK_FAILS(hl_environment("HOTLAYER_TEST", value, &err), err, "HOTLAYER_TEST");
+    CHECK_FAILS(hl_address_environment("HOTLAYER_TEST", value, &err), err, "HOTLAYER_TEST");
     unsetenv("HOTLAYER_TEST");
-    CHECK(hl_environment("HOTLAYER_TEST", value, &err) == 0 && !*value);
+    CHECK(hl_address_environment("HOTLAYER_TEST", value, &err) == 0 && !*value);
 }
 
 static void test_listening(void)
@@ -303,9 +303,9 @@ static void test_conversations(void)
             ",\"tools\":[{\"type\":\"function\"}],\"_debug_render_only\":true", &body, &err))) {
         const struct hl_dict *message = body.conversation.messages.list->items[0].dict;
         CHECK(!body.load && body.render_only);
-        CHECK(hl_is_text(*hl_dict_get(message, "role", 4), "tool") &&
-              hl_is_text(*hl_dict_get(message, "name", 4), "f"));
-        CHECK(hl_is_text(*hl_dict_get(message, "content", 7), ""));
+        CHECK(hl_value_is_text(*hl_dict_get(message, "role", 4), "tool") &&
+              hl_value_is_text(*hl_dict_get(message, "name", 4), "f"));
+        CHECK(hl_value_is_text(*hl_dict_get(message, "content", 7), ""));
         CHECK(hl_dict_get(message, "x", 1)->kind == HL_VALUE_FLOAT);
         CHECK(!hl_dict_get(message, "y", 1) && !hl_dict_get(message, "tool_calls", 10));
         CHECK(body.conversation.tools.kind == HL_VALUE_LIST && body.conversation.tools.list->n == 1);

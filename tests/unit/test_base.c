@@ -303,7 +303,7 @@ static char *config_over(const char *config, struct hl_error *err)
     struct hl_image base = {.config_text = (char *)(uintptr_t)config, .config_bytes = strlen(config)};
     const struct hl_config_spec spec = {&base, "", true, &label, 1, &ours, 1};
     HL_JSON cJSON *json = NULL;
-    return hl_config_make(&spec, &json, err) ? NULL : cJSON_PrintUnformatted(json);
+    return hl_image_config_make(&spec, &json, err) ? NULL : cJSON_PrintUnformatted(json);
 }
 
 static bool config_has(const char *config, const char *expected)

@@ -35,7 +35,7 @@ static void test_kept(struct dice *dice, enum hl_dtype dtype, enum hl_type type)
     float row[256], values[256];
     for (uint32_t i = 0; i < 16 * cols / numbers; i++)
         random_block(dice, dtype, blocks + (size_t)i * bytes);
-    CHECK_OK(hl_encode_strip(&plan, 0, row, tile, &err), err);
+    CHECK_OK(hl_tiles_encode(&plan, 0, row, tile, &err), err);
     for (uint32_t r = 0; r < 16; r++) {
         hl_source_floats(&source, (uint64_t)r * cols, cols, values);
         for (uint32_t c = 0; c < cols; c++) {

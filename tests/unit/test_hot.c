@@ -43,9 +43,9 @@ static uint8_t *expected_bytes(const struct hl_plan_tensor *tensor)
         for (uint32_t i = 0; i < tensor->n_parts; to += tensor->part[i++]->shape[0])
             hl_source_floats(tensor->part[i], 0, tensor->part[i]->shape[0], to);
     } else {
-        HL_FREE float *row = malloc(hl_padded_cols(t->type, t->cols) * sizeof *row);
+        HL_FREE float *row = malloc(hl_tiles_padded_cols(t->type, t->cols) * sizeof *row);
         for (uint32_t i = 0; i < hl_tile_strips(t->rows); i++)
-            CHECK_OK(hl_encode_strip(tensor, i, row, out + i * hl_strip_bytes(t->type, t->cols), &err), err);
+            CHECK_OK(hl_tiles_encode(tensor, i, row, out + i * hl_strip_bytes(t->type, t->cols), &err), err);
     }
     return out;
 }
@@ -402,7 +402,7 @@ static int pack_strange(const char *meta, const char *name, struct hl_error *err
                                  .tokenizer = {(const uint8_t *)"none", 4},
                                  .shard_bytes = 1 << 20,
                                  .threads = 1};
-        result = hl_write_hot(&write, &written, err);
+        result = hl_writer_write(&write, &written, err);
     }
     hl_plan_free(plan);
     hl_source_close(source);
@@ -420,14 +420,14 @@ static void check_listing(const char *meta)
     if (!CHECK_OK(hl_hot_open(in_scratch("strange.hot"), &hot, &err), err))
         return;
     FILE *out = open_memstream(&text, &size);
-    hl_list_text(hot, true, out);
+    hl_listing_text(hot, true, out);
     fclose(out);
     CHECK(strstr(text, "first") && strstr(text, "blocks.1.ffn.down"));
     for (size_t i = 0; i < size; i++)
         if (((unsigned char)text[i] < 32 && text[i] != '\n') || text[i] == 127 ||
             (text[i] == '\xc2' && text[i + 1] < '\xa0'))
             CHECK_SAY(false, "character %d in the listing of %s", text[i], meta);
-    HL_JSON cJSON *json = hl_list_json(hot);
+    HL_JSON cJSON *json = hl_listing_json(hot);
     CHECK(cJSON_GetArraySize(cJSON_GetObjectItem(json, "tensors")) == (int)hot->program.n_tensors);
     free(text);
     hl_hot_close(hot);

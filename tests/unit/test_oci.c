@@ -2,6 +2,7 @@
  * a stranger made. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "check.h"
 #include "pack/image/image.h"
 #include "pack/image/layer.h"
@@ -59,7 +60,8 @@ static void test_names(void)
     }
     char tag[130];
     memset(tag, 'a', sizeof tag);
-    CHECK(hl_tag_valid(tag, 128) && !hl_tag_valid(tag, 129) && !hl_tag_valid(tag, 0) && !hl_tag_valid("a\0b", 3));
+    CHECK(hl_reference_tag_valid(tag, 128) && !hl_reference_tag_valid(tag, 129) && !hl_reference_tag_valid(tag, 0) &&
+          !hl_reference_tag_valid("a\0b", 3));
 }
 
 static int write_spec(const struct hl_image_spec *spec, const char *directory, const char *tag, struct hl_image *out,
@@ -559,7 +561,7 @@ static void test_progress(void)
         {99960, "100 kB"}, {999499, "999 kB"}, {999500, "1.00 MB"}, {1ull << 31, "2.15 GB"}, {UINT64_MAX, "18.4 EB"}};
     char text[24];
     for (size_t i = 0; i < HL_COUNT(sizes); i++)
-        CHECK(!strcmp(hl_format_bytes(sizes[i].bytes, text), sizes[i].text));
+        CHECK(!strcmp(hl_text_bytes(sizes[i].bytes, text), sizes[i].text));
     struct hl_progress progress = {.out = fopen(at("log"), "w")};
     hl_progress_begin(&progress, "work", 4000);
     for (int i = 0; i < 1000; i++)

@@ -169,9 +169,9 @@ static void test_loopback(void)
                                "0.0.0.0:5000",          "10.0.0.1",    "169.254.169.254", "example.com", "",
                                "127.0.0.1.example.com", "::1"};
     for (size_t i = 0; i < HL_COUNT(yes); i++)
-        CHECK_SAY(hl_host_is_loopback(yes[i]), "%s is loopback", yes[i]);
+        CHECK_SAY(hl_reference_is_loopback(yes[i]), "%s is loopback", yes[i]);
     for (size_t i = 0; i < HL_COUNT(no); i++)
-        CHECK_SAY(!hl_host_is_loopback(no[i]), "%s is not loopback", no[i]);
+        CHECK_SAY(!hl_reference_is_loopback(no[i]), "%s is not loopback", no[i]);
 }
 
 struct rounds {

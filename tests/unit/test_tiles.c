@@ -141,7 +141,7 @@ static void check_tiles(const struct weights *w)
     const struct hl_tensor *t = &w->plan.tensor;
     unsigned wrong = 0, padding = 0;
     for (uint32_t r = 0; r < (t->rows + 15) / 16 * 16; r++)
-        for (uint32_t c = 0; c < hl_padded_cols(t->type, t->cols); c++) {
+        for (uint32_t c = 0; c < hl_tiles_padded_cols(t->type, t->cols); c++) {
             double is = tile_number(t->type, t->cols, w->tiles, r, c);
             if (r >= t->rows || c >= t->cols)
                 padding += is != 0;
@@ -237,7 +237,7 @@ static void test_loss(void)
         float row[512];
         w.plan.part[0] = &w.source;
         for (uint32_t strip = 0; strip < 3; strip++) {
-            struct hl_loss one = hl_strip_loss(&w.plan, strip, row, w.tiles + strip * hl_strip_bytes(type, 291));
+            struct hl_loss one = hl_tiles_loss(&w.plan, strip, row, w.tiles + strip * hl_strip_bytes(type, 291));
             loss.error += one.error;
             loss.energy += one.energy;
         }
@@ -264,7 +264,7 @@ static void test_loss_of_specials(void)
     w.plan.part[0] = &w.source;
     memcpy(w.numbers, specials, sizeof specials);
     CHECK_OK(weights_encode(&w, &err) ? 0 : -1, err);
-    CHECK(hl_strip_loss(&w.plan, 0, row, w.tiles).error == 0);
+    CHECK(hl_tiles_loss(&w.plan, 0, row, w.tiles).error == 0);
     weights_free(&w);
 }
 

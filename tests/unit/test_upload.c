@@ -426,7 +426,7 @@ static void test_texts(void)
 
 static struct hl_descriptor describe(const char *media_type, const char *text)
 {
-    struct hl_descriptor out = {.bytes = strlen(text), .kind = hl_media_type_kind(media_type)};
+    struct hl_descriptor out = {.bytes = strlen(text), .kind = hl_document_kind_of(media_type)};
     snprintf(out.media_type, sizeof out.media_type, "%s", media_type);
     registry_digest(text, strlen(text), out.digest);
     return out;

@@ -1,6 +1,6 @@
 /* What the tests of uploads share: a registry, blobs of random bytes, and one upload after another. */
-#ifndef HL_TESTS_UPLOADS_H
-#define HL_TESTS_UPLOADS_H
+#ifndef HL_TESTS_UNIT_UPLOADS_H
+#define HL_TESTS_UNIT_UPLOADS_H
 
 #include "base/cleanup.h"
 #include "registry/remote/upload.h"

@@ -1,7 +1,7 @@
 /* Random matrices in tiles, made by the packer and read back by what tile.h says in words: an account of the layout
  * that shares no code with the product. */
-#ifndef HL_TESTS_WEIGHTS_H
-#define HL_TESTS_WEIGHTS_H
+#ifndef HL_TESTS_UNIT_WEIGHTS_H
+#define HL_TESTS_UNIT_WEIGHTS_H
 
 #include "check.h"
 #include "hotlayer/half.h"
@@ -99,11 +99,11 @@ static inline bool weights_encode(struct weights *w, struct hl_error *err)
     const struct hl_tensor *t = &w->plan.tensor;
     uint32_t strips = (t->rows + 15) / 16;
     uint64_t strip_bytes = hl_strip_bytes(t->type, t->cols);
-    HL_FREE float *row = malloc(hl_padded_cols(t->type, t->cols) * sizeof *row);
+    HL_FREE float *row = malloc(hl_tiles_padded_cols(t->type, t->cols) * sizeof *row);
     w->tiles = malloc(strips * strip_bytes);
     memset(w->tiles, 0xa5, strips * strip_bytes);
     for (uint32_t i = 0; i < strips; i++)
-        if (hl_encode_strip(&w->plan, i, row, w->tiles + i * strip_bytes, err) < 0)
+        if (hl_tiles_encode(&w->plan, i, row, w->tiles + i * strip_bytes, err) < 0)
             return false;
     w->values = malloc((size_t)t->rows * t->cols * sizeof *w->values);
     for (uint32_t r = 0; r < t->rows; r++)

@@ -4,8 +4,8 @@
  * scales. q8 keeps its signs: vpmaddubsw multiplies unsigned by signed bytes and saturates at int16, which 255 * 127
  * twice would exceed, so |w| meets x with w's sign.
  */
-#ifndef HOTLAYER_CPU_AVX2_H
-#define HOTLAYER_CPU_AVX2_H
+#ifndef HL_KERNELS_CPU_AVX2_AVX2_H
+#define HL_KERNELS_CPU_AVX2_AVX2_H
 
 #include "kernels/cpu/kernels.h"
 #include <immintrin.h>

@@ -112,7 +112,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
         struct chunk chunk = chunk_at(type, strip, i, tiles);
         struct scales scales;
         struct spread columns[TOKENS];
-        hl_prefetch_lines(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width, T == 1);
+        hl_cpu_prefetch_lines(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width, T == 1);
         scales_of(type, &chunk, &scales);
         for (int t = 0; t < T; t++)
             columns[t] = spread_pair(type, (const struct hl_pair *)(const void *)x[t] + i);
@@ -140,7 +140,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
 HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *const x[], __m256 sums[][LINES], int T)
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
-        hl_prefetch_in_sequence(weight, 512);
+        hl_cpu_prefetch_in_sequence(weight, 512);
         for (int half = 0; half < 2; half++) {
             __m256 columns[TOKENS];
             for (int t = 0; t < T; t++)
@@ -158,7 +158,7 @@ HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *c
 HL_INLINE void strip_f16(const uint8_t *weight, uint32_t tiles, const uint8_t *const x[], __m256 sums[][LINES], int T)
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
-        hl_prefetch_in_sequence(weight, 512);
+        hl_cpu_prefetch_in_sequence(weight, 512);
         for (int j = 0; j < 4; j++) {
             __m256 columns[TOKENS];
             for (int t = 0; t < T; t++) {
@@ -180,7 +180,7 @@ HL_INLINE void strip_bf16(const uint8_t *weight, uint32_t tiles, const uint8_t *
 {
     const __m256i upper = _mm256_set1_epi32((int)0xffff0000u);
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
-        hl_prefetch_in_sequence(weight, 512);
+        hl_cpu_prefetch_in_sequence(weight, 512);
         for (int half = 0; half < 2; half++) {
             __m256 even[TOKENS], odd[TOKENS];
             for (int t = 0; t < T; t++) {

@@ -11,8 +11,8 @@
  * so that even places are row g and odd ones row g + 8 everywhere. Scales and minima are brought to float32 once for a
  * chunk, in the order of tile.h: pairs for q8, quads for the others.
  */
-#ifndef HOTLAYER_CPU_AVX512_H
-#define HOTLAYER_CPU_AVX512_H
+#ifndef HL_KERNELS_CPU_AVX512_AVX512_H
+#define HL_KERNELS_CPU_AVX512_AVX512_H
 
 #include "kernels/cpu/kernels.h"
 #include <immintrin.h>

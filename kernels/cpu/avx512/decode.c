@@ -1,7 +1,7 @@
 /* AVX-512 linear kernels for few tokens: straight from the tiles, each weight unpacked once for up to four tokens.
  *
  * The bytes of a strip are read once, in order, so this runs at the memory's speed as long as a cache line takes less
- * time to compute than to arrive (some ten cycles a core), and is asked for in time (hl_prefetch_lines()).
+ * time to compute than to arrive (some ten cycles a core), and is asked for in time (hl_cpu_prefetch_lines()).
  *
  * Sums stay in sixteen partial sums for each line (avx512.h), even ones of row g, odd ones of row g + 8; they fold to
  * rows at the end of a strip. Quantized types: vpdpbusd, then one conversion and one fused multiply-add with the
@@ -95,9 +95,9 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
         struct scales scales;
         struct spread columns[4];
         if (type == HL_TYPE_TILE_Q8 && T == 1)
-            hl_prefetch_in_sequence(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width);
+            hl_cpu_prefetch_in_sequence(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width);
         else
-            hl_prefetch_lines(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width, T == 1);
+            hl_cpu_prefetch_lines(strip + (size_t)i * bytes * 64 / width, bytes * 64 / width, T == 1);
         scales_of(type, &chunk, &scales);
         for (int t = 0; t < T; t++)
             columns[t] = spread_pair(type, (const struct hl_pair *)(const void *)x[t] + i);
@@ -138,7 +138,7 @@ HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *c
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
         __m512 columns[4];
-        hl_prefetch_in_sequence(weight, 512);
+        hl_cpu_prefetch_in_sequence(weight, 512);
         for (int t = 0; t < T; t++)
             columns[t] = _mm512_castsi512_ps(spread_words(x[t] + 32 * (size_t)tile));
 #pragma GCC unroll 8
@@ -157,7 +157,7 @@ HL_INLINE void strip_f16(const uint8_t *weight, uint32_t tiles, const uint8_t *c
     const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(4));
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
         __m512 columns[4][2];
-        hl_prefetch_in_sequence(weight, 512);
+        hl_cpu_prefetch_in_sequence(weight, 512);
         for (int t = 0; t < T; t++) {
             __m512 sixteen = _mm512_loadu_ps(x[t] + 64 * (size_t)tile);
             columns[t][0] = _mm512_permutexvar_ps(low, sixteen);
@@ -177,7 +177,7 @@ HL_INLINE void strip_bf16(const uint8_t *weight, uint32_t tiles, const uint8_t *
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
         __m512bh columns[4];
-        hl_prefetch_in_sequence(weight, 512);
+        hl_cpu_prefetch_in_sequence(weight, 512);
         for (int t = 0; t < T; t++)
             columns[t] = (__m512bh)spread_words(x[t] + 32 * (size_t)tile);
 #pragma GCC unroll 8

@@ -1,6 +1,6 @@
 /* Sixteen floats at a time, for what wide_ops.h and wide_attend.h say in terms of lanes. */
-#ifndef HOTLAYER_CPU_LANES_AVX512_H
-#define HOTLAYER_CPU_LANES_AVX512_H
+#ifndef HL_KERNELS_CPU_AVX512_LANES_AVX512_H
+#define HL_KERNELS_CPU_AVX512_LANES_AVX512_H
 
 #include <immintrin.h>
 #include <stdint.h>

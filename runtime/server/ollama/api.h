@@ -1,7 +1,7 @@
 /* The API: Ollama's routes and our own two for health. A route turns JSON into a job for the worker, and news of the
  * job into JSON. docs/man/hotlayerd-serve.1 says what clients may expect. */
-#ifndef HL_RUNTIME_API_H
-#define HL_RUNTIME_API_H
+#ifndef HL_RUNTIME_SERVER_OLLAMA_API_H
+#define HL_RUNTIME_SERVER_OLLAMA_API_H
 
 #include "runtime/engine/worker.h"
 #include "runtime/model/model.h"
@@ -17,7 +17,7 @@ struct hl_api {
     uint32_t context;     /* positions per sequence */
     bool ready;           /* every weight can be used */
     bool stopping;        /* no new work */
-    uint64_t first_token; /* when the first one went out, on the clock of hl_now_ns(); 0: not yet */
+    uint64_t first_token; /* when the first one went out, on the clock of hl_clock_ns(); 0: not yet */
     struct hl_api_reply *replies;
     /* Called with the first token. */
     void (*first)(void *context);

@@ -80,7 +80,7 @@ static void begin_object(struct evbuffer *out, const struct hl_api_reply *reply,
 static void add_result(struct evbuffer *out, const struct hl_api_reply *reply, enum hl_finish reason,
                        const struct hl_timings *timings)
 {
-    uint64_t total = hl_now_ns() - reply->arrived, computed = timings->prompt_ns + timings->decode_ns;
+    uint64_t total = hl_clock_ns() - reply->arrived, computed = timings->prompt_ns + timings->decode_ns;
     evbuffer_add_printf(out, ",\"done_reason\":\"%s\"",
                         reply->body.load             ? "load"
                         : reason == HL_FINISH_LENGTH ? "length"
@@ -130,7 +130,7 @@ static bool on_text(void *context, int32_t token, const char *piece, size_t n)
         reply->tokens[reply->n_tokens++] = token;
     on_piece(reply, piece, n);
     if (!api->first_token) {
-        api->first_token = hl_now_ns();
+        api->first_token = hl_clock_ns();
         api->first(api->first_context);
     }
     return true;
@@ -181,7 +181,7 @@ static void log_end(const struct hl_api_reply *reply, enum hl_finish reason, con
     cJSON_AddStringToObject(fields, "finish", reply->body.load && reason == HL_FINISH_STOP ? "load" : names[reason]);
     cJSON_AddNumberToObject(fields, "prompt_tokens", (double)reply->n_prompt);
     cJSON_AddNumberToObject(fields, "tokens", timings->n_decoded);
-    cJSON_AddNumberToObject(fields, "total_ms", hl_log_ms(hl_now_ns() - reply->arrived));
+    cJSON_AddNumberToObject(fields, "total_ms", hl_log_ms(hl_clock_ns() - reply->arrived));
     cJSON_AddNumberToObject(fields, "prompt_ms", hl_log_ms(timings->prompt_ns));
     cJSON_AddNumberToObject(fields, "decode_ms", hl_log_ms(timings->decode_ns));
     if (err)
@@ -310,7 +310,7 @@ static int prepare(struct hl_api_reply *reply, struct hl_error *err)
         return 0;
     reply->n_prompt = reply->n_tokens;
     generate->n_prompt = reply->n_tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)reply->n_tokens;
-    if (hl_prompt_check(generate->n_prompt, context, err) < 0)
+    if (hl_scheduler_check(generate->n_prompt, context, err) < 0)
         return -1;
     generate->n_predict = hl_min_u32(generate->n_predict, context - generate->n_prompt);
     reply->room = reply->n_tokens + generate->n_predict;
@@ -375,7 +375,7 @@ static void generate(struct hl_api *api, struct hl_exchange *exchange, bool chat
     }
     reply->api = api;
     reply->exchange = exchange;
-    reply->arrived = hl_now_ns();
+    reply->arrived = hl_clock_ns();
     int result = hl_api_body_read(body, n, chat, &reply->body, &err);
     bool known = result == 0 && hl_api_is_model(api->model, reply->body.model);
     if (known)

@@ -34,7 +34,7 @@ static int join_parts(struct hl_arena *arena, struct hl_value *content, struct h
     for (uint32_t i = 0; i < content->list->n; i++) {
         const struct hl_value *part = member(content->list->items[i], "text");
         const struct hl_value *type = member(content->list->items[i], "type");
-        if (!part || part->kind != HL_VALUE_STRING || !type || !hl_is_text(*type, "text"))
+        if (!part || part->kind != HL_VALUE_STRING || !type || !hl_value_is_text(*type, "text"))
             return hl_fail_as(err, HL_ERROR_REQUEST, "only parts of text are supported in \"content\" by this version");
         if ((i && hl_text_put(&text, "\n\n", 2, err) < 0) || hl_text_put(&text, part->text, part->n, err) < 0)
             return -1;

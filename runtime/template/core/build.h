@@ -4,8 +4,8 @@
  * Functions return the index of what they added. Out of memory or over a limit they return 0 and remember it;
  * hl_build_finish() fails then. Children are added before their parents. Equal constants are one.
  */
-#ifndef HL_RUNTIME_TEMPLATE_BUILD_H
-#define HL_RUNTIME_TEMPLATE_BUILD_H
+#ifndef HL_RUNTIME_TEMPLATE_CORE_BUILD_H
+#define HL_RUNTIME_TEMPLATE_CORE_BUILD_H
 
 #include "base/error.h"
 #include "hotlayer/template_section.h"

@@ -3,7 +3,7 @@
 
 #define PARAMETERS_MOST 12 /* of a builtin */
 
-const struct hl_builtin *hl_find_builtin(const struct hl_dialect *dialect, const char *kind, const char *name, size_t n)
+const struct hl_builtin *hl_builtin_find(const struct hl_dialect *dialect, const char *kind, const char *name, size_t n)
 {
     for (const struct hl_builtin *const *table = dialect->builtins; *table; table++)
         for (const struct hl_builtin *b = *table; b->kind; b++)
@@ -70,9 +70,9 @@ int hl_run_builtin(struct hl_run *run, const struct hl_builtin *b, const struct 
     return b->call(run, args, out);
 }
 
-int hl_argument_text(struct hl_run *run, const struct hl_args *args, uint32_t i, struct hl_value *out)
+int hl_args_text(struct hl_run *run, const struct hl_args *args, uint32_t i, struct hl_value *out)
 {
-    struct hl_value value = hl_argument_given(args, i) ? args->values[i] : hl_none();
+    struct hl_value value = hl_args_given(args, i) ? args->values[i] : hl_none();
     if (value.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, value);
     if (value.kind != HL_VALUE_STRING)
@@ -81,9 +81,9 @@ int hl_argument_text(struct hl_run *run, const struct hl_args *args, uint32_t i,
     return 0;
 }
 
-int hl_argument_int(struct hl_run *run, const struct hl_args *args, uint32_t i, int64_t otherwise, int64_t *out)
+int hl_args_int(struct hl_run *run, const struct hl_args *args, uint32_t i, int64_t otherwise, int64_t *out)
 {
-    struct hl_value value = hl_argument_given(args, i) ? args->values[i] : hl_none();
+    struct hl_value value = hl_args_given(args, i) ? args->values[i] : hl_none();
     if (value.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, value);
     if (value.kind != HL_VALUE_NONE && value.kind != HL_VALUE_INT && value.kind != HL_VALUE_BOOL)
@@ -107,7 +107,7 @@ static int leftover(struct hl_run *run, const struct hl_object *f, const struct 
         }
         if (known)
             continue;
-        if (code->flags & HL_FUNCTION_CALLER && hl_is_text(entry->key, "caller"))
+        if (code->flags & HL_FUNCTION_CALLER && hl_value_is_text(entry->key, "caller"))
             *caller = entry->value;
         else if (!(code->flags & HL_FUNCTION_KWARGS))
             return hl_run_fail(run, "the macro takes no argument '%.*s'", (int)(entry->key.n & 127), entry->key.text);
@@ -190,7 +190,7 @@ int hl_call_function(struct hl_run *run, const struct hl_object *f, const struct
         return -1;
     run->frame = frame;
     run->out = &text;
-    int failed = set_defaults(run, f, args, given, frame) || hl_execute(run, code->body) < 0;
+    int failed = set_defaults(run, f, args, given, frame) || hl_eval_statement(run, code->body) < 0;
     run->frame = outer;
     run->out = printed;
     *out = hl_text_value(&text);

@@ -1,6 +1,6 @@
 /* Characters as Python's str sees them: classes, case, white space. On code points and UTF-8. */
-#ifndef HL_RUNTIME_UNICODE_H
-#define HL_RUNTIME_UNICODE_H
+#ifndef HL_RUNTIME_TEMPLATE_CORE_CHARACTERS_H
+#define HL_RUNTIME_TEMPLATE_CORE_CHARACTERS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -326,7 +326,7 @@ static int eval_capture(struct hl_run *run, const struct hl_node *node, struct h
 {
     struct hl_text text = {.arena = run->arena}, *outer = run->out;
     run->out = &text;
-    int status = hl_execute(run, node->a);
+    int status = hl_eval_statement(run, node->a);
     run->out = outer;
     if (status < 0)
         return -1;
@@ -454,7 +454,7 @@ static int exec_block(struct hl_run *run, const struct hl_node *node)
     const uint32_t *list = run->t->lists + node->a;
     int status = 0;
     for (uint32_t i = 1; !status && i <= list[0]; i++)
-        status = hl_execute(run, list[i]);
+        status = hl_eval_statement(run, list[i]);
     return status;
 }
 
@@ -464,8 +464,8 @@ static int exec_if(struct hl_run *run, const struct hl_node *node)
     if (hl_evaluate(run, node->a, &test))
         return -1;
     if (run->dialect->truth(test))
-        return hl_execute(run, node->b);
-    return node->c == HL_NONE ? 0 : hl_execute(run, node->c);
+        return hl_eval_statement(run, node->b);
+    return node->c == HL_NONE ? 0 : hl_eval_statement(run, node->c);
 }
 
 static int exec_set(struct hl_run *run, const struct hl_node *node)
@@ -540,7 +540,7 @@ static int exec_for(struct hl_run *run, const struct hl_node *node)
             *slot = variable;
         if (assign(run, loop->target, item))
             return -1;
-        status = hl_execute(run, loop->body);
+        status = hl_eval_statement(run, loop->body);
         if (status < 0)
             return -1;
         if (status == HL_EXECUTE_BREAK)
@@ -549,7 +549,7 @@ static int exec_for(struct hl_run *run, const struct hl_node *node)
     }
     if (got < 0)
         return -1;
-    return !complete && loop->otherwise != HL_NONE ? hl_execute(run, loop->otherwise) : 0;
+    return !complete && loop->otherwise != HL_NONE ? hl_eval_statement(run, loop->otherwise) : 0;
 }
 
 static int exec_break(struct hl_run *run, const struct hl_node *node)
@@ -564,7 +564,7 @@ static int exec_nothing(struct hl_run *run, const struct hl_node *node)
     return hl_run_fail(run, "template section: a value where a statement is needed");
 }
 
-int hl_execute(struct hl_run *run, uint32_t index)
+int hl_eval_statement(struct hl_run *run, uint32_t index)
 {
     static int (*const executors[])(struct hl_run *, const struct hl_node *) = {
         exec_text, exec_output, exec_block, exec_if, exec_for, exec_set, exec_break, exec_break,

@@ -1,6 +1,6 @@
 /* Executing the tree. For the interpreter's own files. */
-#ifndef HL_RUNTIME_TEMPLATE_EVAL_H
-#define HL_RUNTIME_TEMPLATE_EVAL_H
+#ifndef HL_RUNTIME_TEMPLATE_CORE_EVAL_H
+#define HL_RUNTIME_TEMPLATE_CORE_EVAL_H
 
 #include "runtime/template/core/run.h"
 
@@ -12,7 +12,7 @@ static inline struct hl_value hl_template_text(const struct hl_template *t, uint
 enum { HL_EXECUTE_BREAK = 1, HL_EXECUTE_CONTINUE };
 
 /* Runs a statement: 0, -1, or where it leaves to. */
-int hl_execute(struct hl_run *run, uint32_t node);
+int hl_eval_statement(struct hl_run *run, uint32_t node);
 
 int hl_evaluate(struct hl_run *run, uint32_t node, struct hl_value *out);
 

@@ -363,25 +363,26 @@ static struct hl_value or_undefined(struct hl_value value, const char *reason)
 int hl_loop_attribute(struct hl_run *run, struct hl_loop *loop, struct hl_value name, struct hl_value *out)
 {
     int64_t index = loop->index;
-    if (hl_is_text(name, "index")) {
+    if (hl_value_is_text(name, "index")) {
         *out = hl_int(index + 1);
-    } else if (hl_is_text(name, "index0")) {
+    } else if (hl_value_is_text(name, "index0")) {
         *out = hl_int(index);
-    } else if (hl_is_text(name, "first")) {
+    } else if (hl_value_is_text(name, "first")) {
         *out = hl_bool(index == 0);
-    } else if (hl_is_text(name, "depth")) {
+    } else if (hl_value_is_text(name, "depth")) {
         *out = hl_int((int64_t)loop->depth + 1);
-    } else if (hl_is_text(name, "depth0")) {
+    } else if (hl_value_is_text(name, "depth0")) {
         *out = hl_int(loop->depth);
-    } else if (hl_is_text(name, "previtem")) {
+    } else if (hl_value_is_text(name, "previtem")) {
         struct hl_value none = {.kind = HL_VALUE_ABSENT};
         *out = or_undefined(index == 0 ? none : loop->before, "there is no previous item");
-    } else if (hl_is_text(name, "last") || hl_is_text(name, "nextitem")) {
+    } else if (hl_value_is_text(name, "last") || hl_value_is_text(name, "nextitem")) {
         if (peek(run, loop))
             return -1;
         *out = name.n == 4 ? hl_bool(loop->after.kind == HL_VALUE_ABSENT)
                            : or_undefined(loop->after, "there is no next item");
-    } else if (hl_is_text(name, "length") || hl_is_text(name, "revindex") || hl_is_text(name, "revindex0")) {
+    } else if (hl_value_is_text(name, "length") || hl_value_is_text(name, "revindex") ||
+               hl_value_is_text(name, "revindex0")) {
         if (count_items(run, loop))
             return -1;
         *out = hl_int(name.n == 6 ? loop->length : name.n == 8 ? loop->length - index : loop->length - index - 1);

@@ -1,6 +1,6 @@
 /* Inside of the interpreter: what a rendering consists of, and what a language brings along. Not for its users. */
-#ifndef HL_RUNTIME_TEMPLATE_RUN_H
-#define HL_RUNTIME_TEMPLATE_RUN_H
+#ifndef HL_RUNTIME_TEMPLATE_CORE_RUN_H
+#define HL_RUNTIME_TEMPLATE_CORE_RUN_H
 
 #include "runtime/template/core/template.h"
 
@@ -192,7 +192,7 @@ int64_t hl_value_length(struct hl_value value);
 int hl_run_call(struct hl_run *run, struct hl_value callee, const struct hl_args *args, struct hl_value *out);
 int hl_run_builtin(struct hl_run *run, const struct hl_builtin *builtin, const struct hl_args *args,
                    struct hl_value *out);
-const struct hl_builtin *hl_find_builtin(const struct hl_dialect *dialect, const char *kind, const char *name,
+const struct hl_builtin *hl_builtin_find(const struct hl_dialect *dialect, const char *kind, const char *name,
                                          size_t n);
 
 /* The error (HL_ERROR_REQUEST); the rendering puts the line of the template in front. Returns -1. */
@@ -209,11 +209,11 @@ int hl_run_string(struct hl_run *run, const char *bytes, size_t n, struct hl_val
 
 /* Argument i of a builtin, as a string, or as an int in which None and what is absent are `otherwise`; fails when it is
  * of another type. */
-int hl_argument_text(struct hl_run *run, const struct hl_args *args, uint32_t i, struct hl_value *out);
-int hl_argument_int(struct hl_run *run, const struct hl_args *args, uint32_t i, int64_t otherwise, int64_t *out);
+int hl_args_text(struct hl_run *run, const struct hl_args *args, uint32_t i, struct hl_value *out);
+int hl_args_int(struct hl_run *run, const struct hl_args *args, uint32_t i, int64_t otherwise, int64_t *out);
 
 /* Is argument i given? */
-static inline bool hl_argument_given(const struct hl_args *args, uint32_t i)
+static inline bool hl_args_given(const struct hl_args *args, uint32_t i)
 {
     return i < args->n && args->values[i].kind != HL_VALUE_ABSENT;
 }

@@ -263,7 +263,7 @@ static int find_builtins(const struct check *c)
         size_t n = space ? (size_t)(space - text) : 0;
         if (n && n < sizeof kind) {
             memcpy(kind, text, n);
-            c->t->builtins[i] = hl_find_builtin(c->t->dialect, kind, space + 1, k->bytes - n - 1);
+            c->t->builtins[i] = hl_builtin_find(c->t->dialect, kind, space + 1, k->bytes - n - 1);
         }
         if (!c->t->builtins[i])
             return hl_fail(c->err, "template section: it needs the %.*s, which this program does not have",
@@ -355,7 +355,7 @@ static int find_name(struct hl_run *run, struct hl_value name, struct hl_value *
             return 0;
         }
     }
-    const struct hl_builtin *function = hl_find_builtin(run->dialect, "function", name.text, name.n);
+    const struct hl_builtin *function = hl_builtin_find(run->dialect, "function", name.text, name.n);
     if (function) {
         if (hl_object_new(run, HL_OBJECT_BUILTIN, out))
             return -1;
@@ -375,7 +375,7 @@ static int run_template(struct hl_run *run)
         if (find_name(run, hl_template_text(t, t->names[i]), &run->names[i]))
             return -1;
     run->frame = hl_frame_new(run, NULL, t->functions[0].slots);
-    return run->frame && hl_execute(run, t->functions[0].body) >= 0 ? 0 : -1;
+    return run->frame && hl_eval_statement(run, t->functions[0].body) >= 0 ? 0 : -1;
 }
 
 int hl_template_render(const struct hl_template *t, struct hl_arena *arena, struct hl_value context, int64_t now,

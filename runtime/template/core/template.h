@@ -1,6 +1,6 @@
 /* A chat template: opened once, rendered with a conversation as often as needed. */
-#ifndef HL_RUNTIME_TEMPLATE_H
-#define HL_RUNTIME_TEMPLATE_H
+#ifndef HL_RUNTIME_TEMPLATE_CORE_TEMPLATE_H
+#define HL_RUNTIME_TEMPLATE_CORE_TEMPLATE_H
 
 #include "hotlayer/template_section.h"
 #include "runtime/template/core/value.h"

@@ -4,8 +4,8 @@
  * values or text pays for what it looks at, so that no template and no conversation can take long. Values are small
  * and passed by value; lists and dicts are shared by reference, as in Python.
  */
-#ifndef HL_RUNTIME_VALUE_H
-#define HL_RUNTIME_VALUE_H
+#ifndef HL_RUNTIME_TEMPLATE_CORE_VALUE_H
+#define HL_RUNTIME_TEMPLATE_CORE_VALUE_H
 
 #include "base/error.h"
 #include <stdbool.h>
@@ -129,7 +129,7 @@ static inline struct hl_value hl_string(const char *text, size_t n)
     return (struct hl_value){.kind = HL_VALUE_STRING, .n = (uint32_t)n, .text = text};
 }
 
-static inline bool hl_is_text(struct hl_value value, const char *text)
+static inline bool hl_value_is_text(struct hl_value value, const char *text)
 {
     return value.kind == HL_VALUE_STRING && value.n == strlen(text) && !memcmp(value.text, text, value.n);
 }

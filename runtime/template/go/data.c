@@ -470,13 +470,13 @@ static int collate(struct hl_arena *arena, struct hl_value from, struct hl_value
             return -1;
         struct hl_value role = *field(built, "Role"), text = *field(built, "Content");
         struct hl_value *last = out->list->n ? &out->list->items[out->list->n - 1] : NULL;
-        if (hl_is_text(role, "system")) {
+        if (hl_value_is_text(role, "system")) {
             if (any && join(arena, system, text, err) != 0)
                 return -1;
             *system = any ? *system : text;
             any = true;
         }
-        bool joins = last && same_text(*field(*last, "Role"), role) && !hl_is_text(role, "tool");
+        bool joins = last && same_text(*field(*last, "Role"), role) && !hl_value_is_text(role, "tool");
         if (joins ? join(arena, field(*last, "Content"), text, err) != 0
                   : hl_list_push(arena, out->list, built, err) != 0)
             return -1;
@@ -551,7 +551,7 @@ static int render_turns(const struct rendering *r, struct hl_value messages, cha
     for (uint32_t i = 0; i < messages.list->n; i++) {
         struct hl_value role = *field(messages.list->items[i], "Role"),
                         said = *field(messages.list->items[i], "Content");
-        bool system = hl_is_text(role, "system"), user = hl_is_text(role, "user");
+        bool system = hl_value_is_text(role, "system"), user = hl_value_is_text(role, "user");
         bool complete = (system && (turn.prompt.n || turn.response.n)) || (user && turn.response.n);
         if (complete && render_turn(r, &turn, false, &text) != 0)
             return -1;
@@ -559,7 +559,7 @@ static int render_turns(const struct rendering *r, struct hl_value messages, cha
             turn.system = said;
         else if (user)
             turn.prompt = said;
-        else if (hl_is_text(role, "assistant"))
+        else if (hl_value_is_text(role, "assistant"))
             turn.response = said;
     }
     if (render_turn(r, &turn, true, &text) != 0)

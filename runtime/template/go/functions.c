@@ -334,7 +334,7 @@ static const char *typescript_name(struct hl_value name)
                                            {"array", "any[]"},    {"object", "Record<string, any>"},
                                            {"null", "null"}};
     for (size_t i = 0; i < HL_COUNT(names); i++)
-        if (hl_is_text(name, names[i][0]))
+        if (hl_value_is_text(name, names[i][0]))
             return names[i][1];
     return "any";
 }

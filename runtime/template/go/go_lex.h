@@ -1,6 +1,6 @@
 /* Inside of the compiler of Go templates: its tokens. */
-#ifndef HL_RUNTIME_GOTEMPLATE_LEX_H
-#define HL_RUNTIME_GOTEMPLATE_LEX_H
+#ifndef HL_RUNTIME_TEMPLATE_GO_GO_LEX_H
+#define HL_RUNTIME_TEMPLATE_GO_GO_LEX_H
 
 #include "base/error.h"
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* Inside of the compiler of Go templates: what its two halves share. gotemplate_pipeline.c knows what stands in an
  * action, gotemplate_parse.c what actions make together. */
-#ifndef HL_RUNTIME_GOTEMPLATE_PARSE_H
-#define HL_RUNTIME_GOTEMPLATE_PARSE_H
+#ifndef HL_RUNTIME_TEMPLATE_GO_GO_PARSE_H
+#define HL_RUNTIME_TEMPLATE_GO_GO_PARSE_H
 
 #include "runtime/template/core/build.h"
 #include "runtime/template/go/go_lex.h"

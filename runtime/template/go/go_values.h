@@ -4,8 +4,8 @@
  * is a nil that something holds, HL_VALUE_UNDEFINED no value at all. The types of Ollama's data are lists and dicts
  * whose `flags` say which type; their dicts have a struct's fields as keys, all of them, in the order of the struct.
  * The entries of maps are sorted, as Go walks over them. */
-#ifndef HL_RUNTIME_GOTEMPLATE_VALUES_H
-#define HL_RUNTIME_GOTEMPLATE_VALUES_H
+#ifndef HL_RUNTIME_TEMPLATE_GO_GO_VALUES_H
+#define HL_RUNTIME_TEMPLATE_GO_GO_VALUES_H
 
 #include "runtime/template/core/run.h"
 

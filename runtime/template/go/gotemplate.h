@@ -29,8 +29,8 @@
  *             .Response of the template, where the model goes on. A template that mentions neither .Messages nor
  *             .Response has .Response at its end.
  */
-#ifndef HL_RUNTIME_GOTEMPLATE_H
-#define HL_RUNTIME_GOTEMPLATE_H
+#ifndef HL_RUNTIME_TEMPLATE_GO_GOTEMPLATE_H
+#define HL_RUNTIME_TEMPLATE_GO_GOTEMPLATE_H
 
 #include "runtime/template/core/template.h"
 

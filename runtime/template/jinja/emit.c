@@ -137,20 +137,20 @@ static int check_callee(struct jinja *j, const struct jinja_node *callee)
     const struct jinja_scope *where;
     int n = (int)(callee->name.n < 60 ? callee->name.n : 60);
     for (size_t i = 0; callee->kind == JINJA_ATTRIBUTE && i < HL_COUNT(methods); i++)
-        if (hl_is_text(callee->name, methods[i]))
+        if (hl_value_is_text(callee->name, methods[i]))
             return jinja_fail(j, callee->line, "the method '%.*s' is not supported", n, callee->name.text);
     if (callee->kind != JINJA_LOAD)
         return 0;
     const struct jinja_symbol *symbol = jinja_scope_find(j->scope, callee->name, &where);
     if ((symbol && symbol->stored) || is_guarded(j, callee->name) ||
-        hl_find_builtin(&hl_jinja_dialect, "function", callee->name.text, callee->name.n))
+        hl_builtin_find(&hl_jinja_dialect, "function", callee->name.text, callee->name.n))
         return 0;
     return jinja_fail(j, callee->line, "there is no function '%.*s'", n, callee->name.text);
 }
 
 static int check_builtin(struct jinja *j, const char *kind, struct hl_value name, uint32_t line)
 {
-    if (hl_find_builtin(&hl_jinja_dialect, kind, name.text, name.n))
+    if (hl_builtin_find(&hl_jinja_dialect, kind, name.text, name.n))
         return 0;
     return jinja_fail(j, line, "there is no %s '%.*s', or it is not supported", kind, (int)(name.n < 60 ? name.n : 60),
                       name.text);
@@ -171,7 +171,7 @@ static int check_named_builtin(struct jinja *j, const struct jinja_node *node)
         const struct jinja_node *argument = node->items.first;
         for (uint32_t at = 0; argument && at < table[i].at; at++)
             argument = argument->next;
-        if (hl_is_text(node->name, table[i].filter) && argument && argument->kind == JINJA_CONST &&
+        if (hl_value_is_text(node->name, table[i].filter) && argument && argument->kind == JINJA_CONST &&
             argument->value.kind == HL_VALUE_STRING)
             return check_builtin(j, table[i].kind, argument->value, node->line);
     }
@@ -438,7 +438,7 @@ static int declare_specials(struct jinja *j, const struct jinja_node *node, stru
     for (int i = 0; i < 3; i++) {
         struct hl_value name = hl_string(specials[i].name, strlen(specials[i].name));
         const struct jinja_node *parameter = node->others.first;
-        while (parameter && !hl_is_text(parameter->name, specials[i].name))
+        while (parameter && !hl_value_is_text(parameter->name, specials[i].name))
             parameter = parameter->next;
         bool used = jinja_scope_uses(&node->items, specials[i].name);
         if (used && parameter && i == 0 && !parameter->a)

@@ -41,7 +41,7 @@ int jinja_expect(struct jinja *j, enum jinja_token_kind kind, const char *text)
 {
     const struct jinja_token *token = jinja_look(j);
     char found[64], wanted[64];
-    if (token->kind == kind && (!text || hl_is_text(token->value, text))) {
+    if (token->kind == kind && (!text || hl_value_is_text(token->value, text))) {
         j->at++;
         return 0;
     }
@@ -98,7 +98,7 @@ static struct jinja_node *parse_name(struct jinja *j)
     j->at++;
     node->name = token->value;
     for (int i = 0; i < 6; i++)
-        if (hl_is_text(token->value, constants[i])) {
+        if (hl_value_is_text(token->value, constants[i])) {
             node->kind = JINJA_CONST;
             node->value = i < 4 ? hl_bool(i < 2) : hl_none();
         }
@@ -269,7 +269,8 @@ static int parse_arguments(struct jinja *j, struct jinja_list *out)
         if (out->n && (jinja_expect(j, JINJA_OPERATOR, ",") || is_operator(j, ")")))
             break;
         const struct jinja_token *token = jinja_look(j), *after = token->kind == JINJA_END ? token : token + 1;
-        bool keyword = token->kind == JINJA_NAME && after->kind == JINJA_OPERATOR && hl_is_text(after->value, "=");
+        bool keyword =
+            token->kind == JINJA_NAME && after->kind == JINJA_OPERATOR && hl_value_is_text(after->value, "=");
         bool star = is_operator(j, "*"), stars = is_operator(j, "**");
         bool sound = stars     ? !spread_dict
                      : star    ? !spread && !spread_dict
@@ -426,7 +427,8 @@ static bool starts_argument(const struct jinja *j)
 {
     const struct jinja_token *token = jinja_look(j);
     if (token->kind == JINJA_NAME)
-        return !hl_is_text(token->value, "else") && !hl_is_text(token->value, "or") && !hl_is_text(token->value, "and");
+        return !hl_value_is_text(token->value, "else") && !hl_value_is_text(token->value, "or") &&
+               !hl_value_is_text(token->value, "and");
     return token->kind == JINJA_CONSTANT || is_operator(j, "[") || is_operator(j, "{");
 }
 
@@ -450,7 +452,8 @@ static struct jinja_node *parse_test(struct jinja *j, struct jinja_node *value)
             return NULL;
         jinja_append(&node->items, argument);
     }
-    if (value->kind == JINJA_LOAD && (hl_is_text(node->name, "defined") || hl_is_text(node->name, "callable"))) {
+    if (value->kind == JINJA_LOAD &&
+        (hl_value_is_text(node->name, "defined") || hl_value_is_text(node->name, "callable"))) {
         node->guarded = j->guarded;
         j->guarded = node;
     }
@@ -584,7 +587,7 @@ static bool comparison(struct jinja *j, unsigned *op)
         return true;
     *op = HL_COMPARE_NOT_IN;
     if (!jinja_is(j, JINJA_NAME, "not") || jinja_look(j)[1].kind != JINJA_NAME ||
-        !hl_is_text(jinja_look(j)[1].value, "in"))
+        !hl_value_is_text(jinja_look(j)[1].value, "in"))
         return false;
     j->at += 2;
     return true;

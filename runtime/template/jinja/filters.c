@@ -12,7 +12,7 @@ enum { VALUE, FIRST, SECOND, THIRD, FOURTH };
 
 static bool truth_of(const struct hl_args *args, uint32_t i)
 {
-    return hl_argument_given(args, i) && hl_value_truth(args->values[i]);
+    return hl_args_given(args, i) && hl_value_truth(args->values[i]);
 }
 
 static int text_of(struct hl_run *run, const struct hl_args *args, uint32_t i, struct hl_value *out)
@@ -40,7 +40,7 @@ static int filter_attr(struct hl_run *run, const struct hl_args *args, struct hl
     struct hl_value name;
     if (args->values[VALUE].kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, args->values[VALUE]);
-    if (hl_argument_text(run, args, FIRST, &name) || hl_jinja_own_attribute(run, args->values[VALUE], name, out))
+    if (hl_args_text(run, args, FIRST, &name) || hl_jinja_own_attribute(run, args->values[VALUE], name, out))
         return -1;
     if (out->kind == HL_VALUE_ABSENT)
         *out = hl_undefined(HL_UNDEFINED_ATTRIBUTE, name.text, name.n);
@@ -57,7 +57,7 @@ static int filter_center(struct hl_run *run, const struct hl_args *args, struct 
 {
     struct hl_value s;
     int64_t width;
-    if (text_of(run, args, VALUE, &s) || hl_argument_int(run, args, FIRST, 80, &width))
+    if (text_of(run, args, VALUE, &s) || hl_args_int(run, args, FIRST, 80, &width))
         return -1;
     return hl_string_center(run, s, width, (struct hl_value){.kind = HL_VALUE_ABSENT}, out);
 }
@@ -67,11 +67,11 @@ static int filter_default(struct hl_run *run, const struct hl_args *args, struct
     struct hl_value v = args->values[VALUE];
     bool replaces = v.kind == HL_VALUE_UNDEFINED || (truth_of(args, SECOND) && !hl_value_truth(v));
     (void)run;
-    *out = !replaces ? v : hl_argument_given(args, FIRST) ? args->values[FIRST] : hl_string("", 0);
+    *out = !replaces ? v : hl_args_given(args, FIRST) ? args->values[FIRST] : hl_string("", 0);
     return 0;
 }
 
-int hl_escape_html(struct hl_run *run, struct hl_value s, struct hl_value *out)
+int hl_filters_escape(struct hl_run *run, struct hl_value s, struct hl_value *out)
 {
     static const char marks[] = "&<>'\"";
     static const char *const names[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
@@ -97,12 +97,12 @@ static int filter_escape(struct hl_run *run, const struct hl_args *args, struct 
 {
     if (text_of(run, args, VALUE, out))
         return -1;
-    return out->flags & HL_STRING_SAFE ? 0 : hl_escape_html(run, *out, out);
+    return out->flags & HL_STRING_SAFE ? 0 : hl_filters_escape(run, *out, out);
 }
 
 static int filter_forceescape(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
-    return text_of(run, args, VALUE, out) || hl_escape_html(run, *out, out) ? -1 : 0;
+    return text_of(run, args, VALUE, out) || hl_filters_escape(run, *out, out) ? -1 : 0;
 }
 
 static int filter_safe(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
@@ -179,9 +179,9 @@ static int filter_int(struct hl_run *run, const struct hl_args *args, struct hl_
     int64_t base, whole = 0;
     double real = NAN;
     bool text = v.kind == HL_VALUE_STRING;
-    if (hl_argument_int(run, args, SECOND, 10, &base))
+    if (hl_args_int(run, args, SECOND, 10, &base))
         return -1;
-    *out = hl_argument_given(args, FIRST) ? args->values[FIRST] : hl_int(0);
+    *out = hl_args_given(args, FIRST) ? args->values[FIRST] : hl_int(0);
     if (v.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, v);
     if (v.kind == HL_VALUE_INT || v.kind == HL_VALUE_BOOL || v.kind == HL_VALUE_BIG) {
@@ -208,7 +208,7 @@ static int filter_float(struct hl_run *run, const struct hl_args *args, struct h
 {
     struct hl_value v = args->values[VALUE];
     double real;
-    *out = hl_argument_given(args, FIRST) ? args->values[FIRST] : hl_float(0);
+    *out = hl_args_given(args, FIRST) ? args->values[FIRST] : hl_float(0);
     if (v.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, v);
     if (v.kind == HL_VALUE_FLOAT)
@@ -251,16 +251,16 @@ static int round_common(struct hl_run *run, struct hl_value v, int64_t digits, s
 static int filter_round(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value v = args->values[VALUE];
-    struct hl_value method = hl_argument_given(args, SECOND) ? args->values[SECOND] : hl_string("common", 6);
+    struct hl_value method = hl_args_given(args, SECOND) ? args->values[SECOND] : hl_string("common", 6);
     int64_t digits;
-    bool floor_it = hl_is_text(method, "floor"), ceil_it = hl_is_text(method, "ceil");
-    if (hl_argument_int(run, args, FIRST, 0, &digits))
+    bool floor_it = hl_value_is_text(method, "floor"), ceil_it = hl_value_is_text(method, "ceil");
+    if (hl_args_int(run, args, FIRST, 0, &digits))
         return -1;
     if (v.kind == HL_VALUE_BOOL)
         v = hl_int(v.truth);
     if (v.kind != HL_VALUE_FLOAT && v.kind != HL_VALUE_INT)
         return hl_run_fail(run, "round wants a number, not '%s'", hl_value_type(v));
-    if (hl_is_text(method, "common"))
+    if (hl_value_is_text(method, "common"))
         return round_common(run, v, digits, out);
     double real = v.kind == HL_VALUE_INT ? (double)v.integer : v.real, unit = pow(10, (double)digits);
     if (!floor_it && !ceil_it)
@@ -273,7 +273,7 @@ static int filter_round(struct hl_run *run, const struct hl_args *args, struct h
 
 static int filter_indent(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
-    struct hl_value s = args->values[VALUE], width = hl_argument_given(args, FIRST) ? args->values[FIRST] : hl_int(4);
+    struct hl_value s = args->values[VALUE], width = hl_args_given(args, FIRST) ? args->values[FIRST] : hl_int(4);
     struct hl_value lines, indention = width;
     struct hl_text text = {.arena = run->arena};
     bool first = truth_of(args, SECOND), blank = truth_of(args, THIRD);
@@ -314,7 +314,7 @@ static int filter_replace(struct hl_run *run, const struct hl_args *args, struct
     struct hl_value s, old, fresh;
     int64_t most;
     if (text_of(run, args, VALUE, &s) || text_of(run, args, FIRST, &old) || text_of(run, args, SECOND, &fresh) ||
-        hl_argument_int(run, args, THIRD, -1, &most))
+        hl_args_int(run, args, THIRD, -1, &most))
         return -1;
     return hl_string_replace(run, s, old, fresh, most, out);
 }
@@ -351,13 +351,13 @@ static int filter_tojson(struct hl_run *run, const struct hl_args *args, struct 
 {
     struct hl_text text = {.arena = run->arena};
     struct hl_json_style style = {.ensure_ascii = truth_of(args, FIRST), .sort_keys = truth_of(args, FOURTH)};
-    style.indent = hl_argument_given(args, SECOND) ? args->values[SECOND] : hl_none();
+    style.indent = hl_args_given(args, SECOND) ? args->values[SECOND] : hl_none();
     style.item_separator.kind = style.key_separator.kind = HL_VALUE_ABSENT;
     if (style.indent.kind == HL_VALUE_BOOL)
         style.indent = hl_int(style.indent.truth);
     if (style.indent.kind != HL_VALUE_NONE && style.indent.kind != HL_VALUE_INT && style.indent.kind != HL_VALUE_STRING)
         return hl_run_fail(run, "tojson: indent is of type '%s'", hl_value_type(style.indent));
-    if (hl_argument_given(args, THIRD) && args->values[THIRD].kind != HL_VALUE_NONE) {
+    if (hl_args_given(args, THIRD) && args->values[THIRD].kind != HL_VALUE_NONE) {
         struct hl_value both;
         if (hl_iterate_all(run, args->values[THIRD], HL_VALUE_LIST, &both))
             return -1;
@@ -384,9 +384,9 @@ static int filter_trim(struct hl_run *run, const struct hl_args *args, struct hl
 static int filter_truncate(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value s = args->values[VALUE];
-    struct hl_value end = hl_argument_given(args, THIRD) ? args->values[THIRD] : hl_string("...", 3);
+    struct hl_value end = hl_args_given(args, THIRD) ? args->values[THIRD] : hl_string("...", 3);
     int64_t length, leeway;
-    if (hl_argument_int(run, args, FIRST, 255, &length) || hl_argument_int(run, args, FOURTH, 5, &leeway))
+    if (hl_args_int(run, args, FIRST, 255, &length) || hl_args_int(run, args, FOURTH, 5, &leeway))
         return -1;
     int64_t n_end = hl_value_length(end), n = hl_value_length(s);
     if (n < 0 || n_end < 0 || length < n_end || leeway < 0)

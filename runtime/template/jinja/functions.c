@@ -24,9 +24,9 @@ static int range(struct hl_run *run, const struct hl_args *args, struct hl_value
     for (uint32_t i = 0; i < args->n; i++)
         if (args->values[i].kind == HL_VALUE_NONE)
             return hl_run_fail(run, "range() takes integers, not None");
-    if (hl_argument_int(run, args, hl_argument_given(args, SECOND) ? SECOND : FIRST, 0, &stop) ||
-        (hl_argument_given(args, SECOND) && hl_argument_int(run, args, FIRST, 0, &start)) ||
-        hl_argument_int(run, args, THIRD, 1, &step))
+    if (hl_args_int(run, args, hl_args_given(args, SECOND) ? SECOND : FIRST, 0, &stop) ||
+        (hl_args_given(args, SECOND) && hl_args_int(run, args, FIRST, 0, &start)) ||
+        hl_args_int(run, args, THIRD, 1, &step))
         return -1;
     if (!step)
         return hl_run_fail(run, "range() step must not be zero");
@@ -101,7 +101,7 @@ static int joiner(struct hl_run *run, const struct hl_args *args, struct hl_valu
 {
     if (hl_object_new(run, HL_OBJECT_JOINER, out))
         return -1;
-    out->object->joiner.separator = hl_argument_given(args, FIRST) ? args->values[FIRST] : hl_string(", ", 2);
+    out->object->joiner.separator = hl_args_given(args, FIRST) ? args->values[FIRST] : hl_string(", ", 2);
     return 0;
 }
 
@@ -127,7 +127,7 @@ static int strftime_now(struct hl_run *run, const struct hl_args *args, struct h
     char pattern[DATE_MOST / 2], text[DATE_MOST];
     time_t now = (time_t)run->now;
     struct tm local;
-    if (hl_argument_text(run, args, FIRST, &format))
+    if (hl_args_text(run, args, FIRST, &format))
         return -1;
     if (format.n + 2 > sizeof pattern || memchr(format.text, 0, format.n) || !localtime_r(&now, &local))
         return hl_run_fail(run, "strftime_now: the format is too long");

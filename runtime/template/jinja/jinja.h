@@ -4,8 +4,8 @@
  * tag `generation`, in a sandbox that changes no list or dict. Whatever of it is not supported (a tag, filter, test,
  * function or method) is refused here, with its line and name.
  */
-#ifndef HL_PACK_JINJA_H
-#define HL_PACK_JINJA_H
+#ifndef HL_RUNTIME_TEMPLATE_JINJA_JINJA_H
+#define HL_RUNTIME_TEMPLATE_JINJA_JINJA_H
 
 #include "base/bytes.h"
 #include "base/error.h"

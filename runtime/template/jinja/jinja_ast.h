@@ -1,7 +1,7 @@
 /* Inside of the Jinja compiler: tokens, the syntax tree, scopes. The order of work: text -> tokens (jinja_lex.c) ->
  * tree (jinja_expression.c, jinja_statement.c) -> section (jinja_emit.c), which asks jinja_scope.c where names live. */
-#ifndef HL_PACK_JINJA_AST_H
-#define HL_PACK_JINJA_AST_H
+#ifndef HL_RUNTIME_TEMPLATE_JINJA_JINJA_AST_H
+#define HL_RUNTIME_TEMPLATE_JINJA_JINJA_AST_H
 
 #include "runtime/template/core/build.h"
 #include "runtime/template/core/value.h"
@@ -129,7 +129,7 @@ static inline const struct jinja_token *jinja_look(const struct jinja *j)
 
 static inline bool jinja_is(const struct jinja *j, enum jinja_token_kind kind, const char *text)
 {
-    return jinja_look(j)->kind == kind && hl_is_text(jinja_look(j)->value, text);
+    return jinja_look(j)->kind == kind && hl_value_is_text(jinja_look(j)->value, text);
 }
 
 /* Goes on behind it, when it is this one. */

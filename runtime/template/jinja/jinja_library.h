@@ -1,6 +1,6 @@
 /* Jinja's builtins, by file. For the interpreter's own files. */
-#ifndef HL_RUNTIME_TEMPLATE_JINJA_H
-#define HL_RUNTIME_TEMPLATE_JINJA_H
+#ifndef HL_RUNTIME_TEMPLATE_JINJA_JINJA_LIBRARY_H
+#define HL_RUNTIME_TEMPLATE_JINJA_JINJA_LIBRARY_H
 
 #include "runtime/template/core/eval.h"
 
@@ -47,7 +47,7 @@ int hl_format_percent(struct hl_run *run, struct hl_value format, struct hl_valu
 int hl_format_braces(struct hl_run *run, struct hl_value format, const struct hl_args *args, struct hl_value *out);
 
 /* Escapes & < > ' " as HTML does. */
-int hl_escape_html(struct hl_run *run, struct hl_value text, struct hl_value *out);
+int hl_filters_escape(struct hl_run *run, struct hl_value text, struct hl_value *out);
 
 /* str(value): strings as they are. */
 int hl_jinja_text(struct hl_run *run, struct hl_value value, struct hl_value *out);

@@ -66,7 +66,7 @@ const struct hl_builtin *hl_jinja_method(struct hl_run *run, struct hl_value obj
     case HL_VALUE_TUPLE:
     case HL_VALUE_DICT:
     case HL_VALUE_OBJECT:
-        return hl_find_builtin(run->dialect, hl_value_type(object), name.text, name.n);
+        return hl_builtin_find(run->dialect, hl_value_type(object), name.text, name.n);
     default:
         return NULL;
     }
@@ -85,7 +85,7 @@ int hl_jinja_own_attribute(struct hl_run *run, struct hl_value object, struct hl
         return 0;
     }
     if (object.kind == HL_VALUE_TUPLE && object.flags & HL_TUPLE_GROUP &&
-        (hl_is_text(name, "grouper") || hl_is_text(name, "list"))) {
+        (hl_value_is_text(name, "grouper") || hl_value_is_text(name, "list"))) {
         *out = object.list->items[name.n == 4];
     } else if (object.kind == HL_VALUE_NAMESPACE && (member = hl_dict_get(object.dict, name.text, name.n))) {
         *out = *member;
@@ -98,9 +98,9 @@ int hl_jinja_own_attribute(struct hl_run *run, struct hl_value object, struct hl
         struct hl_object *o = object.object;
         if (o->kind == HL_OBJECT_LOOP)
             return hl_loop_attribute(run, &o->loop, name, out);
-        if (o->kind == HL_OBJECT_CYCLER && hl_is_text(name, "current"))
+        if (o->kind == HL_OBJECT_CYCLER && hl_value_is_text(name, "current"))
             *out = o->cycler.items->items[o->cycler.at];
-        if (o->kind == HL_OBJECT_FUNCTION && hl_is_text(name, "name"))
+        if (o->kind == HL_OBJECT_FUNCTION && hl_value_is_text(name, "name"))
             *out = o->function.name;
     }
     return 0;
@@ -213,7 +213,7 @@ static int get(struct hl_run *run, const struct hl_args *args, struct hl_value *
     struct hl_value *found;
     if (hl_dict_find(run->arena, args->values[SELF].dict, args->values[FIRST], &found, run->err))
         return -1;
-    *out = found ? *found : hl_argument_given(args, SECOND) ? args->values[SECOND] : hl_none();
+    *out = found ? *found : hl_args_given(args, SECOND) ? args->values[SECOND] : hl_none();
     return 0;
 }
 
@@ -240,7 +240,7 @@ static int index_of(struct hl_run *run, const struct hl_args *args, struct hl_va
 {
     const struct hl_list *list = args->values[SELF].list;
     int64_t start, end;
-    if (hl_argument_int(run, args, SECOND, 0, &start) || hl_argument_int(run, args, THIRD, list->n, &end))
+    if (hl_args_int(run, args, SECOND, 0, &start) || hl_args_int(run, args, THIRD, list->n, &end))
         return -1;
     start = start < 0 ? start + list->n : start;
     end = end < 0 ? end + list->n : end;

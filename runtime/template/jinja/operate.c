@@ -186,9 +186,9 @@ static bool is_sequence(struct hl_value value)
 static int join_texts(struct hl_run *run, struct hl_value a, struct hl_value b, struct hl_value *out)
 {
     bool safe = a.flags & HL_STRING_SAFE || b.flags & HL_STRING_SAFE;
-    if (safe && !(a.flags & HL_STRING_SAFE) && hl_escape_html(run, a, &a))
+    if (safe && !(a.flags & HL_STRING_SAFE) && hl_filters_escape(run, a, &a))
         return -1;
-    if (safe && !(b.flags & HL_STRING_SAFE) && hl_escape_html(run, b, &b))
+    if (safe && !(b.flags & HL_STRING_SAFE) && hl_filters_escape(run, b, &b))
         return -1;
     struct hl_text text = {.arena = run->arena, .room = (size_t)a.n + b.n};
     if (!(text.data = hl_run_alloc(run, text.room)) || hl_text_put(&text, a.text, a.n, run->err) ||

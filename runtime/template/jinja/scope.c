@@ -308,7 +308,7 @@ static enum found target_uses(const struct jinja_node *node, const char *name)
 {
     enum found found = NOT_YET;
     if (node->kind == JINJA_LOAD)
-        return hl_is_text(node->name, name) ? STORED : NOT_YET;
+        return hl_value_is_text(node->name, name) ? STORED : NOT_YET;
     for (const struct jinja_node *item = node->items.first; item && !found; item = item->next)
         found = target_uses(item, name);
     return found;
@@ -322,8 +322,8 @@ static enum found uses(const struct jinja_node *node, const char *name, unsigned
     if (depth++ >= 2 * JINJA_MAX_LEVELS)
         return NOT_YET;
     if (node->kind == JINJA_LOAD)
-        return hl_is_text(node->name, name) ? LOADED : NOT_YET;
-    if (node->kind == JINJA_PARAMETER && hl_is_text(node->name, name))
+        return hl_value_is_text(node->name, name) ? LOADED : NOT_YET;
+    if (node->kind == JINJA_PARAMETER && hl_value_is_text(node->name, name))
         return STORED;
     if (node->a)
         found = targets ? target_uses(node->a, name) : uses(node->a, name, depth);

@@ -10,12 +10,12 @@ enum { VALUE, FIRST, SECOND, THIRD };
 
 static bool truth_of(const struct hl_args *args, uint32_t i)
 {
-    return hl_argument_given(args, i) && hl_value_truth(args->values[i]);
+    return hl_args_given(args, i) && hl_value_truth(args->values[i]);
 }
 
 static struct hl_value or_none(const struct hl_args *args, uint32_t i)
 {
-    return hl_argument_given(args, i) ? args->values[i] : hl_none();
+    return hl_args_given(args, i) ? args->values[i] : hl_none();
 }
 
 static struct hl_value nothing(const char *reason)
@@ -178,13 +178,13 @@ static int filter_sort(struct hl_run *run, const struct hl_args *args, struct hl
 
 static int filter_dictsort(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
-    struct hl_value v = args->values[VALUE], by = hl_argument_given(args, SECOND) ? args->values[SECOND] : hl_none();
-    bool by_value = hl_is_text(by, "value");
+    struct hl_value v = args->values[VALUE], by = hl_args_given(args, SECOND) ? args->values[SECOND] : hl_none();
+    bool by_value = hl_value_is_text(by, "value");
     if (v.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, v);
     if (v.kind != HL_VALUE_DICT)
         return hl_run_fail(run, "dictsort wants a dict, not '%s'", hl_value_type(v));
-    if (by.kind != HL_VALUE_NONE && !by_value && !hl_is_text(by, "key"))
+    if (by.kind != HL_VALUE_NONE && !by_value && !hl_value_is_text(by, "key"))
         return hl_run_fail(run, "dictsort sorts by 'key' or 'value'");
     struct keyed *all = hl_run_alloc(run, v.dict->n * sizeof *all);
     if (!all)
@@ -288,7 +288,7 @@ static int filter_sum(struct hl_run *run, const struct hl_args *args, struct hl_
     struct hl_value path, item;
     struct hl_iterator items;
     int got;
-    *out = hl_argument_given(args, SECOND) ? args->values[SECOND] : hl_int(0);
+    *out = hl_args_given(args, SECOND) ? args->values[SECOND] : hl_int(0);
     if (out->kind == HL_VALUE_STRING)
         return hl_run_fail(run, "sum() does not add strings; use join");
     if (path_of(run, or_none(args, FIRST), &path) || hl_iterate(run, args->values[VALUE], &items))
@@ -306,7 +306,7 @@ static int filter_join(struct hl_run *run, const struct hl_args *args, struct hl
     struct hl_iterator items;
     int got;
     bool first = true;
-    if ((hl_argument_given(args, FIRST) && hl_jinja_text(run, args->values[FIRST], &separator)) ||
+    if ((hl_args_given(args, FIRST) && hl_jinja_text(run, args->values[FIRST], &separator)) ||
         path_of(run, or_none(args, SECOND), &path) || hl_iterate(run, args->values[VALUE], &items))
         return -1;
     while ((got = hl_iterate_next(run, &items, &item)) > 0) {
@@ -395,7 +395,7 @@ static int wanted_int(struct hl_run *run, const struct hl_args *args, uint32_t i
 {
     if (args->values[i].kind == HL_VALUE_NONE)
         return hl_run_fail(run, "an argument must be an integer, not None");
-    return hl_argument_int(run, args, i, 0, out);
+    return hl_args_int(run, args, i, 0, out);
 }
 
 static int filter_batch(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
@@ -415,7 +415,7 @@ static int filter_batch(struct hl_run *run, const struct hl_args *args, struct h
         if (hl_list_push(run->arena, row.list, item, run->err))
             return -1;
     }
-    bool fills = hl_argument_given(args, SECOND) && args->values[SECOND].kind != HL_VALUE_NONE;
+    bool fills = hl_args_given(args, SECOND) && args->values[SECOND].kind != HL_VALUE_NONE;
     while (!got && fills && row.list->n && row.list->n < size)
         if (hl_arena_pay(run->arena, 1, run->err) || hl_list_push(run->arena, row.list, args->values[SECOND], run->err))
             return -1;
@@ -434,7 +434,7 @@ static int filter_slice(struct hl_run *run, const struct hl_args *args, struct h
     if (!slices)
         return hl_run_fail(run, "slice: integer division or modulo by zero");
     int64_t n = list.list->n, each = n / slices, more = n % slices, at = 0;
-    bool fills = hl_argument_given(args, SECOND) && args->values[SECOND].kind != HL_VALUE_NONE;
+    bool fills = hl_args_given(args, SECOND) && args->values[SECOND].kind != HL_VALUE_NONE;
     for (int64_t i = 0; i < slices; i++) {
         if (hl_arena_pay(run->arena, 1, run->err) || hl_list_new(run->arena, HL_VALUE_LIST, 0, &row, run->err))
             return -1;
@@ -468,9 +468,9 @@ static int find_call(struct hl_run *run, struct lazy *lazy, uint32_t at)
     struct hl_value name;
     if (at >= lazy->args.n)
         return 0;
-    if (hl_argument_text(run, &lazy->args, at, &name))
+    if (hl_args_text(run, &lazy->args, at, &name))
         return -1;
-    lazy->builtin = hl_find_builtin(run->dialect, kind, name.text, name.n);
+    lazy->builtin = hl_builtin_find(run->dialect, kind, name.text, name.n);
     if (!lazy->builtin)
         return hl_run_fail(run, "there is no %s '%.*s'", kind, (int)(name.n & 127), name.text);
     lazy->call = (struct hl_args){.n = lazy->args.n - at, .named = lazy->args.named};

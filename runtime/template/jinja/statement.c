@@ -25,7 +25,7 @@ static int parse_until(struct jinja *j, const char *tag, struct jinja_list *out)
 
 static int check_loop_name(struct jinja *j, const struct jinja_node *target)
 {
-    if (j->loops && target->kind == JINJA_LOAD && hl_is_text(target->name, "loop"))
+    if (j->loops && target->kind == JINJA_LOAD && hl_value_is_text(target->name, "loop"))
         return jinja_fail(j, target->line, "'loop' cannot be assigned to within a loop");
     for (const struct jinja_node *item = target->items.first; item; item = item->next)
         if (check_loop_name(j, item))
@@ -212,7 +212,7 @@ static struct jinja_node *parse_statement(struct jinja *j)
     if (jinja_expect(j, JINJA_NAME, NULL))
         return NULL;
     for (size_t i = 0; i < HL_COUNT(tags); i++) {
-        if (!hl_is_text(token->value, tags[i].tag))
+        if (!hl_value_is_text(token->value, tags[i].tag))
             continue;
         struct jinja_node *node = jinja_new(j, tags[i].kind, token->line);
         return node && tags[i].parse(j, node) == 0 && jinja_expect(j, JINJA_BLOCK_END, NULL) == 0 ? node : NULL;

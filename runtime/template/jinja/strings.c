@@ -164,8 +164,8 @@ static int split_either(struct hl_run *run, const struct hl_args *args, bool rig
 {
     struct split p = {.s = args->values[SELF], .separator = args->values[FIRST], .right = right};
     bool words = p.separator.kind == HL_VALUE_NONE || p.separator.kind == HL_VALUE_ABSENT;
-    if ((!words && hl_argument_text(run, args, FIRST, &p.separator)) ||
-        hl_argument_int(run, args, SECOND, -1, &p.most) || hl_list_new(run->arena, HL_VALUE_LIST, 0, out, run->err))
+    if ((!words && hl_args_text(run, args, FIRST, &p.separator)) || hl_args_int(run, args, SECOND, -1, &p.most) ||
+        hl_list_new(run->arena, HL_VALUE_LIST, 0, out, run->err))
         return -1;
     if (!words && !p.separator.n)
         return hl_run_fail(run, "empty separator");
@@ -211,7 +211,7 @@ int hl_string_lines(struct hl_run *run, struct hl_value s, bool keep, struct hl_
 
 static int splitlines(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
-    bool keep = hl_argument_given(args, FIRST) && hl_value_truth(args->values[FIRST]);
+    bool keep = hl_args_given(args, FIRST) && hl_value_truth(args->values[FIRST]);
     return hl_string_lines(run, args->values[SELF], keep, out);
 }
 
@@ -219,7 +219,7 @@ static int partition_either(struct hl_run *run, const struct hl_args *args, bool
 {
     struct split p = {.s = args->values[SELF], .right = right};
     size_t at = right ? 0 : p.s.n, end = at;
-    if (hl_argument_text(run, args, FIRST, &p.separator) || pay_for(run, &p))
+    if (hl_args_text(run, args, FIRST, &p.separator) || pay_for(run, &p))
         return -1;
     if (!p.separator.n)
         return hl_run_fail(run, "empty separator");
@@ -255,10 +255,10 @@ static int search_range(struct hl_run *run, const struct hl_args *args, size_t *
     *to = s.n;
     *base = 0;
     *exists = true;
-    if (!hl_argument_given(args, SECOND) && !hl_argument_given(args, THIRD))
+    if (!hl_args_given(args, SECOND) && !hl_args_given(args, THIRD))
         return 0;
     n = (int64_t)hl_char_count(s.text, s.n);
-    if (hl_argument_int(run, args, SECOND, 0, &start) || hl_argument_int(run, args, THIRD, n, &end))
+    if (hl_args_int(run, args, SECOND, 0, &start) || hl_args_int(run, args, THIRD, n, &end))
         return -1;
     start = start < -n ? 0 : start < 0 ? start + n : start;
     end = end < -n ? 0 : end < 0 ? end + n : end > n ? n : end;
@@ -277,7 +277,7 @@ static int find_either(struct hl_run *run, const struct hl_args *args, bool righ
     size_t from, to, at, end;
     int64_t base;
     bool exists;
-    if (hl_argument_text(run, args, FIRST, &p.separator) || search_range(run, args, &from, &to, &base, &exists) ||
+    if (hl_args_text(run, args, FIRST, &p.separator) || search_range(run, args, &from, &to, &base, &exists) ||
         pay_for(run, &p))
         return -1;
     *out = hl_int(-1);
@@ -314,7 +314,7 @@ static int count(struct hl_run *run, const struct hl_args *args, struct hl_value
     size_t from, to, at, end;
     int64_t base, found = 0;
     bool exists;
-    if (hl_argument_text(run, args, FIRST, &p.separator) || search_range(run, args, &from, &to, &base, &exists))
+    if (hl_args_text(run, args, FIRST, &p.separator) || search_range(run, args, &from, &to, &base, &exists))
         return -1;
     if (exists && !p.separator.n)
         found = (int64_t)hl_char_count(p.s.text + from, to - from) + 1;
@@ -362,7 +362,7 @@ static int endswith(struct hl_run *run, const struct hl_args *args, struct hl_va
 static int removeprefix(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value s = args->values[SELF], one;
-    if (hl_argument_text(run, args, FIRST, &one))
+    if (hl_args_text(run, args, FIRST, &one))
         return -1;
     bool has = one.n <= s.n && !memcmp(s.text, one.text, one.n);
     *out = part(s, has ? one.n : 0, s.n);
@@ -372,7 +372,7 @@ static int removeprefix(struct hl_run *run, const struct hl_args *args, struct h
 static int removesuffix(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value s = args->values[SELF], one;
-    if (hl_argument_text(run, args, FIRST, &one))
+    if (hl_args_text(run, args, FIRST, &one))
         return -1;
     bool has = one.n <= s.n && !memcmp(s.text + s.n - one.n, one.text, one.n);
     *out = part(s, 0, has ? s.n - one.n : s.n);
@@ -411,8 +411,8 @@ static int replace(struct hl_run *run, const struct hl_args *args, struct hl_val
 {
     struct hl_value old, fresh;
     int64_t most;
-    if (hl_argument_text(run, args, FIRST, &old) || hl_argument_text(run, args, SECOND, &fresh) ||
-        hl_argument_int(run, args, THIRD, -1, &most))
+    if (hl_args_text(run, args, FIRST, &old) || hl_args_text(run, args, SECOND, &fresh) ||
+        hl_args_int(run, args, THIRD, -1, &most))
         return -1;
     return hl_string_replace(run, args->values[SELF], old, fresh, most, out);
 }
@@ -562,7 +562,7 @@ static int wanted_width(struct hl_run *run, const struct hl_args *args, int64_t 
 {
     if (args->values[FIRST].kind == HL_VALUE_NONE)
         return hl_run_fail(run, "the width must be an integer, not None");
-    return hl_argument_int(run, args, FIRST, 0, width);
+    return hl_args_int(run, args, FIRST, 0, width);
 }
 
 static int center(struct hl_run *run, const struct hl_args *args, struct hl_value *out)

@@ -76,8 +76,8 @@ TEST(iterable, is_iterable(v))
 TEST(callable, is_callable(v))
 TEST(sameas, is_same(v, args->values[FIRST]))
 TEST(escaped, v.kind == HL_VALUE_STRING && v.flags & HL_STRING_SAFE)
-TEST(filter, v.kind == HL_VALUE_STRING && hl_find_builtin(run->dialect, "filter", v.text, v.n))
-TEST(test, v.kind == HL_VALUE_STRING && hl_find_builtin(run->dialect, "test", v.text, v.n))
+TEST(filter, v.kind == HL_VALUE_STRING && hl_builtin_find(run->dialect, "filter", v.text, v.n))
+TEST(test, v.kind == HL_VALUE_STRING && hl_builtin_find(run->dialect, "test", v.text, v.n))
 
 static int lower(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {

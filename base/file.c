@@ -1,5 +1,5 @@
 /* Where bytes from outside enter the packer. */
-#include "base/files.h"
+#include "base/file.h"
 #include "base/cleanup.h"
 #include <errno.h>
 #include <fcntl.h>

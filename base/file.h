@@ -1,6 +1,6 @@
 /* Files from outside: mapped read-only, or read whole where they are small. */
-#ifndef HL_PACK_FILES_H
-#define HL_PACK_FILES_H
+#ifndef HL_BASE_FILE_H
+#define HL_BASE_FILE_H
 
 #include "base/bytes.h"
 #include "base/error.h"
