@@ -32,7 +32,7 @@ ROOMS := pack/hotlayer pack/synth pack/image pack pack/convert pack/compile pack
          runtime/template runtime/template/jinja runtime/template/go runtime/template/core runtime/tokenizer \
          kernels/cpu/avx2 kernels/cpu/avx512 kernels/cpu kernels include/hotlayer base
 ifneq ($(shell uname -m),x86_64)
-ROOMS := $(filter-out kernels/cpu/avx%,$(ROOMS))
+OTHER_PROCESSORS := kernels/cpu/avx%
 endif
 
 UNIT := $(wildcard tests/unit/test_*.c)
@@ -41,7 +41,7 @@ BENCH := $(wildcard bench/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
 archives = $(foreach room,$(1),$(if $(wildcard $(room)/*.c),$(BUILD)/$(room).a))
-LIBRARY := $(call archives,$(filter-out %/hotlayer %/hotlayerd,$(ROOMS)))
+LIBRARY := $(call archives,$(filter-out %/hotlayer %/hotlayerd $(OTHER_PROCESSORS),$(ROOMS)))
 RUNTIME_LIBRARY := $(filter-out $(BUILD)/pack% $(BUILD)/registry%,$(LIBRARY))
 
 all: $(BUILD)/hotlayer $(BUILD)/hotlayerd
@@ -143,6 +143,10 @@ lint:
 	cppcheck -j $$(nproc) --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=.cppcheck --enable=warning,portability \
 	    -D_GNU_SOURCE -Iinclude -I. base kernels runtime registry pack
 
+# The order of the tree, for tests/tidy.sh.
+rooms:
+	@printf '%s\n' $(ROOMS)
+
 install: all
 	install -D -m 0755 $(BUILD)/hotlayer $(DESTDIR)$(PREFIX)/bin/hotlayer
 	install -D -m 0755 $(BUILD)/hotlayerd $(DESTDIR)$(PREFIX)/bin/hotlayerd
@@ -161,6 +165,6 @@ help:
 	@echo 'make format, lint'
 	@echo 'make install      PREFIX=/usr/local DESTDIR='
 
-.PHONY: all units test asan tsan bench fuzz fuzz-targets format lint install clean help
+.PHONY: all rooms units test asan tsan bench fuzz fuzz-targets format lint install clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
