@@ -11,7 +11,8 @@
 
 #define HL_HEAD_LIMIT ((uint64_t)1 << 30) /* of the heads of an image together; they are read into memory */
 #define HL_LOOK_LIMIT                                                                                                  \
-    ((uint64_t)64 << 20) /* what is passed over in a compressed layer, where it is only looked into                    \
+    ((uint64_t)64                                                                                                      \
+     << 20) /* what is passed over in a compressed layer, where it is only looked into                    \
                           */
 
 struct hl_model_file {

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 
 #define FLUSH_BYTES                                                                                                    \
-    (32ull << 20) /* start writing to the disk this often, so that the final fsync finds little to do                  \
+    (32ull                                                                                                             \
+     << 20) /* start writing to the disk this often, so that the final fsync finds little to do                  \
                    */
 
 static int random_name(char name[32], struct hl_error *err)

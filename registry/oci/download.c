@@ -16,7 +16,8 @@
 
 #define READ_BYTES ((size_t)1 << 20)
 #define FLUSH_BYTES                                                                                                    \
-    (32ull << 20) /* start writing to the disk this often, so that the final fsync finds little to do                  \
+    (32ull                                                                                                             \
+     << 20) /* start writing to the disk this often, so that the final fsync finds little to do                  \
                    */
 #define PARTIAL_BYTES (sizeof HL_PARTIAL_PREFIX + HL_DIGEST_HEX)
 
