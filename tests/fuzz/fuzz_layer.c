@@ -7,7 +7,7 @@
 #include "pack/image/pull.h"
 #include "pack/image/tar_reader.h"
 #include "tests/fuzz/guard.h"
-#include "tests/unit/image_by_hand.h"
+#include "tests/unit/pack/image/image_by_hand.h"
 #include <dirent.h>
 #include <ftw.h>
 

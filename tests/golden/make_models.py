@@ -1,4 +1,4 @@
-"""Models for tests/golden.sh, the same bytes on every machine: a .gguf of every type of blocks, and a model around every
+"""Models for tests/golden/run.sh, the same bytes on every machine: a .gguf of every type of blocks, and a model around every
 tokenizer of tests/tokenizer.
 
     python3 make_models.py OUTDIR

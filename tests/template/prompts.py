@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(HERE, "..", "server"))
 from environment import make_environment
 from serving import Server, ask, pack, write_speaker
 from tokenizers import Tokenizer

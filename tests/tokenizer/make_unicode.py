@@ -126,7 +126,7 @@ def main():
         sys.exit(f"this Python has Unicode {unicodedata.unidata_version}; 14.0.0 at most is needed (Python 3.11)")
     rows = [row for row in ranges(stand_ins()) if row[0] != row[2]]
     boundaries = [(first, last, 0) for first, last in inert()]
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../runtime/tokenizer_unicode.c")
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../runtime/tokenizer/unicode_versions.c")
     with open(path, "w") as out:
         out.write(HEAD)
         out.write("static const struct hl_range later[] = {\n")
