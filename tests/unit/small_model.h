@@ -1,5 +1,5 @@
-/* A real model for tests: the fixtures of tests/oracle packed by the library, into a folder of the test's own. Tests
- * run from the root of the repository. */
+/* A real model for tests: the library packs the fixtures of tests/oracle into a scratch folder. Tests run from the root
+ * of the repository. */
 #ifndef HL_TESTS_UNIT_SMALL_MODEL_H
 #define HL_TESTS_UNIT_SMALL_MODEL_H
 
@@ -10,7 +10,7 @@
 
 #define FIXTURES "tests/oracle/fixtures/"
 
-/* A new folder below $TMPDIR; test programs that fail leave it for a look. */
+/* Returns a new folder below $TMPDIR; test programs that fail leave it for inspection. */
 static inline const char *scratch_folder(void)
 {
     static char folder[PATH_MAX];
@@ -25,7 +25,7 @@ static inline const char *scratch_folder(void)
     return folder;
 }
 
-/* The path lasts for seven more calls: keep a copy for longer. */
+/* The path is valid for seven more calls; keep a copy for longer. */
 static inline const char *in_scratch(const char *name)
 {
     static char path[8][PATH_MAX + 64];
@@ -52,7 +52,7 @@ static inline int scratch_summary(void)
     return check_summary();
 }
 
-/* What `hotlayer pack FOLDER -o OUT --quant Q --shard-size S --threads 2` does. */
+/* Packs as `hotlayer pack FOLDER -o OUT --quant Q --shard-size S --threads 2` does. */
 static inline int pack_model(const char *folder, const char *out, enum hl_quant quant, uint64_t shard_bytes,
                              struct hl_error *err)
 {

@@ -1,5 +1,5 @@
-/* The thread team: every barrier separates what was written before it from what is read behind it, with fewer and with
- * more threads than cores, over many runs and many teams. */
+/* base/team.c: every barrier separates the writes before it from the reads after it. Runs with fewer and with more
+ * threads than cores, over many runs and many teams. */
 #include "base/cleanup.h"
 #include "base/team.h"
 #include "tests/unit/check.h"
@@ -21,7 +21,7 @@ struct shared {
     _Atomic unsigned wrong, entered;
 };
 
-/* Everyone writes its number, everyone adds up all of them, round after round. */
+/* Lets each thread write its number and add up all numbers, round after round. */
 static void add_up(void *context, struct hl_team *team, struct hl_share share)
 {
     struct shared *s = context;
@@ -77,7 +77,7 @@ static void set_one(void *context, struct hl_team *team, struct hl_share share)
     ((unsigned *)context)[share.index]++;
 }
 
-/* Opened and closed at once, used once, used after a pause that puts the others to sleep. */
+/* Opens and closes a team at once, uses one once, and uses one after a pause that puts the other threads to sleep. */
 static void test_many_teams(void)
 {
     struct hl_error err;
@@ -110,7 +110,7 @@ static void test_sizes(void)
     hl_team_close(NULL);
 }
 
-/* When the system gives no more threads, those that run already are ended, and an error says which was missing. The
+/* If the system refuses more threads, the team ends those that run already, and an error names the missing one. The
  * sanitizers' own memory does not fit under such a limit. */
 static void test_no_more_threads(void)
 {

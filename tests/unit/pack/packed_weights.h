@@ -1,5 +1,5 @@
-/* Random matrices in tiles, made by the packer and read back by what tile.h says in words: an account of the layout
- * that shares no code with the product. */
+/* Random matrices in tiles, made by the packer and read back as tile.h describes them in words. This reading of the
+ * layout shares no code with the product. */
 #ifndef HL_TESTS_UNIT_PACK_PACKED_WEIGHTS_H
 #define HL_TESTS_UNIT_PACK_PACKED_WEIGHTS_H
 
@@ -7,15 +7,16 @@
 #include "pack/convert/tiles.h"
 #include "tests/unit/check.h"
 
-/* Byte offset of a row's 4-byte word: lane 4g + j holds word j of rows g and g+8, then word j+4 of rows g and g+8. */
+/* Returns the byte offset of a row's 4-byte word: lane 4g + j holds word j of rows g and g+8, then word j+4 of rows g
+ * and g+8. */
 static inline size_t word_place(uint32_t row, uint32_t word)
 {
     uint32_t g = row & 7, j = word & 3, quarter = (word >= 4 ? 2u : 0u) + (row >= 8 ? 1u : 0u);
     return (4 * g + j) * 16 + quarter * 4;
 }
 
-/* Of 512 bytes of nibbles the one of a column: lane 4g + j has, for block b, row g + 8h, the columns 4j to 4j + 3 low
- * in word 2b + h and those sixteen further high in it. */
+/* Returns the nibble of a column, from 512 bytes of nibbles: lane 4g + j has, for block b, row g + 8h, the columns 4j
+ * to 4j + 3 low in word 2b + h, and those sixteen further high in it. */
 static inline unsigned nibble_at(const uint8_t *bytes, uint32_t row, uint32_t col, uint32_t *place)
 {
     uint32_t g = row & 7, h = row >> 3, b = col >> 5, high = col >> 4 & 1, j = (col & 15) >> 2, k = col & 3;
@@ -49,7 +50,7 @@ static inline double q6k_number(const uint8_t *tile, uint32_t r, uint32_t c)
     return (double)(float)(d * scale) * ((int)(low + 16 * high) - 32);
 }
 
-/* The number at (row, col), padding included; of the types that numbers are made into. */
+/* Returns the number at (row, col), with the padding counted, for the types that numbers are converted to. */
 static inline double tile_number(uint32_t type, uint32_t cols, const uint8_t *bytes, uint32_t row, uint32_t col)
 {
     static const struct {
@@ -83,7 +84,7 @@ struct weights {
     struct hl_source_tensor source;
     uint8_t *numbers; /* the source's data, (rows, cols) of its dtype */
     uint8_t *tiles;   /* encoded */
-    double *values;   /* (rows, cols) what the tiles say */
+    double *values;   /* (rows, cols) the numbers read from the tiles */
 };
 
 static inline void weights_free(struct weights *w)
@@ -93,7 +94,7 @@ static inline void weights_free(struct weights *w)
     free(w->values);
 }
 
-/* Encodes the plan's tensor; false, with the error, when the packer refuses. */
+/* Encodes the plan's tensor; returns false, with the error, if the packer refuses it. */
 static inline bool weights_encode(struct weights *w, struct hl_error *err)
 {
     const struct hl_tensor *t = &w->plan.tensor;
@@ -112,7 +113,7 @@ static inline bool weights_encode(struct weights *w, struct hl_error *err)
     return true;
 }
 
-/* A source of the dtype that a type keeps without loss (q8: float32), its numbers in [-1, 1). */
+/* Makes a source of the dtype that a type keeps without loss (q8: float32), with numbers in [-1, 1). */
 static inline struct weights weights_source(struct dice *dice, uint32_t type, uint32_t rows, uint32_t cols)
 {
     struct weights w = {.plan = {.tensor = {.name = "test", .type = type, .rows = rows, .cols = cols}, .n_parts = 1}};

@@ -1,5 +1,5 @@
-/* A small HTTP server on loopback for the tests of what talks to registries: each connection has a thread, and a test's
- * handler says byte by byte what comes back. With a certificate of its own it speaks TLS.
+/* A small HTTP server on loopback for the tests of clients of registries. Each connection has a thread, and a test's
+ * handler writes the answers byte by byte. With its own certificate, the server speaks TLS.
  *
  *     struct server server = {.handle = handle};
  *     server_start(&server);
@@ -31,14 +31,15 @@ struct request {
     SSL *ssl;
     char *head; /* the request's lines, NUL-terminated */
     char method[16], *target;
-    char *rest; /* what was read behind the head */
+    char *rest; /* bytes read after the head */
     size_t n_rest;
 };
 
 struct server {
     bool (*handle)(struct request *request); /* true keeps the connection */
-    SSL_CTX *tls;                            /* NULL: plain */
-    bool rude;                               /* closes a TLS port's plain connections; others say what they expect */
+    SSL_CTX *tls;                            /* NULL: without TLS */
+    bool rude;                               /* closes a TLS port's plain connections; others answer that they expect
+                                              * TLS */
     unsigned port;
     _Atomic unsigned connections, closed, requests;
     pthread_mutex_t lock;
@@ -66,7 +67,7 @@ static inline bool request_write(struct request *r, const void *bytes, size_t n)
     return true;
 }
 
-/* Text as it is; the caller writes lines with "\r\n". Always true, for a handler's `return`. */
+/* Sends text as it is; the caller writes lines with "\r\n". Always returns true, for a handler's `return`. */
 __attribute__((format(printf, 2, 3))) static inline bool say(struct request *r, const char *format, ...)
 {
     char text[8192];
@@ -78,7 +79,7 @@ __attribute__((format(printf, 2, 3))) static inline bool say(struct request *r, 
     return true;
 }
 
-/* A whole answer; `headers` are lines with their ends. */
+/* Sends a whole answer; `headers` are lines with their ends. */
 static inline bool reply(struct request *r, int status, const char *headers, const char *body)
 {
     bool head = !strcmp(r->method, "HEAD");
@@ -86,7 +87,7 @@ static inline bool reply(struct request *r, int status, const char *headers, con
                head ? "" : body);
 }
 
-/* The value of a request's header; "" when there is none. */
+/* Returns the value of a request's header, or "" if it is absent. */
 static inline const char *request_header(const struct request *r, const char *name, char out[512])
 {
     size_t n = strlen(name);
@@ -105,7 +106,7 @@ static inline bool at_path(const struct request *r, const char *path)
     return !strncmp(r->target, path, n) && (!r->target[n] || r->target[n] == '?');
 }
 
-/* Exactly n bytes of the body. */
+/* Reads exactly n bytes of the body. */
 static inline bool request_take(struct request *r, char *out, size_t n)
 {
     while (n) {
@@ -137,8 +138,8 @@ static inline bool take_line(struct request *r, char *line, size_t size)
     return false;
 }
 
-/* Reads the body, of a known length or chunked; its size, or -1 when the connection ended first. *sum adds its bytes.
- */
+/* Reads the body, of a known length or chunked. Returns its size, or -1 if the connection ended first. Adds its bytes
+ * to *sum. */
 static inline int64_t request_body(struct request *r, uint64_t *sum)
 {
     char value[512], line[64], *block = malloc(1 << 16);
@@ -166,7 +167,7 @@ static inline int64_t request_body(struct request *r, uint64_t *sum)
     return fine ? (int64_t)total : -1;
 }
 
-/* A connection that ends with a reset. */
+/* Ends a connection with a reset. */
 static inline bool request_reset(struct request *r)
 {
     struct linger hard = {.l_onoff = 1};
@@ -174,7 +175,7 @@ static inline bool request_reset(struct request *r)
     return false;
 }
 
-/* Until the client goes away. */
+/* Waits until the client closes the connection. */
 static inline bool request_hang(struct request *r)
 {
     char byte[256];
@@ -195,7 +196,7 @@ static inline void server_note(struct request *r)
     s->requests++;
 }
 
-/* The next request's head; false at the end of the connection. */
+/* Reads the next request's head; returns false at the end of the connection. */
 static inline bool server_request(struct request *r)
 {
     size_t n = r->n_rest;
@@ -208,7 +209,7 @@ static inline bool server_request(struct request *r)
             return false;
         n += (size_t)got;
         r->head[n] = 0;
-        if (r->head[0] == 0x16) /* a TLS handshake, to which registries answer this */
+        if (r->head[0] == 0x16) /* a TLS handshake; registries answer this to it */
             return reply(r, 400, "", "HTTP spoken here"), false;
     }
     if (!end)
@@ -261,7 +262,7 @@ static inline void *server_work(void *context)
     return NULL;
 }
 
-/* OpenSSL raises SIGPIPE; in the threads of the server it stays pending, in those under test it would kill. */
+/* OpenSSL raises SIGPIPE: it stays pending in the server's threads, and would kill the threads under test. */
 static inline void *server_listen(void *context)
 {
     struct server *s = context;
@@ -312,7 +313,7 @@ static inline void server_stop(struct server *s)
     SSL_CTX_free(s->tls);
 }
 
-/* Forgets what was asked so far. */
+/* Forgets all requests so far. */
 static inline void server_clear(struct server *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -321,7 +322,7 @@ static inline void server_clear(struct server *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Makes the server speak TLS for 127.0.0.1 and localhost, with a fresh certificate that goes into the file `path`. */
+/* Makes the server speak TLS for 127.0.0.1 and localhost; writes its new certificate into the file `path`. */
 static inline bool server_tls(struct server *s, const char *path)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");

@@ -1,4 +1,4 @@
-/* Tests with secrets in them: each of those says MARK somewhere, and no message may. */
+/* Tests with secrets: each secret contains MARK, and no message may show it. */
 #ifndef HL_TESTS_UNIT_REGISTRY_SECRETS_H
 #define HL_TESTS_UNIT_REGISTRY_SECRETS_H
 
@@ -10,7 +10,7 @@
 
 #define MARK "S3CR3T"
 
-/* What a message must not hold: the mark, or what base64 makes of it wherever it stands. */
+/* Returns whether a message shows the mark, or its base64 at any offset. */
 static inline bool tells(const char *text)
 {
     static const char *const forms[] = {MARK, "UzNDUjNU", "MzQ1IzV", "TM0NSM1"};
@@ -33,13 +33,13 @@ static inline void fails(int result, const struct hl_error *err, const char *wor
     }
 }
 
-/* Calls that must work, or fail with a message that holds `word` and no secret. */
+/* Calls that must succeed, or fail with a message that contains `word` and no secret. */
 #define WORKS(call, err) works((call), &(err), __FILE__, __LINE__)
 #define FAILS(call, err, word) fails((call), &(err), (word), __FILE__, __LINE__)
 
 static char scratch[256];
 
-/* A path in the scratch folder; valid until a few more are made. */
+/* Returns a path in the scratch folder; valid until a few more are made. */
 __attribute__((format(printf, 1, 2))) static inline char *at(const char *format, ...)
 {
     static char path[8][512];
@@ -65,7 +65,7 @@ __attribute__((format(printf, 2, 3))) static inline void write_file(const char *
     va_end(args);
 }
 
-/* Makes the scratch folder, and it the place of all files: nothing of this machine's user is read. */
+/* Makes the scratch folder and uses it for all files: the tests read nothing of this machine's user. */
 static inline void scratch_open(void)
 {
     static const char *const folders[] = {

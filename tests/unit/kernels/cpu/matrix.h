@@ -1,5 +1,5 @@
-/* Matrices for tests of kernels: wider in memory than their columns, with a canary (a NaN of its own) in every float
- * that is not the kernel's to read or to write, and the running of one operation share by share. */
+/* Matrices for tests of kernels. They are wider in memory than their columns and have a canary (a NaN of its own) in
+ * every float that the kernel must not read or write. Also runs an operation share by share. */
 #ifndef HL_TESTS_UNIT_KERNELS_CPU_MATRIX_H
 #define HL_TESTS_UNIT_KERNELS_CPU_MATRIX_H
 
@@ -9,8 +9,8 @@
 #define CANARY 0x7fc0dead
 
 struct matrix {
-    float *memory; /* exactly to the last row's last column, so that a sanitizer sees a step beyond it */
-    float *data;   /* (rows, cols) from row to row `stride` */
+    float *memory; /* ends at the last row's last column, so that a sanitizer sees a step beyond it */
+    float *data;   /* (rows, cols), `stride` floats from row to row */
     uint32_t rows, cols;
     size_t stride, left;
 };
@@ -41,7 +41,7 @@ static inline float *matrix_at(const struct matrix *m, uint32_t row, uint32_t co
     return m->data + row * m->stride + col;
 }
 
-/* Numbers in [-size, size). */
+/* Fills the matrix with numbers in [-size, size). */
 static inline struct matrix matrix_random(struct dice *dice, uint32_t rows, uint32_t cols, float size)
 {
     struct matrix m = matrix_new(dice, rows, cols);
@@ -63,7 +63,7 @@ static inline void matrix_free(struct matrix *m)
     m->memory = NULL;
 }
 
-/* Is everything beside the matrix as it was? */
+/* Returns whether all canaries are unchanged. */
 static inline bool matrix_margins(const struct matrix *m)
 {
     for (size_t i = 0; i < m->left + (m->rows - 1) * m->stride + m->cols; i++)
@@ -72,11 +72,11 @@ static inline bool matrix_margins(const struct matrix *m)
     return true;
 }
 
-/* One operation with its arguments: computes its share. */
+/* One operation with its arguments; computes its share. */
 typedef void operation(void *context, struct hl_share share);
 
-/* Runs shares 0..count-1 one after another, each into a blank matrix, and collects what they wrote: every number must
- * come from exactly one share. The result is left in `out`. */
+/* Runs shares 0..count-1 one after another, each into a blank matrix, and collects their numbers. Exactly one share
+ * must write each number. The result is left in `out`. */
 static inline void run_shares(const char *what, operation *run, void *context, uint32_t count, struct matrix *out)
 {
     size_t n = (size_t)out->rows * out->cols, written = 0, twice = 0;
@@ -105,7 +105,7 @@ static inline void run_shares(const char *what, operation *run, void *context, u
               written, n, twice, margins ? "kept" : "broken");
 }
 
-/* For operations that work in place: all shares on the same matrix. A share that is done twice or not at all shows in
+/* Runs all shares on the same matrix, for operations that work in place. A share that runs twice or not at all shows in
  * the numbers. */
 static inline void run_in_place(const char *what, operation *run, void *context, uint32_t count, struct matrix *x)
 {
@@ -114,11 +114,11 @@ static inline void run_in_place(const char *what, operation *run, void *context,
     CHECK_SAY(matrix_margins(x), "%s, %u x %u in %u shares: margins broken", what, x->rows, x->cols, count);
 }
 
-/* How a number that was computed compares with the one that was wanted; counts, and tells the first. */
+/* Compares computed numbers with the wanted ones; counts the wrong ones and keeps the first. */
 struct judge {
     const char *what;
     unsigned wrong, total;
-    double is, want, bound; /* the first that is wrong */
+    double is, want, bound; /* the first wrong number */
     uint32_t row, col;
 };
 

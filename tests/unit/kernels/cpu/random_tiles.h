@@ -1,5 +1,5 @@
-/* Random tiles of every type, made of bytes rather than of a packer's work: every bit pattern of the quants occurs, the
- * padding is not zero, and scales are what a test asks for. Their values are those of tile_values.h. */
+/* Random tiles of every type, made of random bytes and not by the packer. Every bit pattern of the quants occurs, the
+ * padding is not zero, and the test chooses the scales. tile_values.h reads their values. */
 #ifndef HL_TESTS_UNIT_KERNELS_CPU_RANDOM_TILES_H
 #define HL_TESTS_UNIT_KERNELS_CPU_RANDOM_TILES_H
 
@@ -16,7 +16,7 @@ struct tiles {
     struct hl_tensor tensor;
     uint8_t *bytes;
     double *values; /* (rows, cols) */
-    double *sizes;  /* (rows, cols) what a value's terms amount to: where a minimum is added, more than |value| */
+    double *sizes;  /* (rows, cols) sum of the magnitudes of a value's terms; with a minimum, more than |value| */
 };
 
 static inline void tiles_free(struct tiles *t)
@@ -82,7 +82,7 @@ static inline struct tiles tiles_random(struct dice *dice, uint32_t type, uint32
     struct tiles t = {.tensor = {.name = "test", .type = type, .rows = rows, .cols = cols}};
     uint32_t strips = (rows + 15) / 16, width = hl_type_traits[type].tile_cols, bytes = hl_type_traits[type].tile_bytes;
     uint32_t across = (cols + width - 1) / width;
-    t.bytes = malloc((size_t)strips * across * bytes); /* to the byte, for sanitizers */
+    t.bytes = malloc((size_t)strips * across * bytes); /* exactly as long as the tiles, for sanitizers */
     t.values = malloc((size_t)rows * cols * sizeof *t.values);
     t.sizes = malloc((size_t)rows * cols * sizeof *t.sizes);
     for (uint32_t i = 0; i < strips * across; i++)

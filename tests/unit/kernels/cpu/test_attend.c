@@ -1,16 +1,16 @@
-/* The key/value cache and attention: sequences with scattered pages, several in one step, fed in random pieces, against
- * attention in float64 over keys and values that the test remembers by itself. */
+/* The key/value cache and attention, against attention in float64 over keys and values that the test remembers itself.
+ * Sequences have scattered pages, share steps, and are fed in random pieces. */
 #include "base/sizes.h"
 #include "tests/unit/kernels/cpu/matrix.h"
 
 #define SEQUENCES 3
 #define POSITIONS 200 /* four pages */
-#define PAGES 20      /* in the pool: some are nobody's */
+#define PAGES 20      /* in the pool; some belong to no sequence */
 
 struct sequence {
     uint32_t pages[4];
     uint32_t length;
-    double *keys, *values; /* (POSITIONS, heads, head_dim) as the cache keeps them */
+    double *keys, *values; /* (POSITIONS, heads, head_dim) as the cache stores them */
 };
 
 struct attention {
@@ -19,7 +19,7 @@ struct attention {
     struct sequence sequence[SEQUENCES];
     uint32_t heads, window;
     float scale, softcap;
-    /* the step */
+    /* the current step */
     uint32_t n, owner[64], positions[64];
     const uint32_t *pages[64];
     struct hl_step step;
@@ -34,7 +34,7 @@ static double half_of(double x)
     return fmin(fmax(ldexp(nearbyint(ldexp(x, -exponent)), exponent), -65504), 65504);
 }
 
-/* A block of q8 as device.h describes it. */
+/* Rounds a block to q8 as device.h describes it. */
 static void as_q8(const float *x, uint32_t n, double *out)
 {
     float most = 0;
@@ -45,7 +45,7 @@ static void as_q8(const float *x, uint32_t n, double *out)
         out[i] = scale > 0 ? fmin(fmax((double)rintf(x[i] * (1 / scale)), -127), 127) * (double)scale : 0;
 }
 
-/* One head's key or value as the cache keeps it. */
+/* Rounds one head's key or value as the cache stores it. */
 static void as_cached(enum hl_kv_type type, const float *x, uint32_t dim, double *out)
 {
     for (uint32_t i = 0; i < dim && type != HL_KV_Q8; i++)
@@ -67,7 +67,7 @@ static struct attention attention_new(struct dice *dice, const struct hl_kernels
     a.store.heads = dice_between(dice, 1, 4);
     a.store.head_dim = dice_between(dice, 0, 3) ? dice_between(dice, 2, 64) : dice_between(dice, 2, 256);
     a.heads = a.store.heads * dice_between(dice, 1, 4);
-    a.store.offset = 64 * dice_between(dice, 0, 3); /* another kv's part of the page, before and behind */
+    a.store.offset = 64 * dice_between(dice, 0, 3); /* another kv's part of the page, before and after */
     size_t bytes = hl_kv_bytes(type, a.store.heads, a.store.head_dim);
     a.store.page_bytes = hl_round_up(a.store.offset + bytes + dice_between(dice, 0, 99), 64);
     a.store.base = aligned_alloc(64, PAGES * a.store.page_bytes);
@@ -98,7 +98,7 @@ static void attention_free(struct attention *a)
     free(a->store.base);
 }
 
-/* A step of some next tokens of each sequence, with their keys, values and queries. */
+/* Makes a step of some next tokens of each sequence, with their keys, values and queries. */
 static bool next_step(struct attention *a, struct dice *dice)
 {
     a->n = 0;
@@ -146,7 +146,7 @@ static void run_attend(void *context, struct hl_share share)
     a->kernels->attend(&attend, share);
 }
 
-/* softmax(scale q k) v of one head of one token, with the scores' sizes, which bound their errors. */
+/* Computes softmax(scale q k) v of one head of one token. Also returns the scores' sizes, which bound their errors. */
 static void attend_exactly(const struct attention *a, uint32_t t, uint32_t head, double *out, double *size)
 {
     const struct sequence *s = &a->sequence[a->owner[t]];
@@ -195,8 +195,8 @@ static void check_step(const struct attention *a)
     judge_close(&j);
 }
 
-/* Puts a number where the cache must have it: keys (head_dim, 64) of every head, values (64, head_dim padded to 32),
- * in q8 followed by the scales. Of q8 what is there is taken over where it means the number. */
+/* Puts a number where the cache must have it: keys (head_dim, 64) of every head, values (64, head_dim padded to 32), in
+ * q8 followed by the scales. For q8 takes the cache's own bytes over, if they mean the number. */
 static void put_number(const struct attention *a, uint8_t *cache, const struct sequence *s, uint32_t p, uint32_t head,
                        uint32_t i, bool value)
 {
@@ -208,8 +208,8 @@ static void put_number(const struct attention *a, uint8_t *cache, const struct s
                      (value ? a->store.heads * keys + head * values : head * keys);
     size_t at = half_at + (value ? p % 64 * padded + i : i * 64 + p % 64) * element;
     float number = inside ? (float)(value ? s->values : s->keys)[p * kv_cols(a) + head * dim + i] : 0;
-    uint16_t half = hl_f32_to_f16(number); /* exact: rounded already */
-    if (!q8 && (inside || value))          /* nothing pads float keys */
+    uint16_t half = hl_f32_to_f16(number); /* exact: already rounded */
+    if (!q8 && (inside || value))          /* float keys have no padding */
         memcpy(cache + at, element == 4 ? (void *)&number : (void *)&half, element);
     if (!q8)
         return;
@@ -224,7 +224,7 @@ static void put_number(const struct attention *a, uint8_t *cache, const struct s
     }
 }
 
-/* Does the cache hold exactly what was written, and nothing else? */
+/* Checks that the cache holds exactly what was written, and nothing else. */
 static void check_cache(const struct attention *a)
 {
     HL_FREE uint8_t *want = malloc(PAGES * a->store.page_bytes);
@@ -256,8 +256,8 @@ static void test_sequences(struct dice *dice, const struct hl_kernels *kernels, 
     attention_free(&a);
 }
 
-/* Scores of hundreds: the running maximum must keep exp() from overflowing, and the rescaling of what came before must
- * not leave 0 / 0. */
+/* With scores of hundreds, the running maximum must keep exp() from overflowing, and rescaling the earlier sums must
+ * not give 0 / 0. */
 static void test_large_scores(struct dice *dice, const struct hl_kernels *kernels)
 {
     for (int i = 0; i < 4; i++) {

@@ -1,20 +1,20 @@
-/* The CPU as a device, with matrices so large that its threads deal out only a part of each and take the rest as they
- * come: whoever computes a row, and in however many threads, the numbers are the same bits. */
+/* The CPU as a device. The matrices are so large that its threads get fixed shares of only a part and take the rest as
+ * they become free. The bits must be the same whichever thread computes a row, and with any number of threads. */
 #include "base/sizes.h"
 #include "hotlayer/layout.h"
 #include "kernels/cpu/kernels.h"
 #include "tests/unit/kernels/cpu/random_tiles.h"
 #include <stdlib.h>
 
-#define WIDTH 1040u /* 65 strips: no share is like the others */
+#define WIDTH 1040u /* 65 strips: no two shares are equal */
 #define VOCABULARY 2500u
 #define TOKENS 40u
 #define WEIGHT_BYTES (20u << 20)
 
 static struct hl_error err;
 
-/* x = table[token]; then matrices behind each other and with one operation between, so that either counter of pieces is
- * used in either order; a number of operations that is even, or odd. */
+/* x = table[token]; then matrices directly after each other, and with one operation between them, so that both counters
+ * of pieces are used in either order. The number of operations is even or odd. */
 struct program {
     struct hl_program head;
     struct hl_buffer buffers[4];
@@ -96,7 +96,7 @@ static struct hl_device *open_device(const struct program *p, uint32_t threads)
     return device;
 }
 
-/* Other tokens in each round, so that what was left from the one before shows. */
+/* Uses other tokens in each round, so that results left from the round before are noticed. */
 static void step(struct hl_device *device, uint32_t round, uint32_t n, float out[2][VOCABULARY])
 {
     int32_t tokens[TOKENS];

@@ -1,9 +1,10 @@
-/* Every operation but attention, by every table of kernels that this processor can run, against float64 arithmetic
- * written here: random shapes, strides wider than the columns, work cut into several shares. */
+/* Every operation but attention, with every table of kernels that this processor can run, against float64 arithmetic
+ * written here. Shapes are random, strides are wider than the columns, and work is cut into several shares. */
 #include "tests/unit/kernels/cpu/matrix.h"
 #include "tests/unit/kernels/cpu/random_tiles.h"
 
-/* x to `bits` significant bits, to the nearest, ties to even: what rounding to a float format is, but for its range. */
+/* Rounds x to `bits` significant bits, to the nearest, ties to even: rounding to a float format except for its
+ * range. */
 static double round_to(double x, int bits)
 {
     int exponent;
@@ -19,7 +20,7 @@ struct linear_case {
     struct tiles weights;
     struct matrix in, out;
     double *rounded; /* (n, cols) activations as hl_linear documents */
-    double *loss;    /* (n, cols) at most this much was lost */
+    double *loss;    /* (n, cols) the most that rounding changed */
     float *bias;
     size_t scratch_bytes;
 };
@@ -42,7 +43,7 @@ static void round_activations(struct linear_case *c)
         }
 }
 
-/* int8 per block of 32, scale = max|x| / 127 in float32. Which int8 is nearest is decided in float32 as well. */
+/* Rounds to int8 per block of 32, scale = max|x| / 127 in float32. float32 also decides which int8 is nearest. */
 static void quantize_activations(struct linear_case *c)
 {
     for (uint32_t t = 0; t < c->in.rows; t++)
@@ -106,8 +107,8 @@ static void linear_free(struct linear_case *c)
     free(c->linear.scratch);
 }
 
-/* Tight against the documented rounding, which leaves only the order of float32 sums; and within what that rounding may
- * cost of the product without it. */
+/* The bound is tight against the documented rounding, which leaves only the order of float32 sums open. Against the
+ * product without rounding, the bound is what that rounding may cost. */
 static void check_linear(const struct linear_case *c)
 {
     char tight[80], loose[120];
@@ -134,7 +135,7 @@ static void check_linear(const struct linear_case *c)
     judge_close(&true_product);
 }
 
-/* The prepared activations are the same bytes, whoever makes them and in how many shares. */
+/* The prepared activations are the same bytes for every table of kernels and any number of shares. */
 static void prepare_linear(struct dice *dice, const struct linear_case *c)
 {
     HL_FREE uint8_t *want = malloc(c->scratch_bytes);
@@ -160,7 +161,7 @@ static void test_linear_case(const struct hl_kernels *kernels, struct dice *dice
     linear_free(&c);
 }
 
-/* Rows and columns that fill their last tile or do not, as many tokens as there are ways to compute them. */
+/* Tries rows and columns that fill their last tile or do not, and as many tokens as there are ways to compute them. */
 static void test_linear(const struct hl_kernels *kernels, struct dice *dice)
 {
     static const uint32_t many[] = {16, 17, 40};
@@ -178,7 +179,7 @@ static void test_linear(const struct hl_kernels *kernels, struct dice *dice)
     }
 }
 
-/* Activations that are hardly numbers any more, or none: all tables make the same bytes of them. */
+/* With activations at the edge of float32, infinite or NaN, all tables make the same bytes. */
 static void test_strange_activations(const struct hl_kernels *kernels, struct dice *dice)
 {
     static const float strange[] = {0,       -0.0f,  1e-31f,   -2e-30f,   1e-38f, 1e-45f,
@@ -196,7 +197,7 @@ static void test_strange_activations(const struct hl_kernels *kernels, struct di
         }
 }
 
-/* Activations whose int8 are at the ends of their range, beside weights that are: no sum may overflow. */
+/* If the int8 of activations and weights are at the ends of their range, no sum may overflow. */
 static void test_largest(const struct hl_kernels *kernels, struct dice *dice)
 {
     for (uint32_t type = HL_TYPE_TILE_Q8; type < HL_TYPE_COUNT; type++)
@@ -250,7 +251,7 @@ static void test_dot(const struct hl_kernels *kernels, struct dice *dice)
     judge_close(&dots);
 }
 
-/* fp16 has no larger number than 65504, and below 2^-14 its steps are 2^-24. */
+/* The largest fp16 is 65504, and below 2^-14 the steps are 2^-24. */
 static double nearest_half(double x)
 {
     double rounded = fabs(x) < 0x1p-14 ? nearbyint(x * 0x1p24) * 0x1p-24 : round_to(x, 11);
@@ -407,7 +408,7 @@ static void check_angles(const struct rope_case *c)
     judge_close(&j);
 }
 
-/* Each pair (x_i, x_{i + half}) of a head turned by its angle; what lies behind the pairs stays. */
+/* Each pair (x_i, x_{i + half}) of a head is turned by its angle; the floats after the pairs stay. */
 static void check_rope(const struct rope_case *c, const struct matrix *before)
 {
     struct judge j = {.what = "rope"};
@@ -568,7 +569,7 @@ static void test_add_pick_softcap(const struct hl_kernels *kernels, struct dice 
     }
 }
 
-/* How far `is` lies from `want`, in units of the last place of a float32 of its size. */
+/* Returns how far `is` is from `want`, in units of the last place of a float32 of its size. */
 static double ulps(float is, double want)
 {
     int exponent;
@@ -576,8 +577,8 @@ static double ulps(float is, double want)
     return fabs((double)is - want) / ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
 }
 
-/* tanh() as the soft cap at 1, exp() in silu of negative numbers, where the result is as far off as exp() is: over
- * their whole range, every bit pattern of some thousand. */
+/* Checks tanh() as the soft cap at 1, and exp() in silu of negative numbers, where the result is as far off as exp()
+ * is. Tries one of some thousand bit patterns over their whole range. */
 static void test_elementary(const struct hl_kernels *kernels)
 {
     /* the C library's own tanhf() is off by 2.02 */
@@ -591,11 +592,11 @@ static void test_elementary(const struct hl_kernels *kernels)
             }
             double exact = (double)x[0];
             kernels->gate(out, x, one, 16, HL_ACTIVATION_SILU);
-            if (fabs(exact) < 86) /* behind is what float32 hardly has */
+            if (fabs(exact) < 86) /* beyond this, results are subnormal */
                 worst_silu = fmax(worst_silu, ulps(out[15], exact / (1 + exp(-exact))));
             kernels->gate(out, x, one, 16, HL_ACTIVATION_GELU_TANH);
             double u = sqrt(2 / 3.14159265358979323846) * (exact + 0.044715 * exact * exact * exact);
-            if (exact > -3) /* the exponent's own rounding counts for more in front */
+            if (exact > -3) /* below this, the rounding of exp()'s argument counts for more */
                 worst_gelu = fmax(worst_gelu, ulps(out[15], exact / (1 + exp(-2 * u))));
             kernels->softcap(x, 16, 1);
             worst_tanh = fmax(worst_tanh, ulps(x[15], tanh(exact)));

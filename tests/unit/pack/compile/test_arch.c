@@ -1,13 +1,13 @@
-/* config.json as it is published -> struct hl_arch, in one line of words. The fields are those of the models named,
- * less the ones that every file has (see below); what a family takes for absent fields is tried with the fewest there
- * can be. */
+/* pack/compile/arch.c: a published config.json becomes a struct hl_arch, shown in one line of words. The fields are
+ * those of the named models without those that every file has (see below). Defaults for absent fields are tested with
+ * as few fields as possible. */
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/sizes.h"
 #include "pack/compile/arch.h"
 #include "tests/unit/check.h"
 
-/* What is in all published files, in the style of transformers 4 and 5. */
+/* The fields of all published files, in the style of transformers 4 and 5. */
 #define ALL                                                                                                            \
     "\"attention_dropout\": 0.0, \"bos_token_id\": 1, \"eos_token_id\": [2, 106], \"initializer_range\": 0.02, "       \
     "\"torch_dtype\": \"bfloat16\", \"transformers_version\": \"4.43.1\", \"use_cache\": true"
@@ -77,7 +77,7 @@ static bool same_rope(const struct hl_rope *a, const struct hl_rope *b)
            a->high == b->high && a->original == b->original;
 }
 
-/* Runs of blocks: "5s 1f" are five that slide and one that does not. */
+/* Writes runs of blocks: "5s 1f" are five that slide and one that does not. */
 static void say_slides(struct words *w, const struct hl_arch *a)
 {
     say(w, ", window %u:", a->window);
@@ -116,7 +116,7 @@ static int read_config(const char *text, struct hl_arch *arch, struct hl_error *
     return hl_arch_read(json, arch, err);
 }
 
-/* ---- what is published ---- */
+/* ---- published models ---- */
 
 static const struct {
     const char *model, *config, *words;
@@ -246,7 +246,7 @@ static const struct {
             "null, \"rope_theta\": 1000000, \"sliding_window\": 512, \"sliding_window_pattern\": 6"),
      "gemma3 26 x 1152, heads 4/1 x 256, ffn 6912, vocabulary 262144, context 32768, eps 1e-06, gelu, tied, scaled, 1 "
      "+ norms, post norms, qk norms, rope 1e+06, sliding 10000, window 512: 5s 1f 5s 1f 5s 1f 5s 1f 2s"},
-    {"gemma-3-270m", /* its first blocks, as transformers 4.55 has it */
+    {"gemma-3-270m", /* its first blocks, as transformers 4.55 writes them */
      GEMMA3(SHAPE(640, 2048, 3, 4, 262144) KV(1, 32768) EPS6
             ", \"_sliding_window_pattern\": 6, \"head_dim\": 256, \"layer_types\": [\"sliding_attention\", "
             "\"sliding_attention\", \"full_attention\"], \"rope_local_base_freq\": 10000.0, \"sliding_window\": 512, "
@@ -274,7 +274,7 @@ static const struct {
      "scaled, 1 + norms, post norms, qk norms, rope 1e+06 / 8, sliding 10000, scale 1 / 168, window 1024: 1s"},
 };
 
-/* ---- what absent fields and null stand for ---- */
+/* ---- absent fields and null ---- */
 
 static const struct {
     const char *config, *words;
@@ -350,7 +350,7 @@ static void check_words(const char *name, const char *config, const char *words)
     CHECK_SAY(strcmp(got.text, words) == 0, "%s:\n  is   %s\n  not  %s", name, got.text, words);
 }
 
-/* ---- what is refused, by name ---- */
+/* ---- refused fields, by name ---- */
 
 static const struct {
     const char *config, *word;

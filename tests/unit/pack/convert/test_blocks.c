@@ -1,5 +1,5 @@
-/* pack/source/blocks.c and pack/convert/quantize.c: a block in a tile says the same numbers as in its file, and
- * quantizers stay within what their bits allow. */
+/* pack/source/blocks.c and pack/convert/quantize.c: a block in a tile has the same numbers as in its file, and
+ * quantizers stay within the errors that their bits allow. */
 #include "base/sizes.h"
 #include "hotlayer/tile_values.h"
 #include "pack/convert/quantize.h"
@@ -7,7 +7,7 @@
 #include "pack/source/blocks.h"
 #include "tests/unit/check.h"
 
-/* A block of random bits whose halves are finite, and not all of one size. */
+/* Makes a block of random bits whose halves are finite and of several sizes. */
 static void random_block(struct dice *dice, enum hl_dtype dtype, uint8_t *block)
 {
     uint32_t bytes = hl_dtype_block_bytes(dtype);
@@ -47,7 +47,7 @@ static void test_kept(struct dice *dice, enum hl_dtype dtype, enum hl_type type)
     }
 }
 
-/* Known blocks, from the definitions by hand. */
+/* Blocks computed by hand from the definitions. */
 static void test_known(void)
 {
     uint8_t block[210] = {0x00, 0x3c}; /* d = 1 */
@@ -86,7 +86,7 @@ static double q4_error(const float *x, const struct hl_block_q4 *block)
     return sum;
 }
 
-/* The error of the scale that puts the number of largest magnitude at -8, and of the best of many. */
+/* Computes the error of the scale that puts the number of largest magnitude at -8, and of the best of many scales. */
 static void other_errors(const float *x, double *plain, double *best)
 {
     double largest = 0;
@@ -145,7 +145,7 @@ static void test_q6k(struct dice *dice)
     CHECK_SAY(sqrt(error / energy) < 0.018, "relative error %g", sqrt(error / energy));
 }
 
-/* Zeros, one number alone, what is too small for fp16, what is too large, and what is no number. */
+/* Quantizes zeros, one number alone, numbers too small and too large for fp16, infinity and NaN. */
 static void test_edges(void)
 {
     float x[512] = {0};
@@ -166,7 +166,7 @@ static void test_edges(void)
     }
 }
 
-/* All instruction sets that this processor has make the same bits of the same numbers. */
+/* All instruction sets of this processor make the same bits of the same numbers. */
 static void same_bits(const struct hl_quantizers *quantizers, const float x[512], uint32_t n)
 {
     struct hl_block_q4 q4[2][16] = {0};
@@ -196,7 +196,7 @@ static void test_instruction_sets(struct dice *dice)
     }
 }
 
-/* q8 in plain words; false where there is no such block. */
+/* Quantizes to q8 by the definition; returns false if such a block does not exist. */
 static bool plain_q8(const float x[32], struct hl_block_q8 *out)
 {
     float most = 0;
@@ -214,7 +214,7 @@ static bool plain_q8(const float x[32], struct hl_block_q8 *out)
     return isfinite(scale);
 }
 
-/* Scales from none through subnormal ones to those that have no fp16 any more, at their ties, too; numbers at ties. */
+/* Tries scales from zero through subnormal ones to those beyond fp16, also at their ties, and numbers at ties. */
 static void test_q8(struct dice *dice, const struct hl_quantizers *quantizers)
 {
     for (int round = 0; round < 4000; round++) {
@@ -240,8 +240,8 @@ static void test_q8(struct dice *dice, const struct hl_quantizers *quantizers)
     }
 }
 
-/* Of a block that has sixteen multiples of one number, q4's scale is that: to fp16 as half.h says, whatever its size.
- */
+/* If a block has sixteen multiples of one number, that number is q4's scale, rounded to fp16 as in half.h, whatever its
+ * size. */
 static void test_q4_scales(struct dice *dice, const struct hl_quantizers *quantizers)
 {
     for (int round = 0; round < 4000; round++) {

@@ -5,7 +5,7 @@
 
 /* ---- half.h, against arithmetic on exact values ---- */
 
-/* The value of a float's bits, computed from the definition of the formats (IEEE 754-2008, 3.4). */
+/* Returns the value of a float's bits, computed from the definition of the formats (IEEE 754-2008, 3.4). */
 static double value_of(uint32_t bits, int exponent_bits, int mantissa_bits)
 {
     uint32_t mantissa = bits & ((1u << mantissa_bits) - 1),
@@ -24,7 +24,8 @@ static bool same_value(double a, double b)
     return isnan(a) ? isnan(b) : a == b && !signbit(a) == !signbit(b);
 }
 
-/* All 65536 of each format: widened to their value, and back to the same bits. A signalling NaN comes back quiet. */
+/* Checks all 65536 halves of each format: they widen to their value, and narrow to the same bits. A signalling NaN
+ * comes back quiet. */
 static void test_all_halves(void)
 {
     unsigned wrong = 0;
@@ -38,12 +39,12 @@ static void test_all_halves(void)
     CHECK_SAY(wrong == 0, "%u of 65536 halves are wrong", wrong);
 }
 
-/* Is `half` the nearest of the format's numbers to x, the even one of two equally near? Infinity stands one step beyond
- * the largest finite number. */
+/* Returns whether `half` is the format's number nearest to x, and the even one of two equally near. Infinity is one
+ * step beyond the largest finite number. */
 static bool is_nearest(float x, uint16_t half, int exponent_bits, int mantissa_bits)
 {
     uint16_t top = (uint16_t)(((1u << exponent_bits) - 1) << mantissa_bits), magnitude = half & 0x7fff;
-    double beyond = ldexp(1, 1 << (exponent_bits - 1)); /* what infinity's bits would be if they went on */
+    double beyond = ldexp(1, 1 << (exponent_bits - 1)); /* the bits that infinity would have if the numbers continued */
     double want = fabs((double)x), neighbours[3];
     if (!signbit(x) != !(half >> 15) || magnitude > top)
         return false;
@@ -62,7 +63,7 @@ static void test_rounding(void)
 {
     struct dice dice = {11};
     unsigned wrong16 = 0, wrong_bf16 = 0;
-    for (uint32_t half = 0; half < 0x7c00; half++) /* fp16: exact middles of neighbours, and a hair on either side */
+    for (uint32_t half = 0; half < 0x7c00; half++) /* fp16: exact middles of neighbours, and slightly more and less */
         for (int hair = -1; hair <= 1; hair++) {
             double upper = half + 1 == 0x7c00 ? 65536 : value_of(half + 1, 5, 10);
             float x = (float)((value_of(half, 5, 10) + upper) / 2);
@@ -91,13 +92,13 @@ static void test_special_numbers(void)
     CHECK(hl_f32_to_f16(0x1p-24f) == 1 && hl_f32_to_f16(0x1p-25f) == 0 && hl_f32_to_f16(0x1.8p-24f) == 2);
     CHECK(hl_f32_to_bf16(1.0f) == 0x3f80 && hl_f32_to_bf16(-INFINITY) == 0xff80 && hl_f32_to_bf16(3.4e38f) == 0x7f80);
     CHECK(isnan(hl_f16_to_f32(hl_f32_to_f16(NAN))) && isnan(hl_bf16_to_f32(hl_f32_to_bf16(NAN))));
-    CHECK(isnan(hl_bf16_to_f32(hl_f32_to_bf16(hl_bits_to_f32(0x7f800001u))))); /* its payload is all rounded away */
+    CHECK(isnan(hl_bf16_to_f32(hl_f32_to_bf16(hl_bits_to_f32(0x7f800001u))))); /* rounding drops all of its payload */
     CHECK(isnan(hl_f16_to_f32(hl_f32_to_f16(hl_bits_to_f32(0xff800001u)))));
 }
 
 /* ---- tiles ---- */
 
-/* What the source says at (row, col), by its own bits. */
+/* Returns the source's number at (row, col), from its own bits. */
 static double source_number(const struct weights *w, uint32_t row, uint32_t col)
 {
     size_t i = (size_t)row * w->plan.tensor.cols + col;
@@ -111,7 +112,7 @@ static double source_number(const struct weights *w, uint32_t row, uint32_t col)
     return w->source.dtype == HL_DTYPE_F16 ? value_of(half, 5, 10) : value_of(half, 8, 7);
 }
 
-/* |x - d q| is half a step, and what fp16 cannot say of d where d is near its smallest. */
+/* |x - d q| is at most half a step, plus the error of d in fp16 near its smallest numbers. */
 static double q8_bound(const struct weights *w, uint32_t row, uint32_t col)
 {
     double most = 0;
@@ -120,7 +121,7 @@ static double q8_bound(const struct weights *w, uint32_t row, uint32_t col)
     return most / 127 / 2 * (1 + 0x1p-10) + 127 * 0x1p-25;
 }
 
-/* What the quantizer makes of it; tests/unit/pack/convert/test_blocks.c has how good that is. */
+/* Returns a number as the quantizer stores it; tests/unit/pack/convert/test_blocks.c measures the quantizer's errors. */
 static double quantized(const struct weights *w, uint32_t row, uint32_t col)
 {
     uint32_t n = w->plan.tensor.type == HL_TYPE_TILE_Q4 ? 32 : 256;
@@ -176,7 +177,7 @@ static void test_shapes(void)
     }
 }
 
-/* All 65536 halves, infinities and NaNs too, in one matrix of their own type. */
+/* All 65536 halves, with infinities and NaNs, in one matrix of their own type. */
 static void test_lossless(void)
 {
     struct dice dice = {13};
@@ -199,7 +200,7 @@ static void test_lossless(void)
     weights_free(&w);
 }
 
-/* Rows of several source tensors, of different types, one after another. */
+/* Rows of several source tensors of different types, one after another. */
 static void test_parts(void)
 {
     struct dice dice = {14};
@@ -223,8 +224,8 @@ static void test_parts(void)
         weights_free(&part[i]);
 }
 
-/* Of two matrices of rows and columns that no tile divides: the sums are those of the numbers that went in and of those
- * that lie there, padding left out. */
+/* For two matrices whose rows and columns no tile divides: the sums are those of the source's and of the tiles'
+ * numbers, without the padding. */
 static void test_loss(void)
 {
     struct dice dice = {17};
@@ -253,7 +254,7 @@ static void test_loss(void)
     }
 }
 
-/* What is kept has lost nothing, be it no number. */
+/* With "keep", nothing is lost, not even a NaN. */
 static void test_loss_of_specials(void)
 {
     struct dice dice = {18};
@@ -268,8 +269,8 @@ static void test_loss_of_specials(void)
     weights_free(&w);
 }
 
-/* One number of a float32 matrix, at (17, 3), that the type cannot hold: refused, with the tensor's name and the row.
- */
+/* The packer refuses a float32 matrix with one number, at (17, 3), that the type cannot hold, and names the tensor and
+ * the row. */
 static void check_refused(uint32_t type, float number)
 {
     struct dice dice = {15};

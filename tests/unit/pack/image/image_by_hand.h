@@ -1,4 +1,4 @@
-/* Layers and images as a stranger may have made them, in a layout. The tests' and the fuzz target's.
+/* Makes layers and images, in a layout, as strangers' tools may make them. For tests and the fuzz target of layers.
  *
  *     struct hand hand;
  *     hand_begin(&hand, "folder");
@@ -26,10 +26,10 @@ struct hand {
     char folder[512];
     int blobs;
     struct archive *archive;
-    int filter; /* 0, 'g'zip, 'z'std: of the layer that is being made */
+    int filter; /* compression of the current layer: 0, 'g'zip, 'z'std */
     char *tar;
     size_t bytes;
-    char layers[HAND_TEXT], diff_ids[HAND_TEXT], history[HAND_TEXT]; /* lists of JSON */
+    char layers[HAND_TEXT], diff_ids[HAND_TEXT], history[HAND_TEXT]; /* lists in JSON */
     char digest[HL_DIGEST_BYTES];                                    /* of the last blob */
 };
 
@@ -64,7 +64,7 @@ static inline void hand_begin(struct hand *hand, const char *folder)
     fclose(file);
 }
 
-/* The layer that follows is compressed: 'g', 'z'. Before its first entry. */
+/* Compresses the layer that follows: 'g' or 'z'. Call it before the layer's first entry. */
 static inline void hand_compress(struct hand *hand, int filter)
 {
     hand->filter = filter;
@@ -80,14 +80,15 @@ static inline struct archive *hand_archive(struct hand *hand)
     if (hand->filter == 'z')
         archive_write_add_filter_zstd(archive);
     archive_write_set_format_pax_restricted(archive);
-    archive_write_set_bytes_per_block(archive, 512); /* so that `bytes` is where the next header begins */
+    archive_write_set_bytes_per_block(archive, 512); /* so that the next header begins at `bytes` */
     if (archive_write_open_memory(archive, hand->tar, HAND_TAR_MOST, &hand->bytes))
         abort();
     return archive;
 }
 
-/* 'f'ile with `bytes` of `n`, 'd'irectory, sym'l'ink or 'h'ard link to `bytes`, 'c'haracter device, 'p'ipe, and a
- * 's'parse file that claims to have `n` bytes. Where its header begins in hand->tar, of a plain layer. */
+/* Adds an entry: 'f'ile with `bytes` of `n`, 'd'irectory, sym'l'ink or 'h'ard link to `bytes`, 'c'haracter device,
+ * 'p'ipe, or a 's'parse file that claims to have `n` bytes. Returns where its header begins in hand->tar of an
+ * uncompressed layer. */
 static inline size_t hand_entry(struct hand *hand, char kind, const char *path, const void *bytes, size_t n)
 {
     struct archive *archive = hand_archive(hand);
@@ -127,7 +128,7 @@ static inline void hand_file(struct hand *hand, const char *path, const char *so
     hand_entry(hand, 'f', path, bytes, fread(bytes, 1, HAND_TAR_MOST, file));
 }
 
-/* Ends the tar; hand->tar and hand->bytes may then be changed. */
+/* Ends the tar; the caller may then change hand->tar and hand->bytes. */
 static inline void hand_close_tar(struct hand *hand)
 {
     archive_write_close(hand_archive(hand));
@@ -147,7 +148,7 @@ static inline void hand_claim(struct hand *hand, size_t at, uint64_t size)
     snprintf(header + 148, 8, "%06o", sum);
 }
 
-/* Compresses a tar that is closed. */
+/* Compresses a closed tar. */
 static inline void hand_zstd(struct hand *hand)
 {
     char *out = malloc(HAND_TAR_MOST);
@@ -160,7 +161,7 @@ static inline void hand_zstd(struct hand *hand)
     hand->filter = 'z';
 }
 
-/* Adds what is in hand->tar as a layer. `what`: of the history. The diff_id of a compressed one is made up. */
+/* Adds hand->tar as a layer. `what` goes into the history. The diff_id of a compressed layer is made up. */
 static inline void hand_layer(struct hand *hand, const char *what)
 {
     static const char made_up[] = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -181,7 +182,7 @@ static inline void hand_layer(struct hand *hand, const char *what)
     hand->filter = 0;
 }
 
-/* Writes config, manifest and an index.json that has this image alone; the manifest's digest stays in hand->digest. */
+/* Writes config, manifest and an index.json with this image alone; leaves the manifest's digest in hand->digest. */
 static inline void hand_end(struct hand *hand, const char *tag)
 {
     HL_FREE char *text = malloc(4 * HAND_TEXT);

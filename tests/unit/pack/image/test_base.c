@@ -1,6 +1,5 @@
-/* pack/image/base.c, pack/image/image_config.c and images on top of bases that a stranger made: Docker's media types,
- * histories that are missing or lie, users, environments, members in other spellings, and more layers than can be
- * mounted. */
+/* pack/image/base.c, pack/image/image_config.c and images on top of strangers' bases: Docker's media types, histories
+ * that are missing or lie, users, environments, other spellings of members, and more layers than can be mounted. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "pack/image/elf.h"
@@ -26,8 +25,8 @@ struct hand {
     const char *media_type; /* of the manifest; NULL: OCI's */
     const char *layer_type; /* of all layers; NULL: plain tar */
     size_t n_layers;        /* "layer 0", "layer 1", ... */
-    bool repeated;          /* all of them are "layer 0" */
-    const char *config;     /* members of the config, from a comma on; the layers' own is added */
+    bool repeated;          /* all layers are "layer 0" */
+    const char *config;     /* members of the config, after a comma; rootfs is added */
     const char *platform;   /* NULL: linux, amd64 */
 };
 
@@ -50,8 +49,7 @@ static struct hl_blob_name put_layer(const struct hand *hand, size_t i)
     return put(hand, text);
 }
 
-/* Lists the layers for the config and for the manifest. The digest of what would be inside of a compressed layer is any
- * digest. */
+/* Lists the layers for the config and for the manifest. Any digest serves as that of a compressed layer's content. */
 static void put_layers(const struct hand *hand, char *ids, char *layers, size_t size)
 {
     ids[0] = layers[0] = 0;
@@ -98,7 +96,7 @@ static int open_base(const char *directory, struct hl_base *out, struct hl_error
     return hl_store_open_layout(directory, &store, err) || hl_base_open(store, "", "", out, err) ? -1 : 0;
 }
 
-/* --- images on them --- */
+/* --- images on these bases --- */
 
 struct wanted {
     const struct hl_base *base;
@@ -193,7 +191,7 @@ static void test_docker_base(void)
     hl_base_close(&base);
 }
 
-/* A program's bytes out of the runtime layer. */
+/* Reads a program's bytes from the runtime layer. */
 static bool read_entry(const char *layer, const char *path, char *out, size_t size)
 {
     struct archive *archive = archive_read_new();
@@ -209,7 +207,7 @@ static bool read_entry(const char *layer, const char *path, char *out, size_t si
     return found;
 }
 
-/* On a base nothing but /usr/bin/hotlayerd, its own folder and /tmp is in the runtime layer. */
+/* On a base, the runtime layer has only /usr/bin/hotlayerd, its own folder and /tmp. */
 static void test_runtime_on_base(void)
 {
     struct hl_base base;
@@ -232,11 +230,11 @@ static void test_runtime_on_base(void)
     HL_CLOSE int fd = open(at("program"), O_WRONLY | O_CREAT, 0755);
     CHECK(write(fd, program, (size_t)status.st_size) == status.st_size);
     struct hl_elf_files files;
-    /* Its loader is not on this machine, so its libraries cannot be listed, and the message names what it wants. */
+    /* Its loader is not on this machine, so its libraries cannot be listed, and the message names the loader. */
     CHECK_FAILS(hl_elf_libraries(at("program"), &files, &err), err, HL_ELF_PRIVATE_LOADER);
     hl_elf_files_free(&files);
     hl_image_free(&image);
-    /* A program that would take the base's libraries is refused. */
+    /* A program that would use the base's libraries is refused. */
     char own[sizeof hotlayerd];
     memcpy(own, hotlayerd, sizeof own);
     snprintf(hotlayerd, sizeof hotlayerd, "/proc/self/exe");
@@ -294,7 +292,7 @@ static void test_base_of_our_own(void)
 
 /* --- the config alone --- */
 
-/* The config on top of this one; NULL with `err` when it is refused. The caller frees it. */
+/* Returns the config on top of this one; NULL with `err` if it is refused. The caller frees it. */
 static char *config_over(const char *config, struct hl_error *err)
 {
     static const struct hl_config_layer ours = {
@@ -383,7 +381,7 @@ static void test_other_members(void)
                      "\"later\":{\"a\":[1,2.5,true,null]}"));
     CHECK(config_has("{\"config\":{\"Labels\":{\"Title\":\"T\",\"title\":\"x\"}}}",
                      "\"Labels\":{\"Title\":\"T\",\"title\":\"t\"}"));
-    /* Other spellings of what we set would be read in its place. */
+    /* Other spellings of the members that we set would be read in their place. */
     static const char *const spellings[] = {
         "{\"config\":{\"ENTRYPOINT\":[\"/evil\"]}}",
         "{\"config\":{\"Entrypoint\":[\"/evil\"],\"entrypoint\":[\"/evil\"]}}",
@@ -423,7 +421,7 @@ static void test_other_members(void)
     }
 }
 
-/* --- bases that cannot be one --- */
+/* --- refused bases --- */
 
 /* Opening this base, or writing onto it, fails with `why`, and leaves nothing. */
 static bool refused(const struct hand *hand, const char *why)
@@ -484,7 +482,7 @@ static void test_layer_count(void)
     const struct wanted wanted = {.base = &base};
     CHECK_OK(write_image(at("on-tall"), &wanted, &image, &err), err);
     CHECK(image.n_layers == HL_RUNNABLE_LAYERS && verifies(at("on-tall")));
-    /* No history was there: each layer has an entry. */
+    /* There was no history: each layer has an entry. */
     CHECK(image.n_layers && !strcmp(image.layer[0].what, "layer 1 of 123 of the base"));
     hl_image_free(&image);
     hl_base_close(&base);
@@ -492,7 +490,7 @@ static void test_layer_count(void)
     CHECK(refused(&hand, "would have 128 layers, 124 of them the base's; more than 127 cannot be mounted"));
 }
 
-/* A target that only counts what it is asked to copy. */
+/* A target that only counts the blobs that it is asked to copy. */
 struct counting {
     struct hl_target target;
     struct hl_target *layout;
@@ -528,7 +526,7 @@ static int pass_publish(struct hl_target *target, const struct hl_descriptor *ro
     return layout->class->publish(layout, root, text, err);
 }
 
-/* Five times the same layer: one copy. */
+/* The same layer five times is copied once. */
 static void test_repeated_layer(void)
 {
     static const struct hl_target_class class = {
@@ -550,7 +548,7 @@ static void test_repeated_layer(void)
     hl_base_close(&base);
 }
 
-/* A layer of the base is not what its digest says, is cut off, or is gone. */
+/* A layer of the base has another digest, is truncated, or is missing. */
 static void test_damaged_base(void)
 {
     struct hl_error err = {.message = ""};
@@ -573,7 +571,8 @@ static void test_damaged_base(void)
     hl_base_close(&base);
 }
 
-/* With compressed layers the base's stay as they are, and the tars inside are the same as without. */
+/* With compressed layers, the base's layers stay as they are, and our tars inside are the same as without
+ * compression. */
 static void test_compressed(void)
 {
     struct hl_base base;

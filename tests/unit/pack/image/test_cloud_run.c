@@ -1,4 +1,4 @@
-/* pack/image/cloud_run.c: a good image passes every check, and each way to spoil it is told by the right one. */
+/* pack/image/cloud_run.c: a good image passes every check, and each way to spoil it fails the right check. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "pack/image/cloud_run.h"
@@ -6,7 +6,7 @@
 
 static const char digest_a[] = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/* The documents of an image, in pieces; what a case leaves NULL is that of the good image. */
+/* The documents of an image, in pieces; a case that leaves one NULL gets that of the good image. */
 struct documents {
     const char *platform;     /* members of the config document */
     const char *process;      /* members of its "config" */
@@ -16,8 +16,8 @@ struct documents {
     const char *index;        /* NULL: no index */
     int layers;               /* 0: three */
     unsigned long long bytes; /* of a layer; 0: one MiB */
-    int heads;                /* of models in it, beside one; -1: none at all */
-    bool partial;             /* not all of it was looked through */
+    int heads;                /* number of models in it beside the first; -1: none at all */
+    bool partial;             /* the search ended early */
 };
 
 static const char good_process[] =
@@ -25,7 +25,7 @@ static const char good_process[] =
     "\"Env\":[\"PATH=/usr/bin\",\"LD_LIBRARY_PATH=/usr/local/nvidia/lib64:/usr/local/nvidia/lib\","
     "\"OLLAMA_HOST=0.0.0.0:8080\"],\"Entrypoint\":[\"/usr/bin/hotlayerd\",\"serve\"],\"StopSignal\":\"SIGTERM\"";
 
-/* Everything of the good image but its entry point or environment. */
+/* All members of the good image but its entry point or environment. */
 #define WITH_ENV(env)                                                                                                  \
     "\"User\":\"65532\",\"Entrypoint\":[\"/usr/bin/hotlayerd\",\"serve\"],"                                            \
     "\"Env\":[\"LD_LIBRARY_PATH=/usr/local/nvidia/lib64\"," env "]"
@@ -258,7 +258,7 @@ static void test_cases(void)
     }
 }
 
-/* A text may be of any length, and is cut between characters: what comes out is UTF-8 for --json. */
+/* A text may have any length, and is cut between characters: the output is UTF-8, for --json. */
 static void test_long_texts(void)
 {
     struct hl_cloud_run result;

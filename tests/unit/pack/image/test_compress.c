@@ -1,5 +1,5 @@
-/* pack/image/compress.c: what comes out is zstd that anyone can read, in frames that stand alone, the same for any size
- * of reads, after rewind() and on any day. */
+/* pack/image/compress.c: its output is zstd that anyone can read, in independent frames. It is the same for any size of
+ * reads, after rewind() and on any day. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "pack/image/compress.h"
@@ -7,11 +7,11 @@
 #include <openssl/evp.h>
 #include <zstd.h>
 
-/* Bytes in memory as a content. */
+/* Content from bytes in memory. */
 struct source {
     unsigned char *bytes;
     size_t n;
-    size_t fails_at; /* reads that touch this byte fail; SIZE_MAX: none do */
+    size_t fails_at; /* reads that touch this byte fail; SIZE_MAX: none fails */
 };
 
 static int read_source(void *context, uint64_t offset, void *buffer, size_t n, struct hl_error *err)
@@ -29,7 +29,7 @@ static struct hl_content content_of(struct source *source)
     return (struct hl_content){.bytes = source->n, .read = read_source, .context = source};
 }
 
-/* A little less than noise, like weights. */
+/* Fills the bytes with slightly less than noise, like weights. */
 static bool make_source(struct source *out, size_t n)
 {
     struct dice dice = {12345};
@@ -39,7 +39,7 @@ static bool make_source(struct source *out, size_t n)
     return out->bytes;
 }
 
-/* Reads to the end in pieces of `piece` bytes; -1 when that fails. The caller frees *out. */
+/* Reads to the end in pieces of `piece` bytes; returns -1 if that fails. The caller frees *out. */
 static int drain(const struct hl_stream *stream, size_t piece, unsigned char **out, size_t *n, struct hl_error *err)
 {
     size_t room = 64 << 20, got;
@@ -62,7 +62,7 @@ static void digest_of(const void *bytes, size_t n, char out[HL_DIGEST_BYTES])
     hl_digest_format(sha256, out);
 }
 
-/* Every frame says how long its content is and has a checksum; each alone gives its part of the source. */
+/* Every frame states the length of its content and has a checksum; each alone gives its part of the source. */
 static unsigned check_frames(const unsigned char *bytes, size_t n, const struct source *source)
 {
     size_t at = 0, out = 0;
@@ -116,7 +116,7 @@ static void test_frames(void)
     }
 }
 
-/* Any size of reads, and from the start again in the middle of a frame and at the end: the same bytes. */
+/* Any size of reads gives the same bytes, also after a rewind in the middle of a frame and at the end. */
 static void test_rewind(void)
 {
     struct source source;
@@ -145,7 +145,7 @@ static void test_rewind(void)
     CHECK(n == m && !memcmp(first, again, n) && progress.done == source.n);
     CHECK(!stream.read(stream.context, some, sizeof some, &got, &err) && !got);
     CHECK(hl_digest_valid(hl_compress_diff_id(compress)));
-    /* What changes between two passes is noticed. */
+    /* A change of the source between two passes is noticed. */
     CHECK_OK(stream.rewind(stream.context, &err), err);
     source.bytes[source.n - 1] ^= 1;
     free(again);

@@ -1,4 +1,4 @@
-/* pack/image/elf.c against the loader that is running this program, against programs that the compiler makes here, and
+/* pack/image/elf.c against the loader that runs this program, against programs that the compiler makes here, and
  * against damaged ones. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -74,7 +74,7 @@ static void test_what_this_process_loaded(void)
     dl_iterate_phdr(on_loaded, &loaded);
     CHECK(loaded.n >= 2);
     CHECK(loaded.found == loaded.n);
-    CHECK(files.n <= loaded.n + 4); /* what libcuda.so.1 asks for comes on top */
+    CHECK(files.n <= loaded.n + 4); /* the libraries of libcuda.so.1 are added */
     CHECK(has(&files, "libc.so.6") && has(&files, "libdl.so.2") && has(&files, "libpthread.so.0"));
     size_t in_libc_directory = 0;
     for (size_t i = 0; i < files.n; i++) {
@@ -83,11 +83,11 @@ static void test_what_this_process_loaded(void)
         CHECK(!access(files.file[i].source, R_OK) && target[0] == '/');
         in_libc_directory += strncmp(target, "/lib64/ld-linux", 15) != 0;
     }
-    CHECK(in_libc_directory == files.n - 1); /* the loader sits at its PT_INTERP path */
+    CHECK(in_libc_directory == files.n - 1); /* the loader is at its PT_INTERP path */
     hl_elf_files_free(&files);
 }
 
-/* program -> libnear.so (beside it, by $ORIGIN) -> libdeep.so (in deep/, by libnear's own $ORIGIN/deep) */
+/* program -> libnear.so (next to it, by $ORIGIN) -> libdeep.so (in deep/, by libnear's own $ORIGIN/deep) */
 static bool build_programs(void)
 {
     const char *cc = getenv("CC") ? getenv("CC") : "cc";
@@ -124,7 +124,7 @@ static void test_search_paths(void)
 {
     check_two_libraries(in_scratch("program"));
     check_two_libraries(in_scratch("program-rpath"));
-    /* Another architecture's library on the way is passed over, as the loader does. */
+    /* Skips another architecture's library in the search path, as the loader does. */
     const char *foreign = in_scratch("libdeep.so.1");
     CHECK(shell("cp '%s' '%s' && printf '\\267' | dd of='%s' bs=1 seek=18 conv=notrunc status=none",
                 in_scratch("deep/libdeep.so.1"), foreign, foreign));
@@ -153,7 +153,7 @@ static bool fails_with(const char *program, const char *a, const char *b, const 
     return right;
 }
 
-/* Programs for an image on a base: what is changed in them, and which ones are refused. */
+/* Changes programs for an image on a base, and refuses some of them. */
 static void test_private(void)
 {
     const char *cc = getenv("CC") ? getenv("CC") : "cc";
@@ -173,7 +173,7 @@ static void test_private(void)
     for (size_t i = 0; i < files.n; i++)
         CHECK(!strncmp(files.file[i].target, "/usr/lib/hotlayer/", 18) && !access(files.file[i].source, R_OK));
     hl_elf_files_free(&files);
-    /* Only the loader's path is another, with zeros behind it. */
+    /* Only the loader's path differs, with zeros after it. */
     HL_FCLOSE FILE *file = fopen(in_scratch("private"), "rb");
     size_t changed = 0, at = 0;
     for (size_t i = 0; bytes && file && i < n; i++) {
@@ -235,8 +235,8 @@ static unsigned damage_range(int fd, const char *path, size_t from, size_t to)
     return refused;
 }
 
-/* Every byte of the tables that the reader follows, damaged, and every length up to them: whatever the answer is, it
- * comes without a read outside of the file (the sanitizers watch). */
+/* Damages every byte of the tables that the reader follows, and tries every length up to them. Whatever the answer is,
+ * the reader never reads outside of the file (the sanitizers watch). */
 static void test_damage(void)
 {
     const char *path = in_scratch("program");

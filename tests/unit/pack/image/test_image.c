@@ -1,5 +1,5 @@
-/* registry/ and pack/image/image.c: names, images written and read back, what a failure leaves behind, and layouts that
- * a stranger made. */
+/* registry/oci/ and pack/image/image.c: names, images written and read back, what a failure leaves on disk, and
+ * strangers' layouts. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "base/text.h"
@@ -102,7 +102,7 @@ static int write_image(const char *directory, const char *tag, int64_t created, 
     return write_spec(&spec, directory, tag, out, err);
 }
 
-/* A change here changes the digest of every image in the world: shards would be pushed and pulled anew. */
+/* A change here changes the digest of every image in the world: clients would push and pull all shards again. */
 static const char *const golden_layers[] = {
     "sha256:a2a424402f5bfc714374f4fefcea2276ae425278f78f9ad453c4eca71d401d44",
     "sha256:7338a9b9db8bb6ea2098765dd2ca6a91a326e415f9a60f00d9fd29a058bdc11e",
@@ -156,7 +156,7 @@ static void check_entry(struct archive_entry *entry, int64_t mtime)
           !archive_entry_ctime_is_set(entry));
 }
 
-/* The entry's bytes are those of the model's file of the same suffix. */
+/* The entry's bytes are those of the model's file with the same suffix. */
 static void check_content(struct archive *archive, const char *path)
 {
     const char *name = strstr(path, "model.hot");
@@ -204,7 +204,7 @@ static void test_archives(void)
     hl_image_free(&image);
 }
 
-/* Another folder, working directory, umask and time zone; the same image. */
+/* Another folder, working directory, umask and time zone give the same image. */
 static void test_determinism(void)
 {
     struct hl_image first, image;
@@ -278,7 +278,7 @@ static void test_refusals(void)
     CHECK(count_files(at("new")) == -1);
 }
 
-/* Writing stops in the middle of the second shard: the disk is as full as a file may be. */
+/* Writing stops in the middle of the second shard: the limit on the size of a file stands for a full disk. */
 static void test_full_disk(void)
 {
     struct hl_image image;
@@ -307,7 +307,7 @@ static void test_full_disk(void)
 static char hand_digest[HL_DIGEST_BYTES];
 static size_t hand_bytes;
 
-/* Stores a blob as it should be; its descriptor's digest and size are in hand_digest and hand_bytes. */
+/* Stores a correct blob; leaves its descriptor's digest and size in hand_digest and hand_bytes. */
 __attribute__((format(printf, 1, 2))) static void put(const char *format, ...)
 {
     char text[8192];
@@ -326,7 +326,7 @@ __attribute__((format(printf, 1, 2))) static void put(const char *format, ...)
     hand_bytes = (size_t)n;
 }
 
-/* index.json with one entry, the last blob put, of the given media type. */
+/* Writes index.json with one entry, the last stored blob, with the given media type. */
 static void point_at(const char *media_type)
 {
     char text[1024];
@@ -337,7 +337,7 @@ static void point_at(const char *media_type)
     CHECK(write_file(at("hand/index.json"), text, (size_t)n));
 }
 
-/* One layer, "layer", and a config and manifest around it; what a case wants wrong is passed in. */
+/* Stores one layer, "layer", and a config and manifest around it; the caller passes the faults that it wants. */
 static void hand_image(const char *layer_type, const char *diff_id, const char *history, const char *media_type)
 {
     char layer[HL_DIGEST_BYTES], config[HL_DIGEST_BYTES];
@@ -468,7 +468,7 @@ static void test_foreign_indexes(void)
     CHECK(truncate(at("hand/index.json"), (4 << 20) + 1) == 0 && rejected("not a file of at most"));
 }
 
-/* Each blob of a good image, with one bit turned, cut by a byte, and gone. */
+/* Each blob of a good image, with one bit flipped, one byte cut off, and missing. */
 static void test_damaged_blobs(void)
 {
     struct hl_image image;
@@ -496,7 +496,7 @@ static void test_damaged_blobs(void)
         CHECK(!rename(at("gone"), path));
     }
     hl_image_free(&image);
-    /* A damaged blob is mended by writing the image again. */
+    /* Writing the image again repairs a damaged blob. */
     CHECK(!open_image(at("image"), "latest", &image, &err) && image.n_layers == 4);
     CHECK(image.n_layers == 4 && !truncate(at("image/blobs/sha256/%s", image.layer[2].blob.digest + 7), 10));
     hl_image_free(&image);
@@ -505,7 +505,7 @@ static void test_damaged_blobs(void)
     CHECK(!verify_image(at("image"), "", &verified, &err));
 }
 
-/* The longest name needs more than the tar header has room for. */
+/* The longest name does not fit into the tar header. */
 static void test_long_name(void)
 {
     char name[HL_MODEL_NAME_MAX + 2], first[HL_DIGEST_BYTES] = "";
@@ -526,11 +526,11 @@ static void test_long_name(void)
     }
 }
 
-/* Files of 2 GiB and of more than a plain tar header can say; planning reads none of their bytes. */
+/* Files of 2 GiB, and larger than a plain tar header can state; planning reads none of their bytes. */
 static void test_large_files(void)
 {
     static const uint64_t sizes[] = {1ull << 31, 9ull << 30};
-    static const uint64_t headers[] = {512, 3 * 512}; /* with a pax header in front */
+    static const uint64_t headers[] = {512, 3 * 512}; /* after a pax header */
     for (size_t i = 0; i < 2; i++) {
         struct hl_layer layer = {.fd = -1};
         struct hl_content content;
@@ -550,7 +550,7 @@ static void test_large_files(void)
     }
 }
 
-/* What a log sees; a terminal's bar is for eyes. */
+/* The output to a log; people see a terminal's bar. */
 static void test_progress(void)
 {
     static const struct {

@@ -1,5 +1,5 @@
-/* Models out of images: what comes out is what went in, whatever lies above, below and around it in the layers; what a
- * hostile layer holds comes nowhere; and a pull that was cut off, or is repeated, does only what is left to do. */
+/* Models out of images. The model that comes out is the one that went in, whatever else is in the layers. Nothing of a
+ * hostile layer leaves the folder. A pull that was interrupted, or is repeated, does only the remaining work. */
 #include "base/sizes.h"
 #include "pack/image/find_models.h"
 #include "pack/image/pull.h"
@@ -15,10 +15,10 @@
 #define MODEL FIXTURES "f16-sharded"
 #define SHARDS_MOST 16
 
-static uint32_t n_shards; /* of the model that the images hold: m.hot */
+static uint32_t n_shards; /* shards of the images' model, m.hot */
 static uint64_t shard_bytes[SHARDS_MOST];
 
-/* Lasts for seven more calls. */
+/* The text is valid for seven more calls. */
 __attribute__((format(printf, 1, 2))) static const char *text(const char *format, ...)
 {
     static _Thread_local char out[8][640];
@@ -48,7 +48,7 @@ static void make_model(void)
     hl_hot_close(hot);
 }
 
-/* --- pulling, and looking at what is there --- */
+/* --- pulling, and looking at the folder --- */
 
 static struct hl_pulled pulled;
 
@@ -73,7 +73,7 @@ static bool same_file(const char *a, const char *b)
     return one && two;
 }
 
-/* Is the model below this folder, all of it and nothing else? */
+/* Returns whether the whole model is below this folder, and nothing else. */
 static bool is_model(const char *folder)
 {
     const char *path = text("%s/model.hot", folder);
@@ -113,7 +113,7 @@ static void ours(const char *layout, const char *runtime)
     struct hand hand;
     begin(&hand, layout);
     hand_entry(&hand, 'f', "usr/bin/hotlayerd", runtime, strlen(runtime));
-    hand_entry(&hand, 'f', "../of no interest", "x", 1); /* a layer that is not looked at */
+    hand_entry(&hand, 'f', "../of no interest", "x", 1); /* a layer that pull does not read */
     hand_layer(&hand, "hotlayer image: runtime");
     add_head(&hand, "models/test");
     hand_layer(&hand, "hotlayer image: model test");
@@ -146,7 +146,7 @@ static void one_layer(const char *layout, int filter, const char *root)
     hand_end(&hand, "latest");
 }
 
-/* --- what is right --- */
+/* --- good images --- */
 
 static void test_ours(void)
 {
@@ -155,7 +155,7 @@ static void test_ours(void)
     CHECK_OK(pull("image", "out", &err), err);
     CHECK(is_model("out") && pulled.n == 1 && !strcmp(pulled.model[0].name, "test"));
     CHECK(pulled.n == 1 && !strcmp(pulled.model[0].path, in_scratch("out/model.hot")));
-    /* again: the documents alone are read */
+    /* again: pull reads the documents alone */
     CHECK(shell("find '%s/image/blobs' -size +7k -delete", scratch_folder()));
     CHECK_OK(pull("image", "out", &err), err);
     CHECK(is_model("out") && pulled.n == 1);
@@ -262,7 +262,7 @@ static void test_several(void)
     CHECK_FAILS(pull("several", NULL, &err), err, "several models");
     CHECK_OK(pull("several", "out", &err), err);
     CHECK(is_model("out/a") && is_model("out/b:1") && pulled.n == 2);
-    /* a link in the place of a folder is not followed */
+    /* does not follow a link in the place of a folder */
     CHECK(shell("rm -r '%s' && mkdir '%s' && ln -s ../elsewhere '%s'", in_scratch("out/a"), in_scratch("elsewhere"),
                 in_scratch("out/a")));
     CHECK(pull("several", "out", &err) != 0);
@@ -273,7 +273,7 @@ static void test_several(void)
     CHECK(shell("touch '%s'", in_scratch("out/a/mine")));
     CHECK_FAILS(pull("several", "out", &err), err, "'mine'");
     CHECK(!unlink(in_scratch("out/a/mine")));
-    /* another image in the same folder: what was of the first one goes */
+    /* another image in the same folder: the files of the first one are removed */
     CHECK_OK(pull("image", "out", &err), err);
     CHECK(is_model("out") && is_absent("out/a") && is_absent("out/b:1"));
     CHECK_OK(pull("several", "out", &err), err);
@@ -290,7 +290,7 @@ static void test_updates(void)
     CHECK_OK(pull("image", "out", &err), err);
     CHECK(!stat(in_scratch("out/model.hot.001"), &before));
     ours("image", "two");
-    CHECK(shell("find '%s/image/blobs' -size +7k -delete", scratch_folder())); /* layers are not asked for */
+    CHECK(shell("find '%s/image/blobs' -size +7k -delete", scratch_folder())); /* does not ask for layers */
     CHECK_OK(pull("image", "out", &err), err);
     CHECK(is_model("out") && !stat(in_scratch("out/model.hot.001"), &after) && before.st_ino == after.st_ino);
     /* another build of the model, with fewer shards, then the first one again */
@@ -309,9 +309,9 @@ static void test_updates(void)
     CHECK(is_model("out"));
 }
 
-/* --- what is not --- */
+/* --- bad images --- */
 
-/* A pull that must fail, and leave no model and nothing outside. */
+/* Checks that a pull fails, and leaves no model and nothing outside. */
 static void refused(const char *layout, const char *word, int line)
 {
     struct hl_error err;
@@ -325,7 +325,7 @@ static void refused(const char *layout, const char *word, int line)
 
 #define REFUSED(layout, word) refused(layout, word, __LINE__)
 
-/* The model in a first layer, and an entry in a second one that must not be taken. */
+/* The model in a first layer, and in a second layer an entry that must not be extracted. */
 static void test_hostile_entries(void)
 {
     static const struct {
@@ -369,7 +369,7 @@ static void test_hostile_entries(void)
         }
 }
 
-/* Names that are none of a model's: no model is in this image. */
+/* Names that are not a model's: this image has no model. */
 static void test_other_names(void)
 {
     static const char *const names[] = {"models/model.hot",      "models/.x/model.hot",     "models/t/.model.hot",
@@ -387,7 +387,7 @@ static void test_other_names(void)
     CHECK(is_absent("out"));
 }
 
-/* Headers that claim what is not there. */
+/* Headers that claim bytes that do not follow. */
 static void test_claims(void)
 {
     struct hand hand;
@@ -441,7 +441,7 @@ static void test_incomplete(void)
         if (broken == 3)
             CHECK(shell("printf x | dd of='%s/broken/blobs/sha256/%s' bs=1 seek=9000 conv=notrunc 2>/dev/null",
                         scratch_folder(), hl_digest_file(digest)));
-        if (broken == 1) /* the one that is too short comes second in the layer */
+        if (broken == 1) /* the short one comes second in the layer */
             REFUSED("broken", "twice in one layer");
         else
             REFUSED("broken", words[broken]);
@@ -516,12 +516,12 @@ static void test_full_disk(void)
     CHECK(is_model("out"));
 }
 
-/* --- out of a registry --- */
+/* --- from a registry --- */
 
 static struct server server;
-static char served[512];        /* the layout that it serves */
-static _Atomic unsigned cut_at; /* the number of the request for a blob that breaks off; then there are no more blobs */
-static _Atomic unsigned n_ranges; /* requests for a part */
+static char served[512];          /* the layout that it serves */
+static _Atomic unsigned cut_at;   /* the number of the request for a blob that breaks off; all later ones get no blob */
+static _Atomic unsigned n_ranges; /* requests for a range */
 
 static bool serve_file(struct request *r, const char *name, const char *type)
 {
@@ -595,7 +595,7 @@ static void test_remote(void)
     CHECK_OK(pull_remote("image", "out", &err), err);
     CHECK(is_model("out") && nothing_is_left() && server.requests == 3 && pulled.fetched > shard_bytes[1] &&
           pulled.fetched < shard_bytes[1] + 4096);
-    /* an image from elsewhere; and one in which a model is only found to be bad when all of it is here */
+    /* an image made by others; and one whose model is found to be bad only when all of it is here */
     one_layer("one", 'z', "");
     shell("rm -rf '%s'", in_scratch("out"));
     CHECK_OK(pull_remote("one", "out", &err), err);
@@ -609,13 +609,13 @@ static void test_remote(void)
     CHECK(is_absent("new"));
 }
 
-/* A pull that cannot go on leaves what it has; the next one asks for the rest. */
+/* A pull that cannot continue leaves what it has; the next one asks for the rest. */
 static void test_remote_interrupted(void)
 {
     struct hl_error err;
     ours("image", "one");
     shell("rm -rf '%s'", in_scratch("out"));
-    cut_at = 5; /* the config, the head and a shard or two come whole */
+    cut_at = 5; /* the config, the head and a shard or two arrive whole */
     CHECK_FAILS(pull_remote("image", "out", &err), err, "403");
     CHECK(is_absent("out/model.hot") && shell("ls '%s'/.partial-* >/dev/null", in_scratch("out/.hotlayer")));
     cut_at = 0;
@@ -624,9 +624,9 @@ static void test_remote_interrupted(void)
     CHECK(is_model("out") && nothing_is_left() && n_ranges == 1 && server.requests < 2 + 1 + n_shards);
 }
 
-/* --- how much is read --- */
+/* --- bytes read --- */
 
-/* A store that counts what is read of blobs. */
+/* A store that counts the bytes read from blobs. */
 struct counting {
     struct hl_store store;
     struct hl_store *inner;
@@ -703,7 +703,7 @@ static void test_little_is_read(void)
     add_head(&hand, "models/test");
     for (unsigned i = 0; i < 17; i++) {
         hand_entry(&hand, 'f', text("models/test/model.hot.%03u", i + 1), filler,
-                   i < 1 ? large : 0); /* the others are made of one claim each */
+                   i < 1 ? large : 0); /* each of the others consists of one claim */
     }
     hand_layer(&hand, "COPY");
     hand_end(&hand, "latest");

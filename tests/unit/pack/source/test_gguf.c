@@ -1,4 +1,4 @@
-/* .gguf: what the metadata are as values, and the numbers of tensors on their way into tiles: Q8_0 bit by bit, rows of
+/* pack/source/gguf*.c: the values of the metadata, and the numbers of tensors before tiles: Q8_0 bit by bit, rows of
  * heads in pairs. */
 #include "pack/source/blocks.h"
 #include "pack/source/gguf.h"
@@ -127,7 +127,8 @@ static void test_arrays(void)
     hl_gguf_close(gguf);
 }
 
-/* No beginning of a file is a file, and none is read beyond its end: its bytes are a block of their own. */
+/* A truncated file is refused at every length, and never read beyond its end: its bytes are a memory block of their
+ * own. */
 static void test_cut(void)
 {
     struct file f;
@@ -172,7 +173,7 @@ static void test_part_names(void)
 
 /* ---- numbers ---- */
 
-/* Blocks of any bytes, -128 among them, whose scales are finite. */
+/* Makes blocks of any bytes, also -128, with finite scales. */
 static struct weights random_q8_0(struct dice *dice, uint32_t rows, uint32_t cols)
 {
     struct weights w = {
@@ -197,7 +198,7 @@ static double q8_0_number(const struct weights *w, uint64_t i)
     return (double)hl_f16_to_f32(scale) * (int8_t)w->numbers[i / 32 * 34 + 2 + i % 32];
 }
 
-/* Not only the numbers: the very bytes of scale and quants, which requantizing would not give back. */
+/* Compares the bytes of scale and quants, not only the numbers: quantizing again would not give them back. */
 static unsigned wrong_blocks(const struct weights *w, uint32_t row, uint64_t source_row)
 {
     uint32_t tiles = w->plan.tensor.cols / 32;
@@ -237,7 +238,7 @@ static void test_q8_0(void)
     weights_free(&w);
 }
 
-/* From any number on, as many as wanted. */
+/* Any number of floats, from any number on. */
 static void test_q8_0_floats(void)
 {
     struct dice dice = {22};
@@ -254,7 +255,7 @@ static void test_q8_0_floats(void)
     weights_free(&w);
 }
 
-/* Two heads of six rows lie as 0 3 1 4 2 5: row i of the model is where the converter's order has i. */
+/* Two heads of six rows are stored as 0 3 1 4 2 5: row i of the model is where the converter's order has i. */
 static void test_paired_rows(void)
 {
     static const uint64_t order[] = {0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11};

@@ -1,5 +1,5 @@
-/* Synthetic models: the table against the published sizes, and models that are narrow but complete, with vocabularies
- * as large as the real ones: what is written is read back by the packer. */
+/* pack/synth/: the table against the published sizes, and models that are narrow but complete, with vocabularies as
+ * large as the real ones. The packer reads back what synth writes. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "hotlayer/crc32c.h"
@@ -15,8 +15,8 @@
 
 static void test_published_sizes(void)
 {
-    /* As the models' pages count them. Gemma 3 from 4b on without the 419,816,304 of vision tower and projector, Qwen 3
-     * with tied heads once. */
+    /* Counted as on the models' pages. Gemma 3 from 4b on lacks the 419,816,304 of vision tower and projector; Qwen 3
+     * counts tied heads once. */
     static const struct {
         const char *name;
         uint64_t parameters;
@@ -47,7 +47,7 @@ static void test_published_sizes(void)
     CHECK(hl_synth_find("llama") == NULL);
 }
 
-/* config.json of every model is read by the packer as what the table says. */
+/* The packer reads every model's config.json as the table says. */
 static void test_configs(void)
 {
     size_t n;
@@ -78,7 +78,7 @@ static void test_configs(void)
 
 static char scratch[64];
 
-/* `name` made narrow. */
+/* Makes `name` narrow. */
 static struct hl_synth_model narrow(const char *name)
 {
     struct hl_synth_model model = *hl_synth_find(name);
@@ -97,7 +97,7 @@ static const char *path_of(const char *folder, const char *name, char path[512])
     return path;
 }
 
-/* How many files there are; -1 when there is no folder. */
+/* Returns the number of files; -1 if the folder does not exist. */
 static int count_files(const char *folder)
 {
     char path[512];
@@ -170,7 +170,7 @@ static float element(const struct hl_source_tensor *tensor, uint64_t i)
     return hl_bf16_to_f32(bits);
 }
 
-/* Mean and spread are what was asked for, as far as so many numbers can tell. */
+/* Mean and spread are as requested, as far as so many numbers can tell. */
 static void check_spread(const struct hl_source_tensor *tensor, const struct hl_synth_tensor *want)
 {
     double sum = 0, squares = 0, n = (double)hl_synth_elements(want);
@@ -212,8 +212,8 @@ static void test_read_back(void)
     }
 }
 
-/* Every vocabulary is one that the packer takes, has the family's tokens where they belong, and makes of English fewer
- * tokens than bytes. */
+/* The packer accepts every vocabulary. It has the family's tokens in their places, and encodes English in fewer tokens
+ * than bytes. */
 static void test_vocabularies(void)
 {
     static const struct {

@@ -1,4 +1,4 @@
-/* registry/net/google.c: every way to an access token, against a token endpoint and a metadata server on loopback. */
+/* registry/net/google.c: every way to get an access token, from a token endpoint and a metadata server on loopback. */
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/sizes.h"
@@ -21,7 +21,7 @@ static struct server server;
 static struct {
     EVP_PKEY *key;
     char pem[4096];  /* "\n" as JSON writes it */
-    char last[8192]; /* the last form that came; of the server's lock */
+    char last[8192]; /* the last form received; under the server's lock */
     _Atomic unsigned tokens;
     _Atomic int mode;
 } fake;
@@ -33,16 +33,16 @@ enum {
     EMPTY,   /* JSON without a token */
     HTML,
     BUSY,     /* 503 once */
-    LONG,     /* more than any token */
-    STRANGER, /* a web server that knows no metadata */
+    LONG,     /* larger than any token */
+    STRANGER, /* a web server without metadata */
     NO_ACCOUNT,
     FORBIDS,
     STARTING, /* 503 once */
-    ENDING,   /* the first two tokens are at their end */
+    ENDING,   /* the first two tokens are about to expire */
     HANGING,
 };
 
-/* The value of a form's field, unescaped; "" when there is none. */
+/* Returns the value of a form's field, unescaped, or "" if it is absent. */
 static const char *field(const char *name, char *out, size_t size)
 {
     char key[64];
@@ -179,7 +179,7 @@ static void make_key(void)
     BIO_free(bio);
 }
 
-/* The bytes of one part of a JWT; the caller frees them. */
+/* Returns the bytes of one part of a JWT; the caller frees them. */
 static char *jwt_part(const char *text, size_t n, size_t *size)
 {
     HL_FREE char *copy = calloc(1, n + 4);
@@ -194,7 +194,7 @@ static char *jwt_part(const char *text, size_t n, size_t *size)
     return out;
 }
 
-/* Is the form an assertion of the service account, signed by its key? */
+/* Returns whether the form is an assertion of the service account, signed by its key. */
 static void check_assertion(const char *audience)
 {
     char grant[128], jwt[4096];
@@ -307,7 +307,7 @@ static void test_bad_files(void)
     CHECK(server.requests == 0);
 }
 
-/* A key that asks for a passphrase must not ask the terminal, and one of another kind does not sign with RS256. */
+/* A key with a passphrase must not ask the terminal, and a key of another kind cannot sign with RS256. */
 static void test_other_keys(void)
 {
     struct hl_error err;
@@ -364,7 +364,7 @@ static void test_user(void)
         WORKS(find(&c, &err), err);
         CHECK(has_token(&c, MARK "-1"));
     }
-    /* What a file of Docker's says goes before. */
+    /* Credentials in Docker's file come first. */
     write_file(at("home/.docker/config.json"), "{\"auths\":{\"" HOST "\":{\"auth\":\"dXNlcjpTM0NSM1Q=\"}}}");
     {
         CREDENTIALS c;
@@ -417,7 +417,7 @@ static void test_metadata(void)
     FAILS(find(&c, &err), err, "GCE_METADATA_HOST");
     clock_gettime(CLOCK_MONOTONIC, &end);
     CHECK_SAY(end.tv_sec - begin.tv_sec <= 4, "%ld s", (long)(end.tv_sec - begin.tv_sec));
-    /* Other registries have nothing to do with it. */
+    /* Other registries never get these tokens. */
     fake.mode = GOOD;
     server_clear(&server);
     WORKS(hl_credentials_find("r.example", "a", http, &c, &err), err);

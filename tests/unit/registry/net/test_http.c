@@ -1,4 +1,4 @@
-/* registry/net/http.c and url.c: answers as servers give them and as they must not, redirects, time limits, bodies. */
+/* registry/net/http.c and url.c: correct and wrong answers of servers, redirects, time limits, bodies. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "registry/net/http.h"
@@ -116,7 +116,7 @@ static bool answer_cut(struct request *r)
     return say(r, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"), false;
 }
 
-/* Says what came: size, sum, and whether the client asked first. */
+/* Answers with what was received: size, sum, and whether the client expected a 100. */
 static bool answer_body(struct request *r)
 {
     char text[2000], expect[512], length[512], type[512];
@@ -194,7 +194,7 @@ static bool handle(struct request *r)
     return reply(r, at_path(r, "/echo/error") ? 403 : 200, "", text);
 }
 
-/* ---- asking them ---- */
+/* ---- requests ---- */
 
 static struct hl_http *http, *hasty;
 static struct hl_error err;
@@ -226,7 +226,7 @@ static int ask(struct hl_http *with, const char *method, const char *path, struc
 struct taken {
     char text[64];
     size_t n;
-    int status; /* when the first byte came */
+    int status; /* when the first byte arrived */
     const struct hl_http_response *response;
     bool fail;
 };
@@ -244,7 +244,7 @@ static int take(void *context, const void *bytes, size_t n, struct hl_error *e)
     return 0;
 }
 
-/* A body of n bytes with known values. */
+/* Makes a body of n bytes with known values. */
 struct source {
     uint64_t bytes, at;
     uint64_t fails_at; /* 0: never */
@@ -400,21 +400,21 @@ static void test_time(void)
     FAILS(ask(hasty, "GET", "/slow/never", &response), HL_HTTP_TRANSIENT, "nothing moved for 1 s");
     FAILS(ask(hasty, "GET", "/slow/body", &response), HL_HTTP_TRANSIENT, "nothing moved for 1 s");
     FAILS(ask(hasty, "POST", "/slow/never", &response), HL_HTTP_TRANSIENT, "no answer in 4 s after the last byte");
-    /* A registry that hashes may take its time; one that sends slowly too. */
+    /* A registry that hashes may take its time, and so may one that sends slowly. */
     CHECK_OK(ask(hasty, "PUT", "/slow/answer", &response), err);
     CHECK(response.status == 201 && !strcmp(response.body, "late"));
     hl_http_response_free(&response);
     CHECK_OK(ask(hasty, "GET", "/slow/drip", &response), err);
     CHECK(response.body_bytes == 12 * (sizeof FLOW - 1));
     hl_http_response_free(&response);
-    /* Single bytes are no way to keep somebody waiting. */
+    /* Single bytes do not extend the time limit. */
     FAILS(ask(hasty, "GET", "/slow/drops", &response), HL_HTTP_TRANSIENT, "next to nothing moved for 1 s");
     FAILS(ask(hasty, "GET", "/slow/head", &response), HL_HTTP_TRANSIENT, "next to nothing moved for 1 s");
     struct hl_http_request request = {.method = "GET", .url = url_at(&one, "/slow/drip"), .seconds = 1};
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_TRANSIENT, "/slow/drip");
 }
 
-/* A redirect with an authorization; what the servers saw of it. */
+/* Follows a redirect with an authorization; returns what the servers saw of it. */
 static int redirected(const char *path, struct hl_http_response *out)
 {
     server_clear(&one);
@@ -432,7 +432,7 @@ static void test_redirects(void)
     CHECK(!strcmp(one.log, "GET /redirect/same Bearer secret-token\nGET /ok?x=%2F&y Bearer secret-token\n"));
     hl_http_response_free(&response);
 
-    /* To another port, and back: whoever sent us back chose the URL, and gets no credential for it. */
+    /* To another port, and back: the redirecting server chose the URL, so it gets no credential. */
     CHECK_OK(redirected("/redirect/there", &response), err);
     CHECK(response.status == 200 && !strcmp(two.log, "GET /redirect/back \n"));
     CHECK(!strcmp(one.log, "GET /redirect/there Bearer secret-token\nGET /ok \n"));
@@ -496,7 +496,7 @@ static void test_asking_first(void)
     CHECK(response.status == 201 && strstr(response.body, "PUT 8388608 ") && strstr(response.body, "expect= "));
     hl_http_response_free(&response);
     struct hl_http_options options = {0};
-    struct hl_http *fresh; /* libcurl does not ask again where it met a 417 */
+    struct hl_http *fresh; /* libcurl does not ask again after a 417 */
     CHECK_OK(hl_http_open(&options, &fresh, &err), err);
     source = (struct source){.bytes = 2 << 20};
     struct timespec a, b;
@@ -522,7 +522,7 @@ static void test_connections(void)
         hl_http_response_free(&response);
     }
     CHECK(one.connections == before + 1);
-    /* A server that closes a kept connection is no failure, with a body neither. */
+    /* If a server closes a kept connection, the request is repeated, also with a body. */
     struct source source = {.bytes = 100000};
     for (int i = 0; i < 4; i++) {
         unsigned closed = one.closed;
@@ -580,7 +580,7 @@ static void test_secrets(void)
     CHECK_OK(hl_http_send(http, &request, &response, &failure, &err), err);
     CHECK(!strcmp(one.log, "GET /ok Basic bWU6c2VzYW1lOjE=\n"));
     hl_http_response_free(&response);
-    /* A server that shows the request in its error page. */
+    /* A server that repeats the request in its error page. */
     request = (struct hl_http_request){
         .method = "GET", .url = url_at(&one, "/echo/error"), .authorization = "Bearer abcdefgh1234"};
     CHECK_OK(hl_http_send(http, &request, &response, &failure, &err), err);
@@ -588,7 +588,7 @@ static void test_secrets(void)
     hl_http_response_free(&response);
 }
 
-/* Loopback hosts are spoken to in the clear because nothing leaves the machine; a proxy would change that. */
+/* The client speaks to loopback hosts without TLS because nothing leaves the machine; a proxy would change that. */
 static void test_proxy(void)
 {
     struct hl_http_response response;
@@ -616,7 +616,7 @@ static void test_tls(void)
     request.url = url_at(&secure, "/plain-redirect");
     FAILS(hl_http_send(trusting, &request, &response, &failure, &err), HL_HTTP_REFUSED, "over https leads to http://");
     CHECK(!one.requests);
-    /* The other end goes away during an upload: an error, not SIGPIPE. */
+    /* The other end closes during an upload: an error, not SIGPIPE. */
     for (int i = 0; i < 3; i++) {
         struct source source = {.bytes = 64 << 20};
         struct hl_http_body body = {source.bytes, source_read, source_rewind, &source};

@@ -1,5 +1,5 @@
-/* registry/oci/archive_target.c: one file that is a layout and an archive of Docker's, the same bytes each time, and
- * the old file or nothing after a failure. */
+/* registry/oci/archive_target.c: one file that is both a layout and Docker's archive. Writes the same bytes each time;
+ * after a failure, leaves the old file or nothing. */
 #include "base/cleanup.h"
 #include "pack/image/image.h"
 #include "registry/oci/oci_layout.h"
@@ -55,7 +55,7 @@ static int write_layout(const char *directory, struct hl_image *out, struct hl_e
     return hl_target_open_layout(directory, "", &target, err) || hl_image_write(&spec, target, out, err) ? -1 : 0;
 }
 
-/* --- what is in an archive --- */
+/* --- reading an archive --- */
 
 struct entry {
     char path[128];
@@ -119,7 +119,7 @@ static const char *text_of(const struct found *found, const char *path)
     return entry && entry->text ? entry->text : "";
 }
 
-/* Every blob is what its name says, and there once; the documents name them. */
+/* Every blob has the digest of its name, and occurs once; the documents name all blobs. */
 static void check_blobs(const struct found *found, const struct hl_image *image)
 {
     char expected[4096], path[128];
@@ -159,8 +159,8 @@ static bool same_files(const char *a, const char *b)
     return system(command) == 0;
 }
 
-/* The same image as in a layout; layers in the order in which a start reads them; the same bytes every time, although
- * they come side by side. */
+/* The same image as in a layout; layers in the order in which a start reads them. The bytes are the same every time,
+ * although several layers are compressed at once. */
 static void test_archive(void)
 {
     struct hl_image layout, image;
@@ -219,7 +219,7 @@ static int open_base(const char *directory, struct hl_base *out, struct hl_error
     return hl_store_open_layout(directory, &store, err) || hl_base_open(store, "", "", out, err) ? -1 : 0;
 }
 
-/* On a base: its layers come first; one that is damaged ends it. */
+/* On a base: its layers come first; a damaged one stops the writing. */
 static void test_base_in_archive(void)
 {
     struct hl_base base;
@@ -228,7 +228,7 @@ static void test_base_in_archive(void)
     struct found found;
     CHECK_OK(open_base(at("layout"), &base, &err), err);
     const struct wanted wanted = {.base = &base};
-    /* The base has the very layers that come on top of it: an image with a layer twice. */
+    /* The base has the same layers as come on top of it: an image with a layer twice. */
     CHECK_OK(write_archive(at("based.tar"), &wanted, &image, &err), err);
     CHECK(image.n_layers == 7);
     read_archive(at("based.tar"), &found);
@@ -268,7 +268,7 @@ static void test_names(void)
     CHECK(access(at("x.tar"), F_OK));
 }
 
-/* Nothing but what was there is in the folder, and the old file is as it was. */
+/* The folder holds only its earlier files, and the old file is unchanged. */
 static void test_failures(void)
 {
     struct hl_image image;
@@ -301,7 +301,7 @@ static int read_text(void *context, uint64_t offset, void *buffer, size_t n, str
     return 0;
 }
 
-/* Blobs that come in another order than they were said to lie in that order; others lie behind them. */
+/* Blobs that arrive out of order are stored in the reserved order; others follow them. */
 static void test_order(void)
 {
     static char text[3][8] = {"first", "second", "other"};
@@ -327,7 +327,7 @@ static void test_order(void)
     free_found(&found);
 }
 
-/* A blob that was expected and does not come would leave a hole, which readers take for the end. */
+/* If an expected blob does not arrive, its space stays zeros, and readers take that for the tar's end. */
 static void test_missing_blob(void)
 {
     struct hl_error err = {.message = ""};

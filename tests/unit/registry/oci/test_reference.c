@@ -1,4 +1,5 @@
-/* registry/oci/name.c: what names an image in a registry, and what does not. base/parallel.c: a loop side by side. */
+/* registry/oci/reference.c: names of images in registries, and names that are refused. base/parallel.c: a loop on
+ * several threads. */
 #include "base/cleanup.h"
 #include "base/parallel.h"
 #include "base/sizes.h"
@@ -40,7 +41,7 @@ static void test_good(void)
         CHECK_SAY(!strcmp(r.host, cases[i].host) && !strcmp(r.repository, cases[i].repository) &&
                       !strcmp(r.tag, cases[i].tag) && !strcmp(r.digest, cases[i].digest),
                   "%s: %s | %s | %s | %s", cases[i].text, r.host, r.repository, r.tag, r.digest);
-        /* What is printed means the same. */
+        /* The printed reference means the same. */
         CHECK_OK(hl_reference_parse(hl_reference_text(&r, text), &again, &err), err);
         CHECK_SAY(!memcmp(&r, &again, sizeof r), "%s is printed as %s", cases[i].text, text);
     }
@@ -111,7 +112,7 @@ static void test_lengths(void)
         memcpy(text, "ghcr.io/", 8);
         text[n] = 0;
         CHECK((hl_reference_parse(text, &r, &err) == 0) == (n <= HL_NAME_LIMIT));
-        memcpy(text, "docker.io/", 10); /* stands for 21 more characters, "library/" with it: 11 + 8 */
+        memcpy(text, "docker.io/", 10); /* stands for 21 more characters, with "library/": 11 + 8 */
         CHECK((hl_reference_parse(text, &r, &err) == 0) == (n + 11 + 8 <= HL_NAME_LIMIT));
         memset(text, 'a', 500);
         memcpy(text + n - 2, ".b/c", 5); /* a long host */
@@ -150,7 +151,7 @@ static void test_likely(void)
         CHECK_SAY(hl_reference_likely(yes[i]), "%s is a reference", yes[i]);
     for (size_t i = 0; i < HL_COUNT(no); i++)
         CHECK_SAY(!hl_reference_likely(no[i]), "%s is no reference", no[i]);
-    /* A file of this name is meant, even if the name could be a reference. */
+    /* If a file of this name exists, the name means the file, even if it could be a reference. */
     char folder[] = "/tmp/hotlayer-reference.XXXXXX", *name = strrchr(folder, '/') + 1, path[64];
     if (!CHECK(mkdtemp(folder) != NULL && !chdir("/tmp")))
         return;
@@ -178,7 +179,7 @@ struct rounds {
     _Atomic unsigned begun, running, most;
     _Atomic unsigned seen[100];
     size_t fails;
-    unsigned wanted; /* rounds wait until so many ran at once */
+    unsigned wanted; /* rounds wait until this many ran at once */
 };
 
 static int round_of(void *context, size_t i, struct hl_error *e)

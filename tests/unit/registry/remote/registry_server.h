@@ -1,11 +1,10 @@
-/* A registry of one repository in the memory of a test, which does to uploads what the test tells it to.
+/* A registry of one repository in the memory of a test. It treats uploads as the test tells it to.
  *
  *     struct server server = {.handle = registry_handle};
  *     registry.patch_status = 201; ...
  *
- * What it is told holds until registry_clear(). The rest is distribution-spec 1.1, strictly: a session's Location
- * changes with every answer, and the old one is gone.
- */
+ * The settings hold until registry_clear(). All else is strictly distribution-spec 1.1: a session's Location changes
+ * with every answer, and the old one becomes invalid. */
 #ifndef HL_TESTS_UNIT_REGISTRY_REMOTE_REGISTRY_SERVER_H
 #define HL_TESTS_UNIT_REGISTRY_REMOTE_REGISTRY_SERVER_H
 
@@ -36,21 +35,21 @@ static struct {
     unsigned mount;       /* the answer to a mount; 0: an ordinary session */
     unsigned post;        /* the answer to a POST */
     unsigned patch;       /* the answer to a PATCH, its bytes are kept if it is below 300 */
-    unsigned put;         /* the answer to the PUT of a blob that was stored */
-    unsigned put_fails;   /* that many PUTs, their bytes read, are answered with 500, and the session is gone */
-    unsigned put_lies;    /* that many PUTs are answered with 500 although the blob was stored */
-    unsigned breaks;      /* that many bodies are cut by a reset, behind `break_at` bytes */
+    unsigned put;         /* the answer to the PUT of a stored blob */
+    unsigned put_fails;   /* this many PUTs, their bytes read, get 500, and lose the session */
+    unsigned put_lies;    /* this many PUTs get 500 although the blob is stored */
+    unsigned breaks;      /* this many bodies are cut by a reset, after `break_at` bytes */
     size_t break_at;
-    size_t body_most;        /* longer ones are 413 */
-    bool loses;              /* what a broken body brought is not kept, and neither is its session */
+    size_t body_most;        /* longer ones get 413 */
+    bool loses;              /* drops the bytes of a broken body, and its session */
     bool stale, mute, bare;  /* Range stays at the first piece; no Range at all; 416 without Location and Range */
-    bool garbles;            /* what pieces bring is stored wrong */
-    size_t lies;             /* so many bytes more are told by GET */
-    bool wrong_digest;       /* says Docker-Content-Digest of another blob */
-    bool no_lengths;         /* HEAD says no Content-Length, as behind some proxies */
-    bool knows_subject;      /* says OCI-Subject */
+    bool garbles;            /* damages the bytes of pieces before storing them */
+    size_t lies;             /* GET reports this many bytes more */
+    bool wrong_digest;       /* sends Docker-Content-Digest of another blob */
+    bool no_lengths;         /* HEAD sends no Content-Length, as some proxies do */
+    bool knows_subject;      /* sends OCI-Subject */
     bool no_chunked;         /* 411 to a body of unknown length */
-    char manifest[16][4096]; /* "PATH\nTYPE\nTEXT" of what was PUT */
+    char manifest[16][4096]; /* "PATH\nTYPE\nTEXT" of each PUT */
     unsigned manifests;
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -89,7 +88,7 @@ static inline void registry_digest(const void *bytes, size_t n, char out[72])
         snprintf(out + 7 + 2 * i, 3, "%02x", sha256[i]);
 }
 
-/* Location and Range, as told. */
+/* Sends Location and Range as the settings say. */
 static inline void session_headers(struct session *s, size_t more_bytes, char out[8192])
 {
     char place[6144];
@@ -116,7 +115,7 @@ static inline bool session_reply(struct request *r, unsigned status, struct sess
     return reply(r, (int)status, all, "");
 }
 
-/* The body, behind what the session has; false when it broke off. */
+/* Reads the body, and appends it to the session; returns false if it broke off. */
 static inline bool session_take(struct request *r, struct session *s, size_t *taken)
 {
     char value[512], line[64], *block = malloc(1 << 16);

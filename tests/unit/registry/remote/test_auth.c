@@ -1,4 +1,5 @@
-/* registry/remote/auth.c, scope.c and token.c: conversations with a registry and its realm, on loopback. */
+/* registry/remote/auth.c, scope.c and registry/net/oauth.c: conversations with a registry and its realm, on
+ * loopback. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "registry/remote/auth.h"
@@ -18,22 +19,22 @@ static struct server server;
 static struct hl_http *http;
 static char host[64], origin[80];
 
-/* What the registry and its realm do; of the server's lock. */
+/* How the registry and its realm behave; under the server's lock. */
 static struct {
-    char challenge[2048]; /* "%u" in it: counts on */
-    char accepts[64];     /* the authorization that is good; "": that of the last token; "-": none */
+    char challenge[2048]; /* "%u" in it: a counter */
+    char accepts[64];     /* the valid authorization; "": that of the last token; "-": none */
     char answer[1024];    /* of the realm; "": a token */
     int status;           /* of the realm; 0: 200 */
     int post_status;      /* of a POST; 0: as of a GET */
-    unsigned times;       /* answers like that, then good ones; 0: all */
+    unsigned times;       /* this many such answers, then good ones; 0: all */
     char life[32];        /* expires_in, or "" */
     char form[2048];      /* the last POST's */
     int repeats;          /* the registry refuses everything, and repeats the password: 1 as it is, 2 escaped */
     unsigned tokens, refusals;
 } fake;
 
-/* The clocks that tokens and credentials live by are ahead by this much. Nobody else looks at the first; the second
- * matters to nobody here. */
+/* Moves the clocks for tokens and credentials ahead by this much. No other code reads the first clock, and none in this
+ * test reads the second. */
 static _Atomic long ahead;
 
 int clock_gettime(clockid_t clock, struct timespec *out)
@@ -123,7 +124,8 @@ static bool handle(struct request *r)
     return realm(r);
 }
 
-/* A fresh scene: what Docker's file holds for this registry, and the challenge, in which %s is the realm's URL. */
+/* Begins a new scene with the entry of Docker's file for this registry, and with the challenge, in which %s is the
+ * realm's URL. */
 static void scene(const char *entry, const char *challenge)
 {
     char url[128];
@@ -148,7 +150,7 @@ static void scene(const char *entry, const char *challenge)
 #define IDENTITY "{\"identitytoken\":\"" MARK "-identity\"}"
 #define BEARER(scope) "Bearer realm=\"%s\",service=\"the registry\",scope=\"" scope "\""
 
-/* How often a text is in the server's log. */
+/* Counts how often a text is in the server's log. */
 static unsigned asked(const char *text)
 {
     unsigned n = 0;
@@ -183,7 +185,7 @@ static struct hl_auth *open_auth(void)
     return auth;
 }
 
-/* What a client does: a request, and again as long as it is told to. 0: it was answered. */
+/* Acts as a client: sends a request, and again as long as hl_auth says so. Returns 0 if it was answered. */
 static int call(struct hl_auth *auth, struct hl_http *with, const char *scope, unsigned seconds, struct hl_error *err)
 {
     char url[128];
@@ -236,7 +238,7 @@ static void test_user(void)
     CHECK(asked("&scope=repository%3Aa%3Apull " BASIC "\n") == 1);
 }
 
-/* What was challenged goes first, and what the request needs goes along. */
+/* The challenged scope comes first, then the request's own. */
 static void test_scopes(void)
 {
     struct hl_error err;
@@ -248,7 +250,7 @@ static void test_scopes(void)
     AUTH *other = open_auth();
     WORKS(call(other, http, PULL, 0, &err), err);
     CHECK(asked("&scope=repository%3Aa%3Apull%2Cpush ") == 1 && tokens() == 1);
-    /* A realm that has a query, and no service. */
+    /* A realm with a query and without a service. */
     scene(NULL, "Bearer realm=\"%s?x=%2F&y\"");
     AUTH *third = open_auth();
     WORKS(call(third, http, PULL, 0, &err), err);
@@ -259,7 +261,7 @@ static void test_refused(void)
 {
     struct hl_error err;
     char advice[HL_AUTH_ADVICE_BYTES];
-    /* A token that is not enough. */
+    /* A token with insufficient scope. */
     scene(USER, BEARER(PUSH) ",error=\"insufficient_scope\"");
     strcpy(fake.accepts, "-");
     AUTH *auth = open_auth();
@@ -269,12 +271,12 @@ static void test_refused(void)
               "%s", err.message);
     CHECK(tokens() == 1 && refusals() == 2);
     CHECK(strstr(hl_auth_advice(auth, advice), "we came as user 'user'") && !tells(advice));
-    /* What is said about a token is said by a stranger. */
+    /* The answer about a token comes from a stranger. */
     scene(USER, BEARER(PUSH) ",error=\"" MARK "\"");
     strcpy(fake.accepts, "-");
     AUTH *told = open_auth();
     FAILS(call(told, http, PUSH, 0, &err), err, "refused " PUSH ": we came");
-    /* No token at all. */
+    /* An answer without a token. */
     scene(USER, BEARER(PUSH));
     fake.status = 401;
     strcpy(fake.answer, "{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"wrong \\u001bpassword\"}]}");
@@ -309,7 +311,7 @@ static void test_identity(void)
         AUTH *old = open_auth();
         WORKS(call(old, http, PULL, 0, &err), err);
         WORKS(call(old, http, PUSH, 0, &err), err);
-        CHECK(asked("POST /token") == 1); /* once is enough to know */
+        CHECK(asked("POST /token") == 1); /* one answer is enough to know */
         CHECK(
             asked("GET /token?service=the%20registry&scope=repository%3Aa%3Apull Basic PHRva2VuPjpTM0NSM1QtaWRlbnRpdHk="
                   "\n") == 1);
@@ -357,7 +359,7 @@ static void test_without_realm(void)
     FAILS(call(digest, http, PULL, 0, &err), err, "without a challenge that can be answered");
 }
 
-/* Tokens are renewed by their age, and before what takes long. */
+/* Tokens are renewed by their age, and before a long transfer. */
 static void test_time(void)
 {
     static const struct {
@@ -385,7 +387,7 @@ static void test_time(void)
     }
 }
 
-/* One that was taken back is replaced, once; one that cannot be renewed is used as long as it lives. */
+/* A revoked token is replaced, once; one that cannot be renewed is used until it expires. */
 static void test_renewal(void)
 {
     struct hl_error err;
@@ -410,7 +412,7 @@ static void test_renewal(void)
     FAILS(call(auth, http, PUSH, 0, &err), err, "where 127.0.0.1");
 }
 
-/* A young one that worked is replaced too; one that never did is not. */
+/* A new token that has worked is replaced too; one that has never worked is not. */
 static void test_taken_back(void)
 {
     struct hl_error err;
@@ -465,7 +467,7 @@ static void test_threads(void)
     }
 }
 
-/* A challenge from `url`, without a server: what becomes of its realm. */
+/* A challenge from `url`, without a server; checks its realm. */
 static int challenged(const char *url, const char *answered_by, const char *header, struct hl_error *err)
 {
     char headers[4096], from[512];
@@ -513,7 +515,7 @@ static void test_realms(void)
     CHECK(server.requests == 0);
 }
 
-/* A registry that never has enough. */
+/* A registry that never accepts a token. */
 static void test_endless(void)
 {
     struct hl_error err;
@@ -563,7 +565,7 @@ static void test_bad_answers(void)
     }
 }
 
-/* Credentials that cannot be had are an error, and asked for once. */
+/* If credentials cannot be read, that is an error, and they are read once. */
 static void test_no_credentials(void)
 {
     struct hl_error err;
@@ -583,7 +585,7 @@ static void test_no_credentials(void)
     unlink(at(CONFIG));
 }
 
-/* Artifact Registry: the metadata server's token, which lives for 45 s, and the role that is missing. */
+/* Artifact Registry: the metadata server's token, which is valid for 45 s, and the missing role. */
 static void test_google(void)
 {
     struct hl_error err;
@@ -600,7 +602,7 @@ static void test_google(void)
     WORKS(call(auth, http, PULL, 0, &err), err);
     CHECK(asked("service-accounts/default/token") == 1 && tokens() == 2);
     WORKS(call(auth, http, "repository:c:pull", 0, &err), err);
-    CHECK(asked("service-accounts/default/token") == 2); /* the old one is about to end */
+    CHECK(asked("service-accounts/default/token") == 2); /* the old one is about to expire */
     hl_auth_advice(auth, advice);
     CHECK_SAY(strstr(advice, "user 'oauth2accesstoken' (the metadata server 127.0.0.1:") &&
                   strstr(advice, "roles/artifactregistry.writer") && !tells(advice),
@@ -611,7 +613,7 @@ static void test_google(void)
     unsetenv("GCE_METADATA_HOST");
 }
 
-/* An error about a refusal says what the registry says, but not what it repeats. */
+/* An error about a refusal shows the registry's message, without secrets that the message repeats. */
 static void test_repeats(void)
 {
     struct hl_error err;
@@ -624,7 +626,7 @@ static void test_repeats(void)
     for (size_t i = 0; i < 2; i++) {
         scene(USER, challenges[i]);
         strcpy(fake.accepts, i ? "" : BASIC);
-        fake.repeats = 1 + (int)i; /* the header itself is taken out by http.c */
+        fake.repeats = 1 + (int)i; /* http.c removes the header itself */
         snprintf(reference.host, sizeof reference.host, "%s", host);
         WORKS(hl_registry_open(&reference, &(struct hl_registry_options){.plain_http = true}, &client, &err), err);
         WORKS(hl_registry_call(client, &request, &response, &failure, &err), err);

@@ -1,4 +1,4 @@
-/* registry/remote/challenge.c: what registries send, what the grammar allows, and what is neither. */
+/* registry/remote/challenge.c: challenges that registries send, those that the grammar allows, and malformed ones. */
 #include "base/sizes.h"
 #include "registry/remote/challenge.h"
 #include "tests/unit/check.h"
@@ -83,7 +83,8 @@ static void test_bad(void)
         expect(bad[i], HL_CHALLENGE_NONE, "", "", "");
 }
 
-/* A field that is full but for its NUL is taken, one byte more is not; of other schemes it does not matter. */
+/* Accepts a field that is full except for its NUL, and refuses one byte more; the fields of other schemes do not
+ * matter. */
 static void test_lengths(void)
 {
     struct hl_challenge c;

@@ -1,5 +1,5 @@
-/* registry/remote/client.c and refusal.c: what is tried again and what is not, what a loopback host speaks, who gets
- * the credentials, and what is said about a refusal. */
+/* registry/remote/client.c and refusal.c: which requests are retried, whether a loopback host speaks TLS, which hosts
+ * get credentials, and the messages about refusals. */
 #include "base/cleanup.h"
 #include "base/parallel.h"
 #include "base/sizes.h"
@@ -16,7 +16,7 @@ static _Atomic unsigned turn; /* answers since the last server_clear() that foll
 
 /* ---- the servers ---- */
 
-/* The path behind /v2/a/b/. */
+/* The path after /v2/a/b/. */
 static bool wants(const struct request *r, const char *path)
 {
     return !strncmp(r->target, "/v2/a/b/", 8) && !strncmp(r->target + 8, path, strlen(path));
@@ -98,7 +98,7 @@ static bool handle(struct request *r)
         turn++;
         return say(r, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), false;
     }
-    if (wants(r, "head")) /* a HEAD is refused without a word, and a GET says why, unless it gives the blob away */
+    if (wants(r, "head")) /* a HEAD is refused without a message; a GET gives the reason, unless it serves the blob */
         return !strcmp(r->method, "HEAD") || !strchr(r->target, '?')
                    ? reply(r, 403, "", "{\"errors\":[{\"code\":\"X\",\"message\":\"why\"}]}")
                    : reply(r, 200, "", "the blob");
@@ -110,13 +110,13 @@ static bool handle(struct request *r)
     return reply(r, 404, "", "");
 }
 
-/* One that says in clear text that TLS is wanted, as Go's and nginx's servers do. */
+/* A server that answers in clear text that it wants TLS, as Go's and nginx's servers do. */
 static bool handle_stubborn(struct request *r)
 {
     return reply(r, 400, "", "Client sent an HTTP request to an HTTPS server.\n");
 }
 
-/* ---- calling them ---- */
+/* ---- requests to them ---- */
 
 static struct hl_error err;
 static enum hl_http_failure failure;
@@ -139,7 +139,7 @@ static int get(struct hl_registry *registry, const char *path, struct hl_http_re
     return hl_registry_call(registry, &call, out, &failure, &err);
 }
 
-/* Forgets what the servers were asked, and begins their scripts anew. */
+/* Forgets the servers' requests, and restarts their scripts. */
 static void anew(void)
 {
     server_clear(&one);
@@ -191,7 +191,8 @@ static void test_retries(void)
     struct hl_http_response response;
     anew();
     CHECK_OK(get(registry, "script/statuses", &response), err);
-    CHECK(response.status == 200 && one.requests == 7); /* with the question what the host speaks */
+    CHECK(response.status == 200 && one.requests == 7); /* with the request that finds out whether the host speaks
+                                                         * TLS */
     hl_http_response_free(&response);
     anew();
     CHECK_OK(get(registry, "reset", &response), err);
@@ -251,7 +252,7 @@ static void test_bodies(void)
     CHECK_OK(hl_registry_call(registry, &call, &response, &failure, &err), err);
     CHECK(response.status == 500 && turn == 1);
     hl_http_response_free(&response);
-    /* What a sink has taken cannot be taken back. */
+    /* Bytes in a sink cannot be taken back. */
     size_t taken = 0;
     struct hl_call into = {.method = "GET", .path = "cut", .sink = take, .context = &taken};
     anew();
@@ -275,7 +276,8 @@ static void test_authorization(void)
     CHECK(response.status == 201 && !strcmp(response.body, "5242880 5242880"));
     CHECK(!strcmp(one.log, "PUT /v2/a/b/auth/put \nPUT /v2/a/b/auth/put Basic dXNlcjpzZXNhbWU=\n"));
     hl_http_response_free(&response);
-    /* What is known is sent at once, but to nobody else: neither behind a redirect nor at a Location elsewhere. */
+    /* Known credentials are sent at once, but only to this host: not after a redirect, and not to a Location
+     * elsewhere. */
     anew();
     CHECK_OK(get(registry, "away", &response), err);
     CHECK(response.status == 401 && !strcmp(one.log, "GET /v2/a/b/away Basic dXNlcjpzZXNhbWU=\n"));
@@ -387,7 +389,7 @@ static void test_delays(void)
     CHECK(hl_retry_delay(4000000000u, NULL, 0, 1) == 30);
 }
 
-/* What a host on loopback speaks is found out. */
+/* The client finds out whether a host on loopback speaks TLS. */
 static void test_schemes(void)
 {
     struct hl_registry_options trusting = {.ca = certificate}, plain = {.plain_http = true};
@@ -402,7 +404,7 @@ static void test_schemes(void)
     CHECK(response.status == 200 && !strncmp(hl_registry_origin(registry), "http://", 7));
     hl_http_response_free(&response);
     hl_registry_close(registry);
-    /* A certificate that is not trusted is TLS too, and never a reason to speak in the clear. */
+    /* An untrusted certificate is TLS too, and never a reason to speak without TLS. */
     for (int i = 0; i < 2; i++) {
         secure.rude = i;
         registry = open_at(&secure, NULL);
@@ -417,7 +419,7 @@ static void test_schemes(void)
     CHECK(one.requests == 1);
     hl_http_response_free(&response);
     hl_registry_close(registry);
-    /* Nobody else is asked anything in the clear, or on suspicion. */
+    /* The client never speaks without TLS to other hosts, and never tries it. */
     struct hl_reference reference = {.host = "registry.example.com", .repository = "a", .tag = "b"};
     CHECK_OK(hl_registry_open(&reference, &trusting, &registry, &err), err);
     CHECK(!strcmp(hl_registry_origin(registry), "https://registry.example.com"));
@@ -425,7 +427,7 @@ static void test_schemes(void)
     struct server stubborn = {.handle = handle_stubborn};
     server_start(&stubborn);
     registry = open_at(&stubborn, NULL);
-    CHECK_OK(get(registry, "x", &response), err); /* it speaks neither: what it says is shown */
+    CHECK_OK(get(registry, "x", &response), err); /* it speaks neither: the message shows its answer */
     CHECK(response.status == 400);
     hl_http_response_free(&response);
     hl_registry_close(registry);
@@ -454,7 +456,7 @@ static void test_threads(void)
     hl_registry_close(registry);
 }
 
-/* Credentials of our own, and nobody else's. */
+/* Sends our own credentials, and no others. */
 static bool make_home(void)
 {
     snprintf(scratch, sizeof scratch, "/tmp/hotlayer-client.XXXXXX");

@@ -1,5 +1,5 @@
-/* registry/remote/credentials.c, docker_config.c and helper.c: files of Docker and podman, helpers that behave and that
- * do not. */
+/* registry/net/credentials.c, registry/remote/docker_config.c and helper.c: files of Docker and podman, correct helpers
+ * and faulty ones. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "registry/remote/docker_config.h"
@@ -35,7 +35,7 @@ static int find(const char *host, const char *repository, struct hl_credentials 
     return result;
 }
 
-/* The user that a config.json's text has for this host; NULL: none. */
+/* Checks the user that a config.json's text has for this host; NULL: none. */
 static void expect_user(const char *text, const char *host, const char *repository, const char *user)
 {
     struct hl_docker_config config;
@@ -135,7 +135,7 @@ static void test_entries(void)
     WORKS(entry("{\"auth\":\"" USER_AUTH "\",\"registrytoken\":\"" MARK "-reg\"}", &c, &err), err);
     CHECK(!c.credentials.user && !strcmp(c.credentials.bearer, MARK "-reg"));
     hl_credentials_free(&c.credentials);
-    WORKS(entry("{\"auth\":\"dXNlcjpTM0NSM1QAAA==\"}", &c, &err), err); /* NULs behind the password */
+    WORKS(entry("{\"auth\":\"dXNlcjpTM0NSM1QAAA==\"}", &c, &err), err); /* NULs after the password */
     CHECK(is_user(&c.credentials, "user", MARK));
     hl_credentials_free(&c.credentials);
     WORKS(entry("{\"auth\":\"dTphOmI6Yw==\"}", &c, &err), err);
@@ -195,7 +195,7 @@ static void test_documents(void)
     CHECK(!strcmp(c.helper, "s") && c.store && !strcmp(c.server, "https://index.docker.io/v1/"));
 }
 
-/* Whose credentials win, as files come and go. */
+/* The order of the files, as each appears and disappears. */
 static void test_files(void)
 {
     struct hl_error err;
@@ -223,14 +223,14 @@ static void test_files(void)
         WORKS(find("r.example", "a", &c, &err), err);
         CHECK(is_user(&c, "two", MARK) && !strcmp(c.where, "auths in ~/.docker/config.json"));
     }
-    setenv("DOCKER_CONFIG", at("bin"), 1); /* where there is none: then that of podman */
+    setenv("DOCKER_CONFIG", at("bin"), 1); /* without it: podman's file */
     {
         CREDENTIALS c;
         WORKS(find("r.example", "a", &c, &err), err);
         CHECK(is_user(&c, "three", MARK));
     }
     unsetenv("DOCKER_CONFIG");
-    write_file(at(DOCKER), AUTHS("\"r.example\":{}")); /* an entry that says nothing, as beside a credsStore */
+    write_file(at(DOCKER), AUTHS("\"r.example\":{}")); /* an entry without credentials, as with a credsStore */
     {
         CREDENTIALS c;
         WORKS(find("r.example", "a", &c, &err), err);
@@ -265,7 +265,7 @@ static void test_broken_files(void)
     }
 }
 
-/* A script docker-credential-NAME. */
+/* Writes a script docker-credential-NAME. */
 static void helper(const char *name, const char *script)
 {
     char *path = at("bin/docker-credential-%s", name);
@@ -336,7 +336,7 @@ static void test_helper_failures(void)
     CHECK(is_user(&c, "u", "x"));
 }
 
-/* The process whose number a script left in the scratch folder's file "pid"; 0: none. */
+/* Returns the process id that a script left in the scratch folder's file "pid", or 0. */
 static pid_t left_pid(void)
 {
     char text[32] = "";
@@ -344,7 +344,7 @@ static pid_t left_pid(void)
     return file && fgets(text, sizeof text, file) ? (pid_t)strtol(text, NULL, 10) : 0;
 }
 
-/* It is killed with all that it started. */
+/* The helper is killed with all processes that it started. */
 static void test_helper_time(void)
 {
     struct hl_error err;
@@ -368,8 +368,7 @@ static void test_helper_time(void)
     CHECK(pid > 0 && gone);
 }
 
-/* One that leaves a process behind, which holds its stdout open, has answered all the same; and that process lives on.
- */
+/* A helper that leaves a process with its stdout open has still answered; and that process lives on. */
 static void test_helper_daemon(void)
 {
     struct hl_error err;
@@ -391,7 +390,7 @@ static void test_helper_daemon(void)
     CHECK(gone);
 }
 
-/* PATH's relative folders are not searched, and neither a closed stdin nor ignored signals confuse anybody. */
+/* PATH's relative folders are not searched; a closed stdin and ignored signals have no effect. */
 static void test_helper_surroundings(void)
 {
     struct hl_error err;
@@ -420,7 +419,7 @@ static void test_helper_surroundings(void)
     CHECK(is_user(&c, "r.example", MARK));
 }
 
-/* Who is asked, and what comes after. */
+/* Which helper is asked, and the order after it. */
 static void test_helpers_in_files(void)
 {
     struct hl_error err;

@@ -1,4 +1,4 @@
-/* registry/remote/journal.c: pushes that stopped and go on, entries that are in use, old or nonsense, places to mount
+/* registry/remote/journal.c: interrupted pushes that resume, entries that are in use, old or malformed, places to mount
  * from. */
 #include "registry/remote/journal.h"
 #include "tests/unit/registry/remote/uploads.h"
@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* Files of the journal whose names end in `suffix`; the first one's path goes to `path`. */
+/* Counts the journal's files whose names end in `suffix`; puts the first one's path into `path`. */
 static unsigned journal_files(const char *suffix, char path[512])
 {
     unsigned n = 0;
@@ -47,14 +47,15 @@ static bool overwrite(const char *path, const char *text)
     return file && fputs(text, file) >= 0;
 }
 
-/* A push that stops in the middle, as a kill would. */
+/* A push that stops in the middle, as after a kill. */
 static void stop_at(struct bytes *bytes, uint64_t at)
 {
     bytes->fails_at = at;
     struct result result = upload(bytes, NULL, journal);
     CHECK_SAY(result.status && strstr(result.err.message, "on fire"), "'%s'", result.err.message);
     bytes->fails_at = 0;
-    for (int i = 0; i < 5000 && server.closed < server.connections; i++) /* until the registry has read what came */
+    for (int i = 0; i < 5000 && server.closed < server.connections; i++) /* until the registry has read the bytes that
+                                                                          * arrived */
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
@@ -85,7 +86,7 @@ static void test_resume(void)
         CHECK(journal_files("", path) == 1);
         if (i < 4) {
             snprintf(text, sizeof text, "%s", nonsense[i]);
-        } else { /* no place of a registry; and a session that is alive, but of another blob */
+        } else { /* not a place in a registry; and a session that is alive, but of another blob */
             snprintf(place, sizeof place, i == 4 ? "file:///etc/passwd" : "http://%s/v2/a/b/blobs/uploads/0?_state=x",
                      host);
             snprintf(text, sizeof text, "{\"subject\":\"%s/a/b@%s\",\"location\":\"%s\"}", host,

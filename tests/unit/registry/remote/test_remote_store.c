@@ -1,5 +1,5 @@
-/* Reading from a registry that lies, breaks off and forgets: what reaches a sink is right or nothing, and a download
- * goes on where it was. */
+/* registry/remote/remote_store.c: reading from a registry that lies, breaks off and forgets. A sink gets the right
+ * bytes or none, and a download resumes. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "registry/oci/download.h"
@@ -13,21 +13,21 @@
 #define BLOB_BYTES 300000u
 #define RANGES_MOST 64
 
-/* What the server does with the one blob that it has. */
+/* How the server treats its one blob. */
 enum manner {
     HONEST,
     BREAKS,        /* the connection ends after `amount` bytes of an answer, `times` times */
-    DEAF,          /* knows no ranges */
+    DEAF,          /* ignores ranges */
     DEAF_BREAKS,   /* and breaks off, too */
-    OTHER_RANGE,   /* a part from elsewhere */
-    UNSAID_RANGE,  /* 206, but not which part */
-    MULTIPART,     /* 206, several parts */
-    LONGER_RANGE,  /* more than was asked for, and it says so */
+    OTHER_RANGE,   /* another range */
+    UNSAID_RANGE,  /* 206, without the range */
+    MULTIPART,     /* 206, several ranges */
+    LONGER_RANGE,  /* more bytes than requested, and its headers say so */
     PIECES,        /* 206, `amount` bytes at most */
     SHORTER,       /* Content-Length: `amount` */
     OTHER_TOTAL,   /* Content-Range with another total */
-    CHUNKED,       /* of no length, `amount` bytes, and a clean end */
-    LONG,          /* of no length, without end */
+    CHUNKED,       /* without a length, `amount` bytes, and a clean end */
+    LONG,          /* without a length, endless */
     UNSATISFIABLE, /* 416 */
     GONE,          /* 404 */
     FALSE_BYTE,    /* one byte differs */
@@ -66,7 +66,7 @@ static void set(enum manner manner, unsigned amount, unsigned times)
     server_clear(&server);
 }
 
-/* A part of the blob with this head; false breaks the connection behind `amount` bytes. */
+/* Sends a range of the blob with this head; false breaks the connection after `amount` bytes. */
 static bool send_blob(struct request *r, const char *head, size_t from, size_t to, bool breaks)
 {
     say(r, "%s\r\n", head);
@@ -211,7 +211,7 @@ static void test_resolve(void)
     CHECK(server.requests == 2);
 }
 
-/* A digest beside a tag is what counts. */
+/* Of a digest and a tag, the digest counts. */
 static void test_resolve_digest(void)
 {
     char digest[HL_DIGEST_BYTES], behind[128];
@@ -297,11 +297,11 @@ static void test_documents(void)
     CHECK(!none && server.requests == 0);
 }
 
-/* --- parts of a blob --- */
+/* --- ranges of a blob --- */
 
 struct taken {
     unsigned char bytes[BLOB_BYTES + 1];
-    size_t n, most; /* most: fail behind so many */
+    size_t n, most; /* fails after this many bytes */
 };
 
 static int take(void *context, const void *bytes, size_t n, struct hl_error *err)
@@ -362,7 +362,7 @@ static void test_breaks(struct hl_store *store, struct taken *taken)
     set(DEAF, 0, 0);
     CHECK_OK(read_part(store, 100000, 1000, taken, &err), err);
     CHECK(is_part(taken, 100000, 1000));
-    /* the connection was given up in the middle; the next request works all the same */
+    /* the client closed the connection in the middle; the next request works */
     CHECK_OK(read_part(store, 0, 1, taken, &err), err);
     CHECK(is_part(taken, 0, 1));
 }
@@ -450,7 +450,7 @@ static void test_downloads(struct hl_store *store)
     CHECK(is_complete() && script.n_ranges == 1);
     CHECK_OK(download(store, &err), err);
     CHECK(script.n_ranges == 1);
-    CHECK(put(at(hl_digest_file(blob.digest)), "short", 5)); /* no blob of ours */
+    CHECK(put(at(hl_digest_file(blob.digest)), "short", 5)); /* not one of our blobs */
     CHECK_OK(download(store, &err), err);
     CHECK(is_complete());
     unlink(at(hl_digest_file(blob.digest)));
@@ -462,7 +462,7 @@ static void test_downloads(struct hl_store *store)
     unlink(at(hl_digest_file(blob.digest)));
 
     set(HONEST, 0, 0);
-    CHECK(put(partial(), blob_bytes, BLOB_BYTES)); /* killed before it got its name */
+    CHECK(put(partial(), blob_bytes, BLOB_BYTES)); /* killed before it was renamed */
     CHECK_OK(download(store, &err), err);
     CHECK(is_complete() && script.n_ranges == 0);
     unlink(at(hl_digest_file(blob.digest)));
@@ -503,7 +503,7 @@ static void test_bad_partials(struct hl_store *store)
     CHECK(size_of(partial()) == -1);
 }
 
-/* What a run leaves, the next one uses. */
+/* A run's partial files are used by the next run. */
 static void test_interrupted(struct hl_store *store)
 {
     struct hl_error err = {0};

@@ -1,12 +1,12 @@
-/* registry/remote/upload.c, session.c and remote_target.c against a registry that does what the test tells it to. */
+/* registry/remote/upload.c, session.c and remote_target.c against a registry that behaves as the test tells it to. */
 #include "base/sizes.h"
 #include "registry/oci/document.h"
 #include "registry/remote/session.h"
 #include "tests/unit/registry/remote/uploads.h"
 
-#define IN_PIECES "OCI-Chunk-Max-Length: 65536\r\n" /* the shortest pieces that are made */
+#define IN_PIECES "OCI-Chunk-Max-Length: 65536\r\n" /* the shortest pieces that the client sends */
 
-/* ---- the ordinary ways ---- */
+/* ---- good registries ---- */
 
 static void test_whole(void)
 {
@@ -115,7 +115,7 @@ static void test_pieces(void)
     free_bytes(bytes);
 }
 
-/* Connections that break: the session goes on where it is, if the registry can. */
+/* Connections that break: the session resumes where it is, if the registry can. */
 static void test_breaks(void)
 {
     struct bytes *bytes = make_bytes(BYTES, 5);
@@ -158,7 +158,7 @@ static void test_breaks(void)
     free_bytes(bytes);
 }
 
-/* Registries that do not do pieces as they should: the blob goes whole, and so does the next one at once. */
+/* Registries with faults in pieces: the client sends this blob whole, and the next one whole at once. */
 static void test_learning(void)
 {
     struct bytes *bytes = make_bytes(BYTES, 6), *next = make_bytes(BYTES, 7);
@@ -244,7 +244,7 @@ static void test_ends(void)
     result = upload(bytes, NULL, "");
     CHECK_SAY(result.status && strstr(result.err.message, "not yours"), "'%s'", result.err.message);
     CHECK(asked("POST ") == 1);
-    for (int pieces = 0; pieces < 2; pieces++) { /* the file is not what its name says */
+    for (int pieces = 0; pieces < 2; pieces++) { /* the file has another digest than its name */
         registry_clear(&server);
         registry.opening = pieces ? IN_PIECES : NULL;
         bytes->data[1000] ^= 1;
@@ -380,7 +380,7 @@ static void test_texts(void)
 {
     static const struct {
         const char *value;
-        int64_t bytes; /* -1: not said */
+        int64_t bytes; /* -1: absent */
     } ranges[] = {{"0-0", 0},
                   {"0-1", 2},
                   {"0-65535", 65536},

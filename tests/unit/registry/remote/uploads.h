@@ -1,4 +1,4 @@
-/* What the tests of uploads share: a registry, blobs of random bytes, and one upload after another. */
+/* A registry, blobs of random bytes, and one upload after another, for the tests of uploads. */
 #ifndef HL_TESTS_UNIT_REGISTRY_REMOTE_UPLOADS_H
 #define HL_TESTS_UNIT_REGISTRY_REMOTE_UPLOADS_H
 
@@ -16,7 +16,7 @@ static char scratch[64], journal[96], host[64];
 struct bytes {
     unsigned char *data;
     struct hl_content content;
-    uint64_t fails_at; /* reading on from there fails; 0: nowhere */
+    uint64_t fails_at; /* reading beyond this fails; 0: nowhere */
 };
 
 static inline int read_bytes(void *context, uint64_t offset, void *buffer, size_t n, struct hl_error *err)
@@ -104,7 +104,7 @@ static inline unsigned asked(const char *what)
     return n;
 }
 
-/* The blob is there, whole, and progress went to its end and not beyond. */
+/* Checks that the blob is there, whole, and that progress ended at its size. */
 static inline void check_there(const struct result *result, const struct bytes *bytes, const char *what)
 {
     CHECK_SAY(!result->status, "%s: %s", what, result->err.message);

@@ -1,5 +1,5 @@
-/* Weights on their way: what is staged is what is mapped, a step reads nothing that has not come, and a file that
- * cannot be read to its end is an error for whoever waits, at once and later. */
+/* runtime/engine/load.c: the staged weights equal the mapped ones, a step never reads weights that are not loaded, and
+ * a truncated file gives an error to every caller that waits, then and later. */
 #include "base/sizes.h"
 #include "runtime/engine/engine.h"
 #include "tests/unit/small_model.h"
@@ -58,7 +58,7 @@ static void test_ways(void)
         CHECK((hl_load_weights(load) == hot->weights) == (way != HL_LOAD_STAGE));
         CHECK(((uintptr_t)hl_load_weights(load) & (HL_SHARD_ALIGN - 1)) == 0);
         CHECK(same_weights(hot, hl_load_weights(load)));
-        hl_load_close(load); /* ends the threads: who was to be told has been */
+        hl_load_close(load); /* ends the threads: all callbacks have run */
         CHECK(end.calls == 1 && end.failures == 0);
     }
     for (int i = 0; i < 50; i++) { /* closed before it is done */
@@ -81,7 +81,7 @@ static bool reads_on_demand(const struct hl_hot *hot)
     return false;
 }
 
-/* The last shard loses its bytes when everything has been checked already. */
+/* Truncates the last shard after all checks have passed. */
 static void test_short_file(void)
 {
     struct hl_hot *hot = open_hot(FIXTURES "f16-sharded", HL_QUANT_KEEP);
@@ -101,7 +101,7 @@ static void test_short_file(void)
             CHECK(hl_load_wait(load, UINT64_MAX, &err) == -1);
             CHECK_SAY(strstr(err.message, "cannot be read") && strstr(err.message, "load.hot"), "%s", err.message);
         }
-        CHECK_OK(hl_load_wait(load, 1, &err), err); /* what came before is there */
+        CHECK_OK(hl_load_wait(load, 1, &err), err); /* the earlier bytes are there */
         hl_load_close(load);
         CHECK(end.calls == 1 && end.failures == 1);
     }
@@ -110,7 +110,7 @@ static void test_short_file(void)
     hl_hot_close(hot);
 }
 
-/* Is memory of a file mapping in memory, to its last page? */
+/* Returns whether the mapping is resident, to its last page. */
 static bool resident(uint8_t *from, size_t bytes)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -123,7 +123,7 @@ static bool resident(uint8_t *from, size_t bytes)
     return true;
 }
 
-/* A large piece that takes its time, and small ones behind it that are there first: they do not stand in for it. */
+/* A large piece that takes long, and small ones after it that finish first: they do not count for the large one. */
 static void test_order(void)
 {
     const uint64_t large = 4 << 20, small = 64 << 10;
@@ -154,7 +154,7 @@ static void test_order(void)
     }
 }
 
-/* The readers and the thread that enters what is left come upon the same pieces. */
+/* The readers and the thread that faults in the rest meet at the same pieces. */
 static void test_hurry(void)
 {
     struct hl_header header = {.n_shards = 1, .weight_bytes = 64 << 20};
@@ -181,9 +181,9 @@ static void test_hurry(void)
     }
 }
 
-/* ---- a device whose weights arrive ---- */
+/* ---- a device that waits for its weights ---- */
 
-/* The weights behind a curtain that opens as far as the device asks for: reading beyond it is a fault. */
+/* Protects the weights and opens them as far as the device asks: reading beyond that faults. */
 struct curtain {
     uint8_t *memory;
     size_t bytes;
@@ -198,7 +198,7 @@ static int open_curtain(void *context, uint64_t end, struct hl_error *why)
     if (end > c->fail_at)
         return hl_fail(why, "the rest was lost");
     CHECK_SAY(end > c->asked && end <= c->bytes, "%llu after %llu of %zu", (unsigned long long)end,
-              (unsigned long long)c->asked, c->bytes); /* asked once for each stretch */
+              (unsigned long long)c->asked, c->bytes); /* asked once for each range */
     c->asked = end;
     mprotect(c->memory, hl_round_up(end, 4096), PROT_READ);
     return 0;
@@ -259,7 +259,7 @@ static void test_arrival(const char *folder)
         CHECK(!memcmp(want.data, got.data, hot->program.head->vocabulary * sizeof(float)));
         CHECK(curtain.calls > 3);
         if (position > 0)
-            curtain.calls = UINT32_MAX / 2; /* below, any call shows */
+            curtain.calls = UINT32_MAX / 2; /* below, every call shows */
         CHECK(position == 0 || curtain.calls == UINT32_MAX / 2);
     }
     hl_cpu_device.close(late);

@@ -1,5 +1,5 @@
-/* The sampler: what the filters keep, which token wins, how often tokens are drawn, and that nothing odd in the logits
- * leads outside of the vocabulary. */
+/* runtime/engine/sample.c: the tokens that the filters keep, the token that wins, how often tokens are drawn. Odd
+ * logits never lead outside of the vocabulary. */
 #include "base/sizes.h"
 #include "runtime/engine/sample.h"
 #include "tests/unit/check.h"
@@ -7,7 +7,7 @@
 #define WORDS 100
 #define DRAWS 20000
 
-/* Everything open: temperature 1 and no filter. */
+/* Temperature 1 and no filter. */
 static const struct hl_sampling plain = {
     .temperature = 1, .top_p = 1, .repeat_penalty = 1, .repeat_last_n = 64, .seed = 1};
 
@@ -28,7 +28,7 @@ static int32_t once(struct hl_sampling sampling, const float *logits, uint32_t n
     return token;
 }
 
-/* How often each token comes in DRAWS draws. */
+/* Counts how often each token is drawn in DRAWS draws. */
 static void draw(struct hl_sampling sampling, const float *logits, uint32_t n, unsigned counts[WORDS])
 {
     struct hl_sampler *sampler = open_sampler(&sampling, n);
@@ -56,7 +56,7 @@ static void test_greedy(void)
     CHECK(once(greedy, lowest, 2, NULL, 0) == 0);
 }
 
-/* Which of the tokens are ever drawn: exactly the first `kept` of a falling order. */
+/* Checks which tokens are ever drawn: exactly the first `kept` of a falling order. */
 static void check_kept(struct hl_sampling sampling, const float *logits, uint32_t n, const int32_t *falling,
                        uint32_t kept)
 {
@@ -93,19 +93,19 @@ static void test_filters(void)
         s.min_p = min_p[i].value;
         check_kept(s, logits, 4, falling, min_p[i].kept);
     }
-    /* top_k first: of the two that are left, 4/7 and 3/7, the larger already makes up 0.5. */
+    /* top_k first: of the two that remain, 4/7 and 3/7, the larger already reaches 0.5. */
     s = plain;
     s.top_k = 2;
     s.top_p = 0.5f;
     check_kept(s, logits, 4, falling, 1);
-    /* The temperature comes last: it does not change what the filters keep. */
+    /* The temperature comes last: it does not change which tokens the filters keep. */
     s = plain;
     s.temperature = 50;
     s.top_p = 0.69f;
     check_kept(s, logits, 4, falling, 2);
 }
 
-/* "1: all" and "0: all" mean all, however unlikely; a high temperature makes them likely. */
+/* "1: all" and "0: all" mean all tokens, however unlikely; a high temperature makes them likely. */
 static void test_filters_off(void)
 {
     const float logits[] = {0, -50, -60};
@@ -124,7 +124,7 @@ static void test_top_k_of_many(void)
     for (int round = 0; round < 20; round++) {
         struct hl_sampling s = plain;
         s.top_k = dice_between(&dice, 1, WORDS);
-        s.temperature = 100; /* so that all of them come */
+        s.temperature = 100; /* so that every token is drawn */
         for (uint32_t i = 0; i < WORDS; i++)
             logits[i] = (float)dice_between(&dice, 0, 30);
         draw(s, logits, WORDS, counts);
@@ -151,13 +151,13 @@ static void test_penalties(void)
     CHECK(once(s, logits, 4, recent, 4) == 0);
     s = (struct hl_sampling){.top_p = 1, .repeat_penalty = 1, .repeat_last_n = 64, .presence_penalty = 1.2f};
     CHECK(once(s, logits, 4, recent, 3) == 0 && once(s, logits, 4, recent + 1, 2) == 1); /* 2.8, 1.8; then 2.8, 3 */
-    s.presence_penalty = 0.9f; /* counts once, however often the token came */
+    s.presence_penalty = 0.9f; /* counts once, however often the token occurs */
     CHECK(once(s, logits, 4, recent + 1, 2) == 0);
     s = (struct hl_sampling){.top_p = 1, .repeat_penalty = 1, .repeat_last_n = 64, .frequency_penalty = 0.6f};
     CHECK(once(s, logits, 4, recent + 1, 1) == 0 && once(s, logits, 4, recent + 1, 2) == 1); /* 3.4; then 2.8 */
     s.frequency_penalty = -10;
     CHECK(once(s, logits, 4, recent, 1) == 1); /* a negative one attracts */
-    /* Nothing of one call is left for the next. */
+    /* One call leaves nothing for the next. */
     struct hl_sampler *sampler =
         open_sampler(&(struct hl_sampling){.top_p = 1, .repeat_penalty = 2, .repeat_last_n = 8}, 4);
     CHECK(hl_sample(sampler, logits, recent + 1, 2) == 1 && hl_sample(sampler, logits, recent, 0) == 0);
@@ -187,7 +187,7 @@ static void test_seeds(void)
     CHECK(tokens[0][0] == 56 && tokens[0][1] == 74);
 }
 
-/* Pearson's chi-square of the counts; 49 degrees of freedom stay below 95 but once in ten thousand. */
+/* Pearson's chi-square of the counts; with 49 degrees of freedom it exceeds 95 once in ten thousand. */
 static void check_distribution(struct hl_sampling sampling, const float *logits, uint32_t n)
 {
     unsigned counts[WORDS];
@@ -244,9 +244,9 @@ static void test_extremes(void)
                 int32_t token = once(s, odd[i], 4, NULL, 0);
                 CHECK_SAY(token >= 0 && token < 4, "token %d", token);
             }
-    /* What is not a number is no reason to stop drawing among the rest. */
+    /* A NaN among the logits does not stop drawing among the rest. */
     check_kept(plain, (const float[]){NAN, 1, 2, NAN, -INFINITY}, 5, (const int32_t[]){2, 1, 4, 0, 3}, 2);
-    /* An infinite logit wins over any number, and NaN never does. */
+    /* An infinite logit wins over any number, and NaN never wins. */
     for (uint64_t seed = 0; seed < 50; seed++) {
         s = plain;
         s.seed = seed;

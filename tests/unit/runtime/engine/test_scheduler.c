@@ -1,5 +1,5 @@
-/* The scheduler over real models: whatever is computed together, in whatever pieces, every request gets the tokens that
- * it would get alone. */
+/* runtime/engine/scheduler.c over real models: every request gets the tokens that it would get alone, whatever is
+ * computed together and in whatever pieces. */
 #include "base/sizes.h"
 #include "runtime/engine/scheduler.h"
 #include "tests/unit/small_model.h"
@@ -7,7 +7,7 @@
 #define REQUESTS 7
 #define TOKENS 128 /* the fixtures' context */
 
-/* A model, open, and an engine with a scheduler on it. */
+/* An open model, and an engine with a scheduler on it. */
 struct bench {
     struct hl_model *model;
     struct hl_engine *engine;
@@ -15,11 +15,11 @@ struct bench {
     uint32_t pages;
 };
 
-/* One request, and what came of it. */
+/* One request, and its result. */
 struct answer {
     int32_t prompt[TOKENS], tokens[TOKENS];
     uint32_t n_prompt, n_predict, n_tokens;
-    uint32_t stop_after; /* the callback says stop at this many; 0: never */
+    uint32_t stop_after; /* the callback stops at this many tokens; 0: never */
     bool finished;
     enum hl_finish reason;
     struct hl_timings timings;
@@ -87,8 +87,7 @@ static void run_all(struct bench *b)
     CHECK(hl_scheduler_idle(b->scheduler));
 }
 
-/* Prompts of different lengths, over page borders too; generations of different lengths, one up to the context's end.
- */
+/* Prompts and generations of different lengths, also across pages; one generation reaches the context's end. */
 static void make_requests(struct answer answers[REQUESTS], uint32_t vocabulary)
 {
     static const uint32_t lengths[REQUESTS][2] = {{1, 20},  {63, 9}, {64, 10}, {5, UINT32_MAX},
@@ -110,7 +109,7 @@ static void check_same(const struct answer *is, const struct answer *want, const
               is->n_tokens, want->n_tokens);
 }
 
-/* Each alone, one after another. */
+/* Runs each alone, one after another. */
 static void answer_alone(const char *path, struct answer answers[REQUESTS])
 {
     struct hl_error err;
@@ -146,7 +145,7 @@ static void test_together(const char *path, const struct answer alone[REQUESTS])
             memcpy(answers, alone, sizeof answers);
             for (int i = 0; i < REQUESTS; i++) {
                 CHECK(add(&b, &answers[i], &err));
-                for (uint32_t steps = i % 3 == 2 ? parallel : 0; steps; steps--) /* some come when others are at work */
+                for (uint32_t steps = i % 3 == 2 ? parallel : 0; steps; steps--) /* some arrive while others run */
                     hl_scheduler_step(b.scheduler);
             }
             run_all(&b);
@@ -157,7 +156,7 @@ static void test_together(const char *path, const struct answer alone[REQUESTS])
         }
 }
 
-/* The best of a row of logits, for sequences that are driven by hand. */
+/* Returns the best of a row of logits, for sequences that the test drives. */
 static int32_t best_of(const float *logits, uint32_t n)
 {
     uint32_t best = 0;
@@ -166,8 +165,8 @@ static int32_t best_of(const float *logits, uint32_t n)
     return (int32_t)best;
 }
 
-/* Feeds prompt and answer in pieces of `piece` tokens, with all logits wanted; at each place the best token must be the
- * one that the scheduler's sequence had next: prefill says what decoding step by step says. */
+/* Feeds prompt and answer in pieces of `piece` tokens, and asks for all logits. At each place the best token must be
+ * the next one of the scheduler's sequence: prefill gives the same tokens as decoding step by step. */
 static void check_prefill(const char *path, const struct answer *alone, uint32_t piece)
 {
     struct hl_error err;
@@ -197,7 +196,8 @@ static void check_prefill(const char *path, const struct answer *alone, uint32_t
     close_bench(&b);
 }
 
-/* Cancelled when waiting, in the middle of its prompt, in the middle of its answer; the others do not notice. */
+/* Cancels requests that wait, in the middle of the prompt, and in the middle of the answer; the others are
+ * unaffected. */
 static void test_cancel(const char *path, const struct answer alone[REQUESTS])
 {
     struct hl_error err;
@@ -223,7 +223,7 @@ static void test_cancel(const char *path, const struct answer alone[REQUESTS])
     }
 }
 
-/* Closing ends what is left. */
+/* Closing ends the remaining requests. */
 static void test_close(const char *path, const struct answer alone[REQUESTS])
 {
     struct hl_error err;
@@ -250,7 +250,7 @@ static void test_limits(const char *path, const struct answer alone[REQUESTS])
     CHECK(add(&b, &a, &err));
     run_all(&b);
     CHECK(a.reason == HL_FINISH_STOP && a.n_tokens == 3 && memcmp(a.tokens, alone[0].tokens, 12) == 0);
-    a = alone[1]; /* 63 tokens: seven fit behind them */
+    a = alone[1]; /* 63 tokens: seven fit after them */
     a.n_predict = UINT32_MAX;
     CHECK(add(&b, &a, &err));
     run_all(&b);
@@ -272,7 +272,7 @@ static void test_limits(const char *path, const struct answer alone[REQUESTS])
     CHECK(add(&b, &a, &err));
     run_all(&b);
     CHECK(a.n_tokens == 5 || a.reason == HL_FINISH_STOP);
-    hl_scheduler_step(b.scheduler); /* with nothing to do */
+    hl_scheduler_step(b.scheduler); /* with an empty queue */
     close_bench(&b);
 }
 

@@ -1,5 +1,5 @@
-/* The .hot file, written by the packer and read by the runtime: every byte of every tensor across shards; files that
- * are not there, or not the ones; and what is on disk after a pack that failed, was repeated, or met another. */
+/* .hot files, written by the packer and read by the runtime: every byte of every tensor across shards; files that are
+ * missing or wrong; and the files on disk after a pack that failed, was repeated, or met another. */
 #include "base/json.h"
 #include "base/sizes.h"
 #include "hotlayer/crc32c.h"
@@ -30,7 +30,7 @@ static unsigned count_files(const char *pattern)
 
 /* ---- contents ---- */
 
-/* What a tensor's bytes must be, strip by strip, by the packer's own conversion (test_tiles.c). */
+/* Returns the bytes that a tensor must have, strip by strip, by the packer's own conversion (test_tiles.c). */
 static uint8_t *expected_bytes(const struct hl_plan_tensor *tensor)
 {
     const struct hl_tensor *t = &tensor->tensor;
@@ -68,8 +68,8 @@ static void check_tensors(const struct hl_hot *hot, const struct hl_plan *plan)
     }
 }
 
-/* Where the shards lie: in order, each begun on 2 MiB, none larger than asked for, except that a tensor is not cut into
- * pieces below 2 MiB and so may need a larger shard of its own. */
+/* Checks the shards' places: in order, each at a multiple of 2 MiB, none larger than the limit. A tensor is not cut
+ * into pieces below 2 MiB, and so may need a larger shard of its own. */
 static void check_shards(const struct hl_hot *hot, uint64_t shard_bytes)
 {
     struct hl_error err;
@@ -88,7 +88,7 @@ static void check_shards(const struct hl_hot *hot, uint64_t shard_bytes)
     CHECK(end == hot->header->weight_bytes);
 }
 
-/* Packs, maps, compares; says how many shards there were. */
+/* Packs, maps, compares; returns the number of shards. */
 static uint32_t check_model(const char *folder, enum hl_quant quant, uint64_t shard_bytes)
 {
     char path[PATH_MAX + 64];
@@ -194,9 +194,9 @@ static void test_large_tensors(void)
     CHECK_FAILS(pack_model(folder, in_scratch("x.hot"), HL_QUANT_KEEP, (2ull << 30) + 1, &err), err, "--shard-size");
 }
 
-/* ---- what is not as the head says ---- */
+/* ---- files that contradict the head ---- */
 
-/* Packs into two shards at least, damages by a command in the folder, and expects a message that names `word`. */
+/* Packs into at least two shards, damages the folder by a command, and expects a message that contains `word`. */
 static void check_damage(const char *command, const char *word)
 {
     struct hl_error err = {.message = ""};
@@ -232,7 +232,7 @@ static void test_damage(void)
     check_damage("rm m.hot.002 && mkfifo m.hot.002", "m.hot.002: ");
 }
 
-/* A folder with one model is a model; with two it is a question. */
+/* A folder with one model means that model; with two it is ambiguous. */
 static void test_folder(void)
 {
     struct hl_error err = {.message = ""};
@@ -247,7 +247,7 @@ static void test_folder(void)
     CHECK_FAILS(hl_hot_open(in_scratch("f"), &hot, &err), err, "holds 2");
 }
 
-/* ---- what a pack leaves behind ---- */
+/* ---- files that a pack leaves ---- */
 
 static void test_overwriting(void)
 {
@@ -263,12 +263,12 @@ static void test_overwriting(void)
     CHECK(hot && hot->header->n_shards == few);
     CHECK_OK(hl_hot_map_weights(hot, &err), err);
     hl_hot_close(hot);
-    /* The same model, again and in another place, with other threads: the same bytes. */
+    /* The same model, packed again, in another place and with other threads: the same bytes. */
     CHECK_OK(pack_model(MODEL, in_scratch("again.hot"), HL_QUANT_Q8, 32768, &err), err);
     CHECK(shell("cd '%s' && for f in over.hot*; do cmp $f again${f#over} || exit 1; done", scratch_folder()));
 }
 
-/* After a failure: no model, no piece of one; and where there was one before, that one, whole. */
+/* A failed pack leaves no model and no piece of one; if there was a model before, that stays whole. */
 static void check_failed_pack(int result, const struct hl_error *err, const char *word, bool before)
 {
     struct hl_error other;
@@ -284,7 +284,7 @@ static void check_failed_pack(int result, const struct hl_error *err, const char
     hl_hot_close(hot);
 }
 
-/* With at most `bytes` per file, as on a full disk. In a child, for the limit stays. */
+/* Packs with at most `bytes` per file, as on a full disk. Runs in a child process, because the limit stays. */
 static void test_full_disk(rlim_t bytes, bool before)
 {
     int pipe_fd[2], status = -1;
@@ -321,7 +321,7 @@ static void test_failures(void)
         test_full_disk(5000, before); /* the first shard */
         test_full_disk(60000, before);
         CHECK(shell("rm -rf '%s' && cp -r " MODEL " '%s'", in_scratch("bad"), in_scratch("bad")));
-        /* fp16 infinity as the last number of the last file: found when nearly all is written */
+        /* fp16 infinity as the last number of the last file: found when nearly everything is written */
         CHECK(shell("cd '%s' && for f in model-*; do printf '\\000\\174' | dd of=$f bs=1 seek=$(($(wc -c < $f) - 2)) "
                     "conv=notrunc status=none; done",
                     in_scratch("bad")));
@@ -339,16 +339,15 @@ static void test_locked(void)
     CHECK(fd >= 0 && write(fd, "mine", 4) == 4 && flock(fd, LOCK_EX | LOCK_NB) == 0);
     CHECK_FAILS(pack_model(MODEL, path, HL_QUANT_KEEP, 1 << 20, &err), err, "another process");
     struct stat st;
-    CHECK(fstat(fd, &st) == 0 && st.st_size == 4 && st.st_nlink == 1); /* theirs is untouched */
+    CHECK(fstat(fd, &st) == 0 && st.st_size == 4 && st.st_nlink == 1); /* the other process's file is untouched */
     CHECK(count_files("lock.hot*") == 1);
     flock(fd, LOCK_UN); /* as if that process had died */
     CHECK_OK(pack_model(MODEL, path, HL_QUANT_KEEP, 1 << 20, &err), err);
     CHECK(count_files("lock.hot*") == 2);
 }
 
-/* Several at once on one output, again and again: each is refused until it succeeds, and at the end there is a whole
- * model.
- */
+/* Several packs at once on one output, repeated: each is refused until it succeeds, and at the end there is a whole
+ * model. */
 static void test_crowd(void)
 {
     const char *path = in_scratch("crowd.hot");
@@ -409,7 +408,7 @@ static int pack_strange(const char *meta, const char *name, struct hl_error *err
     return result;
 }
 
-/* Nothing that a file says may reach a terminal as a control character. */
+/* Nothing in a file may reach a terminal as a control character. */
 static void check_listing(const char *meta)
 {
     struct hl_error err;
@@ -447,7 +446,7 @@ static void test_listing(void)
     CHECK(!strchr(err.message, '\033'));
 }
 
-/* A checksum out of those of two parts, the second of which may be empty, or long. */
+/* Combines the checksums of two parts; the second may be empty, or long. */
 static void test_sums(void)
 {
     static uint8_t bytes[100000];

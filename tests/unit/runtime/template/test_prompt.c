@@ -1,4 +1,4 @@
-/* What templates of both languages find in a conversation. */
+/* runtime/template/prompt.c: the values that templates of both languages find in a conversation. */
 #include "runtime/template/go/gotemplate.h"
 #include "runtime/template/jinja/jinja.h"
 #include "runtime/template/prompt.h"
@@ -16,7 +16,7 @@ static struct hl_template *compile(enum hl_template_language language, const cha
     return t;
 }
 
-/* A conversation of a system's text, a question, an answer, and another question; with a tool when `tool`. */
+/* Makes a conversation of a system's text, a question, an answer, and another question; with a tool if `tool`. */
 static int converse(struct hl_arena *arena, bool tool, struct hl_conversation *out, struct hl_error *err)
 {
     static const char tools[] = "[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]";

@@ -1,5 +1,5 @@
-/* Chat templates, compiler and interpreter together: limits that hostile templates and conversations run into, forged
- * sections, and values of JSON. What templates mean is checked in tests/template. */
+/* Chat templates, compiler and interpreter together: limits that hostile templates and conversations reach, forged
+ * sections, and values of JSON. tests/template checks what templates mean. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "runtime/template/core/template.h"
@@ -18,7 +18,7 @@ static int compile(const char *source, struct hl_bytes *out, struct hl_error *er
     return hl_jinja_compile(source, strlen(source), globals, 1, out, err);
 }
 
-/* Opens and renders with a context of JSON; the text, terminated and cut short, goes to `text`. */
+/* Opens and renders with a context of JSON; puts the text, terminated and cut short, into `text`. */
 static int render_section(const struct hl_bytes *section, const char *json, size_t memory, uint64_t work,
                           char text[TEXT_MOST], struct hl_error *err)
 {
@@ -55,7 +55,7 @@ static int render(const char *source, const char *json, char text[TEXT_MOST], st
 static void test_json(void)
 {
     static const struct {
-        const char *json, *text; /* as str() of Python shows it; NULL: refused */
+        const char *json, *text; /* as Python's str() prints it; NULL: refused */
     } cases[] = {
         {"{\"x\":1}", "1"},
         {"{\"x\":1.0}", "1.0"},
@@ -174,7 +174,7 @@ static void test_names(void)
     hl_template_close(t);
 }
 
-/* Each must end with an error, in little time and memory. */
+/* Each must end with an error, with little time and memory. */
 static void test_limits(void)
 {
     static const char *const sources[] = {
@@ -225,7 +225,7 @@ static void test_limits(void)
     }
 }
 
-/* Whatever the limits are, running into them is an error and nothing else. */
+/* Whatever the limits are, reaching them is an error and nothing else. */
 static void test_small_limits(void)
 {
     static const char source[] =
@@ -305,7 +305,8 @@ static const char whole_language[] = "{% macro m(a, b=[1]) %}{{ a }}{{ varargs }
                                      "4 }}{% endfilter %}{{ d.a | tojson(indent=2) }}";
 static const char whole_context[] = "{\"d\":{\"a\":\"text\",\"b\":{\"c\":[true,null]},\"e\":\"\"}}";
 
-/* Every word of a section, replaced by others: it is refused, or runs within its limits. The sanitizers watch. */
+/* Replaces every word of a section by others: the section is refused, or runs within its limits. The sanitizers
+ * watch. */
 static void test_forged(void)
 {
     static const uint32_t words[] = {0, 1, 2, 7, 100, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF};
@@ -336,7 +337,7 @@ static void test_forged(void)
     CHECK_OK(render_section(&section, whole_context, MEMORY, WORK, text, &err), err);
 }
 
-/* Each field that is an index, with the least value that is out of range. */
+/* Sets each field that is an index to the least value that is out of range. */
 static void test_forged_fields(void)
 {
     HL_BYTES struct hl_bytes section = {0};
@@ -349,7 +350,8 @@ static void test_forged_fields(void)
         struct hl_node *node = &nodes[i], kept = *node;
         bool has_node = node->kind == HL_NODE_ATTRIBUTE || node->kind == HL_NODE_OUTPUT || node->kind == HL_NODE_IF ||
                         node->kind == HL_NODE_SET || node->kind == HL_NODE_CAPTURE || node->kind == HL_NODE_CALL;
-        node->a = has_node ? i : node->kind == HL_NODE_VARIABLE ? node->a : 1u << 24; /* itself, or nothing that is */
+        /* itself, or a node that does not exist */
+        node->a = has_node ? i : node->kind == HL_NODE_VARIABLE ? node->a : 1u << 24;
         bool unused = node->kind == HL_NODE_VARIABLE;
         CHECK_SAY(unused || hl_template_open(section.data, section.size, &t, &err) < 0, "node %u of kind %u", i,
                   node->kind);

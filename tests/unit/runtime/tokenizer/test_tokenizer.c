@@ -1,5 +1,5 @@
 /* The tokenizer, packer and runtime together: the cases of the reference libraries, files that must be refused, forged
- * sections. Runs from the repository's root. */
+ * sections. Run it from the repository's root. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "pack/vocabulary/vocabulary.h"
@@ -40,7 +40,7 @@ static size_t unhex(char *text)
     return n;
 }
 
-/* Decodes one by one; false when a piece is not whole characters. */
+/* Decodes one token after another; returns false if a piece has incomplete characters. */
 static bool decode(const struct hl_tokenizer *t, const int32_t *ids, size_t n_ids, unsigned flags, struct hl_bytes *out)
 {
     struct hl_decoder decoder;
@@ -94,7 +94,7 @@ static void check_case(const struct hl_tokenizer *t, const char *name, unsigned 
               number, (int)text.size, (char *)text.data);
 }
 
-/* The tokenizer.gguf of the folder, or else its files. */
+/* Reads the folder's tokenizer.gguf, or else its files. */
 static int build(const char *folder, uint32_t rows, struct hl_bytes *out, struct hl_error *err)
 {
     char path[160];
@@ -135,7 +135,7 @@ static void test_cases(const char *name, uint32_t rows, unsigned least)
               "%s: built twice, the sections differ", name);
 }
 
-/* A SentencePiece model by hand. */
+/* Makes a SentencePiece model by hand. */
 struct message {
     uint8_t data[512];
     size_t size;
@@ -170,7 +170,7 @@ static struct message small_spm(uint8_t model_type, uint8_t remove_spaces, const
     put_piece(&m, "\xE2\x96\x81", -4, 1);
     put_piece(&m, "a", -5, 1);
     put_piece(&m, "aa", -1, 1);
-    put_piece(&m, "ba", -1, 1); /* b itself is no piece */
+    put_piece(&m, "ba", -1, 1); /* b alone is not a piece */
     if (extra)
         put_piece(&m, extra, 0, extra_type);
     put(&m, 2 << 3 | 2, trainer, sizeof trainer);
@@ -232,7 +232,7 @@ static void test_refused_config(void)
     }
 }
 
-/* An added token that the embedding has no row for is text like any other. */
+/* An added token without a row in the embedding is text like any other. */
 static void test_rowless(void)
 {
     static const char config[] = "{\"added_tokens_decoder\": {\"100\": {\"content\": \"<b>\"}}}";
@@ -254,7 +254,7 @@ static void test_rowless(void)
     }
 }
 
-/* The fixture with one part of its text replaced. */
+/* Reads the fixture with one part of its text replaced. */
 static void test_refused_json(void)
 {
     static const struct {
@@ -294,7 +294,7 @@ static void test_refused_json(void)
     check_refused(&(struct hl_vocabulary_files){.json = {json.data, json.size / 2}}, 700, "cut short");
 }
 
-/* The fixture with some bytes of its text replaced by as many others. */
+/* Reads the fixture with some bytes of its text replaced by as many others. */
 static void check_gguf(const char *path, const char *part, const char *other, uint32_t rows, const char *why)
 {
     struct hl_error err = {0};
@@ -362,7 +362,7 @@ static void test_nothing(void)
     CHECK_SAY(!text.size, "tokens decode to '%.*s'", (int)text.size, (char *)text.data);
 }
 
-/* What the cases do not reach: merging from characters that are no pieces, added tokens of the configuration,
+/* Cases that the files do not cover: merging from characters that are not pieces, added tokens of the configuration,
  * accessors. */
 static void test_small(void)
 {
@@ -421,7 +421,7 @@ static void test_dummy_space(const struct hl_tokenizer *t)
     CHECK_SAY(continued.size == 4 && !memcmp(continued.data, " was", 4), "behind a prompt");
 }
 
-/* One word of this length would take minutes if merging were quadratic. */
+/* If merging were quadratic, one word of this length would take minutes. */
 static void test_long_word(const struct hl_tokenizer *t, const char *unit)
 {
     struct hl_error err = {0};
@@ -444,7 +444,7 @@ static void test_long_word(const struct hl_tokenizer *t, const char *unit)
     CHECK_SAY(same && at == n_text, "%zu of %zu bytes of '%s' come back", at, n_text, unit);
 }
 
-/* Uses a section in every way; whatever it holds, nothing but its own bytes may be read (the sanitizers watch). */
+/* Uses a section in every way; nothing but its own bytes may be read, whatever it holds (the sanitizers watch). */
 static void use_section(const void *section, size_t bytes)
 {
     static const char text[] = "I'm the <sep> world\n\xff 12345 \xe4\xbd\xa0\xe5\xa5\xbd e\xcc\x81  <|call|>x<turn>~~";
@@ -472,7 +472,7 @@ static void use_section(const void *section, size_t bytes)
     }
 }
 
-/* In a block of exactly their size, so that a byte too far is noticed. */
+/* In a block of exactly their size, so that reading one byte too far is noticed. */
 static void test_forged(const struct hl_bytes *section)
 {
     struct hl_error err;

@@ -1,4 +1,4 @@
-/* What the server makes of its environment and of request bodies, without a server. */
+/* How the server reads its environment and request bodies, without a server. */
 #include "base/address.h"
 #include "base/sizes.h"
 #include "runtime/server/ollama/api.h"
@@ -112,7 +112,7 @@ static void test_listening(void)
 
 static bool read_body(const char *text, struct hl_api_body *out, struct hl_error *err)
 {
-    /* A copy without the NUL, so that reading on is noticed. */
+    /* Copies without the NUL, so that reading beyond the end is noticed. */
     size_t n = strlen(text);
     char *copy = malloc(n ? n : 1);
     memcpy(copy, text, n);
@@ -157,7 +157,7 @@ static void test_options(void)
     hl_api_body_release(&body);
 }
 
-/* One option's text, and what comes of it. */
+/* One option's text, and the expected result. */
 static struct hl_api_body with(const char *option)
 {
     char text[1024];
@@ -251,7 +251,7 @@ static void test_refusals(void)
     }
     struct hl_api_body body;
     struct hl_error err;
-    /* These look like a NUL and are none. */
+    /* These look like a NUL and are not. */
     CHECK(read_body("{\"model\":\"m\\\\u0000\",\"prompt\":\"\\u00001\"}", &body, &err) == false);
     if (CHECK(read_body("{\"model\":\"m\\\\u0000\",\"prompt\":\"u0000\"}", &body, &err)))
         hl_api_body_release(&body);
@@ -313,7 +313,7 @@ static void test_conversations(void)
     }
 }
 
-/* One message's member as templates see it. */
+/* Returns one message's member as templates see it. */
 static void check_member(const char *message, const char *key, struct hl_value want)
 {
     char messages[512];

@@ -1,5 +1,5 @@
-/* Go templates: what tests/template-go/cases.json says (made by Go itself, tests/template-go/reference.go), what is
- * refused and how it is said, and the limits. With an argument, the cases of another file. */
+/* runtime/template/go/: the cases of tests/template-go/cases.json (made by Go itself, tests/template-go/reference.go),
+ * the refusals and their messages, and the limits. With an argument, runs the cases of another file. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "runtime/template/go/gotemplate.h"
@@ -24,7 +24,7 @@ static char *read_file(const char *path, size_t *n)
     return text;
 }
 
-/* Compiles and renders; the result lies in the arena. */
+/* Compiles and renders; the result is in the arena. */
 static int render(const char *source, size_t n, struct hl_value with, struct hl_arena *arena, char **out, size_t *n_out,
                   struct hl_error *err)
 {
@@ -90,7 +90,7 @@ static void check_cases(const char *path)
     hl_arena_release(&arena);
 }
 
-/* ---- messages, limits, and what Go does not do ---- */
+/* ---- messages, limits, and differences from Go ---- */
 
 static struct hl_error render_error;
 
@@ -139,7 +139,7 @@ static void check_messages(void)
     CHECK_FAILS(hl_gotemplate_compile("a\0b", 3, &section, &bytes, &render_error), render_error, "byte 1 is NUL");
 }
 
-/* `open` so many times, `middle`, `close` as often. */
+/* Writes `open` so many times, `middle`, and `close` as often. */
 static int nested(size_t n, const char *open, const char *middle, const char *close)
 {
     size_t n_open = strlen(open), n_close = strlen(close), at_byte = 0;
@@ -194,7 +194,7 @@ static void check_depth(unsigned levels, bool good)
         CHECK(render_error.kind == HL_ERROR_REQUEST);
 }
 
-/* Newer than the Go that made the cases, or not Go at all but what clients of OpenAI send. */
+/* Newer than the Go that made the cases, or not Go at all but sent by clients of OpenAI. */
 static void check_conversation(const char *json, const char *source, const char *wanted)
 {
     struct hl_arena arena;
@@ -227,7 +227,7 @@ static void check_beyond(void)
     check_conversation("{}", "{{json \"\\b\\f\"}}", "\"\\b\\f\"");
 }
 
-/* hl_template_name() tells what a template knows of. */
+/* hl_template_name() tells which names a template uses. */
 static void check_names(void)
 {
     static const char source[] = "{{if .Suffix}}{{end}}{{range $m := .Messages}}{{$m.Thinking}}{{end}}";
