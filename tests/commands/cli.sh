@@ -1,5 +1,5 @@
 #!/bin/sh
-# The commands as people and scripts meet them: exit status, what goes where, what is left behind.
+# The programs' command lines: exit status, output on stdout and stderr, files left on disk.
 #
 #   sh tests/commands/cli.sh BUILD
 set -u
@@ -10,13 +10,13 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck source=tests/tally.sh
 . "$(dirname "$0")/../tally.sh"
 
-# fails NAME: with what the last command said.
+# fails NAME: counts a failure, and prints the last command's output.
 fails() {
     fail "$1"
     sed 's/^/     out: /' "$work/out" | head -n 5
     sed 's/^/     err: /' "$work/err" | head -n 5
 }
-# exits NAME STATUS COMMAND...: runs it and checks the status; its output is in $work/out and $work/err.
+# exits NAME STATUS COMMAND...: runs the command and checks its status; leaves its output in $work/out and $work/err.
 exits() {
     what=$1 want=$2
     shift 2
@@ -86,7 +86,7 @@ exits "inspect --json is JSON" 0 python3 -c 'import json,sys; json.load(open(sys
 exits "verify" 0 "$hotlayer" verify "$work/m.hot"
 says "verify" out good
 
-# Images: what is a file, a layout, a reference; and a model there and back.
+# Images: arguments that mean a file, a layout or a reference; and a model pushed and pulled.
 for source in hf://org/name ollama://llama gs://bucket/path https://example.org/m.gguf; do
     exits "pull $source" 2 "$hotlayer" pull "$source"
     says "pull $source says what is no source yet" err "${source%%://*}:// is no source"

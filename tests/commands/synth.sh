@@ -1,6 +1,6 @@
 #!/bin/sh
-# hotlayer synth as people meet it. Real models are large: one is begun, and no more (tests/unit/pack/synth/test_synth.c writes
-# narrow ones whole).
+# The command line of hotlayer synth. Real models are large: this begins one and interrupts it
+# (tests/unit/pack/synth/test_synth.c writes narrow ones whole).
 #
 #   sh tests/commands/synth.sh BUILD
 set -u
@@ -21,7 +21,7 @@ exits() {
     cat "$work/err"
     return 1
 }
-# refuses STATUS PATTERN ARGUMENTS...: and says so.
+# refuses STATUS PATTERN ARGUMENTS...: checks the status, and the pattern in the message.
 refuses() {
     want=$1 pattern=$2
     shift 2
@@ -63,7 +63,7 @@ if [ "$(free_kb "$work")" -gt 1200000 ]; then
         "$hotlayer" "$work/x"
     check "it says so" grep 'cannot be written: File too large' "$work/err"
     check "it leaves nothing" [ ! -e "$work/x" ]
-    # Not with &: a shell's background jobs ignore interrupts, and so does what they start.
+    # Not with &: a shell's background jobs ignore interrupts, and so do their children.
     python3 - "$hotlayer" "$work/x" >"$work/status" 2>&1 <<'END'
 import os, signal, subprocess, sys, time
 program = subprocess.Popen([sys.argv[1], "synth", "qwen2-0.5b", "-o", sys.argv[2], "--threads", "1"],

@@ -1,5 +1,5 @@
 #!/bin/sh
-# examples/demo.sh, as a new user runs it: does it show what it promises?
+# Runs examples/demo.sh as a new user does, and checks its output.
 set -u
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

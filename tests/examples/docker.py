@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The Dockerfiles of examples/docker, built by buildah and run by runc.
+"""Builds the Dockerfiles of examples/docker with buildah, and runs them with runc.
 
     python3 tests/examples/docker.py HOTLAYERD MODEL.hot CACHE
 
-Debian's image, which they are FROM, is substituted by one that debootstrap makes from the mirror that apt is configured
-for; it stays in the folder CACHE. Images go through docker-registry on the loopback interface. Needs buildah (as root),
-debootstrap, docker-registry, skopeo, umoci and runc: what is not there is skipped and counted. The last line is
-"N passed, N failed, N skipped".
+An image that debootstrap makes from apt's configured mirror replaces Debian's image after FROM; it stays in the folder
+CACHE. Images pass through docker-registry on the loopback interface. Needs buildah (as root), debootstrap,
+docker-registry, skopeo, umoci and runc: checks without their program are skipped and counted. The last line is "N
+passed, N failed, N skipped".
 """
 
 import glob
@@ -47,7 +47,7 @@ def run(*words, **more):
 
 
 def good(what, done):
-    """A check that a command succeeded; it."""
+    """Checks that a command succeeded; returns it."""
     check(what, done.returncode == 0, (done.returncode, done.stdout[-1500:], done.stderr[-1500:]))
     return done
 
@@ -56,7 +56,7 @@ def good(what, done):
 
 
 def mirror():
-    """Of apt's configuration: debootstrap's arguments, and the environment for programs that are not apt."""
+    """Returns debootstrap's arguments from apt's configuration, and the environment for programs other than apt."""
     targets = run("apt-get", "indextargets", "--format", "$(SITE) $(COMPONENT)", "Created-By: Packages").stdout
     sites = [line.split() for line in targets.splitlines() if len(line.split()) == 2]
     proxies = {}
@@ -76,14 +76,16 @@ def codename():
     return fields["VERSION_CODENAME"].strip('"')
 
 
-# Steps copy the whole base where there are no overlays: what the build does not need is not in it.
+# Without overlays, each step copies the whole base: remove the files that the build does not need.
 UNNEEDED = ("var/cache/apt/archives/*.deb", "var/cache/apt/*.bin", "var/lib/apt/lists/*", "usr/share/doc",
             "usr/share/man", "usr/share/locale", "usr/share/zoneinfo", "usr/share/perl", "usr/bin/*lto-dump*",
             "usr/lib/gcc/*/*/lto1", "usr/lib/gcc/*/*/lib*san*", "usr/lib/*/lib*san.so*", "usr/lib/*/libcrypto.a")
 
 
 def make_base(folder):
-    """A tar of a small Debian with what tests/packages.sh wants for a build. None, and a skip: there can be none."""
+    """Makes a tar of a small Debian with the packages of tests/packages.sh build. Returns None after a skip if that is
+    impossible.
+    """
     packages = run("sh", os.path.join(TESTS, "packages.sh"), "build", "list", check=True).stdout.split()
     name = hashlib.sha256(" ".join([codename(), *packages, *UNNEEDED]).encode()).hexdigest()[:12]
     path = os.path.join(CACHE, "base-%s.tar" % name)
@@ -113,11 +115,11 @@ def make_base(folder):
 # ---- buildah and the registry ----
 
 
-MARK = "hotlayer-docker-%d-"  # of the process that made the folder
+MARK = "hotlayer-docker-%d-"  # process id that made the folder
 
 
 def forget_the_dead():
-    """A run that was killed left gigabytes in memory."""
+    """A killed run left gigabytes in memory."""
     for left in glob.glob("/dev/shm/" + MARK.replace("%d", "*") + "*"):
         owner = re.match(MARK.replace("%d", r"(\d+)"), os.path.basename(left))
         if owner and not os.path.exists("/proc/" + owner[1]):
@@ -125,7 +127,7 @@ def forget_the_dead():
 
 
 def scratch():
-    """Where buildah may write some gigabytes for a minute: into memory, where there is plenty; None: on disk."""
+    """Returns a folder for some gigabytes of buildah's: in memory if there is enough; None: on disk."""
     try:
         shm = os.statvfs("/dev/shm")
         with open("/proc/meminfo") as f:
@@ -137,7 +139,7 @@ def scratch():
 
 
 class Builder:
-    """buildah with a storage of its own."""
+    """buildah with its own storage."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -177,7 +179,7 @@ class Registry:
 
 
 def pull(registry, name, folder):
-    """The image as a layout, by a program that is not ours."""
+    """Copies the image into a layout with skopeo."""
     layout = os.path.join(folder, name.replace("/", "-").replace(":", "-"))
     done = run("skopeo", "--insecure-policy", "copy", "--preserve-digests", "--src-tls-verify=false",
                "docker://%s/%s" % (registry.host, name), "oci:%s:latest" % layout)
@@ -188,7 +190,7 @@ def pull(registry, name, folder):
 
 
 def layers_of(layout):
-    """The files of each layer."""
+    """Returns the files of each layer."""
     def document(digest):
         with open(os.path.join(layout, "blobs/sha256", digest.split(":")[1]), "rb") as f:
             return json.load(f)
@@ -282,7 +284,7 @@ def test_append(builder, registry, model, folder):
 
 
 def test_index(builder, registry):
-    """An index is followed to linux/amd64, and judged as well."""
+    """An index is followed to linux/amd64, and checked as well."""
     image = "%s/test/index:1" % registry.host
     for words in (("create", "both"), ("add", "--arch", "amd64", "--os", "linux", "both", "localhost/model"),
                   ("add", "--arch", "arm64", "--os", "linux", "both", "localhost/runtime"),
@@ -299,7 +301,7 @@ def test_index(builder, registry):
 
 
 def test_cloud_build(registry, folder):
-    """The script of cloudbuild.yaml, in a folder that is built already."""
+    """Runs the script of cloudbuild.yaml in a folder that is already built."""
     path = os.path.join(REPOSITORY, "examples/cloudrun/cloudbuild.yaml")
     read = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))"
     done = run("/usr/bin/python3", "-c", read, path)

@@ -3,9 +3,9 @@
 
     python3 tests/examples/manifests.py HOTLAYERD MODEL.hot
 
-schemas.json is written by hand and refuses every field that it does not know; to show that it can, each field of each
-manifest is misspelt once. Needs python3-yaml and python3-jsonschema, which may belong to the distribution's Python
-alone: then that runs this. The last line is "N passed, N failed, N skipped".
+schemas.json is written by hand and refuses every unknown field. To prove that, each field of each manifest is
+misspelled once. Needs python3-yaml and python3-jsonschema. If only the distribution's Python has them, that Python runs
+this. The last line is "N passed, N failed, N skipped".
 """
 
 import copy
@@ -37,7 +37,7 @@ from serving import HOTLAYERD, MODEL, Server, ask, check, tally  # noqa: E402
 
 with open(os.path.join(HERE, "schemas.json")) as f:
     SCHEMAS = json.load(f)["$defs"]
-FREE = ("labels", "annotations", "matchLabels", "substitutions", "selector")  # what is below has names of its own
+FREE = ("labels", "annotations", "matchLabels", "substitutions", "selector")  # their fields have free names
 
 
 def read(path):
@@ -46,7 +46,7 @@ def read(path):
 
 
 def load():
-    """(file, schema's name, document) of every manifest."""
+    """Returns (file, schema's name, document) of every manifest."""
     found = []
     for path in sorted(glob.glob(os.path.join(EXAMPLES, "cloudrun/*.yaml")) + glob.glob(
             os.path.join(EXAMPLES, "kubernetes/*.yaml"))):
@@ -66,7 +66,7 @@ def valid(kind, document):
 
 
 def misspellings(node, where=()):
-    """Copies of a document's root with one field's name changed each."""
+    """Yields copies of a document's root, each with one field renamed."""
     for key, value in (node.items() if isinstance(node, dict) else enumerate(node)):
         path = (*where, key)
         if isinstance(node, dict):
@@ -92,7 +92,7 @@ def test_schemas(manifests):
         check("  and would not be, were a field misspelt", not missed, missed)
 
 
-# ---- what belongs together ----
+# ---- consistency ----
 
 
 def containers(document):
@@ -161,7 +161,7 @@ def test_probes(manifests):
 
 
 def test_environments(manifests):
-    """The server starts with what the manifests set, and with what Google's tutorial sets."""
+    """The server starts with the manifests' environments, and with that of Google's tutorial."""
     tutorial = {"OLLAMA_HOST": "0.0.0.0:8080", "OLLAMA_MODELS": "/models", "OLLAMA_DEBUG": "false",
                 "OLLAMA_KEEP_ALIVE": "-1", "MODEL": "gemma3:4b", "OLLAMA_NUM_PARALLEL": "4"}
     cases = [("the tutorial", tutorial, 4)]
@@ -201,7 +201,7 @@ def test_kubernetes(manifests):
 
 
 def test_image_volume(manifests, folder):
-    """What is mounted where hotlayerd looks is what an image of a model alone has."""
+    """The volume mounted in hotlayerd's model folder is an image of a model alone."""
     (document,) = [d for n, _, d in manifests if n == "kubernetes/image-volume.yaml"]
     pod = document["spec"]["template"]["spec"]
     (mount,), (volume,) = pod["containers"][0]["volumeMounts"], pod["volumes"]
@@ -229,7 +229,7 @@ def test_cloud_build(manifests):
             script = step.get("script", "")
             check("%s: the script of '%s' is one" % (name, step["id"]), subprocess.run(
                 ["sh", "-n"], input=script, text=True).returncode == 0)
-            # Cloud Build does not substitute in scripts: what they use is in the step's environment.
+            # Cloud Build does not substitute in scripts: the step's environment has their variables.
             known = {e.split("=")[0] for e in step.get("env", [])} | {"BUILDER_OUTPUT"}
             set_there = set(re.findall(r"^\s*(?:\[.*\|\| )?([a-z]+)=", script, re.M))
             wanted = set(re.findall(r"\$\{?([A-Za-z_]+)", script))

@@ -1,8 +1,8 @@
-"""Containers for tests, as Cloud Run would make them: an unpacked image, run by runc.
+"""Containers for tests, as Cloud Run would run them: an unpacked image, run by runc.
 
-A container has the image's own command, user and environment, with PORT in it; a read-only root, no capability, no
-privilege to gain, and the host's network. Where the host allows no containers, as in a sandbox without cgroups,
-chroot() stands in for them: the same files and user, and nothing else of a container.
+A container has the image's own command, user and environment, with PORT added; a read-only root, no capabilities, no
+new privileges, and the host's network. Where the host allows no containers, as in a sandbox without cgroups, chroot()
+replaces them: the same files and user, and no other isolation.
 """
 
 import json
@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "server"))
 from serving import Process  # noqa: E402
 
-MEMORY = 256 << 20  # the limit of a container, where there can be one
+MEMORY = 256 << 20  # the limit of a container, if the host can limit memory
 ROOT = os.geteuid() == 0
 
 
@@ -26,7 +26,7 @@ def free_port():
 
 
 def unpack(image, folder):
-    """Unpacks DIR:TAG into `folder`, and gives that the configuration of a container; returns the folder."""
+    """Unpacks DIR:TAG into `folder` with the configuration of a container; returns the folder."""
     more = [] if ROOT else ["--rootless"]
     done = subprocess.run(["umoci", "unpack", *more, "--image", image, folder], stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, text=True)
@@ -37,7 +37,7 @@ def unpack(image, folder):
 
 
 def configuration(bundle, port, env, args, memory):
-    """What umoci wrote describes an interactive container with a network of its own."""
+    """Changes umoci's configuration, which describes an interactive container with a network of its own."""
     with open(os.path.join(bundle, "umoci.json")) as f:
         config = json.load(f)
     process, linux = config["process"], config["linux"]
@@ -50,7 +50,7 @@ def configuration(bundle, port, env, args, memory):
     config["root"]["readonly"] = True
     wanted = {"pid", "ipc", "uts", "mount"}
     dropped = {"cgroup", "bind"}
-    if not ROOT:  # the only user of this namespace is the one who runs this; with the host's network no new /sys either
+    if not ROOT:  # the only user of this namespace is the caller; with the host's network, no new /sys either
         process["user"] = {"uid": 0, "gid": 0}
         wanted.add("user")
         dropped.add("sysfs")
@@ -79,10 +79,10 @@ os.execve(process["args"][0], process["args"], dict(e.split("=", 1) for e in pro
 
 
 class Container(Process):
-    """One run of a bundle; its log is parsed as it comes. Only one at a time per bundle."""
+    """One run of a bundle; parses its log as it arrives. Run only one at a time per bundle."""
 
-    runc = None  # does it work here? None: not known yet
-    memory = None  # and does it limit memory?
+    runc = None  # whether runc works here; None: not yet known
+    memory = None  # and whether it limits memory
     why = ""  # it does not
     count = 0
 
@@ -107,7 +107,7 @@ class Container(Process):
 
     @classmethod
     def find_out(cls, bundle):
-        """Runs `hotlayerd --version` in a container, with a memory limit and, where that fails, without one."""
+        """Runs `hotlayerd --version` in a container, with a memory limit, and without one if that fails."""
         cls.runc = cls.memory = False
         if not shutil.which("runc"):
             cls.why = "runc is not installed"
@@ -129,7 +129,7 @@ class Container(Process):
             cls.why = done.stderr.strip()[-300:]
 
     def pid(self):
-        """The server's process, as the host sees it."""
+        """Returns the server's process as the host sees it."""
         if not self.id:
             return self.process.pid
         state = subprocess.run(self.command("state", self.id), capture_output=True, text=True, check=True)

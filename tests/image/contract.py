@@ -3,10 +3,10 @@
 
     python3 tests/image/contract.py HOTLAYERD MODEL.hot
 
-A second image is of a model that goes on for 65536 tokens whatever it reads (see serving.py). Needs umoci; without
-runc, or where the host allows no containers, the clauses that need one are skipped and counted, and chroot() stands in
-for the rest. What the server does without a container is the matter of tests/server/server.py. The last line is
-"N passed, N failed, N skipped".
+A second image is of a model that generates 65536 tokens, whatever it reads (see serving.py). Needs umoci. Without runc,
+or where the host allows no containers, the clauses that need one are skipped and counted, and chroot() replaces runc
+for the rest. tests/server/server.py tests the server without a container. The last line is "N passed, N failed, N
+skipped".
 """
 
 import fcntl
@@ -28,7 +28,7 @@ from serving import (  # in tests/server, which container.py adds to the path
     ENDLESS_NAME, HOTLAYERD, MODEL, ask, check, connect, make_endless, post, read_all, tally)
 
 skipped = 0
-every_line = []  # that any container logged
+every_line = []  # of all containers' logs
 
 
 def skip(what):
@@ -47,7 +47,7 @@ def image(model, layout):
 
 
 class Run(Container):
-    """A container whose log counts for the clause about logs."""
+    """A container whose log is checked by the clause about logs."""
 
     def end(self, seconds=30):
         status = super().end(seconds)
@@ -56,7 +56,7 @@ class Run(Container):
 
 
 class Stream(threading.Thread):
-    """A generation that is read as it comes. `lines` counts what has arrived."""
+    """A generation that is read as it arrives. `lines` counts the received lines."""
 
     def __init__(self, server, **options):
         super().__init__(daemon=True)
@@ -88,7 +88,7 @@ def wait_for(condition, seconds=30):
 
 
 def opened(port, seconds=30):
-    """Waits until the port can be connected to; that is all that Cloud Run's default startup probe does."""
+    """Waits until the port accepts a connection, as Cloud Run's default startup probe does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -126,7 +126,7 @@ def status_of(pid, field):
 
 
 def memory_limit(pid):
-    """Of the process's cgroup, version 1 or 2; None when there is none to be seen."""
+    """Returns a value of the process's cgroup, version 1 or 2; None if the cgroup is not visible."""
     with open("/proc/%d/cgroup" % pid) as f:
         groups = [line.rstrip("\n").split(":", 2) for line in f]
     for _, controllers, path in groups:
@@ -157,7 +157,7 @@ def test_confinement(bundle):
         check("its root is read-only", root and "ro" in root[0].split(","), root)
         with open("/proc/%d/environ" % pid, "rb") as f:
             home = [e for e in f.read().split(b"\0") if e.startswith(b"HOME=")]
-        check("it has no home of its own", home in ([], [b"HOME=/"]), home)  # runc sets "/" where nobody says
+        check("it has no home of its own", home in ([], [b"HOME=/"]), home)  # runc sets "/" by default
     if Container.memory:
         check("its memory is limited", memory_limit(pid) == MEMORY, memory_limit(pid))
     else:
@@ -178,7 +178,7 @@ def test_confinement(bundle):
 
 
 def hold_weights(bundle):
-    """A lease on the first shard keeps whoever opens it waiting until it is given up. None: there are no leases."""
+    """A lease on the first shard blocks every open() until it is released. None: the file system has no leases."""
     (shard,) = glob.glob(os.path.join(bundle, "rootfs/models/*/model.hot.001"))
     held = open(shard, "r+b")
     try:
@@ -219,7 +219,7 @@ def test_before_ready(bundle):
     for s in requests:
         answer = read_all(s)
         check("  and answered when they are", answer.startswith(b"HTTP/1.1 200 ") and b'"done":true' in answer, answer)
-    # All are, which may be after the first answers.
+    # All pages are resident, which may be after the first answers.
     check("/readyz says so", server.wait_log("ready") and ask(server, "GET", "/readyz")[0] == 200)
     check("it ends well", server.stop() == 0, server.log)
 
@@ -248,7 +248,7 @@ def test_http(server):
 
 
 def test_concurrency(bundle):
-    """Three at once, one waits, one more is too many."""
+    """Three at once, one in the queue, and one too many."""
     server = Run(bundle, {"OLLAMA_NUM_PARALLEL": "3", "OLLAMA_MAX_QUEUE": "1", "OLLAMA_CONTEXT_LENGTH": "65536"},
                  ["--threads", "1"])
     server.wait_log("ready")
@@ -291,7 +291,8 @@ def test_term(bundle):
                                                         for s in streams), [s.text[-300:] for s in streams])
     check("  and nobody new is let in", refused)
 
-    # The slowest kernels: text comes no faster than these clients read it, or what they are told is behind megabytes of it.
+    # With the slowest kernels, text is generated no faster than these clients read it; else the final message would
+    # follow megabytes of text.
     server = Run(bundle, {"OLLAMA_CONTEXT_LENGTH": "65536"}, ["--threads", "1", "--kernels", "scalar"])
     server.wait_log("ready")
     streams = [Stream(server) for _ in range(12)]

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Is what `hotlayer image` writes a real image? The same digest under any circumstances; other programs read it, carry it
-# to a registry and back, unpack it; and a container made of it answers a request. So do one on a base that has no libc
-# that anybody could use, one out of an archive, and one of compressed layers.
+# Checks that `hotlayer image` writes a real image. It has the same digest under any circumstances; other programs read
+# it, push and pull it, and unpack it; and a container of it answers a request. The same holds for an image on a base
+# without a usable libc, one from an archive, and one of compressed layers.
 #
 #   tests/image/image.sh HOTLAYER HOTLAYERD MODEL.hot
 #
-# Uses skopeo, docker-registry, umoci, runc, busybox-static, zstd, curl and python3, and podman where it is there; what is
-# not installed is skipped and counted.
+# Uses skopeo, docker-registry, umoci, runc, busybox-static, zstd, curl and python3, and podman if it is installed.
+# Checks whose program is not installed are skipped and counted.
 set -u
 
 if [ $# -ne 3 ]; then
@@ -51,7 +51,7 @@ have() {
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
-# wait_for URL PID: until something answers there, at most 30 s, as long as the process lives.
+# wait_for URL PID: waits until the URL answers, at most 30 s, as long as the process lives.
 wait_for() {
     tries=0
     until curl -s -o "$work/reply" "$1"; do
@@ -200,7 +200,7 @@ terminate() {
     cat "$work/container.log"
     equal "status $status" "status 0"
 }
-# answers NAME OCI_DIR:TAG: a container of the image opens PORT, generates, and ends when it is told to.
+# answers NAME OCI_DIR:TAG: a container of the image opens PORT, generates, and ends on a signal.
 answers() {
     if ! have umoci || ! have runc; then
         skip "$1: umoci or runc is not installed"
@@ -227,7 +227,7 @@ compressed=$(image -o "oci:$work/image:zstd" --compress zstd)
 check "compressed layers make another image" differ "$compressed" "$digest"
 again=$(image -o "oci:$work/again:zstd" --compress zstd:3)
 check "of the same digest again" equal "$again" "$compressed"
-# zstd gives what the config says, which is what the layers are without compression.
+# zstd gives the layers' DiffIDs of the config, which are the layers without compression.
 unzipped() {
     python3 - "$work/image" "$compressed" "$digest" <<'EOF'
 import hashlib, json, subprocess, sys
@@ -252,7 +252,7 @@ else
 fi
 check "hotlayer verify takes it" "$hotlayer" verify "oci:$work/image:zstd"
 if have skopeo; then
-    # Not every umoci knows zstd. That skopeo can make gzip of it proves that it could be read.
+    # Some umoci cannot read zstd. skopeo converts the image to gzip, which proves that it is readable.
     check "skopeo reads compressed layers" skopeo --insecure-policy copy --dest-compress-format gzip --dest-compress \
         "oci:$work/image:zstd" "dir:$work/gzip"
     skopeo --insecure-policy copy "dir:$work/gzip" "oci:$work/gzip-layout:zstd" >/dev/null 2>&1
@@ -304,8 +304,8 @@ rm -rf "$work"/*.tar "$work"/docker-*
 
 # --- on a base ---
 
-# Debian's links, a program that needs no libc, and where a libc should be, something that cannot be one: whoever takes a
-# library of this base does not start.
+# Debian's links, a program that needs no libc, and an unusable file in the place of libc: a program that uses a library
+# of this base does not start.
 make_base() {
     root=$work/base-root
     mkdir -p "$root/bin" "$root/etc" "$root/srv" "$root/tmp" "$root/usr/bin" "$root/usr/lib/x86_64-linux-gnu" \
@@ -339,7 +339,7 @@ assert environment["PATH"] == "/bin" and environment["GREETING"] == "hello", env
 assert environment["LD_LIBRARY_PATH"].endswith("/nvidia/lib:/lib/x86_64-linux-gnu"), environment
 EOF
 }
-# Turns what skopeo wrote with Docker's media types into a layout.
+# Turns skopeo's output with Docker's media types into a layout.
 docker_base() {
     skopeo --insecure-policy copy --format v2s2 "oci:$work/base:bb" "dir:$work/docker-base" || return 1
     python3 - "$work/docker-base" "$work/schema2" <<'EOF'

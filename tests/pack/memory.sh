@@ -1,5 +1,6 @@
 #!/bin/sh
-# The packer's memory does not grow with the model: a model of 1.3 GB (a sparse file of zeros) packs in less than 512 MiB.
+# The packer's memory does not grow with the model: a model of 1.3 GB (a sparse file of zeros) packs in less than 512
+# MiB.
 #
 #   sh tests/pack/memory.sh BUILD
 set -u
@@ -19,7 +20,7 @@ cp tests/oracle/fixtures/f32-mha/tokenizer* "$work"
 python3 - "$work" <<'END'
 import json, struct, sys
 
-# One block, wide: matrices larger than a shard, and larger than the memory allowed.
+# One wide block: its matrices are larger than a shard, and larger than the allowed memory.
 width, ffn, heads, vocabulary = 4096, 16384, 32, 4096
 shapes = {
     "model.embed_tokens.weight": [vocabulary, width],

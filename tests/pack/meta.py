@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What `hotlayer pack` makes of the small files around the weights: stops, licence, name, chat template.
+"""How `hotlayer pack` reads the small files around the weights: stops, license, name, chat template.
 
     python3 tests/pack/meta.py HOTLAYER MODEL_FOLDER
 
 MODEL_FOLDER is examples/demo/model: its vocabulary has 1000 tokens, of which the last two, <|begin_of_text|> and
-<|end_of_text|>, are special. Each case changes some files of a copy and says what `hotlayer inspect` shows of it. Ends
-with "N passed, N failed".
+<|end_of_text|>, are special. Each case changes some files of a copy and gives the expected output of `hotlayer
+inspect`. Ends with "N passed, N failed".
 """
 
 import json
@@ -33,12 +33,12 @@ def base(name):
 
 
 def changed(name, **fields):
-    """None leaves a field out."""
+    """Returns the file's object with these fields; None removes a field."""
     return {key: value for key, value in {**base(name), **fields}.items() if value is not None}
 
 
 def pack(files, arguments=(), folder="model"):
-    """The meta section, or what the packer says. A file that is None is not there; objects become JSON."""
+    """Returns the meta section, or the packer's message. A file that is None is missing; objects become JSON."""
     with tempfile.TemporaryDirectory() as work:
         model, out = os.path.join(work, folder), os.path.join(work, "x.hot")
         shutil.copytree(FOLDER, model)
@@ -60,7 +60,7 @@ def pack(files, arguments=(), folder="model"):
 
 
 def has(what, files, arguments=(), folder="model", **fields):
-    """Those fields of the meta section; None: it has no such field."""
+    """Checks those fields of the meta section; None: the field is absent."""
     meta = pack(files, arguments, folder)
     check(what, isinstance(meta, dict) and all(meta.get(key) == value for key, value in fields.items()), meta)
 
@@ -141,7 +141,7 @@ def templates():
 
 
 def turns():
-    """What a template puts behind an answer ends one; only tokens that are special there count."""
+    """The text after an answer in a template ends a turn; only special tokens in it count."""
     def of(template, what, stop_tokens, **more):
         files = {"chat_template.jinja": template}
         for name, fields in more.items():

@@ -1,10 +1,9 @@
-"""What `hotlayer pack` makes of matrices when nobody says, and what --quant-report says of it.
+"""The default quantization of `hotlayer pack`, and the figures of --quant-report.
 
     python3 tests/pack/quant.py HOTLAYER
 
-The figures of the report are held against an account of its own: the source's numbers from the safetensors file, and the
-numbers of the tiles by what include/hotlayer/tile.h says of them in words. Needs Python alone; the last line is
-"N passed, N failed".
+Compares the report with figures of its own. It reads the source's numbers from the safetensors file, and the tiles'
+numbers as include/hotlayer/tile.h describes them in words. Needs Python alone; the last line is "N passed, N failed".
 """
 import json
 import math
@@ -35,7 +34,7 @@ def check(name, holds, why=""):
     print(f"{'ok' if holds else 'FAIL'} {name}{'' if holds else ': ' + str(why)[:500]}", flush=True)
 
 
-# ---- tiles, as tile.h has them ----
+# ---- tiles, as tile.h describes them ----
 
 
 def half(tile, at):
@@ -43,7 +42,9 @@ def half(tile, at):
 
 
 def nibble(quants, row, col):
-    """(number, offset of its byte): lane 4g + j has, for block b, row g + 8h, columns 4j.. low and 16 + 4j.. high."""
+    """Returns (number, offset of its byte): lane 4g + j has, for block b, row g + 8h, columns 4j.. low and 16 + 4j..
+    high.
+    """
     g, h, b, j, k = row % 8, row // 8, col // 32, col % 16 // 4, col % 4
     at = 16 * (4 * g + j) + 4 * (2 * b + h) + k
     return quants[at] >> (4 if col % 32 >= 16 else 0) & 15, at
@@ -88,7 +89,7 @@ def tile_value(kind, tile, row, col):
 
 
 def source_rows(folder):
-    """{name of a matrix in a .hot file: its rows}"""
+    """Returns {name of a matrix in a .hot file: its rows}."""
     tensors, rows = read_tensors(folder), {}
     blocks = 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith("model.layers."))
     wanted = {f"blocks.{i}.{own}": [f"model.layers.{i}.{name}.weight" for name in names]
@@ -102,7 +103,7 @@ def source_rows(folder):
 
 
 def losses(hotlayer, head, folder):
-    """{name: (sum of squared errors, sum of squares)} of the packed file."""
+    """Returns {name: (sum of squared errors, sum of squares)} of the packed file."""
     listed = json.loads(subprocess.run((hotlayer, "inspect", "--json", head), capture_output=True, check=True).stdout)
     with open(head + ".001", "rb") as file:
         weights = file.read()
@@ -125,7 +126,7 @@ def losses(hotlayer, head, folder):
 
 
 def write_wide(folder):
-    """A model 256 wide, so that its tables become q6k, with rows and columns that no tile divides."""
+    """Writes a model 256 wide, so that its tables become q6k, with rows and columns that no tile divides."""
     rng = random.Random(5)
     shapes = {"model.embed_tokens.weight": [288, 256], "model.norm.weight": [256]}
     for name, shape in {"input_layernorm": [256], "post_attention_layernorm": [256], "self_attn.q_proj": [32, 256],
@@ -165,7 +166,7 @@ def relative(error, energy):
 
 
 def check_report(name, hotlayer, folder, head, options, types):
-    """The default, or what is asked for: its types, and its report's figures."""
+    """Checks the types and the report's figures, of the default or of the given option."""
     shown = [pack(hotlayer, folder, head, *options, "--json", "--quant-report", "--threads", n)[0] for n in "13"]
     check(f"{name}: the same with 1 and 3 threads", shown[0] == shown[1], shown)
     said = json.loads(shown[0])
@@ -186,7 +187,7 @@ def check_report(name, hotlayer, folder, head, options, types):
 
 
 def check_text(hotlayer, folder, head):
-    """The table is on stderr, where the JSON is not; stdout has the path alone."""
+    """The table goes to stderr, without JSON; stdout has the path alone."""
     out, err = pack(hotlayer, folder, head, "--quant", "keep", "--quant-report")
     check("as text: stdout", out == head + "\n", out)
     rows = [line.split() for line in err.splitlines() if re.match(r"(blocks\.|embed|all matrices)", line)]

@@ -1,9 +1,9 @@
 #!/bin/sh
-# A model that someone else trained, from float32 to text: stories260k must tell the very story that its own program tells.
+# A model that others trained, from float32 to text: stories260k must tell exactly the story of its own program.
 #
 #   sh tests/pack/stories.sh BUILD
 #
-# The model is not part of this repository; where ../shared/models/stories260k is absent, this is skipped.
+# The model is not part of this repository; without ../shared/models/stories260k, this is skipped.
 set -u
 build=$1
 model=../shared/models/stories260k

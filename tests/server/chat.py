@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Chat templates as clients meet them: /api/generate, /api/chat and /api/show of a model that has one.
+"""Chat templates over HTTP: /api/generate, /api/chat and /api/show of a model with a chat template.
 
     python3 tests/server/chat.py HOTLAYERD MODEL_FOLDER
 
-MODEL_FOLDER is packed with templates of this file, one in Jinja and one in Go. What the model saw is read from the
-"context" of an answer and from "_debug_render_only". Prints a line per check and ends with "N passed, N failed".
+Packs MODEL_FOLDER with the templates in this file, one in Jinja and one in Go. The "context" of an answer and
+"_debug_render_only" show what the model read. Prints a line per check and ends with "N passed, N failed".
 """
 
 import json
@@ -39,7 +39,7 @@ def post(server, path, body):
 
 
 def tokens(model, text):
-    """Ids of a text whose special tokens are special, without the one that a text begins with."""
+    """Returns the ids of a text whose special tokens are special, without the token that a text begins with."""
     command = [HOTLAYERD, "tokenize", "--model", model, "--special", text]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)[1:]
 
@@ -148,7 +148,8 @@ def test_go(server, model):
 
 
 def write_source(folder, files):
-    """A model whose folder has these files, beside what every one has; `tokenizer_config.json` gets more keys."""
+    """Makes a model whose folder has these files besides those of every model; `tokenizer_config.json` gets more keys.
+    """
     source = tempfile.mkdtemp(dir=folder)
     write_bytes_speaker(source, [BYTE + ord("a")])
     for name, content in files.items():
@@ -162,7 +163,7 @@ def write_source(folder, files):
 
 
 def test_sources(folder):
-    """Where a model's own template comes from, and its special tokens."""
+    """Checks where a model's own template is read from, and its special tokens."""
     names = "{{ bos_token }}{{ eos_token }}{{ image_token }}{{ pad_token }}{{ [legacy is defined, tokenizer_class is defined] }}"
     tools = {"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}
     both = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "default"}]
@@ -201,7 +202,7 @@ def test_sources(folder):
 
 
 def memory(server):
-    """MiB that are in use, once they have settled."""
+    """Returns the MiB in use, once they no longer change."""
     last = -1
     while True:
         with open("/proc/%d/status" % server.process.pid) as f:
@@ -213,7 +214,7 @@ def memory(server):
 
 
 def test_waiting(folder):
-    """Requests that wait hold tokens, not the megabytes that they came as."""
+    """Queued requests hold tokens, not the megabytes of their bodies."""
     source = write_source(folder, {"chat_template.jinja": "{{ messages | length }}"})
     model = pack(source, os.path.join(folder, "m.hot"), "--name", "m")
     large = "x" * 12_000_000
@@ -226,7 +227,7 @@ def test_waiting(folder):
             s.sendall(request({**body, "stream": False}, path))
             waiting.append(s)
         after = memory(server)
-        most = 48 if b"__tsan_init" not in open(HOTLAYERD, "rb").read() else 192  # its shadow is as large again
+        most = 48 if b"__tsan_init" not in open(HOTLAYERD, "rb").read() else 192  # its shadow memory is as large again
         check("12 requests of 12 MB wait in 48 MiB", after - before < most and not select.select(waiting, [], [], 0)[0],
               (before, after))
         for s in waiting:

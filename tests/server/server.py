@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""hotlayerd serve, seen from its clients.
+"""hotlayerd serve, from its clients' side.
 
     python3 tests/server/server.py HOTLAYERD MODEL.hot
 
-MODEL.hot may be any small model without a chat template. A second one, which never stops, is made with the `hotlayer`
-beside HOTLAYERD: whatever it reads, it answers with the letter "a", 65536 positions long. Servers run on free ports of
-127.0.0.1 and nowhere else. Prints a line per check and ends with "N passed, N failed".
+MODEL.hot may be any small model without a chat template. The `hotlayer` next to HOTLAYERD makes a second one that never
+stops: it answers every prompt with the letter "a", for 65536 positions. Servers listen on free ports of 127.0.0.1
+alone. Prints a line per check and ends with "N passed, N failed".
 """
 
 import concurrent.futures
@@ -30,7 +30,7 @@ server_model, context, PROMPT = None, 0, None  # set by main()
 
 
 def generate(server, prompt=None, connection=None, name=None, options=None, **fields):
-    """Status and objects: one, or with streaming all lines."""
+    """Returns the status and the objects: one, or all lines of a stream."""
     body = {"model": name or server_model, "prompt": prompt or PROMPT, "options": options or {}, **fields}
     status, _, data = ask(server, "POST", "/api/generate", json.dumps(body), connection=connection)
     objects = [json.loads(line) for line in data.splitlines()]
@@ -48,7 +48,7 @@ def refused(server, what, body, status=400, words=""):
 
 
 def start_endless(server, **fields):
-    """A request that would go on for long; returns its socket after the first bytes."""
+    """Sends a request that would run for long; returns its socket after the first bytes."""
     s = connect(server)
     s.sendall(post({"model": ENDLESS_NAME, "prompt": "a", "options": {"temperature": 0}, **fields}))
     if fields.get("stream", True):
@@ -57,7 +57,7 @@ def start_endless(server, **fields):
 
 
 def closes_within(s, least, most, feed=None):
-    """Seconds until the other side closes, while `feed` is sent byte by byte."""
+    """Returns the seconds until the other side closes, while sending `feed` byte by byte."""
     start = time.monotonic()
     s.settimeout(0.2)
     while time.monotonic() - start < most + 2:
@@ -76,7 +76,7 @@ def closes_within(s, least, most, feed=None):
     return least <= took <= most, took
 
 
-# ---- what a server answers ----
+# ---- answers ----
 
 
 def test_small_routes(server):
@@ -415,13 +415,13 @@ def test_leaving(model):
             status, got = later.result()
         check("who waited is served then", status == 200 and got["eval_count"] == 3, got)
         s = start_endless(server)
-        s.sendall(b"GET / HTTP/1.1\r\n" * 20000)  # more than is read ahead
+        s.sendall(b"GET / HTTP/1.1\r\n" * 20000)  # more than the server reads ahead
         s.close()
         check("also with unread requests behind", server.wait_log("generation", 6, finish="cancelled"), server.log)
 
 
 def say_all(server, prompt):
-    """The answers of eight requests, one after the other, and all at once."""
+    """Compares the answers of eight requests, one after another and all at once."""
     def say(seed):
         return generate(server, prompt, stream=False, options={"seed": seed, "num_predict": 30})[1]["response"]
 
@@ -430,8 +430,8 @@ def say_all(server, prompt):
 
 
 def test_parallel(model):
-    # From five tokens in a step on, sums are rounded in another order: a choice between near equals may then fall
-    # otherwise, and that answer goes on differently. Two short prompts are never so many.
+    # From five tokens in a step on, sums are rounded in another order. A choice between nearly equal tokens may then
+    # differ, and so does the rest of that answer. Two short prompts never have so many tokens.
     with Server("--parallel", "2") as server:
         alone, together = say_all(server, PROMPT[0])
         check("what another asks does not change an answer", alone == together, (alone, together))
@@ -447,7 +447,7 @@ def test_parallel(model):
         runs.close()
 
 
-# ---- beginning and end ----
+# ---- start and end ----
 
 
 def test_term(model):
@@ -490,7 +490,7 @@ def test_term(model):
     check("SIGTERM: a cut stream says so", b'{"error":"the server is shutting down"}' in ends[0][-200:], ends[0][-300:])
     check("SIGTERM: who waits gets 503", b" 503 " in ends[-1][:30], ends[-1][:300])
 
-    # The first process of a container gets no signal that it has no handler for: one that came too early must wait.
+    # The first process of a container gets no signal without a handler: a signal that came too early must stay pending.
     server = Server(model=model, early=signal.SIGTERM)
     check("SIGTERM before there is a handler", server.end(15) == 0 and server.lines("stopped"), server.log)
 
@@ -522,7 +522,7 @@ def test_early_requests(folder):
     check("a request right after the port is open is answered", status == 200, status)
     check("  and it ends well", server.stop() == 0)
 
-    # A lease on the first shard keeps whoever opens it waiting until it is given up.
+    # A lease on the first shard blocks every open() until it is released.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     for end in ("the weights come", "a broken shard", "SIGTERM"):
         path = os.path.join(folder, "held.hot")
@@ -555,7 +555,7 @@ def test_early_requests(folder):
         else:
             fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             check("who came early is answered", b" 200 OK" in waits.recv(4096)[:20])
-            # When all are resident, which may be after the first answer.
+            # When all pages are resident, which may be after the first answer.
             check("after the weights: ready", server.wait_log("ready") and ask(server, "GET", "/readyz")[0] == 200)
             waits.close()
             check("  and it ends well", server.stop() == 0)
@@ -609,7 +609,8 @@ def test_addresses():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = str(probe.getsockname()[1])
-    # The log says what is bound; a wildcard is bound for no longer than that takes.
+    # The log names the bound address; each server stops as soon as it has logged that, so a wildcard is bound only
+    # briefly.
     port = int(free)
     for env, args, want in (({"OLLAMA_HOST": "127.0.0.1:" + free}, (), ("127.0.0.1", port)),
                             ({"OLLAMA_HOST": " 'http://127.0.0.1:%s/' " % free}, (), ("127.0.0.1", port)),
@@ -660,7 +661,7 @@ def test_few_descriptors():
 
 
 def find_prompt(server):
-    """The model may be random: a prompt that it has something to say to."""
+    """The model may be random: use a prompt that it answers."""
     letters = random.Random(1)
     for prompt in ["Once upon a time"] + ["".join(letters.choices("abcdehilnorstu ", k=4)) for _ in range(300)]:
         said = generate(server, prompt, stream=False, options={"temperature": 0, "num_predict": 60})[1]

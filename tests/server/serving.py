@@ -1,4 +1,4 @@
-"""What tests of the server share: a server process, requests, and models that say what a test wants.
+"""A server process, requests, and models with chosen answers, for tests of the server.
 
 The first two arguments of the command line are the program and the model.
 """
@@ -17,7 +17,7 @@ import sys
 import threading
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ENDLESS_NAME = "endless-" + "x" * 112  # long, so that its lines are
+ENDLESS_NAME = "endless-" + "x" * 112  # long, so that its lines are long
 HOTLAYERD, MODEL = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 tally = {"passed": 0, "failed": 0}
 
@@ -28,7 +28,7 @@ def check(name, condition, detail=""):
 
 
 class Process:
-    """A program that logs a JSON object a line on stderr; what it says is parsed as it comes."""
+    """A program that logs a JSON object per line on stderr; parses its log as it arrives."""
 
     def __init__(self, args, **more):
         self.log, self.other, self.news = [], [], threading.Condition()
@@ -51,7 +51,7 @@ class Process:
         return [l for l in self.log if l["message"] == message and all(l.get(k) == v for k, v in fields.items())]
 
     def wait_log(self, message, count=1, seconds=30, **fields):
-        """The last of `count` such lines, or None."""
+        """Returns the last of `count` such lines, or None."""
         with self.news:
             self.news.wait_for(
                 lambda: len(self.lines(message, **fields)) >= count or not self.reader.is_alive(), seconds)
@@ -66,7 +66,7 @@ class Process:
         return line["port"]
 
     def end(self, seconds=30):
-        """The exit status, once it has ended by itself."""
+        """Waits until the process ends by itself; returns its exit status."""
         try:
             status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -90,12 +90,12 @@ class Process:
 
 
 class Server(Process):
-    """hotlayerd serve. `early` is a signal that it finds pending."""
+    """hotlayerd serve. `early` is a signal that is pending when it starts."""
 
     def __init__(self, *args, model=MODEL, env=None, files=None, early=None):
         environment = {k: v for k, v in os.environ.items() if k != "PORT" and not k.startswith("OLLAMA_")}
         environment.update(env or {})
-        # What AddressSanitizer keeps of freed memory would count as used.
+        # AddressSanitizer's quarantine of freed memory would count as used.
         environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=8"
         if model and os.path.basename(model) == "endless.hot":
             args = ["--ctx", "65536", "--threads", "1", *args]
@@ -106,7 +106,7 @@ class Server(Process):
         def prepare():
             if files:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-            if early:  # a signal that waits for the program, as exec() leaves it
+            if early:  # a signal pending for the program, as exec() leaves it
                 signal.pthread_sigmask(signal.SIG_BLOCK, [early])
                 os.kill(os.getpid(), early)
 
@@ -152,7 +152,7 @@ def read_all(s):
         return data
 
 
-# ---- models that say what a test wants ----
+# ---- models with chosen answers ----
 
 
 def write_safetensors(path, tensors):
@@ -168,9 +168,10 @@ def write_safetensors(path, tensors):
 
 
 def write_speaker(folder, says, vocabulary, **config):
-    """A model that says the tokens `says`, at most 16, in turn and from the beginning again, whatever it has read. All
-    weights are zero but the embeddings and the head, so a position's state is its token's alone: a row of a Hadamard
-    matrix, which only the head's row of the next token is in line with."""
+    """Writes a model that says the tokens `says`, at most 16, in turn and again from the beginning, whatever it reads.
+    All weights are zero but the embeddings and the head, so a position's state depends on its token alone. The state is
+    a row of a Hadamard matrix, and only the next token's row of the head is parallel to it.
+    """
     width = 16
     rows = [array.array("f", [-1.0 if (i & j).bit_count() % 2 else 1.0 for j in range(width)]) for i in range(len(says))]
     embedding, head = rows[0] * vocabulary, array.array("f", bytes(4 * width * vocabulary))
@@ -204,12 +205,12 @@ def pack(source, out, *more):
     return out
 
 
-BYTE = 3  # in the tokenizer of write_bytes_speaker(): the token of byte 0; <unk>, <s> and </s> are in front
+BYTE = 3  # in the tokenizer of write_bytes_speaker(): the token of byte 0; <unk>, <s> and </s> come first
 BYTES_VOCABULARY = 283
 
 
 def write_bytes_speaker(folder, says, **config):
-    """A speaker with a tokenizer of bytes, and a few pieces more."""
+    """Writes a speaker with a tokenizer of bytes and a few more pieces."""
     fixture = os.path.join(TESTS, "oracle", "fixtures", "f16-sharded")
     for name in ("tokenizer.model", "tokenizer_config.json"):
         shutil.copy(os.path.join(fixture, name), folder)

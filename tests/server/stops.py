@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Generations end where they should: at the model's stop tokens and texts, at what ends a turn in its chat template, and
-at the stop texts of a request.
+"""Generations end at the model's stop tokens and texts, at the end of a turn in its chat template, and at the stop
+texts of a request.
 
     python3 tests/server/stops.py HOTLAYERD MODEL_FOLDER
 
-The models say "abcdé", then the token </s>, then "x", byte by byte and for ever, until something stops them. MODEL_FOLDER
-is not used. Prints a line per check and ends with "N passed, N failed".
+The models say "abcdé", then the token </s>, then "x", byte by byte, again and again until they are stopped.
+MODEL_FOLDER is not used. Prints a line per check and ends with "N passed, N failed".
 """
 
 import json
@@ -24,7 +24,7 @@ GO = '{{ range .Messages }}[{{ .Role }}] {{ .Content }}{{ if eq .Role "assistant
 
 
 def make(folder, eos, template=None, suffix=".jinja", **generation):
-    """A model with these stops."""
+    """Makes a model with these stops."""
     source = tempfile.mkdtemp(dir=folder)
     write_bytes_speaker(source, SAYS, eos_token_id=eos)
     with open(os.path.join(source, "generation_config.json"), "w") as f:
@@ -36,7 +36,7 @@ def make(folder, eos, template=None, suffix=".jinja", **generation):
 
 
 def say(server, path, stream, options):
-    """The text, how it ended, and how many tokens it took."""
+    """Returns the text, the reason for its end, and its number of tokens."""
     body = {"model": "m", "stream": stream, "options": {"temperature": 0, **options}}
     body.update({"messages": [{"role": "user", "content": "hi"}]} if path == "/api/chat" else {"prompt": "hi"})
     status, _, data = ask(server, "POST", path, json.dumps(body))
