@@ -1,4 +1,4 @@
-/* What the fuzz targets of templates share: a conversation to render. */
+/* Renders a conversation; for the fuzz targets of templates. */
 #ifndef HL_TESTS_FUZZ_FUZZ_RENDER_H
 #define HL_TESTS_FUZZ_FUZZ_RENDER_H
 

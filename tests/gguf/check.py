@@ -2,9 +2,8 @@
 
     python3 check.py HOTLAYER HOTLAYERD
 
-Compares weights and program of what `hotlayer pack` makes of folders, of .gguf files that make_gguf.py makes of them, and
-of variants of these; the last line is "N passed, N failed". That the results are right is for tests/oracle to say. Needs
-Python alone.
+Compares weights and program of packed folders, of .gguf files that make_gguf.py makes of them, and of variants of
+these. The last line is "N passed, N failed". tests/oracle checks that the results are right. Needs Python alone.
 """
 import glob
 import json
@@ -46,8 +45,9 @@ def run(*command):
 
 
 class Packed:
-    """What `hotlayer pack` makes of a folder, or of {file name: bytes}, the first of which is named. Without loss, unless
-    the options say otherwise; "--quant", None is the default."""
+    """The output of `hotlayer pack` for a folder, or for {file name: bytes}, whose first name is the argument. Packs
+    without loss unless the options differ; "--quant", None is the default.
+    """
 
     def __init__(self, source, *options, keep=None):
         with tempfile.TemporaryDirectory() as work:
@@ -74,7 +74,7 @@ class Packed:
 
 
 def same(name, one, other):
-    """Two sources, as arguments of Packed, become the same."""
+    """Checks that two sources, as arguments of Packed, give the same output."""
     try:
         difference = Packed(*one).differs(Packed(*other))
         check(name, not difference, difference)
@@ -91,7 +91,7 @@ def family(name):
 
 
 def in_parts(keys, tensors, n):
-    """Like llama.cpp's gguf-split: the metadata are in the first part."""
+    """Splits like llama.cpp's gguf-split: the metadata are in the first part."""
     files, rows = {}, list(tensors.items())
     for i in range(n):
         own = {"split.no": (U16, i), "split.count": (U16, n), "split.tensors.count": (U32, len(rows))}
@@ -124,7 +124,9 @@ def check_containers():
 
 
 def check_types():
-    """Matrices that are one in the program, and have different types in the file: operations of their own, each exact."""
+    """Matrices that are one in the program, and have different types in the file, become operations of their own, each
+    exact.
+    """
     keys, tensors = convert(DEMO, "F32")
     mixed, plain = dict(tensors), dict(tensors)
     for name, (_, dims, raw) in tensors.items():
@@ -153,7 +155,7 @@ def check_types():
 
 
 def check_default(mixed, blocks):
-    """Without --quant numbers become q4, and blocks stay; the meta section says which."""
+    """Without --quant numbers become q4, and blocks stay; the meta section shows which."""
     same("the default keeps Q8_0", (blocks, "--quant", None), (blocks, "--quant", "keep"))
     said = Packed(blocks, "--quant", None).meta["quantization"]
     check("and says so", said == "keep", said)
@@ -199,7 +201,7 @@ def check_text():
 
 
 def check_gemma3():
-    """Ollama's words for the same model, and what older files leave out."""
+    """Ollama's names for the same model, and the fields that older files lack."""
     keys, tensors = family("gemma3-linear")
     base, local = keys["gemma3.rope.freq_base"][1], keys["gemma3.rope.freq_base_swa"][1]
     keys |= {"gemma3.context_length": (U32, 131072), "gemma3.attention.layer_norm_rms_epsilon": (F32, 1e-6)}
@@ -245,7 +247,7 @@ def check_mistral():
 
 
 def check_defaults():
-    """What an absent key stands for, and a factor of 0."""
+    """The default of an absent key, and a factor of 0."""
     keys, tensors = family("gemma2")
     window = "gemma2.attention.sliding_window"
     absent = {key: value for key, value in keys.items() if key != window}
@@ -258,7 +260,7 @@ def check_defaults():
 
 
 def check_stops():
-    """Where no key says so, texts tell what ends a turn."""
+    """Without a key for it, tokens' texts tell what ends a turn."""
     keys, tensors = family("gemma2")
     for key in "tokenizer.ggml.eot_token_id", "tokenizer.chat_template":
         keys.pop(key, None)
