@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs every test suite over what is built in BUILD, and adds up what they say.
+# Runs every test suite on the programs in BUILD, and adds up their results.
 #
 #   sh tests/check.sh [BUILD]
 #
 # A suite is a command whose last line is "N passed, N failed" or "N passed, N failed, N skipped". Its output goes to
-# BUILD/test-logs/; of a suite that fails, the lines that matter are shown. The last line of this script is the sum.
+# BUILD/test-logs/; if it fails, this prints the lines that matter. The last line of this script is the sum.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=${1:-build}

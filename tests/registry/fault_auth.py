@@ -1,4 +1,4 @@
-"""Faults of authentication: tokens that end, that grant less, that come from strange places."""
+"""Faults of authentication: tokens that expire, that grant too little, that come from unexpected places."""
 
 import json
 import os
@@ -15,7 +15,7 @@ RIGHTS = {"": "pull,push"}
 
 
 class Door:
-    """A proxy that asks for the tokens of a server of its own; the user kim has logged in."""
+    """A proxy that asks for the tokens of its own server; the user kim has logged in."""
 
     def __init__(self, world, case, *faults, rights=None, password=PASSWORD, login=True, **settings):
         self.tokens = case.use(TokenServer(case.folder, {"kim": (PASSWORD, rights or RIGHTS)}, signed=False))
@@ -173,7 +173,7 @@ def add_refusals(suite, world):
 
     @suite.case("credentials echoed in an error")
     def _(case):
-        """Some servers show the request in their error pages; ours must not print what it sent."""
+        """Some servers show the request in their error pages; hotlayer must not print what it sent."""
         world.suite.secrets.add_login("kim", PASSWORD)
         log = Fault(
             "POST",
@@ -213,7 +213,7 @@ def add_identity(suite, world):
 
 
 def add_public(suite, world):
-    """On addresses that look public: what a registry out there may make its clients do."""
+    """On addresses that look public: what a public registry may make its clients do."""
 
     def public(case, gate=None, faults=(), tls=None):
         return case.use(Proxy(world.registry.host, faults, gate=gate, tls=tls, address=PUBLIC[0]))

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""hotlayer and real registries, the ordinary ways: push, push again, mount; read by others, and theirs read by us.
+"""hotlayer and real registries without faults: push, push again, mount; others read our images, and we theirs.
 
     python3 tests/registry/push.py HOTLAYER [PART OF A CASE'S NAME]
 
-`hotlayerd` lies beside HOTLAYER. Needs docker-registry and openssl; skopeo, umoci and buildah where they are named.
+`hotlayerd` must be next to HOTLAYER. Needs docker-registry and openssl, and for some cases skopeo, umoci and buildah.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class World:
         self.guarded = suite.stack.enter_context(Registry(suite.work + "/guarded", tokens=self.tokens))
 
     def files(self):
-        """The beginnings of the SHA-256 of the model's files."""
+        """Returns the beginnings of the SHA-256 of the model's files."""
         folder, name = os.path.split(self.image + ".hot")
         return sorted(hash_of(os.path.join(folder, other)) for other in os.listdir(folder) if other.startswith(name))
 
@@ -72,7 +72,7 @@ def push(case, host, *options, repository=None):
 
 
 def works(case, host, *options):
-    """push, verify, inspect and pull; and what comes back is what went in."""
+    """Checks push, verify, inspect and pull; the pulled files must equal the pushed ones."""
     pushed = push(case, host, *options)
     case.check("push", pushed.status == 0, pushed)
     case.check("the last line is the digest", pushed.last.endswith(world.digest), pushed)
@@ -435,7 +435,7 @@ def add_others(suite):
         def _(case):
             registry = case.use(
                 Registry(case.path("registry"))
-            )  # skopeo takes layers from elsewhere in a registry it knows
+            )  # skopeo takes layers from other repositories of a registry that it knows
             pushed = skopeo(
                 case,
                 "copy",
@@ -488,7 +488,7 @@ def add_others(suite):
 
 
 class Buildah:
-    """buildah with its storage in the case's folder."""
+    """Runs buildah with its storage in the case's folder."""
 
     def __init__(self, case):
         self.case = case
