@@ -29,7 +29,7 @@ says() {
     if grep -q -e "$3" "$work/$2"; then ok "$1"; else fails "$1: no '$3'"; fi
 }
 silent() {
-    if [ -s "$work/$2" ]; then fails "$1: says something"; else ok "$1"; fi
+    if [ -s "$work/$2" ]; then fails "$1: not empty"; else ok "$1"; fi
 }
 same() {
     if cmp -s "$2" "$3"; then ok "$1"; else fails "$1: $2 and $3 differ"; fi
@@ -89,25 +89,25 @@ says "verify" out good
 # Images: arguments that mean a file, a layout or a reference; and a model pushed and pulled.
 for source in hf://org/name ollama://llama gs://bucket/path https://example.org/m.gguf; do
     exits "pull $source" 2 "$hotlayer" pull "$source"
-    says "pull $source says what is no source yet" err "${source%%://*}:// is no source"
+    says "pull $source names the unsupported scheme" err "${source%%://*}:// is no source"
 done
-exits "pull of what is no image" 2 "$hotlayer" pull nonsense
+exits "pull of an invalid reference" 2 "$hotlayer" pull nonsense
 exits "pull --jobs 0" 2 "$hotlayer" pull oci:x --jobs 0
 exits "pull --jobs without a value" 2 "$hotlayer" pull oci:x --jobs
 exits "inspect of a name without a host" 2 "$hotlayer" inspect oci://library/debian
 says "inspect of a name without a host says how to write it" err "docker.io/library/debian"
 exits "inspect of an archive" 2 "$hotlayer" inspect oci-archive:x.tar
-exits "verify of a layout that is not there" 1 "$hotlayer" verify "oci:$work/none"
+exits "verify of a missing layout" 1 "$hotlayer" verify "oci:$work/none"
 exits "an image" 0 "$hotlayer" image "$work/n.hot" --runtime "$hotlayerd" -o "oci:$work/image:v1"
 exits "pull" 0 "$hotlayer" pull "oci:$work/image" -o "$work/pulled"
 says "pull ends with the path" out "^$work/pulled/model.hot$"
-same "pull brings the head" "$work/pulled/model.hot" "$work/n.hot"
-same "pull brings the weights" "$work/pulled/model.hot.001" "$work/n.hot.001"
+same "pull writes the head" "$work/pulled/model.hot" "$work/n.hot"
+same "pull writes the weights" "$work/pulled/model.hot.001" "$work/n.hot.001"
 exits "pull --json again" 0 "$hotlayer" pull "oci:$work/image:v1" -o "$work/pulled" --json
 says "pull --json" out '"path":"'"$work/pulled/model.hot"'"'
-exits "pull --json of a tag that is not there" 1 "$hotlayer" pull "oci:$work/image:v2" -o "$work/pulled2" --json
-silent "a pull that fails on stdout" out
-holds "a pull that fails makes no folder" [ ! -e "$work/pulled2" ]
+exits "pull --json of a missing tag" 1 "$hotlayer" pull "oci:$work/image:v2" -o "$work/pulled2" --json
+silent "a failed pull on stdout" out
+holds "a failed pull makes no folder" [ ! -e "$work/pulled2" ]
 exits "pull into a layout" 0 "$hotlayer" pull "oci:$work/image" -o "oci:$work/copy"
 exits "verify a layout" 0 "$hotlayer" verify "oci:$work/copy:v1"
 exits "inspect a layout" 0 "$hotlayer" inspect "oci:$work/copy" --brief
@@ -123,23 +123,23 @@ done
 exits "pack --quant nonsense" 2 "$hotlayer" pack $model -o "$work/x.hot" --quant q3
 exits "pack --shard-size nonsense" 2 "$hotlayer" pack $model -o "$work/x.hot" --shard-size 1X
 exits "pack --shard-size 3G" 2 "$hotlayer" pack $model -o "$work/x.hot" --shard-size 3G
-exits "pack a folder that is not there" 1 "$hotlayer" pack "$work/nowhere" -o "$work/x.hot"
+exits "pack a missing folder" 1 "$hotlayer" pack "$work/nowhere" -o "$work/x.hot"
 says "it is named" err "$work/nowhere"
 exits "pack a file" 1 "$hotlayer" pack "$model/config.json" -o "$work/x.hot"
-says "it says what can be packed" err 'folder or a .gguf file'
+says "the message names what can be packed" err 'folder or a .gguf file'
 exits "pack from the hub" 1 "$hotlayer" pack hf://org/name -o "$work/x.hot"
-says "it says what can be packed" err 'folders and .gguf files only'
-exits "pack into a folder that is not there" 1 "$hotlayer" pack $model -o "$work/nowhere/x.hot"
+says "the message names what can be packed" err 'folders and .gguf files only'
+exits "pack into a missing folder" 1 "$hotlayer" pack $model -o "$work/nowhere/x.hot"
 mkdir "$work/taken.hot"
 exits "pack onto a folder" 1 "$hotlayer" pack $model -o "$work/taken.hot"
 cp -r $model "$work/own"
 exits "pack onto the model's own weights" 1 "$hotlayer" pack "$work/own" -o "$work/own/model.safetensors"
-says "it says so" err 'is no .hot file'
+says "the message says so" err 'is no .hot file'
 same "they are still there" "$work/own/model.safetensors" $model/model.safetensors
 : >"$work/own/empty.hot"
 exits "pack onto an empty file" 0 "$hotlayer" pack "$work/own" -o "$work/own/empty.hot"
 exits "pack onto a full disk" 1 sh -c "ulimit -f 8; trap '' XFSZ; exec $hotlayer pack $model -o $work/x.hot"
-says "it says so" err 'cannot be written'
+says "the message says so" err 'cannot be written'
 if ls "$work"/x.hot* "$work"/*.part >/dev/null 2>&1; then fails "failed commands leave nothing"; else ok "failed commands leave nothing"; fi
 
 exits "pack with several shards" 0 "$hotlayer" pack tests/oracle/fixtures/f16-sharded -o "$work/s.hot" --quant keep --shard-size 64K
@@ -162,7 +162,7 @@ exits "generate --seed 2" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 
 holds "another seed gives another text" [ "$(cat "$work/out")" != "$(cat "$work/seed-1")" ]
 exits "generate --json" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 3 --json
 says "generate --json" out '"finish":"length"'
-exits "pack a model that is wild about bytes" 0 "$hotlayer" pack tests/oracle/fixtures/f32-mha -o "$work/wild.hot"
+exits "pack a model that generates random bytes" 0 "$hotlayer" pack tests/oracle/fixtures/f32-mha -o "$work/wild.hot"
 wild() {
     exits "generate wildly $*" 0 "$hotlayerd" generate --model "$work/wild.hot" -p a -n 60 --temp 9 --top-p 1 --top-k 0 --seed 3 --kernels scalar "$@"
 }
@@ -179,29 +179,29 @@ exits "generate without a model" 2 "$hotlayerd" generate -p a
 exits "generate --temp x" 2 "$hotlayerd" generate --model "$work/m.hot" -p a --temp x
 exits "generate --ctx too large" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --ctx 1000000
 exits "generate: a prompt longer than the context" 1 "$hotlayerd" generate --model "$work/m.hot" -p 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' --ctx 8
-says "it says so" err 'does not fit in the context of 8'
+says "the message says so" err 'does not fit in the context of 8'
 cp -r tests/oracle/fixtures/f32-mha "$work/no-bos"
 echo '{"add_bos_token": false}' >"$work/no-bos/tokenizer_config.json"
-exits "pack a model that begins with nothing" 0 "$hotlayer" pack "$work/no-bos" -o "$work/no-bos.hot"
-exits "generate from nothing at all" 1 "$hotlayerd" generate --model "$work/no-bos.hot" -p ''
-says "it says so" err 'the prompt is empty'
+exits "pack a model without a BOS token" 0 "$hotlayer" pack "$work/no-bos" -o "$work/no-bos.hot"
+exits "generate from an empty prompt" 1 "$hotlayerd" generate --model "$work/no-bos.hot" -p ''
+says "the message says so" err 'the prompt is empty'
 cp -r tests/oracle/fixtures/f32-mha "$work/chat"
 echo '{{ messages }}' >"$work/chat/chat_template.jinja"
 exits "pack a model with a chat template in a file of its own" 0 "$hotlayer" pack "$work/chat" -o "$work/chat.hot"
 exits "generate with the template" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1
-exits "generate with the template, and say so in JSON" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --json
+exits "generate with the template, reported in JSON" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --json
 sed 's/.*"prompt_tokens":\([0-9]*\).*/\1/' "$work/out" >"$work/tokens"
-exits "generate with a system's text" 0 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1 --json
-holds "it makes the prompt longer" [ "$(sed 's/.*"prompt_tokens":\([0-9]*\).*/\1/' "$work/out")" -gt "$(cat "$work/tokens")" ]
+exits "generate with --system" 0 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1 --json
+holds "the prompt is longer" [ "$(sed 's/.*"prompt_tokens":\([0-9]*\).*/\1/' "$work/out")" -gt "$(cat "$work/tokens")" ]
 exits "a prompt that is not UTF-8, for the template" 2 "$hotlayerd" generate --model "$work/chat.hot" -p "$(printf '\360\237')" -n 1
-says "it says so" err 'not UTF-8'
-exits "a prompt that is not UTF-8, as it is" 0 "$hotlayerd" generate --model "$work/chat.hot" -p "$(printf '\360\237')" -n 1 --raw
+says "the message says so" err 'not UTF-8'
+exits "a prompt that is not UTF-8, with --raw" 0 "$hotlayerd" generate --model "$work/chat.hot" -p "$(printf '\360\237')" -n 1 --raw
 exits "--system with --raw" 1 "$hotlayerd" generate --model "$work/chat.hot" --system b -p a -n 1 --raw
 exits "--system without a template" 1 "$hotlayerd" generate --model "$work/m.hot" --system b -p a -n 1
-says "it says so" err 'chat template'
+says "the message says so" err 'chat template'
 echo '{% frobnicate %}' >"$work/bad.jinja"
-exits "pack with a template that is none" 1 "$hotlayer" pack tests/oracle/fixtures/f32-mha -o "$work/x.hot" --template "$work/bad.jinja"
-says "it says where" err 'frobnicate'
+exits "pack with an invalid template" 1 "$hotlayer" pack tests/oracle/fixtures/f32-mha -o "$work/x.hot" --template "$work/bad.jinja"
+says "the message names the unknown filter" err 'frobnicate'
 exits "generate with --raw" 0 "$hotlayerd" generate --model "$work/chat.hot" -p a -n 1 --raw
 exits "generate --kernels nonsense" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --kernels neon
 exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p a --device cuda
@@ -209,15 +209,15 @@ exits "generate --device cuda" 1 "$hotlayerd" generate --model "$work/m.hot" -p 
 cp -r "$model" "$work/mute"
 rm "$work/mute"/tokenizer*
 exits "pack a model without a tokenizer" 0 "$hotlayer" pack "$work/mute" -o "$work/mute.hot"
-says "pack warns that there is none" err "no tokenizer found: mute computes logits from token numbers, but reads and writes no text"
+says "pack warns about the missing tokenizer" err "no tokenizer found: mute computes logits from token numbers, but reads and writes no text"
 exits "logits without a tokenizer" 0 "$hotlayerd" logits --model "$work/mute.hot" --tokens 1,2,3
 says "logits without a tokenizer" out '{"logits":\['
 exits "no text without a tokenizer" 1 "$hotlayerd" tokenize --model "$work/mute.hot" abc
 says "no text without a tokenizer" err 'packed without a tokenizer'
 exits "nor a prompt" 1 "$hotlayerd" generate --model "$work/mute.hot" -p abc -n 1
 touch "$work/mute/vocab.json"
-exits "an unknown kind of tokenizer is not none" 1 "$hotlayer" pack "$work/mute" -o "$work/mute2.hot"
-says "an unknown kind of tokenizer is not none" err 'vocab.json without a tokenizer.json is not supported'
+exits "an unknown kind of tokenizer is an error" 1 "$hotlayer" pack "$work/mute" -o "$work/mute2.hot"
+says "an unknown kind of tokenizer is an error" err 'vocab.json without a tokenizer.json is not supported'
 
 exits "tokenize" 0 "$hotlayerd" tokenize --model "$work/m.hot" abc
 says "tokenize" out '^\[[0-9,]*\]$'
@@ -245,7 +245,7 @@ exits "doctor" 0 "$hotlayerd" doctor --model "$work/m.hot"
 says "doctor" out '^ok *model'
 # shellcheck disable=SC2016 # the inner shell's
 exits "with stderr closed" 1 sh -c 'exec "$0" doctor --model /proc/self/fd/2 2>&-' "$hotlayerd"
-says "no file of ours takes its number" out '/proc/self/fd/2: no regular file'
+says "no file of ours gets its descriptor" out '/proc/self/fd/2: no regular file'
 exits "doctor with a broken model" 1 "$hotlayerd" doctor --model "$work/m.hot.001"
 
 tally

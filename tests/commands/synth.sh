@@ -48,20 +48,20 @@ check "an unknown model" refuses 2 'is no model that is known' llama -o "$work/x
 check "without -o" refuses 2 '-o FOLDER is missing' llama3.2-1b
 check "more blocks than there are" refuses 2 'llama3.2-1b has 16' llama3.2-1b -o "$work/x" --blocks 17
 check "--seed nonsense" refuses 2 'must be a whole number' llama3.2-1b -o "$work/x" --seed x
-check "into a folder that is not there" refuses 1 'cannot be made' llama3.2-1b -o "$work/no/where"
+check "into a missing folder" refuses 1 'cannot be made' llama3.2-1b -o "$work/no/where"
 mkdir "$work/full"
 echo precious >"$work/full/config.json"
-check "into a folder with something in it" refuses 1 'there is config.json in it' llama3.2-1b -o "$work/full"
-check "which is left as it was" [ "$(cat "$work/full/config.json")" = precious ]
+check "into a folder that is not empty" refuses 1 'there is config.json in it' llama3.2-1b -o "$work/full"
+check "the folder is unchanged" [ "$(cat "$work/full/config.json")" = precious ]
 echo >"$work/file"
 check "into a file" refuses 1 'cannot be opened as a folder' llama3.2-1b -o "$work/file"
-check "nothing was made" [ ! -e "$work/x" ]
+check "no file is made" [ ! -e "$work/x" ]
 
 if [ "$(free_kb "$work")" -gt 1200000 ]; then
     # shellcheck disable=SC2016 # the inner shell's
     check "onto a full disk" exits 1 sh -c 'ulimit -f 8; trap "" XFSZ; exec "$0" synth qwen2-0.5b -o "$1"' \
         "$hotlayer" "$work/x"
-    check "it says so" grep 'cannot be written: File too large' "$work/err"
+    check "the message says so" grep 'cannot be written: File too large' "$work/err"
     check "it leaves nothing" [ ! -e "$work/x" ]
     # Not with &: a shell's background jobs ignore interrupts, and so do their children.
     python3 - "$hotlayer" "$work/x" >"$work/status" 2>&1 <<'END'
@@ -81,7 +81,7 @@ fi
 small=/dev/shm
 room=$(free_kb $small)
 if [ "${room:-99999999}" -lt 52000000 ]; then
-    check "more than the disk has room for" refuses 1 'gemma3-27b takes 54.0 GB, but only' gemma3-27b -o "$small/x.$$"
+    check "a model larger than the free space" refuses 1 'gemma3-27b takes 54.0 GB, but only' gemma3-27b -o "$small/x.$$"
     check "it leaves nothing" [ ! -e "$small/x.$$" ]
 else
     skip "more than the disk has room for: $small has room for all"

@@ -208,7 +208,7 @@ def cloud_run(image):
     done = run(HOTLAYER, "inspect", image, "--cloud-run", "--json")
     report = json.loads(done.stdout or "{}")
     bad = [c for c in report.get("checks", []) if c["result"] != "ok"]
-    check("  inspect --cloud-run: nothing to say against it", done.returncode == 0 and report["checks"] and not bad,
+    check("  inspect --cloud-run passes", done.returncode == 0 and report["checks"] and not bad,
           (done, bad))
 
 
@@ -237,13 +237,13 @@ def test_dockerfile(builder, registry, folder):
         "-f", "examples/docker/Dockerfile", "-t", "model", "."))
     if done.returncode:
         return
-    check("  the token is in no log", TOKEN not in done.stdout + done.stderr)
+    check("  no log contains the token", TOKEN not in done.stdout + done.stderr)
     storage = os.path.join(builder.folder, "storage")
     written = [path for place in ("vfs-images", "vfs-layers", "vfs/dir/*/run", "vfs/dir/*/root", "vfs/dir/*/tmp",
                                   "vfs/dir/*/bake", "vfs/dir/*/layers", "vfs/dir/*/src")
                for path in glob.glob(os.path.join(storage, place))]
     found = run("grep", "-rlF", TOKEN, *written)
-    check("  nor in any layer or history", written and found.returncode == 1, (found.stdout, found.stderr))
+    check("  no layer or history contains it", written and found.returncode == 1, (found.stdout, found.stderr))
     good("  buildah pushes it", builder.run("push", "--tls-verify=false", "--format", "oci", "model",
                                            "docker://%s/test/model:docker" % registry.host))
     layout = pull(registry, "test/model:docker", folder)
@@ -253,9 +253,9 @@ def test_dockerfile(builder, registry, folder):
     weights = [f for f in files if any("model.hot." in name for name in f)]
     check("  each shard is a layer of its own, in order", weights == [
         ["models/demo:docker/model.hot.%03d" % (i + 1)] for i in range(SHARDS)], files)
-    check("  the runtime and the head have theirs", "usr/bin/hotlayerd" in files[0] and files[1] == [
+    check("  so are the runtime and the head", "usr/bin/hotlayerd" in files[0] and files[1] == [
         "models/demo:docker/model.hot"] and not any("hotlayer" in name for f in files[1:] for name in f), files[:2])
-    check("  and nothing of the build is in it", len(files[0]) < 20, files[0])
+    check("  it contains nothing of the build", len(files[0]) < 20, files[0])
     check("  its user is a number", config["config"]["User"] == "65532:65532", config["config"])
     cloud_run("%s/test/model:docker" % registry.host)
     answers(layout, os.path.join(folder, "bundle"))
@@ -295,7 +295,7 @@ def test_index(builder, registry):
             check("an index is pushed: %s" % " ".join(words), False, done)
             return
     done = run(HOTLAYER, "inspect", image, "--cloud-run")
-    check("an index of two platforms: linux/amd64 is judged", done.returncode == 0
+    check("an index of two platforms: linux/amd64 is checked", done.returncode == 0
           and "ok    index        one of 2 entries is for linux/amd64\n" in done.stdout
           and "ok    model " in done.stdout, done)
 
@@ -319,7 +319,7 @@ def test_cloud_build(registry, folder):
     script = json.loads(done.stdout)["steps"][-1]["script"]
     done = good("cloudbuild.yaml bakes and pushes", run("sh", "-c", script, cwd=workspace, env={
         **os.environ, "WEIGHTS": "", "NAME": "demo", "IMAGE": image, "BUILDER_OUTPUT": workspace}))
-    check("  and says what it found", "Cloud Run can run this image\n" in done.stdout, done.stdout)
+    check("  prints the verdict", "Cloud Run can run this image\n" in done.stdout, done.stdout)
     seen = run("skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", "docker://" + image)
     with open(os.path.join(workspace, "output")) as f:
         check("  the digest is the step's output", f.read() == seen.stdout and seen.stdout.startswith("sha256:"), seen)

@@ -89,7 +89,7 @@ def test_schemas(manifests):
         error = valid(kind, document)
         check("%s is a %s" % (name, kind), error is None, error)
         missed = [p for p in misspellings(document) if valid(kind, misspell(document, p)) is None]
-        check("  and would not be, were a field misspelt", not missed, missed)
+        check("  and is refused with a misspelled field", not missed, missed)
 
 
 # ---- consistency ----
@@ -121,7 +121,7 @@ def test_concurrency(manifests):
                       (wanted, parallel(container)))
     text = read("cloudrun/README.md")
     flags = [int(n) for n in re.findall(r"(?:--concurrency[ =]|OLLAMA_NUM_PARALLEL=)(\d+)", text)]
-    check("and all files name one number", len(numbers | set(flags)) == 1 and len(flags) >= 2, (numbers, flags))
+    check("all files name the same number", len(numbers | set(flags)) == 1 and len(flags) >= 2, (numbers, flags))
 
 
 def test_ports(manifests):
@@ -141,7 +141,7 @@ def test_ports(manifests):
     for dockerfile in ("docker/Dockerfile", "docker/Dockerfile.append"):
         text = read(dockerfile)
         ports.update(int(n) for n in re.findall(r"(?:EXPOSE |OLLAMA_HOST=0\.0\.0\.0:)(\d+)", text))
-        check("%s says it twice" % dockerfile, len(re.findall(r"EXPOSE |OLLAMA_HOST=0\.0\.0\.0:", text)) == 2)
+        check("%s sets it twice" % dockerfile, len(re.findall(r"EXPOSE |OLLAMA_HOST=0\.0\.0\.0:", text)) == 2)
     check("all files name one port, Cloud Run's own", ports == {8080}, ports)
 
 
@@ -194,7 +194,7 @@ def test_kubernetes(manifests):
             pod = document["spec"]["template"]["spec"]
             for container in containers(document):
                 security = {**pod.get("securityContext", {}), **container["securityContext"]}
-                check("%s: nothing is allowed that is not needed" % name, security["runAsNonRoot"]
+                check("%s: no unneeded permissions" % name, security["runAsNonRoot"]
                       and security["readOnlyRootFilesystem"] and security["allowPrivilegeEscalation"] is False
                       and security["capabilities"] == {"drop": ["ALL"]} and security["runAsUser"] == 65532, security)
                 check("%s: one GPU" % name, container["resources"]["limits"]["nvidia.com/gpu"] == "1")
@@ -206,7 +206,7 @@ def test_image_volume(manifests, folder):
     pod = document["spec"]["template"]["spec"]
     (mount,), (volume,) = pod["containers"][0]["volumeMounts"], pod["volumes"]
     check("image-volume.yaml: the mount is of the volume", mount["name"] == volume["name"] and mount["readOnly"])
-    check("  and where hotlayerd looks for models", mount["mountPath"] == "/models")
+    check("  at the folder where hotlayerd looks for models", mount["mountPath"] == "/models")
     layout = os.path.join(folder, "model-only")
     done = subprocess.run([os.path.join(os.path.dirname(HOTLAYERD), "hotlayer"), "image", MODEL, "--model-only", "-o",
                            "oci:" + layout], capture_output=True, text=True)
@@ -215,7 +215,7 @@ def test_image_volume(manifests, folder):
         if tarfile.is_tarfile(blob):
             with tarfile.open(blob) as tar:
                 names.update(m.name for m in tar if m.isfile())
-    check("  and an image of --model-only has them there, and nothing else", done.returncode == 0 and names and all(
+    check("  an image of --model-only has the models there, and nothing else", done.returncode == 0 and names and all(
         n.startswith(mount["subPath"] + "/") for n in names), (done.stderr, names))
 
 
@@ -233,9 +233,9 @@ def test_cloud_build(manifests):
             known = {e.split("=")[0] for e in step.get("env", [])} | {"BUILDER_OUTPUT"}
             set_there = set(re.findall(r"^\s*(?:\[.*\|\| )?([a-z]+)=", script, re.M))
             wanted = set(re.findall(r"\$\{?([A-Za-z_]+)", script))
-            check("  and what it uses is there", wanted <= known | set_there, wanted - known - set_there)
+            check("  all variables that it uses are set", wanted <= known | set_there, wanted - known - set_there)
         used.update(re.findall(r"\$\{?(_[A-Z_]+)", " ".join(document.get("images", []))))
-        check("%s: substitutions are used, and those used are there" % name, used == set(document["substitutions"]),
+        check("%s: all substitutions are used, and all used ones are defined" % name, used == set(document["substitutions"]),
               (used, document["substitutions"]))
     (docker,) = [d for n, _, d in manifests if n == "cloudrun/cloudbuild-docker.yaml"]
     args = docker["steps"][0]["args"]

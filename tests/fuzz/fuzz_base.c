@@ -80,7 +80,7 @@ static void check_config(const char *text)
     struct hl_error err;
     struct hl_view view = {(const uint8_t *)text, strlen(text)};
     HL_JSON cJSON *json = NULL;
-    must(!hl_json_parse(view, "our config", &json, &err), "our config is no JSON");
+    must(!hl_json_parse(view, "our config", &json, &err), "our config is not JSON");
     const cJSON *config = hl_json_get(json, "config");
     for (size_t i = 0; i < HL_COUNT(members); i++)
         check_single(json, members[i]);

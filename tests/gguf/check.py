@@ -103,7 +103,7 @@ def in_parts(keys, tensors, n):
 def check_folders():
     for folder in [*FIXTURES, DEMO]:
         name = os.path.basename(folder)
-        same(f"{name}: as it is", (folder,), (gguf(*convert(folder)),))
+        same(f"{name}: unchanged", (folder,), (gguf(*convert(folder)),))
         same(f"{name}: Q8_0 is what --quant q8 makes", (folder, "--quant", "q8"),
              (gguf(*convert(folder, "Q8_0")), "--quant", "q8"))
 
@@ -117,9 +117,9 @@ def check_containers():
     same("alignment 1", plain, (gguf({**keys, "general.alignment": (U32, 1)}, tensors, alignment=1),))
     same("three parts", plain, (in_parts(keys, tensors, 3),))
     name = Packed(in_parts(keys, tensors, 3)).meta["name"]
-    check("three parts: the name is what comes before the numbers", name == "m", name)
+    check("three parts: the name is the part before the numbers", name == "m", name)
     flat = {name: (kind, [*dims, 1, 1] if len(dims) == 2 else dims, raw) for name, (kind, dims, raw) in tensors.items()}
-    same("matrices with dimensions of 1 behind", plain, (gguf(keys, flat),))
+    same("matrices with trailing dimensions of 1", plain, (gguf(keys, flat),))
     same("tensors in another order", plain, (gguf(keys, dict(reversed(tensors.items()))),))
 
 
@@ -158,11 +158,11 @@ def check_default(mixed, blocks):
     """Without --quant numbers become q4, and blocks stay; the meta section shows which."""
     same("the default keeps Q8_0", (blocks, "--quant", None), (blocks, "--quant", "keep"))
     said = Packed(blocks, "--quant", None).meta["quantization"]
-    check("and says so", said == "keep", said)
+    check("the meta section says so", said == "keep", said)
     plain = gguf(*convert(DEMO))
     same("the default makes q4 of numbers", (plain, "--quant", None), (plain, "--quant", "q4"))
     said = Packed(plain, "--quant", None).meta["quantization"]
-    check("and says so", said == "q4", said)
+    check("the meta section says so", said == "q4", said)
     with tempfile.TemporaryDirectory() as work:
         keys, _ = convert(DEMO, "F32")
         packed = Packed(gguf(keys, mixed), "--quant", None, keep=work)
@@ -171,7 +171,7 @@ def check_default(mixed, blocks):
         names = [types.get(name) for name in ("blocks.0.attn.qkv.0", "blocks.0.attn.qkv.1", "blocks.0.ffn.gate_up.0",
                                               "blocks.0.ffn.gate_up.1", "blocks.0.ffn.down", "embed")]
         check("the default, of both", names == ["q8", "q4", "q4", "q8", "q4", "q8"], names)
-        check("and says so", packed.meta["quantization"] == "keep+q4", packed.meta["quantization"])
+        check("the meta section says so", packed.meta["quantization"] == "keep+q4", packed.meta["quantization"])
 
 
 def check_logits():
@@ -194,7 +194,7 @@ def check_text():
                                "-n", "60", "-p", "Once upon a time, there was a"))
     check("demo: the same story", answers[0] == answers[1] and len(answers[0]) > 100, answers)
     check("demo: source", metas[1]["source"] == "gguf", metas[1])
-    check("demo: licence", metas[1]["license"] == "apache-2.0", metas[1])
+    check("demo: license", metas[1]["license"] == "apache-2.0", metas[1])
     check("demo: name", metas[1]["name"] == "demo-1M-BF16", metas[1])
     for key in "stop_tokens", "context", "width", "blocks", "parameters", "family", "quantization":
         check(f"demo: {key}", metas[0][key] == metas[1][key], (metas[0][key], metas[1][key]))
@@ -222,9 +222,9 @@ def check_gemma3():
     blocks = keys["gemma3.block_count"][1]
     same("gemma3: a period of 6", (gguf(keys, tensors),), (gguf({**keys, pattern: (U32, 6)}, tensors),))
     truths = [int(i % 3 < 2) for i in range(blocks)]
-    same("gemma3: a pattern as truths", (gguf({**keys, pattern: (U32, 3)}, tensors),),
+    same("gemma3: a pattern of booleans", (gguf({**keys, pattern: (U32, 3)}, tensors),),
          (gguf({**keys, pattern: ((ARRAY, BOOL), truths)}, tensors),))
-    check("gemma3: the pattern counts", Packed(gguf({**keys, pattern: (U32, 3)}, tensors)).program
+    check("gemma3: the pattern has priority", Packed(gguf({**keys, pattern: (U32, 3)}, tensors)).program
           != Packed(gguf(keys, tensors)).program)
     windowless = {key: value for key, value in keys.items() if "sliding_window" not in key}
     same("gemma3: no window", (gguf({**keys, pattern: (U32, 1)}, tensors),), (gguf(windowless, tensors),))

@@ -116,7 +116,7 @@ def test_port(bundle):
             return
         phases.append(ready["phases"]["port_open"])
     check("the port is open within 1 s, the container's own start included", min(took) < 1, took)
-    check("  of which the program takes less than 100 ms", min(phases) < 100, phases)
+    check("  the program takes less than 100 ms of that", min(phases) < 100, phases)
     print("   %.0f ms in all, %.1f ms since the program's entry" % (min(took) * 1e3, min(phases)))
 
 
@@ -162,9 +162,9 @@ def test_confinement(bundle):
         check("its memory is limited", memory_limit(pid) == MEMORY, memory_limit(pid))
     else:
         skip("a memory limit: %s" % Container.why)
-    check("it serves all the same", ask(server, "POST", "/api/generate", json.dumps(
+    check("it still serves", ask(server, "POST", "/api/generate", json.dumps(
         {"model": "demo", "prompt": "Once", "stream": False, "options": {"num_predict": 5}}))[0] == 200, server.log)
-    check("  and ends well", server.stop() == 0)
+    check("  and ends with status 0", server.stop() == 0)
     if os.geteuid() != 0:
         skip("without HOME at all: chroot() is root's")
         return
@@ -221,7 +221,7 @@ def test_before_ready(bundle):
         check("  and answered when they are", answer.startswith(b"HTTP/1.1 200 ") and b'"done":true' in answer, answer)
     # All pages are resident, which may be after the first answers.
     check("/readyz says so", server.wait_log("ready") and ask(server, "GET", "/readyz")[0] == 200)
-    check("it ends well", server.stop() == 0, server.log)
+    check("exit status 0", server.stop() == 0, server.log)
 
 
 def test_http(server):
@@ -259,18 +259,18 @@ def test_concurrency(bundle):
     time.sleep(0.1)  # it is the first in the queue: the next one comes later
     before = [s.lines for s in streams]
     overlap = wait_for(lambda: all(s.lines >= n + 50 for s, n in zip(streams, before)))
-    check("  and all three go on side by side", overlap and not any(s.done for s in streams),
+    check("  all three run in parallel", overlap and not any(s.done for s in streams),
           (before, [s.lines for s in streams]))
     check("  while a fourth waits", waiting.lines == 0 and not waiting.done, waiting.text)
     status, headers, data = ask(server, "POST", "/api/generate", json.dumps({"model": ENDLESS_NAME, "prompt": "a"}))
     check("beyond the queue: 429 or 503 with Retry-After", status in (429, 503) and json.loads(data)["error"]
           and (headers["Retry-After"] or "").isdigit(), (status, headers.items(), data))
-    check("  those in front are none the worse", not any(s.done for s in streams))
+    check("  the earlier requests continue", not any(s.done for s in streams))
     streams[0].leave()
-    check("who waited is served when one leaves", wait_for(lambda: waiting.lines > 0), waiting.text)
+    check("a queued request runs when another ends", wait_for(lambda: waiting.lines > 0), waiting.text)
     for s in (*streams[1:], waiting):
         s.leave()
-    check("it ends well", server.stop() == 0, server.log)
+    check("exit status 0", server.stop() == 0, server.log)
 
 
 def test_term(bundle):
@@ -287,9 +287,9 @@ def test_term(bundle):
     for s in streams:
         s.join(10)
     check("SIGTERM: exit 0 within 10 s", status == 0 and took < 10, (status, took, server.log))
-    check("  what ran and what waited is finished", all(b'"eval_count":4000,' in s.text and b'"done":true' in s.text
+    check("  running and queued requests finish", all(b'"eval_count":4000,' in s.text and b'"done":true' in s.text
                                                         for s in streams), [s.text[-300:] for s in streams])
-    check("  and nobody new is let in", refused)
+    check("  new connections are refused", refused)
 
     # With the slowest kernels, text is generated no faster than these clients read it; else the final message would
     # follow megabytes of text.
@@ -301,7 +301,7 @@ def test_term(bundle):
     status, took = server.stop(), time.monotonic() - start
     for s in streams:
         s.join(10)
-    check("SIGTERM: what goes on for too long ends in time", status == 0 and took < 10, (status, took, server.log))
+    check("SIGTERM: long generations are ended in time", status == 0 and took < 10, (status, took, server.log))
     ends = [s.text[-200:] for s in streams]
     check("  every client is told", all(b"shutting down" in t or b'"done":true' in t for t in ends), ends)
 
@@ -318,10 +318,10 @@ def test_refusals(bundle):
     models = os.path.join(bundle, "rootfs/models")
     (head,) = glob.glob(models + "/*/model.hot")
     kept = os.path.join(bundle, "kept")
-    refuses(bundle, "PORT is no number", ["PORT", "http"], env={"PORT": "http"})
-    refuses(bundle, "PORT is no port", ["PORT", "70000"], env={"PORT": "70000"})
+    refuses(bundle, "PORT is not a number", ["PORT", "http"], env={"PORT": "http"})
+    refuses(bundle, "PORT is out of range", ["PORT", "70000"], env={"PORT": "70000"})
     refuses(bundle, "an option that does not exist", ["--paralel"], args=["--paralel", "4"])
-    refuses(bundle, "another model than there is", ["/models/none"], args=["--model", "/models/none"])
+    refuses(bundle, "a model that does not exist", ["/models/none"], args=["--model", "/models/none"])
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
@@ -343,7 +343,7 @@ def test_refusals(bundle):
     refuses(bundle, "a model without its weights", ["model.hot.001"])
     os.rename(kept, head + ".001")
     server = Run(bundle)
-    check("  and with all of it in place again it starts", server.wait_log("ready") and server.stop() == 0, server.log)
+    check("  it starts after the weights are restored", server.wait_log("ready") and server.stop() == 0, server.log)
 
 
 def test_logs():

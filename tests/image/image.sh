@@ -82,11 +82,11 @@ check "the digest is that of the manifest" equal "$(sha256sum <"$work/image/blob
 anonymous() {
     ! grep -lF -e "$work" -e "$(hostname)" "$work/image/index.json" "$work/image/blobs/sha256/$blob"
 }
-check "the image's documents tell nothing of this machine" anonymous
+check "the image's documents contain nothing of this machine" anonymous
 no_paths() {
     ! grep -rlF -e "$work" -e "$(realpath "$here/../..")" "$work/image"
 }
-check "and no layer knows a path of it" no_paths
+check "no layer contains a path of it" no_paths
 
 usage() {
     env "$1" "$hotlayer" image "$model" --runtime "$hotlayerd" -o "$2" "${3:---json}"
@@ -103,7 +103,7 @@ digest_usage() {
 check "--push with a digest is bad usage" digest_usage
 check "an unknown compression is bad usage" usage X=x "oci:$work/bad" --compress=gzip
 check "a level that zstd lacks is bad usage" usage X=x "oci:$work/bad" --compress=zstd:20
-check "a base that is no reference is bad usage" usage X=x "oci:$work/bad" --base=debian
+check "a base that is not a reference is bad usage" usage X=x "oci:$work/bad" --base=debian
 check "a base in an archive is bad usage" usage X=x "oci:$work/bad" "--base=oci-archive:$work/x.tar"
 check "--model-only with --runtime is bad usage" usage X=x "oci:$work/bad" --model-only
 refused() {
@@ -111,7 +111,7 @@ refused() {
     "$hotlayer" image "$model" --runtime "$hotlayerd" -o "$1"
     [ $? -eq 1 ] && [ "$(cat "$2" 2>/dev/null)" = "$before" ]
 }
-check "a folder that is no layout is refused" refused "oci:$here" "$0"
+check "a folder that is not a layout is refused" refused "oci:$here" "$0"
 
 # --- other programs ---
 
@@ -143,16 +143,16 @@ EOF
     seen=$(skopeo --insecure-policy inspect --format '{{.Digest}}' "oci:$work/back:one" 2>/dev/null)
     check "and it is the same image" equal "$seen" "$digest"
     pushed=$(image --push "127.0.0.1:$port/test/pushed:one")
-    check "hotlayer pushes while it makes it" equal "$pushed" "$digest"
+    check "hotlayer image --push pushes it" equal "$pushed" "$digest"
     seen=$(skopeo --insecure-policy inspect --tls-verify=false --format '{{.Digest}}' \
         "docker://127.0.0.1:$port/test/pushed:one" 2>"$work/messages")
     check "and the tag is that image" equal "$seen" "$digest"
     pushed=$(image --push "127.0.0.1:$port/test/based:one" --base "127.0.0.1:$port/test/model:one")
     check "on a base of the same registry" test -n "$pushed"
     check "whose layers are mounted" grep -E ' [1-9][0-9]* mounted' "$work/messages"
-    check "which hotlayer verify takes" "$hotlayer" verify "127.0.0.1:$port/test/based:one"
+    check "hotlayer verify accepts it" "$hotlayer" verify "127.0.0.1:$port/test/based:one"
     pushed=$(image --push "127.0.0.1:$port/test/zstd:one" --compress zstd:1)
-    check "compressed on the way" "$hotlayer" verify "127.0.0.1:$port/test/zstd@$pushed"
+    check "compressed during the push" "$hotlayer" verify "127.0.0.1:$port/test/zstd@$pushed"
     archived=$(image -o "oci-archive:$work/remote.tar" --base "127.0.0.1:$port/test/model:one")
     check "a base of a registry goes into an archive" test -n "$archived"
     rm -f "$work/remote.tar"
@@ -180,7 +180,7 @@ if have umoci; then
         done
         cmp "$hotlayerd" "$work/bundle/rootfs/usr/bin/hotlayerd"
     }
-    check "and its files are what went in" unpacked
+    check "its files are the original ones" unpacked
     rm -rf "$work/bundle"
 else
     skip "umoci is not installed"
@@ -250,7 +250,7 @@ if have zstd; then
 else
     skip "zstd is not installed"
 fi
-check "hotlayer verify takes it" "$hotlayer" verify "oci:$work/image:zstd"
+check "hotlayer verify accepts it" "$hotlayer" verify "oci:$work/image:zstd"
 if have skopeo; then
     # Some umoci cannot read zstd. skopeo converts the image to gzip, which proves that it is readable.
     check "skopeo reads compressed layers" skopeo --insecure-policy copy --dest-compress-format gzip --dest-compress \
@@ -283,7 +283,7 @@ archive() {
     fi
     if have podman && [ "$(id -u)" -eq 0 ]; then
         # shellcheck disable=SC2086 # words
-        check "podman load takes it" $pod load -i "$file"
+        check "podman load accepts it" $pod load -i "$file"
         # shellcheck disable=SC2086
         $pod images --format '{{.Repository}}:{{.Tag}}' >"$work/loaded" 2>&1
         check "and knows its name" grep -x 'docker.io/library/[a-z0-9._-]*:one' "$work/loaded"
@@ -298,7 +298,7 @@ archive zstd "$compressed"
 nothing_hidden() {
     ! find "$work" -maxdepth 1 -name '.hotlayer*' | grep .
 }
-check "nothing else lies beside the archives" nothing_hidden
+check "there is nothing else next to the archives" nothing_hidden
 [ -d "$work/docker-none" ] && answers "out of an archive" "$work/docker-none:one"
 rm -rf "$work"/*.tar "$work"/docker-*
 
@@ -373,7 +373,7 @@ if have umoci && [ -n "$busybox" ] && ! ldd "$busybox" >/dev/null 2>&1; then
     check "has the same digest again" equal "$again" "$based"
     archived=$(image -o "oci-archive:$work/based.tar:v1" --base "oci:$work/base:bb")
     check "and in an archive" equal "$archived" "$based"
-    check "hotlayer verify takes it" "$hotlayer" verify "oci:$work/based:v1"
+    check "hotlayer verify accepts it" "$hotlayer" verify "oci:$work/based:v1"
     check "the base's files, links and environment are there" on_base
     rm -rf "$work/bundle"
     answers "on a base without a libc" "$work/based:v1"
@@ -381,7 +381,7 @@ if have umoci && [ -n "$busybox" ] && ! ldd "$busybox" >/dev/null 2>&1; then
         check "the base becomes one of Docker's" docker_base
         converted=$(image -o "oci:$work/on-schema2:v1" --base "oci:$work/schema2")
         check "an image on that" test -n "$converted"
-        check "has none of Docker's media types" no_docker
+        check "it has no Docker media types" no_docker
         answers "on a base of Docker's" "$work/on-schema2:v1"
     else
         skip "skopeo is not installed"

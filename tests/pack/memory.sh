@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 
 if grep -q __tsan_init "$1/hotlayer"; then
     for quant in keep q8 q4; do
-        skip "pack --quant $quant: ThreadSanitizer needs several times the memory of what it watches"
+        skip "pack --quant $quant: ThreadSanitizer needs several times the memory of the program"
     done
     tally
     exit

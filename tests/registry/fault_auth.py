@@ -238,7 +238,7 @@ def add_public(suite, world):
     def _(case):
         proxy = public(case)
         world.refused(case, world.push(case, proxy.host), "plain-http|tls|ssl|https")
-        case.check("nothing was said in the open", not proxy.log, proxy.log)
+        case.check("nothing was sent without TLS", not proxy.log, proxy.log)
 
     for name, realm in (
         ("loopback", "http://127.0.0.1:%d/token"),
@@ -255,7 +255,7 @@ def add_public(suite, world):
             proxy = public(case, Gate(tokens=tokens, realm=realm % tokens.port))
             log_in(case, proxy.host, "kim", PASSWORD)
             world.refused(case, world.push(case, proxy.host, "--plain-http"), "local|private|realm", most=20)
-            case.check("nobody was asked there", not tokens.log, tokens.log)
+            case.check("no request came there", not tokens.log, tokens.log)
 
         case("a realm on " + name)(local)
 
@@ -294,7 +294,7 @@ def add_public(suite, world):
         )
         result = case.hotlayer("verify", "%s/%s:one" % (proxy.host, case.repository), "--plain-http", seconds=60)
         case.check("is refused", result.status == 1 and "redirect" in result.err, result)
-        case.check("nobody was asked there", not inner.log, inner.log)
+        case.check("no request came there", not inner.log, inner.log)
 
     @case("an upload is sent to loopback")
     def _(case):
@@ -307,7 +307,7 @@ def add_public(suite, world):
             ],
         )
         world.refused(case, world.push(case, proxy.host, "--plain-http"), "local|private|address|location", most=20)
-        case.check("nobody was asked there", not inner.log, inner.log)
+        case.check("no request came there", not inner.log, inner.log)
 
 
 def add_tls(suite, world):
@@ -322,12 +322,12 @@ def add_tls(suite, world):
         )
         world.pushed(case, world.push(case, proxy.host, "--ca", authority.ca))
 
-    @suite.case("TLS: nobody vouches", ["openssl"])
+    @suite.case("TLS: an unknown CA", ["openssl"])
     def _(case):
         authority = Authority(case.folder)
         proxy = world.proxy(case, tls=authority.context())
         world.refused(case, world.push(case, proxy.host), "certificate.*--ca|--ca.*certificate", most=20)
-        case.check("nothing was said in the open", not proxy.log, proxy.log)
+        case.check("nothing was sent without TLS", not proxy.log, proxy.log)
 
     @suite.case("TLS: another name", ["openssl"])
     def _(case):
@@ -337,7 +337,7 @@ def add_tls(suite, world):
         result = world.push(case, host, "--ca", authority.ca)
         world.refused(case, result, "connect|certificate|name", most=75)
 
-    @suite.case("TLS: a CA file that is none", ["openssl"])
+    @suite.case("TLS: an invalid CA file", ["openssl"])
     def _(case):
         with open(case.path("ca"), "w") as out:
             out.write("no certificate\n")

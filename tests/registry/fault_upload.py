@@ -128,14 +128,14 @@ def add_errors(suite, world):
         Fault(None, "", times=None, change=lambda x, head: head.set("Connection", "close")),
     )
 
-    @suite.case("connections are closed without a word after each answer")
+    @suite.case("connections are closed silently after each answer")
     def _(case):
         proxy = world.proxy(case)
         relay = proxy.relay
         proxy.relay = lambda exchange, fault: relay(exchange, fault) and False
         world.pushed(case, world.push(case, proxy.host))
 
-    @suite.case("a kept connection breaks under the next body")
+    @suite.case("a kept connection breaks during the next body")
     def _(case):
         """As if it had been closed a moment ago and the client did not yet know."""
         proxy = world.proxy(case)
@@ -235,15 +235,15 @@ def add_errors(suite, world):
         Fault("POST", UPLOADS, None, answer=answer(405, JSON, error("UNSUPPORTED", "read only"))),
         most=10,
     )
-    refused("no registry at all", "404", Fault(None, "", None, answer=answer(404, HTML, PAGE)), most=20)
+    refused("not a registry", "404", Fault(None, "", None, answer=answer(404, HTML, PAGE)), most=20)
 
-    @suite.case("nobody listens")
+    @suite.case("a closed port")
     def _(case):
         with world.proxy(case) as proxy:
             host = proxy.host
         world.refused(case, world.push(case, host), "connect", most=75)
 
-    @suite.case("a blob that is there, says HEAD, and is not")
+    @suite.case("a blob that exists by HEAD, and does not")
     def _(case):
         def lie(exchange):
             digest = exchange.head.target.rsplit("/", 1)[1].replace("%3A", ":")
@@ -303,7 +303,7 @@ def add_stalls(suite, world):
         time.sleep(20)
         raise Closed
 
-    @suite.case("an upload gets stuck")
+    @suite.case("an upload stalls")
     def _(case):
         case.environment.update(HOTLAYER_STALL_SECONDS="2")
         image = case.path("image")
@@ -412,7 +412,7 @@ def add_mounts(suite, world):
             before = proxy.received()
             world.pushed(case, world.push(case, proxy.host))
             asked = proxy.requests("POST", "mount=")
-            case.check("was asked for", asked, [r.target for r in proxy.requests("POST")])
+            case.check("the mount was requested", asked, [r.target for r in proxy.requests("POST")])
             sent = proxy.received() - before
             case.check(
                 "and no layer is sent" if not moves else "and layers are sent once",
@@ -549,7 +549,7 @@ def add_answers(suite, world):
         world.refused(case, world.push(case, proxy.host), "redirect|307", most=60)
         case.check("it stops", len(proxy.log) < 500, len(proxy.log))
 
-    @suite.case("what is there is told on another host")
+    @suite.case("another host answers whether a blob exists")
     def _(case):
         world.reader.put_image(world.image, case.repository)
         other = world.proxy(case)
@@ -606,7 +606,7 @@ def add_answers(suite, world):
             "once, and without escapes", result.err.count("closes soon") == 1 and "\x1b" not in result.err, result
         )
 
-    @suite.case("TLS where nobody speaks it")
+    @suite.case("TLS to a server without it")
     def _(case):
         """A registry that looks public and has no TLS: it gets nothing of the request."""
         if not world.public:

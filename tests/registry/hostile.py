@@ -181,7 +181,7 @@ def hostile(name, build, words=None, works=False, needs=()):
         if works or result.status == 0:
             case.check("pull succeeds", result.status == 0, result)
             want = {digest_of(data) for files in LAYERS for data in files.values()}
-            case.check("and brings the model", want <= {content for _, content in pulled.values()}, sorted(pulled))
+            case.check("and writes the model", want <= {content for _, content in pulled.values()}, sorted(pulled))
 
 
 # ---- names that lead outside ----
@@ -210,7 +210,7 @@ hostile("a NUL in a PAX path", head_named("x", pax_headers={"path": "models/demo
 hostile("dots and double slashes", head_named("./models//demo/./model.hot"), works=True)
 hostile("a line break in a name", head_named("models/de\nmo\x1b[31m/model.hot"))
 hostile("a name of 5000 bytes", head_named("models/demo/" + "n" * 5000 + "/model.hot"))
-hostile("a name that is no UTF-8", head_named("models/\udcff\udcfe/model.hot"))
+hostile("a name that is not UTF-8", head_named("models/\udcff\udcfe/model.hot"))
 hostile("a hidden model", head_named("models/.hotlayer/model.hot"))
 hostile("a model called ..", head_named("models/../model.hot"), r"\.\.|name|path")
 

@@ -266,7 +266,7 @@ def _(case):
     case.check("verify passes", verified.status == 0, verified)
     case.note("%d bytes came for %d" % (proxy.sent(), total))
     # bytes in flight when a process ended: a few MiB for each of its connections
-    case.check("what came is kept", proxy.sent() < total + 4 * 4 * (6 << 20), (proxy.sent(), total))
+    case.check("the received bytes are kept", proxy.sent() < total + 4 * 4 * (6 << 20), (proxy.sent(), total))
 
 
 sys.exit(suite.main(jobs=1, only=sys.argv[2] if len(sys.argv) > 2 else None))

@@ -182,7 +182,7 @@ def _(case):
     case.check("a wrong password is refused", wrong.status != 0, wrong)
 
 
-@suite.case("damage is seen", ["docker-registry", "skopeo"])
+@suite.case("damage is noticed", ["docker-registry", "skopeo"])
 def _(case):
     make_image(case.path("image"), [100000, 200000], 2)
     real = case.use(Registry(case.path("real")))
@@ -196,7 +196,7 @@ def _(case):
     )
     reader = Reader(real.host)
     case.check("none at first", reader.damage("a", "one") == "", reader.damage("a", "one"))
-    case.check("a tag that is not there", reader.digest("a", "two") is None and reader.tags("a") == ["one"])
+    case.check("a missing tag", reader.digest("a", "two") is None and reader.tags("a") == ["one"])
     layer = json.loads(reader.ask("GET", "/v2/a/manifests/one", {"Accept": MANIFEST})[2])["layers"][1]["digest"]
     path = os.path.join(real.folder, "data/docker/registry/v2/blobs/sha256", layer[7:9], layer[7:], "data")
     with open(path, "r+b") as file:
@@ -225,7 +225,7 @@ def raw(host, data):
             return got, "reset"
 
 
-@suite.case("faults do what they say")
+@suite.case("faults happen as configured")
 def _(case):
     small = case.use(Mini(case.path("mini")))
     data = b"d" * 300000
@@ -261,7 +261,7 @@ def _(case):
     connection.request("GET", place)
     answer = connection.getresponse()
     answer.read()
-    case.check("the registry has what came through", answer.headers["Range"] == "0-99999", answer.headers["Range"])
+    case.check("the registry has the bytes that passed", answer.headers["Range"] == "0-99999", answer.headers["Range"])
     gate = case.use(Proxy(small.host, gate=Gate("kim", PASSWORD)))
     connection = http.client.HTTPConnection(gate.host)
     connection.request("GET", "/v2/")

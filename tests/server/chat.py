@@ -64,13 +64,13 @@ def test_jinja(server, model):
     status, _, lines = post(server, "/api/generate", {**ask_hi, "stream": False})
     answer = lines[0]
     want = tokens(model, user)
-    same("the model sees these tokens", (status, answer["context"][: len(want)], answer["prompt_eval_count"]),
+    same("the model reads these tokens", (status, answer["context"][: len(want)], answer["prompt_eval_count"]),
          (200, want, len(want)))
     check("the text begins once", want[0] == 998 and want[1] != 998, want)
     _, _, plain = post(server, "/api/generate", {**ask_hi, "raw": True, "prompt": user.replace(bos, ""), "stream": False})
     same("raw with the same text gives the same answer", plain[0]["response"], answer["response"])
     status, _, lines = post(server, "/api/generate", {**ask_hi, "system": "forbidden"})
-    check("what a template raises is a 400", status == 400 and 'No "system" here: forbidden' in lines[0]["error"],
+    check("an exception of a template is a 400", status == 400 and 'No "system" here: forbidden' in lines[0]["error"],
           (status, lines))
     status, _, lines = post(server, "/api/generate", {**ask_hi, "suffix": "end"})
     check("no place for a suffix", status == 400 and "suffix" in lines[0]["error"], (status, lines))
@@ -102,9 +102,9 @@ def test_jinja(server, model):
     same("a template of the request", rendered(server, "/api/generate", {**ask_hi, "template": GO, "system": "s"}),
          "S:s U:Hi! A:")
     status, _, lines = post(server, "/api/generate", {**ask_hi, "template": "{{ if }"})
-    check("a broken one is a 400", status == 400 and "template" in lines[0]["error"], lines)
+    check("an invalid template is a 400", status == 400 and "template" in lines[0]["error"], lines)
     status, _, lines = post(server, "/api/generate", {**ask_hi, "template": "{{ if .System }}"})
-    check("one without end too", status == 400 and "template" in lines[0]["error"], lines)
+    check("an endless one too", status == 400 and "template" in lines[0]["error"], lines)
     loop = "{{ range 100000 }}%s{{ end }}" % ("{{ if 1 }}{{ end }}" * 6000)
     for what, words, body in (("an endless one", "steps", {"template": loop}), ("a huge text", "bytes of memory", {
             "template": "{{ $x := .Prompt }}{{ range 60 }}{{ $x = print $x $x }}{{ end }}"})):
@@ -112,7 +112,7 @@ def test_jinja(server, model):
         check("a template of the request: %s" % what, status == 400 and words in lines[0]["error"], lines)
     for body in ({}, {"raw": True}):
         status, _, lines = post(server, "/api/generate", {**ask_hi, **body, "prompt": "x" * 30000})
-        check("30000 bytes are no prompt for 512 tokens", status == 400 and "bytes does not fit" in lines[0]["error"], lines)
+        check("30000 bytes are refused for 512 tokens", status == 400 and "bytes does not fit" in lines[0]["error"], lines)
     status, _, lines = post(server, "/api/chat", {**chat, "messages": [{"role": "user", "content": ""}] * 22000})
     check("22000 messages", status == 400 and "65536 values" in lines[0]["error"], lines)
 
@@ -140,11 +140,11 @@ def test_go(server, model):
     check("Go: the text's beginning is added", got[0] == 998 and got[1] != 998 and answer["prompt_eval_count"] > 2, got)
     own = {**ask_hi, "template": "<|begin_of_text|>{{ .Prompt }}", "stream": False}
     got = post(server, "/api/generate", own)[2][0]["context"]
-    check("Go: unless it is there", got[0] == 998 and got[1] != 998, got)
+    check("Go: unless the text has it", got[0] == 998 and got[1] != 998, got)
     status, _, (show,) = post(server, "/api/show", {"model": "go"})
     check("Go: show gives the template as it is", status == 200 and show["template"] == GO
           and show["capabilities"] == ["completion"], show)
-    same("Go: what is no control token ends no turn", show["parameters"], 'stop                           "<|end_of_text|>"')
+    same("Go: only control tokens end a turn", show["parameters"], 'stop                           "<|end_of_text|>"')
 
 
 def write_source(folder, files):

@@ -90,7 +90,7 @@ def test_small_routes(server):
     _, headers, text = ask(server, "GET", "/")
     check("/ is plain text", headers["Content-Type"].startswith("text/plain"))
     check("/ has the words that health checks look for", text == b"Ollama is running", text)
-    check("who serves is said", headers["Server"].startswith("hotlayer/"), headers)
+    check("the header Server", headers["Server"].startswith("hotlayer/"), headers)
     check("version", re.fullmatch(r"\d+\.\d+\.\d+", json.loads(ask(server, "GET", "/api/version")[2])["version"]))
     (tag,) = json.loads(ask(server, "GET", "/api/tags")[2])["models"]
     size = os.path.getsize(MODEL)
@@ -109,7 +109,7 @@ def test_small_routes(server):
     for path in ("/nothing", "/api", "/api/generate/", "/%00", "/api/../"):
         status, _, data = ask(server, "GET", path)
         check("404: " + path, status == 404 and json.loads(data)["error"], (status, data))
-    check("a query is no part of the path", ask(server, "GET", "/api/version?x=1")[0] == 200)
+    check("a query is not part of the path", ask(server, "GET", "/api/version?x=1")[0] == 200)
 
 
 def test_log_of_start(server):
@@ -120,7 +120,7 @@ def test_log_of_start(server):
     generate(server, options={"num_predict": 2})
     generate(server, options={"num_predict": 2})
     full = server.wait_log("start-up")
-    check("start-up is told once, with the first token", len(server.lines("start-up")) == 1
+    check("the start is logged once, with the first token", len(server.lines("start-up")) == 1
           and list(full["phases"])[-1] == "first_token" and full["phases"]["first_token"] > phases[-1][1], full)
     check("severities", {l["severity"] for l in server.log} == {"INFO"}, server.log)
 
@@ -146,13 +146,13 @@ def test_streaming(server):
     check("context is prompt and text", len(last["context"]) == last["prompt_eval_count"] + last["eval_count"], last)
     status, whole = generate(server, stream=False, options=options)
     text = "".join(l["response"] for l in lines)
-    check("stream: false says the same", status == 200 and whole["response"] == text and whole["done"] is True
+    check("stream: false gives the same text", status == 200 and whole["response"] == text and whole["done"] is True
           and whole["done_reason"] == "length" and whole["context"] == last["context"], (whole, text))
     check("stream: false is one JSON object", ask(server, "POST", "/api/generate", json.dumps(
         {**body, "stream": False}))[1]["Content-Type"] == "application/json; charset=utf-8")
     told = subprocess.run([HOTLAYERD, "generate", "--model", MODEL, "-p", PROMPT, "-n", "20", "--raw",
                            "--ctx", str(context)], capture_output=True)
-    check("`hotlayerd generate` says the same", told.stdout.decode() == text + "\n", (told, text))
+    check("`hotlayerd generate` gives the same text", told.stdout.decode() == text + "\n", (told, text))
     raw = generate(server, raw=True, stream=False, options=options)[1]
     check("raw: no context", raw["response"] == text and "context" not in raw, raw)
     status, whole = generate(server, stream=False, options={"temperature": 0, "num_predict": -1})
@@ -193,7 +193,7 @@ def test_stops(server):
             text = "".join(l["response"] for l in lines)
             check("stop at %r" % (given,), text == want and lines[-1]["done_reason"] == "stop", (text, want, lines[-1]))
     lines = generate(server, options={"temperature": 0, "num_predict": 20, "stop": full[-2:] + "\x01"})[1]
-    check("what looks like a stop is given out in the end", "".join(l["response"] for l in lines) == full
+    check("text like the beginning of a stop is sent at the end", "".join(l["response"] for l in lines) == full
           and lines[-1]["done_reason"] == "length", lines)
 
 
@@ -236,7 +236,7 @@ def test_bad_bodies(server):
                 "keep_alive": -1, "unheard": {"of": 1}}
     status, lines = generate(server, options={"num_predict": 2, "num_keep": 4, "num_thread": 8, "use_mmap": True},
                              **harmless)
-    check("fields that say nothing are accepted", status == 200 and lines[-1]["done"], lines)
+    check("empty fields are accepted", status == 200 and lines[-1]["done"], lines)
     refused(server, "num_ctx beyond the server's", {**good, "options": {"num_ctx": context + 1}}, words="num_ctx")
     refused(server, "a prompt longer than the context", {**good, "prompt": "a b " * 3 * context}, words="context")
     refused(server, "a prompt longer than num_ctx", {**good, "prompt": "a b c d e f", "options": {"num_ctx": 3}},
@@ -268,7 +268,7 @@ def test_large_bodies(server):
     body = b'{"model":"x","prompt":"' + b"x" * 100_000_000 + b'"}'
     status, _, _ = ask(server, "POST", "/api/generate", body)
     check("413: 100 MB", status == 413, status)
-    check("a body that is refused is not kept", memory_peak(server) - before < 48, (before, memory_peak(server)))
+    check("a refused body is not kept", memory_peak(server) - before < 48, (before, memory_peak(server)))
     s = connect(server)
     s.sendall(b"POST /api/generate HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
     try:
@@ -413,7 +413,7 @@ def test_leaving(model):
             runs.close()
             waits[1].close()
             status, got = later.result()
-        check("who waited is served then", status == 200 and got["eval_count"] == 3, got)
+        check("a queued request runs then", status == 200 and got["eval_count"] == 3, got)
         s = start_endless(server)
         s.sendall(b"GET / HTTP/1.1\r\n" * 20000)  # more than the server reads ahead
         s.close()
@@ -434,11 +434,11 @@ def test_parallel(model):
     # differ, and so does the rest of that answer. Two short prompts never have so many tokens.
     with Server("--parallel", "2") as server:
         alone, together = say_all(server, PROMPT[0])
-        check("what another asks does not change an answer", alone == together, (alone, together))
+        check("another request does not change an answer", alone == together, (alone, together))
     with Server("--parallel", "4") as server:
         alone, together = say_all(server, PROMPT)
         same = sum(a == b for a, b in zip(alone, together))
-        check("what many ask hardly changes an answer", same >= 6, (alone, together))
+        check("many requests hardly change an answer", same >= 6, (alone, together))
     with Server(env={"OLLAMA_NUM_PARALLEL": '"2"', "PORT": "0", "OLLAMA_HOST": "127.0.0.1"}, model=model) as server:
         runs = start_endless(server)
         status, lines = generate(server, "a", name=ENDLESS_NAME, options={"num_predict": 5})
@@ -459,11 +459,11 @@ def test_term(model):
         time.sleep(0.2)
         status = server.stop()
         answers = [w.result() for w in wanted]
-    check("SIGTERM: what runs and what waits is finished", status == 0 and all(
+    check("SIGTERM: running and queued requests finish", status == 0 and all(
         a[0] == 200 and a[1][-1].get("eval_count") == 300 for a in answers),
         (status, [a[1][-1] for a in answers]))
     check("SIGTERM: idle connections are closed", read_all(idle) == b"")
-    check("SIGTERM: stopped is told", server.lines("stopped"), server.log)
+    check("SIGTERM: the stop is logged", server.lines("stopped"), server.log)
 
     server = Server("--parallel", "2", model=model)
     streams = [start_endless(server) for _ in range(2)] + [start_endless(server, stream=False) for _ in range(20)]
@@ -487,8 +487,8 @@ def test_term(model):
     check("SIGTERM: no new connections", not accepted)
     check("SIGTERM: no new requests", b" 503 " in answer and b"shutting down" in answer, answer)
     check("SIGTERM: endless generations end in time", status == 0 and 8 < took < 11, (status, took))
-    check("SIGTERM: a cut stream says so", b'{"error":"the server is shutting down"}' in ends[0][-200:], ends[0][-300:])
-    check("SIGTERM: who waits gets 503", b" 503 " in ends[-1][:30], ends[-1][:300])
+    check("SIGTERM: a cut stream ends with an error", b'{"error":"the server is shutting down"}' in ends[0][-200:], ends[0][-300:])
+    check("SIGTERM: queued requests get 503", b" 503 " in ends[-1][:30], ends[-1][:300])
 
     # The first process of a container gets no signal without a handler: a signal that came too early must stay pending.
     server = Server(model=model, early=signal.SIGTERM)
@@ -520,7 +520,7 @@ def test_early_requests(folder):
         except ConnectionRefusedError:
             time.sleep(0.001)
     check("a request right after the port is open is answered", status == 200, status)
-    check("  and it ends well", server.stop() == 0)
+    check("  exit status 0", server.stop() == 0)
 
     # A lease on the first shard blocks every open() until it is released.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -539,7 +539,7 @@ def test_early_requests(folder):
         check("before the weights: alive, not ready", codes == [200, 200, 503] and retry, (codes, retry))
         loaded = ask(server, "GET", "/api/ps")[2]
         check("before the weights: nothing is loaded", loaded == b'{"models":[]}', loaded)
-        refused(server, "before the weights, too", {"model": server_model, "prompt": 1})
+        refused(server, "an invalid request before the weights", {"model": server_model, "prompt": 1})
         waits = connect(server)
         waits.sendall(post({"model": server_model, "prompt": PROMPT}))
         if end == "SIGTERM":
@@ -554,11 +554,11 @@ def test_early_requests(folder):
             waits.close()
         else:
             fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            check("who came early is answered", b" 200 OK" in waits.recv(4096)[:20])
+            check("early requests are answered", b" 200 OK" in waits.recv(4096)[:20])
             # When all pages are resident, which may be after the first answer.
             check("after the weights: ready", server.wait_log("ready") and ask(server, "GET", "/readyz")[0] == 200)
             waits.close()
-            check("  and it ends well", server.stop() == 0)
+            check("  exit status 0", server.stop() == 0)
         held.close()
 
 
@@ -590,7 +590,7 @@ def test_refusals_to_start(folder):
                         ("OLLAMA_HOST", "ftp://h"), ("OLLAMA_HOST", "[::1"), ("OLLAMA_NUM_PARALLEL", "many"),
                         ("OLLAMA_CONTEXT_LENGTH", "1.5"), ("OLLAMA_MAX_QUEUE", "-3")):
         fails("%s=%s" % (name, value), 2, name, env={name: value})
-    fails("a host that is none of ours", 1, "192.0.2.1", "--host", "192.0.2.1", "--port", "0")
+    fails("a host that is not this machine's", 1, "192.0.2.1", "--host", "192.0.2.1", "--port", "0")
     with Server() as server:
         fails("the port is taken", 1, str(server.port), "--port", str(server.port))
     helped = subprocess.run([HOTLAYERD, "serve", "--help"], capture_output=True, text=True)
@@ -629,7 +629,7 @@ def test_addresses():
     check("OLLAMA_CONTEXT_LENGTH 0 is automatic", listens({**env, "OLLAMA_CONTEXT_LENGTH": "0"})[2] == context)
     ignored = {"OLLAMA_DEBUG": "false", "OLLAMA_KEEP_ALIVE": "-1", "OLLAMA_MODELS": "/nowhere", "OLLAMA_ORIGINS": "*",
                "OLLAMA_FLASH_ATTENTION": "1", "OLLAMA_LOAD_TIMEOUT": "5m", "OLLAMA_MAX_LOADED_MODELS": "3"}
-    check("Ollama's other variables do no harm", listens({**env, **ignored}) == ("127.0.0.1", port, context))
+    check("Ollama's other variables have no effect", listens({**env, **ignored}) == ("127.0.0.1", port, context))
     for value, lines in (("f16", 0), ("q8_0", 0), ("q4_0", 1), ("", 0)):
         server = Server(env={**env, "OLLAMA_KV_CACHE_TYPE": value})
         check("OLLAMA_KV_CACHE_TYPE=%s" % value, server.wait_log("ready") and server.stop() == 0 and len(
@@ -667,7 +667,7 @@ def find_prompt(server):
         said = generate(server, prompt, stream=False, options={"temperature": 0, "num_predict": 60})[1]
         if said["eval_count"] == 60 and len(set(said["response"])) > 10 and "\0" not in said["response"]:
             return prompt
-    raise RuntimeError("the model is no good for these tests: it has nothing to say")
+    raise RuntimeError("the model does not fit these tests: it generates no text")
 
 
 def main():

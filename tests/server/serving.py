@@ -86,7 +86,7 @@ class Process:
     def __exit__(self, kind, *_):
         status = self.stop() if self.process.poll() is None else self.process.returncode
         if not kind:
-            check("  the server ends well", status == 0 and not self.other, (status, self.other))
+            check("  the server ends with status 0", status == 0 and not self.other, (status, self.other))
 
 
 class Server(Process):

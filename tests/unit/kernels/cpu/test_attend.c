@@ -272,7 +272,7 @@ static void test_large_scores(struct dice *dice, const struct hl_kernels *kernel
             unsigned wrong = 0;
             for (uint32_t c = 0; c < a.out.rows * a.out.cols; c++)
                 wrong += !(fabsf(*matrix_at(&a.out, c / a.out.cols, c % a.out.cols)) <= 3.01f);
-            CHECK_SAY(wrong == 0, "%u numbers are no mean of values", wrong);
+            CHECK_SAY(wrong == 0, "%u numbers are not a mean of values", wrong);
             check_step(&a);
             matrix_free(&a.k);
             matrix_free(&a.v);

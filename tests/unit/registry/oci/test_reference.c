@@ -150,7 +150,7 @@ static void test_likely(void)
     for (size_t i = 0; i < HL_COUNT(yes); i++)
         CHECK_SAY(hl_reference_likely(yes[i]), "%s is a reference", yes[i]);
     for (size_t i = 0; i < HL_COUNT(no); i++)
-        CHECK_SAY(!hl_reference_likely(no[i]), "%s is no reference", no[i]);
+        CHECK_SAY(!hl_reference_likely(no[i]), "%s is not a reference", no[i]);
     /* If a file of this name exists, the name means the file, even if it could be a reference. */
     char folder[] = "/tmp/hotlayer-reference.XXXXXX", *name = strrchr(folder, '/') + 1, path[64];
     if (!CHECK(mkdtemp(folder) != NULL && !chdir("/tmp")))

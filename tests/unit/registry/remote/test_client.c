@@ -140,7 +140,7 @@ static int get(struct hl_registry *registry, const char *path, struct hl_http_re
 }
 
 /* Forgets the servers' requests, and restarts their scripts. */
-static void anew(void)
+static void restart(void)
 {
     server_clear(&one);
     server_clear(&two);
@@ -189,30 +189,30 @@ static void test_retries(void)
 {
     struct hl_registry *registry = open_at(&one, NULL);
     struct hl_http_response response;
-    anew();
+    restart();
     CHECK_OK(get(registry, "script/statuses", &response), err);
     CHECK(response.status == 200 && one.requests == 7); /* with the request that finds out whether the host speaks
                                                          * TLS */
     hl_http_response_free(&response);
-    anew();
+    restart();
     CHECK_OK(get(registry, "reset", &response), err);
     CHECK(response.status == 200 && !strcmp(response.body, "at last") && one.requests == 3);
     hl_http_response_free(&response);
-    anew();
+    restart();
     CHECK_OK(get(registry, "always", &response), err);
     CHECK(response.status == 503 && one.requests == 1 + HL_RETRY_TIMES);
     hl_http_response_free(&response);
-    anew();
+    restart();
     double start = now();
     CHECK_OK(get(registry, "wait", &response), err);
     CHECK_SAY(response.status == 200 && one.requests == 2 && now() - start >= 1 && now() - start < 3, "%.2f s",
               now() - start);
     hl_http_response_free(&response);
-    anew();
+    restart();
     CHECK_OK(get(registry, "missing", &response), err);
     CHECK(response.status == 404 && one.requests == 1);
     hl_http_response_free(&response);
-    anew();
+    restart();
     struct hl_call once = {.method = "GET", .path = "always", .once = true};
     CHECK_OK(hl_registry_call(registry, &once, &response, &failure, &err), err);
     CHECK(response.status == 503 && one.requests == 1);
@@ -242,11 +242,11 @@ static void test_bodies(void)
     struct source source = {.bytes = 3 << 20};
     struct hl_http_body body = {source.bytes, source_read, source_rewind, &source};
     struct hl_call call = {.method = "PUT", .path = "upload", .body = &body, .push = true};
-    anew();
+    restart();
     CHECK_OK(hl_registry_call(registry, &call, &response, &failure, &err), err);
     CHECK(response.status == 201 && !strcmp(response.body, "3145728 3145728"));
     hl_http_response_free(&response);
-    anew();
+    restart();
     source.at = 0;
     body.rewind = NULL;
     CHECK_OK(hl_registry_call(registry, &call, &response, &failure, &err), err);
@@ -255,7 +255,7 @@ static void test_bodies(void)
     /* Bytes in a sink cannot be taken back. */
     size_t taken = 0;
     struct hl_call into = {.method = "GET", .path = "cut", .sink = take, .context = &taken};
-    anew();
+    restart();
     CHECK(hl_registry_call(registry, &into, &response, &failure, &err) && failure == HL_HTTP_TRANSIENT);
     CHECK(taken == 5 && response.received == 5 && turn == 1);
     hl_http_response_free(&response);
@@ -271,19 +271,19 @@ static void test_authorization(void)
     struct hl_call call = {.method = "PUT", .path = "auth/put", .body = &body, .push = true};
     CHECK_OK(get(registry, "missing", &response), err);
     hl_http_response_free(&response);
-    anew();
+    restart();
     CHECK_OK(hl_registry_call(registry, &call, &response, &failure, &err), err);
     CHECK(response.status == 201 && !strcmp(response.body, "5242880 5242880"));
     CHECK(!strcmp(one.log, "PUT /v2/a/b/auth/put \nPUT /v2/a/b/auth/put Basic dXNlcjpzZXNhbWU=\n"));
     hl_http_response_free(&response);
     /* Known credentials are sent at once, but only to this host: not after a redirect, and not to a Location
      * elsewhere. */
-    anew();
+    restart();
     CHECK_OK(get(registry, "away", &response), err);
     CHECK(response.status == 401 && !strcmp(one.log, "GET /v2/a/b/away Basic dXNlcjpzZXNhbWU=\n"));
     CHECK(!strcmp(two.log, "GET /v2/a/b/auth/x \n"));
     hl_http_response_free(&response);
-    anew();
+    restart();
     char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%u/v2/a/b/auth/x", two.port);
     call.path = NULL;
@@ -292,7 +292,7 @@ static void test_authorization(void)
     CHECK_OK(hl_registry_call(registry, &call, &response, &failure, &err), err);
     CHECK(response.status == 401 && !one.requests && !strcmp(two.log, "PUT /v2/a/b/auth/x \n"));
     hl_http_response_free(&response);
-    anew();
+    restart();
     CHECK(get(registry, "auth/never", &response) && failure == HL_HTTP_REFUSED && response.status == 401);
     CHECK_SAY(!strstr(err.message, "sesame") && one.requests <= 3, "%s (%u requests)", err.message, one.requests);
     hl_http_response_free(&response);
@@ -323,7 +323,7 @@ static void test_refusals(void)
     refused(registry, "GET", "refused/binary", "400 (bad request): a31mb");
     refused(registry, "GET", "refused/plain", "400 (bad request): plain words and more");
     refused(registry, "GET", "missing?digest=secret", "404 (not found)");
-    anew();
+    restart();
     refused(registry, "HEAD", "head", "403 (forbidden): X: why");
     CHECK(one.requests == 2 && strstr(one.log, "GET /v2/a/b/head "));
     refused(registry, "HEAD", "head?blob", "403 (forbidden)");
@@ -414,7 +414,7 @@ static void test_schemes(void)
         hl_registry_close(registry);
     }
     registry = open_at(&one, &plain);
-    anew();
+    restart();
     CHECK_OK(get(registry, "warned", &response), err);
     CHECK(one.requests == 1);
     hl_http_response_free(&response);

@@ -129,7 +129,7 @@ static void test_journal_in_use(void)
     struct hl_journal opened;
     hl_journal_open(journal, &opened);
     CHECK_SAY(journal_files("", NULL) == 0, "an old entry stays");
-    CHECK_SAY(!access(other, F_OK), "another's file was swept");
+    CHECK_SAY(!access(other, F_OK), "it removed another process's file");
     hl_journal_close(&opened);
     free_bytes(bytes);
 }

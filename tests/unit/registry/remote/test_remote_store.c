@@ -171,14 +171,14 @@ static bool handle(struct request *r)
     return reply(r, 404, "", "");
 }
 
-static struct hl_store *open_store(const char *behind)
+static struct hl_store *open_store(const char *suffix)
 {
     char text[256];
     struct hl_reference reference;
     struct hl_store *store = NULL;
     struct hl_error err = {0};
     const struct hl_registry_options options = {.plain_http = true};
-    snprintf(text, sizeof text, "127.0.0.1:%u/some/model%s", server.port, behind);
+    snprintf(text, sizeof text, "127.0.0.1:%u/some/model%s", server.port, suffix);
     CHECK_OK(hl_reference_parse(text, &reference, &err), err);
     CHECK_OK(hl_store_open_registry(&reference, &options, &store, &err), err);
     return store;
@@ -214,14 +214,14 @@ static void test_resolve(void)
 /* Of a digest and a tag, the digest counts. */
 static void test_resolve_digest(void)
 {
-    char digest[HL_DIGEST_BYTES], behind[128];
+    char digest[HL_DIGEST_BYTES], suffix[128];
     struct hl_descriptor found;
     struct hl_error err = {0};
     script.type = HL_DOCKER_INDEX;
     script.said = NULL;
     digest_of(script.text, strlen(script.text), digest);
-    snprintf(behind, sizeof behind, ":tag@%s", digest);
-    HL_STORE *store = open_store(behind);
+    snprintf(suffix, sizeof suffix, ":tag@%s", digest);
+    HL_STORE *store = open_store(suffix);
     server_clear(&server);
     CHECK_OK(store->class->resolve(store, "", &found, &err), err);
     CHECK(found.kind == HL_KIND_INDEX && !strstr(server.log, "/tag"));

@@ -218,7 +218,7 @@ static void test_cancel(const char *path, const struct answer alone[REQUESTS])
         run_all(&b);
         for (int i = 0; i < REQUESTS; i++)
             if (!there || &answers[i] != gone)
-                check_same(&answers[i], &alone[i], "beside a cancelled one", 2, 8);
+                check_same(&answers[i], &alone[i], "next to a cancelled one", 2, 8);
         close_bench(&b);
     }
 }

@@ -418,7 +418,7 @@ static void test_dummy_space(const struct hl_tokenizer *t)
     decode(t, ids, n, 0, &start);
     decode(t, ids, n, HL_DECODE_CONTINUE, &continued);
     CHECK_SAY(start.size == 3 && !memcmp(start.data, "was", 3), "at the start of a text");
-    CHECK_SAY(continued.size == 4 && !memcmp(continued.data, " was", 4), "behind a prompt");
+    CHECK_SAY(continued.size == 4 && !memcmp(continued.data, " was", 4), "after a prompt");
 }
 
 /* If merging were quadratic, one word of this length would take minutes. */
