@@ -1,4 +1,4 @@
-/* registry/net/credentials.c, registry/remote/docker_config.c and helper.c: files of Docker and podman, correct helpers
+/* registry/remote/find_credentials.c, docker_config.c and helper.c: files of Docker and podman, correct helpers
  * and faulty ones. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -419,7 +419,7 @@ static void test_helper_surroundings(void)
     CHECK(is_user(&c, "r.example", MARK));
 }
 
-/* Which helper is asked, and the order after it. */
+/* The order of helpers and entries in the files; a helper's failure stops the search. */
 static void test_helpers_in_files(void)
 {
     struct hl_error err;
