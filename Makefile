@@ -35,7 +35,7 @@ ifneq ($(shell uname -m),x86_64)
 OTHER_PROCESSORS := kernels/cpu/avx%
 endif
 
-UNIT := $(wildcard tests/unit/test_*.c)
+UNIT := $(shell find tests/unit -name 'test_*.c' | sort)
 FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard bench/*.c)
 
@@ -128,7 +128,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 	@$(filter-out -fsanitize=%,$(link)) -fsanitize=fuzzer,address,undefined $(RUNTIME_LIBS) $(PACK_LIBS) -o $@
 
 PRODUCT := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
-SOURCES := $(PRODUCT) $(wildcard tests/*/*.[ch] bench/*.[ch])
+SOURCES := $(PRODUCT) $(shell find tests bench -name '*.[ch]' | sort)
 
 format:
 	clang-format -i $(SOURCES)

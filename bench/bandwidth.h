@@ -1,4 +1,4 @@
-/* What the programs here share: time, medians, and the plain streaming read that kernels are held against. */
+/* Time, medians, and the plain streaming read that kernels are compared with, for the programs of this folder. */
 #ifndef HL_BENCH_BANDWIDTH_H
 #define HL_BENCH_BANDWIDTH_H
 
@@ -41,7 +41,7 @@ read_all(const wide *from, uint64_t n)
     return sum[0][0] | sum[0][1] | sum[0][2] | sum[0][3] | sum[0][4] | sum[0][5] | sum[0][6] | sum[0][7];
 }
 
-/* This thread's share of the bytes, with the widest loads there are. */
+/* Reads this thread's share of the bytes, with the widest loads of the processor. */
 static inline void read_share(const uint8_t *from, uint64_t bytes, struct hl_share share)
 {
     uint64_t part = bytes / share.count / 256 * 256;

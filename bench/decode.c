@@ -1,12 +1,11 @@
-/* How near decoding comes to reading: one token, then a plain read of the same weights, and so on in turns.
+/* Compares decoding with reading: one token, then a plain read of the same weights, and so on in turns.
  *
  *     build/bench/decode --model MODEL.hot [-p 512] [-n 64] [--threads N] [--kernels NAME]
  *
- * The memory's speed changes from second to second where others use it, too, so what was measured a minute ago says
- * little: here each token has a read of its own beside it, by as many threads, of the matrices in the order of the
- * program, with the widest loads and nothing done with them. `-p` positions are in the cache before, so that attention
- * has its part; what it reads is not read by the other side. Prints medians, and the median of each pair's ratio.
- */
+ * On a shared machine, speeds measured seconds apart are not comparable. So each token here has a read next to it, by
+ * as many threads, of the matrices in the order of the program, with the widest loads and no computation. `-p`
+ * positions are in the cache before, so that attention takes its part of the time; the plain read leaves the cache out.
+ * Prints medians, and the median of each pair's ratio. */
 #include "base/cleanup.h"
 #include "base/team.h"
 #include "bench/bandwidth.h"

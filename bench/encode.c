@@ -1,5 +1,5 @@
-/* encode SOURCE ROWS RUNS FILE...: how long the tokenizer of a model's folder takes. Prints a line "open MS" and one
- * "FILE TOKENS MS" for each text; medians of RUNS. For bench/tokenize. */
+/* encode SOURCE ROWS RUNS FILE...: measures the tokenizer of a model's folder. Prints a line "open MS" and one "FILE
+ * TOKENS MS" for each text; medians of RUNS. For bench/tokenize. */
 #include "base/cleanup.h"
 #include "pack/vocabulary/vocabulary.h"
 #include "runtime/tokenizer/tokenizer.h"

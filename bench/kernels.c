@@ -1,12 +1,11 @@
-/* How fast the linear kernels are: decode beside a plain streaming read of the same bytes, prefill in operations.
+/* Measures the linear kernels: decode next to a plain streaming read of the same bytes, prefill in operations.
  *
  *     build/bench/kernels [--threads N] [--mib N] [--rounds N] [--kernels NAME] [type ...]
  *
  * Decode multiplies one matrix of random tiles, larger than the caches, with 1 to 8 tokens, once in anonymous huge
- * pages and once in a file's mapping as the runtime has it. The probe reads the same bytes with the widest loads and
- * does nothing with them. All measurements of a line take turns, round by round; medians are printed, and for one token
- * how much of the probe's speed is reached.
- */
+ * pages and once in a file's mapping as in the runtime. The probe reads the same bytes with the widest loads and
+ * computes nothing. All measurements of a line take turns, round by round. Prints medians, and for one token the
+ * reached part of the probe's speed. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "base/team.h"
@@ -53,7 +52,7 @@ static double run(struct hl_team *team, struct job *job)
     return seconds() - begin;
 }
 
-/* Bytes of every kind, but no float or scale that is not finite. */
+/* Fills with bytes of every kind, but no infinite or NaN float or scale. */
 static void fill(uint32_t type, uint8_t *to, uint64_t bytes)
 {
     uint64_t state = 88172645463325252u;

@@ -1,11 +1,10 @@
-/* How fast this machine reads memory: the limit of decoding, which reads every weight once a token.
+/* Measures how fast this machine reads memory: the limit of decoding, which reads every weight once per token.
  *
  *     build/bench/probe [--threads N] [--mib N] [--rounds N] [--file PATH]
  *
- * Reads so many MiB with the widest loads and does nothing with them: from anonymous huge pages, and from the mapping
- * of a file in the page cache, PATH's beginning or a file of its own in TMPDIR. The two take turns; prints the medians
- * as JSON, in GB/s. All pages are mapped before the clock starts.
- */
+ * Reads so many MiB with the widest loads and computes nothing: from anonymous huge pages, and from the mapping of a
+ * file in the page cache, PATH's beginning or a file of its own in TMPDIR. The two take turns; prints the medians as
+ * JSON, in GB/s. All pages are mapped before the clock starts. */
 #include "base/cleanup.h"
 #include "base/team.h"
 #include "bench/bandwidth.h"
@@ -69,7 +68,7 @@ static int measure(const struct options *o, struct hl_team *team)
     if (anonymous == MAP_FAILED)
         return -1;
     madvise(anonymous, bytes, MADV_HUGEPAGE);
-    memset(anonymous, 1, bytes); /* never written, all of it would be the one page of zeros */
+    memset(anonymous, 1, bytes); /* if never written, all of it would be the one page of zeros */
     HL_CLOSE int fd = o->file ? open(o->file, O_RDONLY | O_CLOEXEC) : own_file(anonymous, bytes);
     if (fd < 0 || fstat(fd, &status) < 0 || status.st_size < 1 << 20)
         return -1;

@@ -1,10 +1,9 @@
 #!/bin/sh
-# Installs the distribution's packages that hotlayer needs, if they are not there yet.
+# Installs the distribution's packages that hotlayer needs, unless they are installed.
 #
 #   sh tests/packages.sh build|demo|test|reference|lint|peers [list]
 #
-# Debian 12 and Ubuntu 22.04 or later; as root, or with sudo. Nothing is installed when nothing is missing; with "list"
-# nothing at all, the names are printed.
+# Needs Debian 12 or Ubuntu 22.04, or later, and root or sudo. With "list", prints the names and installs nothing.
 set -eu
 
 build="gcc make libc6-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libzstd-dev libssl-dev libevent-dev libpcre2-dev

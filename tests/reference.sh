@@ -1,10 +1,10 @@
 #!/bin/sh
-# Holds our tokenizers, templates, fixtures and .gguf files against the reference packages of the Python Package Index:
+# Compares our tokenizers, templates, fixtures and .gguf files with the reference packages of the Python Package Index:
 # gguf, jinja2, numpy, protobuf, sentencepiece, tokenizers.
 #
 #   sh tests/reference.sh BUILD
 #
-# They are installed into BUILD/venv. The last line is "N passed, N failed, N skipped".
+# Installs them into BUILD/venv. The last line is "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=${1:-build}
@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck source=tests/tally.sh
 . tests/tally.sh
 
-# compare NAME COMMAND...: a check whose last line tells how much was compared.
+# compare NAME COMMAND...: a check whose last line gives the amount of compared data.
 compare() {
     check "$@"
     tail -n "${lines:-1}" "$work/output" | grep -v 'bytes; build' | sed 's/^/     /'

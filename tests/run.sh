@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything that needs the distribution's packages alone: installs them, builds, and runs all tests, containers and a
-# registry included. The last line is "N passed, N failed, N skipped".
+# Installs the distribution's packages, builds, and runs all tests that need no others, with containers and a registry.
+# The last line is "N passed, N failed, N skipped".
 set -eu
 cd "$(dirname "$0")/.."
 sh tests/packages.sh test

@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2154
-# Sourced by the test scripts: a line per check, and the count that tests/check.sh adds up. They set $work, a scratch folder.
+# The test scripts source this: it prints a line per check, and counts for tests/check.sh. They set $work, a scratch
+# folder.
 passed=0 failed=0 skipped=0
 
 ok() {
@@ -14,7 +15,7 @@ skip() {
     skipped=$((skipped + 1))
     echo "skip $1"
 }
-# check NAME COMMAND...: ok when the command succeeds; else its output is shown. It runs in this shell.
+# check NAME COMMAND...: ok if the command succeeds; else shows its output. Runs in this shell.
 check() {
     what=$1
     shift
@@ -25,7 +26,7 @@ check() {
         tail -n 20 "$work/output" | sed 's/^/     /'
     fi
 }
-# The last line of a script, and its exit status.
+# Prints the last line of a script; its status is the script's exit status.
 tally() {
     echo "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" = 0 ]

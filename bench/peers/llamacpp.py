@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Drives llama.cpp through its bindings, one measurement a process; prints one JSON line.
+"""Drives llama.cpp through its bindings, one measurement per process; prints one JSON line.
 
     python llamacpp.py info
     python llamacpp.py first MODEL.gguf WORD [OPTIONS]        process start -> model loaded -> first token
     python llamacpp.py bench MODEL.gguf P N [OPTIONS]         P tokens at once, then N one by one
     python llamacpp.py quantize BF16.gguf OUT.gguf TYPE       Q4_0, Q8_0 or Q4_K_M
 
-Needs the package llama-cpp-python. Everything is llama.cpp's default (memory-mapped, weights repacked for this CPU, batches of
-2048 in parts of 512, KV in f16), but for swa_full, which its own programs turn off, too. Its clock starts when Python has
-imported the bindings, and the memory that Python has by then is not counted as llama.cpp's.
+Needs the package llama-cpp-python. Everything is llama.cpp's default (memory-mapped, weights repacked for this CPU,
+batches of 2048 in parts of 512, KV in f16), except for swa_full, which its own programs turn off, too. The clock starts
+after Python has imported the bindings, and the memory that Python uses by then is not counted as llama.cpp's.
 """
 import argparse
 import json
@@ -26,7 +26,7 @@ FILE_TYPES = {"Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0, "Q8_0": llama_cpp.LLAMA
 
 
 def memory():
-    """Bytes: peak, now, and of that what is not a file's."""
+    """Returns bytes: peak, now, and the part of that which is not a file's."""
     with open("/proc/self/status") as file:
         rows = dict(line.split(":", 1) for line in file)
     return {name: int(rows[key].split()[0]) * 1024 for name, key in (("peak", "VmHWM"), ("now", "VmRSS"), ("anonymous", "RssAnon"))}
@@ -52,7 +52,7 @@ class Session:
         self.anonymous = 0
 
     def decode(self, tokens):
-        """At the positions that follow; waits for the last token's logits, the only ones."""
+        """Decodes at the positions that follow; waits for the last token's logits, the only ones."""
         array = (llama_cpp.llama_token * len(tokens))(*tokens)
         if llama_cpp.llama_decode(self.context, llama_cpp.llama_batch_get_one(array, len(tokens))) != 0:
             raise SystemExit("llama_decode fails")
@@ -88,7 +88,7 @@ def bench(args):
     session = Session(args)
     n = llama_cpp.llama_vocab_n_tokens(session.vocabulary)
     tokens = [i * 2654435761 % (1 << 32) % n for i in range(max(args.p, args.n))]  # those of `hotlayerd bench`
-    for steps in (4, args.n):  # the first time is the warm-up: every page touched, every buffer made
+    for steps in (4, args.n):  # the first time is the warm-up: touches every page, allocates every buffer
         start = time.perf_counter()
         session.decode(tokens[:args.p])
         middle = time.perf_counter()
@@ -138,6 +138,6 @@ def main():
     print(json.dumps({**result, "peak": memory()["peak"] - PYTHON["now"], "python": PYTHON["now"]}))
 
 
-llama_cpp.llama_log_set(llama_cpp.llama_log_callback(0), None)  # the library's own, instead of one in Python for every line
+llama_cpp.llama_log_set(llama_cpp.llama_log_callback(0), None)  # the library's own function, instead of one in Python for every line
 PYTHON, BEGIN = memory(), time.perf_counter()
 main()

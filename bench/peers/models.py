@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""The same weights for both sides: of a model of `hotlayer synth`, NAME-TYPE.gguf by llama.cpp and NAME-TYPE.hot of that, kept.
+"""Makes the same weights for both sides, from a model of `hotlayer synth`: NAME-TYPE.gguf by llama.cpp, and
+NAME-TYPE.hot from that.
 
     bench/peers/models.py [--build build] [--dir build/peers] [--venv build/peers-venv] [--models A,B] [--types Q4_0] [--keep]
 
-A module for bench/peers/run and bench/pack; called by itself it makes the files, each only if it is missing: a folder, from that a
-BF16 .gguf (write_gguf.py), from that the types by llama.cpp's own quantizer, and of each of these a .hot with `--quant keep`. Folder
-and BF16, if they were not there before, are deleted when nothing more needs them, unless --keep. llama.cpp is the package
-llama-cpp-python, built on and for this machine (with g++); a virtual environment is made for it if there is none.
+A module for bench/peers/run and bench/pack. Run by itself, it makes the files, each only if it is missing: a folder,
+from that a BF16 .gguf (write_gguf.py), from that the types by llama.cpp's own quantizer, and from each of these a .hot
+with `--quant keep`. Deletes folder and BF16 when nothing needs them any more, unless they existed before or --keep is
+given. llama.cpp is the package llama-cpp-python, built on and for this machine (with g++); makes a virtual environment
+for it if there is none.
 """
 import argparse
 import glob
@@ -23,7 +25,7 @@ TYPES = ("Q4_0", "Q8_0", "Q4_K_M")
 
 
 def run(*command):
-    """Quietly, unless it fails."""
+    """Runs a command; shows its output only if it fails."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: {done.stderr.decode(errors='replace')[-2000:]}")
@@ -31,13 +33,13 @@ def run(*command):
 
 
 def python_of(folder):
-    """The Python of an environment that has the packages."""
+    """Returns the Python of an environment with the packages."""
     python = os.path.join(folder, "bin/python")
     if not os.path.exists(python):
         venv.create(folder, with_pip=True)
     if subprocess.run([python, "-c", "import gguf, llama_cpp, numpy"], stderr=subprocess.DEVNULL).returncode:
         print("building llama.cpp, some minutes", file=sys.stderr)
-        os.environ["CMAKE_ARGS"] = "-DGGML_NATIVE=on"  # for this CPU, and so not the wheel that somebody may have built
+        os.environ["CMAKE_ARGS"] = "-DGGML_NATIVE=on"  # built for this CPU, and so not a prebuilt wheel
         run(python, "-m", "pip", "install", "-q", "--no-binary", "llama-cpp-python", "llama-cpp-python", "gguf", "numpy")
     return python
 
@@ -47,14 +49,14 @@ def llamacpp(python, *arguments):
 
 
 class Files:
-    """What is made of one model, each file when it is asked for."""
+    """The files of one model, each made when it is asked for."""
 
     def __init__(self, args, name):
         self.args, self.name, self.made = args, name, set()
         os.makedirs(args.dir, exist_ok=True)
 
     def make(self, ending, command):
-        """The path; what command(path of a new file) writes gets its name when it is whole."""
+        """Returns the path; command(path of a new file) writes the file, which is renamed when it is complete."""
         path = os.path.join(self.args.dir, self.name + ending)
         if not os.path.exists(path):
             new = os.path.join(self.args.dir, f"new-{self.name}{ending}")
@@ -86,7 +88,7 @@ class Files:
         return path
 
     def forget(self, ending):
-        """Only what this process has made: the rest was kept for somebody."""
+        """Deletes only files that this process has made: older ones were kept on purpose."""
         path = os.path.join(self.args.dir, self.name + ending)
         if ending not in self.made:
             return
@@ -97,7 +99,9 @@ class Files:
         self.made.remove(ending)
 
     def all(self, keep=False):
-        """.hot and .gguf of all types. Every .gguf is made before the first .hot, so that the sources are gone by then."""
+        """Makes .hot and .gguf of all types. Makes every .gguf before the first .hot, so that the sources are deleted
+        by then.
+        """
         for kind in self.args.types:
             self.gguf(kind)
             if not keep:
@@ -108,12 +112,14 @@ class Files:
 
 
 def parts(hot):
-    """All files of a model."""
+    """Makes all files of a model."""
     return [hot, *sorted(glob.glob(glob.escape(hot) + ".[0-9][0-9][0-9]"))]
 
 
 def step_bytes(build, hot):
-    """Bytes of weights that decoding one token reads: all, but of an embedding that is no head, too, only a row."""
+    """Returns the bytes of weights that decoding one token reads: all, but only one row of an embedding that is not
+    also the head.
+    """
     tensors = json.loads(run(build + "/hotlayer", "inspect", hot, "--json"))["tensors"]
     untied = any(tensor["name"] == "head" for tensor in tensors)
     return sum(tensor["bytes"] for tensor in tensors if not (untied and tensor["name"] == "embed"))

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A folder of `hotlayer synth` as a BF16 .gguf, as llama.cpp's converter would write it.
+"""Writes a folder of `hotlayer synth` as a BF16 .gguf, as llama.cpp's converter does.
 
     python3 bench/peers/write_gguf.py FOLDER OUT.gguf
 
-For Llama- and Gemma-3-like folders in BF16. One tensor at a time is in memory. Needs the packages gguf and numpy.
+For Llama- and Gemma-3-like folders in BF16. Keeps one tensor at a time in memory. Needs the packages gguf and numpy.
 """
 import functools
 import json
@@ -21,7 +21,7 @@ import make_gguf
 
 
 def read_config(folder):
-    """With the names that family_gguf.py takes, those of newer transformers."""
+    """Returns the config with the names that family_gguf.py takes, those of newer transformers."""
     config = make_gguf.read_json(folder, "config.json")
     rope = {"rope_type": "default", **(config.get("rope_scaling") or {}), "rope_theta": config["rope_theta"]}
     if config["model_type"] == "gemma3_text":
@@ -33,7 +33,7 @@ def read_config(folder):
 
 
 def open_tensors(folder):
-    """{name: (path, offset, shape)}"""
+    """Returns {name: (path, offset, shape)}."""
     index, tensors = make_gguf.read_json(folder, "model.safetensors.index.json"), {}
     for name in sorted(set(index.get("weight_map", {}).values())) or ["model.safetensors"]:
         path = os.path.join(folder, name)
@@ -48,7 +48,7 @@ def open_tensors(folder):
 
 
 def plan(folder, config, rows):
-    """(name in the GGUF, shape, what makes the values) of every tensor, in the file's order."""
+    """Yields (name in the GGUF, shape, function that makes the values) of every tensor, in the file's order."""
     arch = family_gguf.ARCHITECTURES[config.model_type]
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
     if config.rope_parameters.get("rope_type") == "llama3":
@@ -61,7 +61,7 @@ def plan(folder, config, rows):
 
 
 def convert(name, values, config):
-    """Matrices stay BF16; vectors become F32, and Gemma's have the 1 in them that its norms add."""
+    """Matrices stay BF16; vectors become F32, and Gemma's include the 1 that its norms add."""
     if values.ndim == 1:
         values = (values.astype(np.uint32) << 16).view(np.float32)
         return values + np.float32(1) if config.model_type == "gemma3_text" else values
@@ -72,7 +72,7 @@ def convert(name, values, config):
 
 
 def add_tokenizer(writer, folder, config):
-    """The number of tokens."""
+    """Returns the number of tokens."""
     keys = make_gguf.tokenizer_keys(folder, vars(config))
     for name, (kind, value) in keys.items():
         if isinstance(kind, tuple):

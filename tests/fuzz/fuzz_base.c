@@ -1,6 +1,5 @@
-/* The config of a base -> the config of our image. What is accepted as a base gives a config that is JSON, that agrees
- * with its manifest about the layers, that starts hotlayerd as no root, and in which no member that we set is there in
- * another spelling. */
+/* The config of a base -> the config of our image. Any accepted base gives a config that is JSON, lists the same layers
+ * as its manifest, and starts hotlayerd as a user other than root. No member that we set occurs in another spelling. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "pack/image/image_config.h"
@@ -19,7 +18,7 @@ static void must(bool holds, const char *what)
     }
 }
 
-/* A manifest of `n` compressed layers. */
+/* Writes a manifest of `n` compressed layers. */
 static char *make_manifest(size_t n)
 {
     size_t room = 400 * (n + 1);
@@ -34,7 +33,7 @@ static char *make_manifest(size_t n)
     return text;
 }
 
-/* Takes `config` over. */
+/* Copies `config`. */
 static int read_image(struct hl_image *image, char *config, size_t n, struct hl_error *err)
 {
     const struct hl_descriptor manifest = {.media_type = HL_OCI_MANIFEST, .digest = "manifest"};
@@ -50,7 +49,7 @@ static int read_image(struct hl_image *image, char *config, size_t n, struct hl_
     return status;
 }
 
-/* How many layers a config says it has. */
+/* Returns the number of layers in a config. */
 static size_t count_layers(const char *config, size_t bytes)
 {
     struct hl_error err;
@@ -81,7 +80,7 @@ static void check_config(const char *text)
     struct hl_error err;
     struct hl_view view = {(const uint8_t *)text, strlen(text)};
     HL_JSON cJSON *json = NULL;
-    must(!hl_json_parse(view, "our config", &json, &err), "our config is no JSON");
+    must(!hl_json_parse(view, "our config", &json, &err), "our config is not JSON");
     const cJSON *config = hl_json_get(json, "config");
     for (size_t i = 0; i < HL_COUNT(members); i++)
         check_single(json, members[i]);

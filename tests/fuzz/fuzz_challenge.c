@@ -1,5 +1,5 @@
-/* The value of WWW-Authenticate -> a challenge. Its texts hold no control characters, and written down as the grammar
- * wants them they are read again as the same. */
+/* The value of WWW-Authenticate -> a challenge. Its texts have no control characters. Written again by the grammar,
+ * they are parsed as the same challenge. */
 #include "base/cleanup.h"
 #include "registry/remote/challenge.h"
 #include "tests/fuzz/guard.h"
@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char text[3 * sizeof(struct hl_challenge)];
     static struct hl_challenge first, second;
-    /* A text in memory that ends with the page. */
+    /* Copies a text to the end of a page. */
     HL_FREE uint8_t *copy = malloc(size + 1);
     if (!copy || size >= GUARD_MOST)
         return 0;

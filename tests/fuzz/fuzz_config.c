@@ -1,6 +1,6 @@
-/* config.json -> numbers -> a program, over a source that has every tensor, in the shape, that config.json asks for;
- * the same document is its generation_config.json and tokenizer_config.json. A program that the packer compiles must be
- * one that the runtime accepts, or people would learn at their server what the packer should have told them. */
+/* config.json -> numbers -> a program, over a source that has every tensor, in the shape that config.json asks for. The
+ * same document is its generation_config.json and tokenizer_config.json. The runtime must accept every program that the
+ * packer compiles; otherwise users would see the error only when they start the server. */
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "pack/convert/writer.h"

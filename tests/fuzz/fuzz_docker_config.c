@@ -1,10 +1,10 @@
-/* Three lines: a host, a repository, and the rest is a config.json. What is found is of one kind; a helper's name is a
- * part of a program's name; an error has one line, and names the file. */
+/* Three parts: a line with a host, a line with a repository, and a config.json. The result has one kind of credentials;
+ * a helper's name is a part of a program's name; an error has one line, and names the file. */
 #include "base/cleanup.h"
 #include "registry/remote/docker_config.h"
 #include "tests/fuzz/guard.h"
 
-/* One line of the input; *at moves behind it. */
+/* Reads one line of the input, and moves *at beyond it. */
 static void line(const uint8_t **at, size_t *left, char out[HL_NAME_LIMIT + 1])
 {
     const uint8_t *end = memchr(*at, '\n', *left);

@@ -1,6 +1,6 @@
-/* index.json, manifest and config, with a NUL between them -> an image: what a stranger's documents say is followed
- * through indexes to an image and walked through as for `verify`. Digests and sizes are not compared, or none would
- * ever fit. What is read of it, and what Cloud Run would say to it, has no control characters and can be printed. */
+/* index.json, manifest and config, with a NUL between them -> an image. Follows a stranger's documents through indexes
+ * to an image, and walks through it as `verify` does. Digests and sizes are not compared, because random ones never
+ * match. The texts read from it, and Cloud Run's verdict about it, have no control characters and can be printed. */
 #include "base/cleanup.h"
 #include "pack/image/cloud_run.h"
 #include "registry/oci/walk.h"
@@ -12,7 +12,7 @@ struct documents {
     struct hl_store store;
     const uint8_t *part[PARTS];
     size_t bytes[PARTS];
-    unsigned indexes; /* that were read: after a few the manifest answers */
+    unsigned indexes; /* documents read; after a few, the manifest answers */
 };
 
 static int resolve(struct hl_store *store, const char *name, struct hl_descriptor *out, struct hl_error *err)

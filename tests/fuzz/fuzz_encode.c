@@ -1,5 +1,6 @@
 /* A text's bytes -> tokens -> text, with the small tokenizers of tests/tokenizer. The first byte chooses the tokenizer
- * and the flags. Pieces are whole characters, and a text comes back as it was, but for bytes that are no UTF-8. */
+ * and the flags. Pieces are whole characters, and the decoded text equals the text, except for bytes that are not
+ * UTF-8. */
 #include "base/sizes.h"
 #include "runtime/tokenizer/tables.h"
 #include "tests/fuzz/fuzz_tokenizer.h"
@@ -8,7 +9,7 @@ static const struct {
     const char *folder;
     uint32_t rows;
     bool spaces;       /* U+2581 is a space */
-    const char *bytes; /* texts with one of these need not come back: added tokens begin with them */
+    const char *bytes; /* texts with one of these may change: added tokens begin with them */
 } kinds[] = {{"tests/tokenizer/bytes", 700, false, "<"},
              {"tests/tokenizer/fallback", 560, true, "<~"},
              {"tests/tokenizer/spm", 560, true, ""},
@@ -26,7 +27,7 @@ static const struct hl_tokenizer *tokenizer(size_t kind)
     return opened[kind];
 }
 
-/* In SentencePiece's words U+2581 is a space. */
+/* In SentencePiece's pieces, U+2581 is a space. */
 static size_t unmark(uint8_t *text, size_t n)
 {
     size_t used = 0;
@@ -38,8 +39,8 @@ static size_t unmark(uint8_t *text, size_t n)
     return used;
 }
 
-/* NFC changes text, and so do added tokens on whose sides spaces appear or disappear, and Metaspace, which puts no
- * space in front of one that decoding then takes away. */
+/* NFC changes text, and so do added tokens at whose sides spaces are added or removed. So does Metaspace, which adds no
+ * space before an added token, while decoding removes one. */
 static bool comes_back(size_t kind, const uint8_t *text, size_t n)
 {
     for (size_t i = 0; i < n; i++)

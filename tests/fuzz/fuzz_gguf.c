@@ -1,5 +1,5 @@
-/* A .gguf -> metadata and tensors in Hugging Face's words -> numbers -> a plan, of which each tensor's first and last
- * rows are then converted. What the metadata become must be read without a fault in it. */
+/* A .gguf -> metadata and tensors under Hugging Face's names -> numbers -> a plan; then converts the first and last
+ * rows of each of its tensors. The objects made of the metadata must be readable without an error. */
 #include "base/cleanup.h"
 #include "pack/convert/tiles.h"
 #include "pack/meta.h"
@@ -40,7 +40,7 @@ static void compile(const struct hl_source *source)
         const struct hl_chat chat = {.end = HL_NONE};
         const struct hl_meta facts = {source, arch, plan, &chat, "fuzz", HL_NONE};
         if (hl_meta_build(&facts, &meta, &err) < 0)
-            abort(); /* the stops are tokens, the texts are texts: that was seen to before */
+            abort(); /* the reader has checked that stops are tokens and texts are texts */
         for (uint32_t i = 0; i < plan->n_tensors; i++)
             convert(&plan->tensors[i]);
         hl_plan_free(plan);

@@ -1,4 +1,4 @@
-/* A Go template: what compiles is a section that opens, and renders a conversation within its limits. */
+/* A Go template: whatever compiles is a section that opens, and renders a conversation within its limits. */
 #include "base/cleanup.h"
 #include "runtime/template/go/gotemplate.h"
 #include "tests/fuzz/guard.h"

@@ -1,5 +1,5 @@
-/* A head file -> all that its readers do with it: open, list, read the meta data, open the tokenizer. What only says
- * that the file is complete (magic, sizes, checksums) is made good first, so that the rest is reached. */
+/* A head file -> all its readers: open, list, read the metadata, open the tokenizer. Corrects first the fields that
+ * only prove that the file is complete (magic, sizes, checksums), so that the readers go on to the rest. */
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/sizes.h"

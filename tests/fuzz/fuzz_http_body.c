@@ -1,4 +1,4 @@
-/* The body of POST /api/generate and /api/chat. What is accepted must be what the engine and a template can take. */
+/* The body of POST /api/generate and /api/chat. The engine and a template must be able to take every accepted body. */
 #include "base/cleanup.h"
 #include "runtime/server/ollama/api.h"
 #include <math.h>

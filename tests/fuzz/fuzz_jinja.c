@@ -1,6 +1,6 @@
-/* The source of a Jinja template -> compiled -> rendered with a conversation. What compiles opens; what renders is
- * UTF-8, and the same a second time. */
-#include "tests/fuzz/template.h"
+/* The source of a Jinja template -> compiled -> rendered with a conversation. Whatever compiles opens; the rendered
+ * text is UTF-8, and the same a second time. */
+#include "tests/fuzz/fuzz_render.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

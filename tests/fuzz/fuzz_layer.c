@@ -1,13 +1,13 @@
-/* A layer of an image, plain or compressed -> which models are in it -> their files in a folder. The first byte chooses
- * the kind of the layer, and whether it is pulled too. Nothing may come to be but what a pull makes, and no entry's
- * path may lead out of the layer. */
+/* A layer of an image, compressed or not -> the models in it -> their files in a folder. The first byte chooses the
+ * kind of the layer, and whether to pull it too. Only the files that a pull makes may appear, and no entry's path may
+ * lead out of the layer. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "pack/image/find_models.h"
 #include "pack/image/pull.h"
 #include "pack/image/tar_reader.h"
 #include "tests/fuzz/guard.h"
-#include "tests/unit/image_by_hand.h"
+#include "tests/unit/pack/image/image_by_hand.h"
 #include <dirent.h>
 #include <ftw.h>
 
@@ -69,7 +69,7 @@ static int take_away(const char *path, const struct stat *status, int kind, stru
     return remove(path);
 }
 
-/* The folder holds "image" and "out", and the latter what a pull leaves, or nothing. */
+/* The folder holds "image" and "out"; "out" holds the files of a pull, or nothing. */
 static void pull(const char folder[64], const uint8_t *data, size_t size, int filter)
 {
     struct hl_error err;

@@ -1,7 +1,7 @@
-/* A URL and, behind a line break, a Location seen from it; and both as names of images.
+/* A URL and, after a line break, a Location relative to it; and both as names of images.
  *
- * Where a Location leads decides who gets an upload and its credentials, so libcurl must read it as we do: the same
- * host, port and query, to the byte. What a reference prints must be read as the same reference again. */
+ * A Location decides which host gets an upload and its credentials, so libcurl must parse it as we do: the same host,
+ * port and query, to the byte. A printed reference must be parsed as the same reference again. */
 #include "base/cleanup.h"
 #include "registry/net/http.h"
 #include "registry/net/url.h"
@@ -23,7 +23,7 @@ static char *part_of(CURLU *url, CURLUPart part, unsigned flags)
     return curl_url_get(url, part, &text, flags) == CURLUE_OK ? text : NULL;
 }
 
-/* Some versions of libcurl write IPv6 and IPv4 addresses in another notation; then it is the address that counts. */
+/* Some versions of libcurl write IPv6 and IPv4 addresses in another notation; then compare the addresses. */
 static bool same_host(const char *ours, const char *theirs)
 {
     size_t n = strlen(theirs);

@@ -1,9 +1,9 @@
-/* Tensors and a program section -> checked -> one step on the CPU. Whatever passes the check may compute nonsense, but
- * must stay inside of its weights, buffers and cache.
+/* Tensors and a program section -> checked -> one step on the CPU. A program that passes the check may compute
+ * nonsense, but must stay inside of its weights, buffers and cache.
  *
  *   u8 number of tensors | u8 tokens | u8 outputs | u8 choices | struct hl_tensor[] | program section
  *
- * A step is computed twice. After the first the addresses of the buffers are known, and everything between and behind
+ * Computes a step twice. After the first, the addresses of the buffers are known, and everything between and after
  * their rows is poisoned, so that the second cannot touch it unnoticed. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -24,7 +24,7 @@
 #define MEMORY_MOST (16u << 20)
 #define WORK_MOST (4u << 20)
 #define TOKENS_MOST 8u
-#define ROWS_MOST (TOKENS_MOST + 3) /* what the device is opened for: rows that no step uses */
+#define ROWS_MOST (TOKENS_MOST + 3) /* size of the device; no step uses all rows */
 #define PAGES 6u
 
 struct input {
@@ -34,7 +34,7 @@ struct input {
     uint32_t n_tokens, n_outputs, choices;
 };
 
-/* Makes good what a mutation nearly always breaks and what only says how large something is. */
+/* Corrects the fields that nearly every mutation breaks, and the sizes. */
 static void mend(struct input *in, size_t bytes)
 {
     struct hl_program head;
@@ -75,7 +75,7 @@ static bool parse(const uint8_t *data, size_t size, struct input *in)
     in->n_tokens = 1 + data[1] % TOKENS_MOST;
     in->n_outputs = data[2] % (in->n_tokens + 1);
     if (hl_program_open(in->section, bytes, in->tensors, in->view.n_tensors, &in->view, &err) == 0)
-        hl_program_check(&in->view, WEIGHT_BYTES, &err); /* as it is, whatever it says */
+        hl_program_check(&in->view, WEIGHT_BYTES, &err); /* unchanged, whatever it is */
     mend(in, bytes);
     const struct hl_program *head = (const void *)in->section;
     uint64_t used = sizeof *head + 8 * ((uint64_t)head->n_buffers + head->n_kvs) + head->n_ops * sizeof(struct hl_op);
@@ -83,7 +83,7 @@ static bool parse(const uint8_t *data, size_t size, struct input *in)
            hl_program_check(&in->view, WEIGHT_BYTES, &err) == 0;
 }
 
-/* Small enough to be run a thousand times a second? */
+/* Returns whether it is small enough to run a thousand times a second. */
 static bool is_small(const struct hl_program_view *view)
 {
     uint64_t floats = 0, work = 0;
@@ -102,7 +102,7 @@ static bool is_small(const struct hl_program_view *view)
            hl_cpu_device.kv_page_bytes(view, HL_KV_F32) * PAGES <= MEMORY_MOST;
 }
 
-/* Bytes of every kind, NaN and infinity among them, or zeros. */
+/* Fills with bytes of every kind, NaN and infinity among them, or with zeros. */
 static uint8_t *make_weights(uint32_t choices)
 {
     uint8_t *weights = aligned_alloc(HL_PAGE_BYTES, WEIGHT_BYTES);
@@ -117,7 +117,7 @@ static uint8_t *make_weights(uint32_t choices)
     return weights;
 }
 
-/* What no step may touch: the padding of the rows in use, and the rows that are not. */
+/* Poisons all that no step may touch: the padding of the rows in use, and the unused rows. */
 static void guard_buffers(const struct input *in, const struct hl_logits *logits, bool poison)
 {
     const struct hl_program_view *view = &in->view;

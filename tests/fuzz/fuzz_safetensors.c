@@ -1,4 +1,4 @@
-/* model.safetensors -> tensors, each of which is then read from its first number to its last. */
+/* model.safetensors -> tensors; reads each from its first number to its last. */
 #include "base/cleanup.h"
 #include "pack/convert/tiles.h"
 #include "pack/source/blocks.h"

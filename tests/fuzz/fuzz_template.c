@@ -1,7 +1,7 @@
-/* A template section -> opened -> rendered. The section is compiled from the input up to its first NUL; behind it stand
- * changes to make: u24 offset (taken within the section), u8 value. Without a source, the rest is the section itself.
- */
-#include "tests/fuzz/template.h"
+/* A template section -> opened -> rendered. The section is compiled from the input up to its first NUL. After it
+ * come changes to make: u24 offset (taken within the section), u8 value. Without a source, the rest is the section
+ * itself. */
+#include "tests/fuzz/fuzz_render.h"
 
 static void use(const uint8_t *bytes, size_t size)
 {

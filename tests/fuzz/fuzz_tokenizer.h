@@ -1,5 +1,5 @@
-/* What the tokenizer's fuzz targets share: a section is opened and used in every way. A section that the packer wrote
- * must open, and valid text without special tokens must come back from it as a decodable row of ids. */
+/* Opens a section and uses it in every way, for the tokenizer's fuzz targets. A section that the packer wrote must
+ * open, and encode valid text without special tokens into a decodable row of ids. */
 #ifndef HL_TESTS_FUZZ_FUZZ_TOKENIZER_H
 #define HL_TESTS_FUZZ_FUZZ_TOKENIZER_H
 
@@ -27,7 +27,7 @@ static inline void fuzz_encode(const struct hl_tokenizer *t, const char *text, s
     hl_decoder_flush(&decoder, piece);
 }
 
-/* The section's own bytes serve as text too: they hold the tokens' texts. */
+/* The section's own bytes serve as text too: they contain the tokens' texts. */
 static inline bool fuzz_section(const void *section, size_t bytes)
 {
     static const char text[] = "I'm the <sep> world\n\xff 123 \xe4\xbd\xa0 e\xcc\x81\xcc\xa3  <|call|>x<turn>~~\0</s>";

@@ -1,4 +1,4 @@
-/* tokenizer.json bytes -> section -> tokens. What stands behind a NUL is the tokenizer_config.json. */
+/* tokenizer.json bytes -> section -> tokens. After a NUL follows the tokenizer_config.json. */
 #include "tests/fuzz/fuzz_tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

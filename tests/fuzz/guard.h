@@ -1,5 +1,5 @@
-/* What fuzz targets share: input whose last byte is followed by memory that cannot be read. The sanitizers do not watch
- * libraries that were built without them (cJSON), but the processor does. */
+/* Input that unreadable memory follows directly, for fuzz targets. The sanitizers do not watch libraries that were
+ * built without them (cJSON), but the processor does. */
 #ifndef HL_TESTS_FUZZ_GUARD_H
 #define HL_TESTS_FUZZ_GUARD_H
 
@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A copy that lasts until the next call; NULL when it is too long. */
+/* Returns a copy that lasts until the next call; NULL if it is too long. */
 static inline const uint8_t *guarded(const uint8_t *data, size_t size)
 {
     static uint8_t *end;

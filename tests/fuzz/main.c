@@ -1,4 +1,4 @@
-/* A fuzz target without a fuzzer: runs it over the files that are named, for compilers that have none. */
+/* Runs a fuzz target over the named files, for compilers without a fuzzer. */
 #include "base/cleanup.h"
 #include "tests/fuzz/guard.h"
 #include <sys/stat.h>

@@ -1,6 +1,7 @@
 #!/bin/sh
-# replay.sh BUILD [HOTLAYER]: each fuzz target over its former findings (cases/TARGET/) and over good inputs, without a
-# fuzzer. Needs BUILD/tests/fuzz/replay_TARGET, of any compiler; `make units` builds them. Last line: "N passed, N failed".
+# replay.sh BUILD [HOTLAYER]: runs each fuzz target over its former findings (cases/TARGET/) and over good inputs,
+# without a fuzzer. Needs BUILD/tests/fuzz/replay_TARGET, from any compiler; `make units` builds them. Last line: "N
+# passed, N failed".
 set -u
 [ $# -ge 1 ] || { echo "usage: $0 BUILD [HOTLAYER]" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)

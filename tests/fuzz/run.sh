@@ -1,7 +1,7 @@
 #!/bin/sh
-# run.sh BUILD SECONDS [HOTLAYER] [TARGET...]: fuzzes with every target that is built in BUILD (or those that are named), for
-# SECONDS each. What is found goes to BUILD/findings/TARGET/, what was learnt stays in BUILD/corpus/TARGET/. Exit status 1
-# when anything was found.
+# run.sh BUILD SECONDS [HOTLAYER] [TARGET...]: fuzzes with every target built in BUILD, or with the named ones, for
+# SECONDS each. Writes findings to BUILD/findings/TARGET/ and the corpus to BUILD/corpus/TARGET/. Exits 1 if it found
+# anything.
 set -u
 [ $# -ge 2 ] || { echo "usage: $0 BUILD SECONDS [HOTLAYER] [TARGET...]" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)

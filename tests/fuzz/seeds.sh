@@ -1,13 +1,14 @@
 #!/bin/sh
-# seeds.sh TARGET DIR HOTLAYER: fills DIR with good inputs for fuzz target TARGET, made of the fixtures of tests/oracle and
-# tests/tokenizer and of models that HOTLAYER packs of them. A target that this script does not know gets none.
+# seeds.sh TARGET DIR HOTLAYER: fills DIR with good inputs for fuzz target TARGET. Makes them from the fixtures of
+# tests/oracle and tests/tokenizer, and from models that HOTLAYER packs from these. A target that this script does not
+# know gets none.
 set -eu
 [ $# -eq 3 ] || { echo "usage: $0 TARGET DIR HOTLAYER" >&2; exit 2; }
 target=$1 dir=$2 hotlayer=$3
 tests=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$dir"
 
-# Copies every file of this name, named after its folder.
+# Copies every file of this name; names the copy after its folder.
 # shellcheck disable=SC2231 # the name may be a pattern
 copies() {
     for file in "$tests"/oracle/fixtures/*/$1 "$tests"/tokenizer/*/$1; do
@@ -16,7 +17,7 @@ copies() {
     return 0
 }
 
-# Calls "$1 HEAD NAME" for every fixture, packed.
+# Packs every fixture, and calls "$1 HEAD NAME" for it.
 heads() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
@@ -31,7 +32,7 @@ heads() {
 # number FILE OFFSET BYTES
 number() { od -An -v -j "$2" -N "$3" -t "u$3" "$1" | tr -d ' '; }
 
-# section FILE INDEX: the bytes of a section, found through the header's table (include/hotlayer/layout.h)
+# section FILE INDEX: prints the bytes of a section, found through the header's table (include/hotlayer/layout.h)
 section() {
     row=$((40 + 24 * $2))
     tail -c "+$(($(number "$1" $row 8) + 1))" "$1" | head -c "$(number "$1" $((row + 8)) 8)"
@@ -87,7 +88,7 @@ for name in ("scratch", "based"):
         open(f"{out}/{name}", "wb").write(config)
         continue
     open(f"{out}/{name}", "wb").write(b"\0".join((index, manifest, config)))
-    # An index in front that leads to itself, for two platforms.
+    # An index that leads to itself comes first, for two platforms.
     inner = dict(entry, mediaType="application/vnd.oci.image.index.v1+json")
     platforms = [dict(inner, platform={"os": os, "architecture": "amd64"}) for os in ("unknown", "linux")]
     index = json.dumps({"schemaVersion": 2, "manifests": platforms[::-1]}).encode()
@@ -98,7 +99,7 @@ for name in ("scratch", "based"):
 END
 }
 
-# Layers, plain, gzip and zstd (if there is a zstd): with a model, with what removes one, with links and long names.
+# Layers, plain, gzip and zstd (if zstd is installed): with a model, with whiteouts, with links and long names.
 layers() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT

@@ -1,4 +1,4 @@
-/* Blocks of a .gguf type on stdin, their numbers as float32 on stdout, by pack/source/blocks.c.
+/* Reads blocks of a .gguf type from stdin; writes their numbers as float32 to stdout, using pack/source/blocks.c.
  *
  *     block_values Q4_K <blocks >numbers
  */

@@ -1,9 +1,9 @@
-"""Holds the numbers in a .gguf's blocks, as the packer reads them, to the package gguf: equal to the bit.
+"""Compares the numbers in a .gguf's blocks, as the packer reads them, with those of the package gguf, bit by bit.
 
     python3 blocks.py BLOCK_VALUES
 
-Blocks are random bits, but for infinities and NaNs among their scales, and what gguf itself quantizes. The last line tells how
-much was compared.
+Blocks are random bits, without infinities and NaNs among their scales, and blocks that gguf itself quantizes. The last
+line gives the number of compared values.
 """
 import subprocess
 import sys

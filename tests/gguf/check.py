@@ -2,9 +2,8 @@
 
     python3 check.py HOTLAYER HOTLAYERD
 
-Compares weights and program of what `hotlayer pack` makes of folders, of .gguf files that make_gguf.py makes of them, and
-of variants of these; the last line is "N passed, N failed". That the results are right is for tests/oracle to say. Needs
-Python alone.
+Compares weights and program of packed folders, of .gguf files that make_gguf.py makes of them, and of variants of
+these. The last line is "N passed, N failed". tests/oracle checks that the results are right. Needs Python alone.
 """
 import glob
 import json
@@ -46,8 +45,9 @@ def run(*command):
 
 
 class Packed:
-    """What `hotlayer pack` makes of a folder, or of {file name: bytes}, the first of which is named. Without loss, unless
-    the options say otherwise; "--quant", None is the default."""
+    """The output of `hotlayer pack` for a folder, or for {file name: bytes}, whose first name is the argument. Packs
+    without loss unless the options differ; "--quant", None is the default.
+    """
 
     def __init__(self, source, *options, keep=None):
         with tempfile.TemporaryDirectory() as work:
@@ -74,7 +74,7 @@ class Packed:
 
 
 def same(name, one, other):
-    """Two sources, as arguments of Packed, become the same."""
+    """Checks that two sources, as arguments of Packed, give the same output."""
     try:
         difference = Packed(*one).differs(Packed(*other))
         check(name, not difference, difference)
@@ -91,7 +91,7 @@ def family(name):
 
 
 def in_parts(keys, tensors, n):
-    """Like llama.cpp's gguf-split: the metadata are in the first part."""
+    """Splits like llama.cpp's gguf-split: the metadata are in the first part."""
     files, rows = {}, list(tensors.items())
     for i in range(n):
         own = {"split.no": (U16, i), "split.count": (U16, n), "split.tensors.count": (U32, len(rows))}
@@ -103,7 +103,7 @@ def in_parts(keys, tensors, n):
 def check_folders():
     for folder in [*FIXTURES, DEMO]:
         name = os.path.basename(folder)
-        same(f"{name}: as it is", (folder,), (gguf(*convert(folder)),))
+        same(f"{name}: unchanged", (folder,), (gguf(*convert(folder)),))
         same(f"{name}: Q8_0 is what --quant q8 makes", (folder, "--quant", "q8"),
              (gguf(*convert(folder, "Q8_0")), "--quant", "q8"))
 
@@ -117,14 +117,16 @@ def check_containers():
     same("alignment 1", plain, (gguf({**keys, "general.alignment": (U32, 1)}, tensors, alignment=1),))
     same("three parts", plain, (in_parts(keys, tensors, 3),))
     name = Packed(in_parts(keys, tensors, 3)).meta["name"]
-    check("three parts: the name is what comes before the numbers", name == "m", name)
+    check("three parts: the name is the part before the numbers", name == "m", name)
     flat = {name: (kind, [*dims, 1, 1] if len(dims) == 2 else dims, raw) for name, (kind, dims, raw) in tensors.items()}
-    same("matrices with dimensions of 1 behind", plain, (gguf(keys, flat),))
+    same("matrices with trailing dimensions of 1", plain, (gguf(keys, flat),))
     same("tensors in another order", plain, (gguf(keys, dict(reversed(tensors.items()))),))
 
 
 def check_types():
-    """Matrices that are one in the program, and have different types in the file: operations of their own, each exact."""
+    """Matrices that are one in the program, and have different types in the file, become operations of their own, each
+    exact.
+    """
     keys, tensors = convert(DEMO, "F32")
     mixed, plain = dict(tensors), dict(tensors)
     for name, (_, dims, raw) in tensors.items():
@@ -153,14 +155,14 @@ def check_types():
 
 
 def check_default(mixed, blocks):
-    """Without --quant numbers become q4, and blocks stay; the meta section says which."""
+    """Without --quant numbers become q4, and blocks stay; the meta section shows which."""
     same("the default keeps Q8_0", (blocks, "--quant", None), (blocks, "--quant", "keep"))
     said = Packed(blocks, "--quant", None).meta["quantization"]
-    check("and says so", said == "keep", said)
+    check("the meta section says so", said == "keep", said)
     plain = gguf(*convert(DEMO))
     same("the default makes q4 of numbers", (plain, "--quant", None), (plain, "--quant", "q4"))
     said = Packed(plain, "--quant", None).meta["quantization"]
-    check("and says so", said == "q4", said)
+    check("the meta section says so", said == "q4", said)
     with tempfile.TemporaryDirectory() as work:
         keys, _ = convert(DEMO, "F32")
         packed = Packed(gguf(keys, mixed), "--quant", None, keep=work)
@@ -169,7 +171,7 @@ def check_default(mixed, blocks):
         names = [types.get(name) for name in ("blocks.0.attn.qkv.0", "blocks.0.attn.qkv.1", "blocks.0.ffn.gate_up.0",
                                               "blocks.0.ffn.gate_up.1", "blocks.0.ffn.down", "embed")]
         check("the default, of both", names == ["q8", "q4", "q4", "q8", "q4", "q8"], names)
-        check("and says so", packed.meta["quantization"] == "keep+q4", packed.meta["quantization"])
+        check("the meta section says so", packed.meta["quantization"] == "keep+q4", packed.meta["quantization"])
 
 
 def check_logits():
@@ -192,14 +194,14 @@ def check_text():
                                "-n", "60", "-p", "Once upon a time, there was a"))
     check("demo: the same story", answers[0] == answers[1] and len(answers[0]) > 100, answers)
     check("demo: source", metas[1]["source"] == "gguf", metas[1])
-    check("demo: licence", metas[1]["license"] == "apache-2.0", metas[1])
+    check("demo: license", metas[1]["license"] == "apache-2.0", metas[1])
     check("demo: name", metas[1]["name"] == "demo-1M-BF16", metas[1])
     for key in "stop_tokens", "context", "width", "blocks", "parameters", "family", "quantization":
         check(f"demo: {key}", metas[0][key] == metas[1][key], (metas[0][key], metas[1][key]))
 
 
 def check_gemma3():
-    """Ollama's words for the same model, and what older files leave out."""
+    """Ollama's names for the same model, and the fields that older files lack."""
     keys, tensors = family("gemma3-linear")
     base, local = keys["gemma3.rope.freq_base"][1], keys["gemma3.rope.freq_base_swa"][1]
     keys |= {"gemma3.context_length": (U32, 131072), "gemma3.attention.layer_norm_rms_epsilon": (F32, 1e-6)}
@@ -220,9 +222,9 @@ def check_gemma3():
     blocks = keys["gemma3.block_count"][1]
     same("gemma3: a period of 6", (gguf(keys, tensors),), (gguf({**keys, pattern: (U32, 6)}, tensors),))
     truths = [int(i % 3 < 2) for i in range(blocks)]
-    same("gemma3: a pattern as truths", (gguf({**keys, pattern: (U32, 3)}, tensors),),
+    same("gemma3: a pattern of booleans", (gguf({**keys, pattern: (U32, 3)}, tensors),),
          (gguf({**keys, pattern: ((ARRAY, BOOL), truths)}, tensors),))
-    check("gemma3: the pattern counts", Packed(gguf({**keys, pattern: (U32, 3)}, tensors)).program
+    check("gemma3: the pattern has priority", Packed(gguf({**keys, pattern: (U32, 3)}, tensors)).program
           != Packed(gguf(keys, tensors)).program)
     windowless = {key: value for key, value in keys.items() if "sliding_window" not in key}
     same("gemma3: no window", (gguf({**keys, pattern: (U32, 1)}, tensors),), (gguf(windowless, tensors),))
@@ -245,7 +247,7 @@ def check_mistral():
 
 
 def check_defaults():
-    """What an absent key stands for, and a factor of 0."""
+    """The default of an absent key, and a factor of 0."""
     keys, tensors = family("gemma2")
     window = "gemma2.attention.sliding_window"
     absent = {key: value for key, value in keys.items() if key != window}
@@ -258,7 +260,7 @@ def check_defaults():
 
 
 def check_stops():
-    """Where no key says so, texts tell what ends a turn."""
+    """Without a key for it, tokens' texts tell what ends a turn."""
     keys, tensors = family("gemma2")
     for key in "tokenizer.ggml.eot_token_id", "tokenizer.chat_template":
         keys.pop(key, None)

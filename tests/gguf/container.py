@@ -1,7 +1,7 @@
-"""The container of .gguf files, read and written [https://github.com/ggml-org/ggml/blob/master/docs/gguf.md].
+"""Reads and writes the container of .gguf files [https://github.com/ggml-org/ggml/blob/master/docs/gguf.md].
 
-A file is (keys, tensors): keys is {name: (kind, value)}, where an array's kind is (ARRAY, kind of the items); tensors is
-{name: (type, dims, data)}, dims innermost first, as in the file. Needs Python alone.
+A file is (keys, tensors): keys is {name: (kind, value)}, where an array's kind is (ARRAY, kind of the items); tensors
+is {name: (type, dims, data)}, dims innermost first, as in the file. Needs Python alone.
 """
 import struct
 
@@ -9,7 +9,7 @@ U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
 FORMATS = {U8: "B", I8: "b", U16: "H", I16: "h", U32: "I", I32: "i", F32: "f", BOOL: "B", U64: "Q", I64: "q", F64: "d"}
 TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22), "Q5_1": (7, 32, 24),
          "Q8_0": (8, 32, 34), "Q2_K": (10, 256, 84), "Q4_K": (12, 256, 144), "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210),
-         "BF16": (30, 1, 2)}  # number, numbers of a block, its bytes
+         "BF16": (30, 1, 2)}  # number, numbers in a block, bytes of a block
 NAMES = {number: name for name, (number, _, _) in TYPES.items()}
 ALIGNMENT = 32
 
@@ -20,7 +20,7 @@ def text(value):
 
 
 def encode(kind, value):
-    """Type and value; a value of the kind None is bytes to be taken as they are."""
+    """Returns type and value; a value of the kind None is bytes to be copied unchanged."""
     if kind is None:
         return value
     if kind == STRING:
@@ -46,8 +46,9 @@ def pad(raw, alignment):
 
 
 def assemble(keys, tensors, version=3, alignment=ALIGNMENT, counts=None, offsets=None):
-    """The file's bytes. What is given beside keys and tensors is written whether it is true or not: keys may be a list of
-    pairs, with a name twice; counts is (tensors, keys); offsets {name: offset}. A type may be a number."""
+    """Returns the file's bytes. Writes the other arguments unchecked, even if they are wrong: keys may be a list of
+    pairs, with a name twice; counts is (tensors, keys); offsets {name: offset}. A type may be a number.
+    """
     keys = list(keys.items() if isinstance(keys, dict) else keys)
     tensors = list(tensors.items() if isinstance(tensors, dict) else tensors)
     n_tensors, n_keys = counts or (len(tensors), len(keys))
@@ -92,7 +93,7 @@ class Reader:
 
 
 def parse(raw):
-    """(keys, tensors) of a file without fault, in the file's order."""
+    """Returns (keys, tensors) of a correct file, in the file's order."""
     reader = Reader(raw)
     reader.at = 8
     n_tensors, n_keys = reader.take("QQ")

@@ -49,7 +49,9 @@ def decode(kind, raw):
 
 
 def q8_0(values):
-    """By the rule of `hotlayer pack --quant q8`, in float32: scale = max|x| / 127 as fp16, quants to the nearest."""
+    """Quantizes by the rule of `hotlayer pack --quant q8`, in float32: scale = max|x| / 127 as fp16, quants to the
+    nearest.
+    """
     raw = b""
     for at in range(0, len(values), 32):
         block = values[at : at + 32]
@@ -73,7 +75,7 @@ def recode(kind, raw, wanted):
 
 
 def in_pairs(raw, heads, rows):
-    """Row i of a head's first half goes to 2i, row i of its second half to 2i + 1."""
+    """Moves row i of a head's first half to 2i, row i of its second half to 2i + 1."""
     size, half = len(raw) // rows, rows // heads // 2
     order = [head * 2 * half + side * half + i for head in range(heads) for i in range(half) for side in (0, 1)]
     return b"".join(raw[row * size : (row + 1) * size] for row in order)
@@ -83,7 +85,7 @@ def in_pairs(raw, heads, rows):
 
 
 def read_tensors(folder):
-    """{name: (dtype, shape, data)}"""
+    """Returns {name: (dtype, shape, data)}."""
     index, tensors = read_json(folder, "model.safetensors.index.json"), {}
     for name in sorted(set(index.get("weight_map", {}).values())) or ["model.safetensors"]:
         with open(os.path.join(folder, name), "rb") as file:
@@ -106,7 +108,7 @@ def rename(name):
 def convert_tensor(name, dtype, shape, raw, config, wanted):
     kind = wanted or dtype
     if len(shape) == 1 or (kind == "Q8_0" and shape[-1] % 32):
-        kind = "F32" if len(shape) == 1 else dtype  # llama.cpp, too, leaves rows that do not fill the blocks
+        kind = "F32" if len(shape) == 1 else dtype  # llama.cpp too does not quantize rows that do not fill the blocks
     if ".q_proj." in name:
         raw = in_pairs(raw, config["num_attention_heads"], shape[0])
     if ".k_proj." in name:
@@ -118,7 +120,7 @@ def convert_tensor(name, dtype, shape, raw, config, wanted):
 
 
 def fields_of_message(raw):
-    """Protocol buffers: (field number, value) one after another."""
+    """Yields the (field number, value) pairs of protocol buffers, one after another."""
     at = 0
 
     def number():
@@ -188,7 +190,7 @@ def tokenizer_keys(folder, config):
 
 
 def convert(folder, wanted=None):
-    """(keys, tensors) of container.py."""
+    """Returns (keys, tensors) for container.py."""
     config = read_json(folder, "config.json")
     assert config["architectures"] == ["LlamaForCausalLM"], folder
     head_dim = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])

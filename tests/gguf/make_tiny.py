@@ -1,4 +1,4 @@
-"""The smallest .gguf of each family and type, as seeds for fuzzing: one block, four columns, or a block of Q8_0.
+"""Writes the smallest .gguf of each family and type, as seeds for fuzzing: one block, four columns, or a block of Q8_0.
 
     python3 make_tiny.py OUTDIR
 """

@@ -1,9 +1,9 @@
-"""Holds our own writer of .gguf files, and the packer's reader, to the packages of the Python Package Index: gguf, numpy.
+"""Compares our own writer of .gguf files, and the packer's reader, with the Python packages gguf and numpy.
 
     python3 reference.py HOTLAYER FOLDER...
 
-What gguf writes of the same keys and numbers must pack to the same as what container.py writes; Q8_0, bfloat16 and the
-pairs of rows must be what numpy makes of them. The last line tells how much was compared.
+A file that gguf writes from the same keys and numbers must pack to the same bytes as that of container.py; Q8_0,
+bfloat16 and the pairs of rows must equal numpy's. The last line gives the number of comparisons.
 """
 import os
 import subprocess
@@ -18,7 +18,7 @@ from make_gguf import convert, decode, in_pairs, recode
 
 
 def rows_in_pairs(values, heads):
-    """As llama.cpp's converter has it."""
+    """As llama.cpp's converter does it."""
     half = values.shape[0] // heads // 2
     return values.reshape(heads, 2, half, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
 
@@ -52,7 +52,7 @@ def packed(hotlayer, path, folder):
 
 
 def check_numbers():
-    """The conversions of make_gguf.py, on numbers of all sizes."""
+    """Checks the conversions of make_gguf.py, on numbers of all sizes."""
     rng = np.random.default_rng(5)
     values = (rng.normal(0, 1, (24, 64)) * 2.0 ** rng.integers(-12, 12, (24, 1))).astype(np.float32)
     raw, kinds = values.tobytes(), gguf.GGMLQuantizationType

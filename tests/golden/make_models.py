@@ -1,5 +1,5 @@
-"""Models for tests/golden.sh, the same bytes on every machine: a .gguf of every type of blocks, and a model around every
-tokenizer of tests/tokenizer.
+"""Writes models for tests/golden/run.sh, the same bytes on every machine: a .gguf of every type of blocks, and a model
+around every tokenizer of tests/tokenizer.
 
     python3 make_models.py OUTDIR
 
@@ -17,7 +17,8 @@ sys.path.insert(0, os.path.join(TESTS, "gguf"))
 from container import TYPES, assemble, parse, size_of  # noqa: E402
 from make_tiny import keys, shapes  # noqa: E402
 
-# Of a type's blocks the parts that may have any bits, after how many fp16 scales; Q6_K's scale stands last.
+# For each type, the parts of a block that may have any bits, and the number of fp16 scales before them; Q6_K's scale
+# comes last.
 SCALES = {"Q4_0": 1, "Q4_1": 2, "Q5_0": 1, "Q5_1": 2, "Q8_0": 1, "Q4_K": 2, "Q5_K": 2, "Q6_K": 1}
 
 
@@ -33,7 +34,9 @@ def block(kind, numbers):
 
 
 def around_gguf(path, width, data):
-    """The tokenizer of a .gguf without tensors, with a Llama of one block around it. `data` is called for each tensor."""
+    """Writes the tokenizer of a .gguf without tensors, with a Llama of one block around it. Calls `data` for each
+    tensor.
+    """
     with open(path, "rb") as file:
         tokenizer, _ = parse(file.read())
     rows = len(tokenizer["tokenizer.ggml.tokens"][1])
@@ -68,7 +71,7 @@ def size_of_vocabulary(folder):
 
 
 def around_files(folder, out):
-    """A copy of a tokenizer's files, with a Llama of zeros around them."""
+    """Copies a tokenizer's files, with a Llama of zeros around them."""
     os.makedirs(out)
     for name in "tokenizer.json", "tokenizer.model", "tokenizer_config.json":
         if os.path.exists(os.path.join(folder, name)):

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compares the bytes of packed models, of images and of a synthetic model with the digests in digests.sha256. They change
-# only with the format's version (docs/format.md).
+# Compares the bytes of packed models, of images and of a synthetic model with the digests in digests.sha256. They
+# change only with the format's version (docs/format.md).
 #
 #   sh tests/golden/run.sh BUILD [--update]
 set -u
@@ -12,7 +12,7 @@ work=$(mktemp -d)
 . tests/tally.sh
 trap 'rm -rf "$work"' EXIT
 
-# The smallest program there is: a static ELF file whose code is exit(0). Unlike hotlayerd, it is the same everywhere.
+# The smallest program: a static ELF file whose code is exit(0). Unlike hotlayerd, it is the same everywhere.
 python3 - "$work/runtime" <<'END'
 import os, struct, sys
 

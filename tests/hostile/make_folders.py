@@ -2,12 +2,12 @@
 
     python3 make_folders.py OUTDIR
 
-OUTDIR/NAME/ is a model folder, OUTDIR/cases.tsv says for each what a useful message contains:
+OUTDIR/NAME/ is a model folder; OUTDIR/cases.tsv gives for each the parts of a useful message:
 
-    NAME TAB the file that is at fault TAB a word: the field, the tensor or the value; may be empty
+    NAME TAB the faulty file TAB a word: the field, the tensor or the value; may be empty
 
-OUTDIR/good, OUTDIR/good-sharded and OUTDIR/good-with-more have no fault and are not in the table: whoever refuses those
-proves nothing. Needs Python alone; the good models are fixtures of the oracle.
+OUTDIR/good, OUTDIR/good-sharded and OUTDIR/good-with-more have no fault and are not in the table: a packer that refuses
+those proves nothing. Needs Python alone; the good models are fixtures of the oracle.
 """
 import json
 import os
@@ -22,7 +22,7 @@ GATE, UP = "model.layers.0.mlp.gate_proj.weight", "model.layers.0.mlp.up_proj.we
 ATTENTION = "model.layers.0.self_attn."
 DEEP = b"[" * 100000
 
-CASES = []  # (name, file, word, function that spoils a folder, which fixture)
+CASES = []  # (name, file, word, function that damages a folder, which fixture)
 
 
 def case(name, file, word="", fixture="f32-awkward"):
@@ -53,7 +53,7 @@ def write_folder(path, files):
 
 
 def split(raw):
-    """A safetensors file as (header text, data)."""
+    """Returns a safetensors file as (header text, data)."""
     n = int.from_bytes(raw[:8], "little")
     return raw[8 : 8 + n], raw[8 + n :]
 
@@ -67,7 +67,7 @@ def replace_header(files, text):
 
 
 def edit_row(files, tensor, **fields):
-    """Changes what the header says about a tensor and leaves the data alone."""
+    """Changes a tensor's entry in the header; leaves the data alone."""
     header = json.loads(split(files[WEIGHTS])[0])
     header[tensor].update(fields)
     replace_header(files, json.dumps(header).encode())
@@ -78,7 +78,7 @@ def row(files, tensor):
 
 
 def edit_tensors(files, edit, name=WEIGHTS):
-    """`edit` changes {tensor: (dtype, shape, bytes)}; the file is written anew, without holes."""
+    """Rewrites the file without gaps; `edit` changes {tensor: (dtype, shape, bytes)}."""
     text, data = split(files[name])
     header = json.loads(text)
     header.pop("__metadata__", None)
@@ -99,7 +99,7 @@ def zeros(*shape):
 
 
 def edit_config(files, **fields):
-    """None removes a field; NULL stands for JSON's null."""
+    """Changes fields; None removes one, NULL stands for JSON's null."""
     config = json.loads(files[CONFIG])
     for key, value in fields.items():
         config.pop(key, None)
@@ -194,7 +194,7 @@ def _(files):
 
 @case("overlap", WEIGHTS, "_proj")
 def _(files):
-    """Two tensors of one size share their bytes; the file has no hole."""
+    """Two tensors of one size share their bytes; the file has no gap."""
     edit_tensors(files, lambda tensors: tensors.update({UP: ("F32", [0], b"")}))
     edit_row(files, UP, shape=row(files, GATE)["shape"], data_offsets=row(files, GATE)["data_offsets"])
 
@@ -216,7 +216,7 @@ def offsets(name, change, word=UP):
         edit_row(files, UP, data_offsets=change(*row(files, UP)["data_offsets"]))
 
 
-offsets("out-of-range", lambda begin, end: [begin + (1 << 40), end + (1 << 40)], "_proj")  # or a hole before the next
+offsets("out-of-range", lambda begin, end: [begin + (1 << 40), end + (1 << 40)], "_proj")  # or a gap before the next
 offsets("wrapping", lambda begin, end: [(1 << 64) - 8, (1 << 64) - 8 + end - begin])
 offsets("end-before-begin", lambda begin, end: [end, begin])
 offsets("negative", lambda begin, end: [-(end - begin), 0])
@@ -243,7 +243,7 @@ shape("deep", [52, [[40]]])
 
 @case("shape-product-wraps-to-bytes", WEIGHTS, UP)
 def _(files):
-    """2^32 * 2^32 elements are 0 modulo 2^64, which is what the entry holds."""
+    """2^32 * 2^32 elements are 0 modulo 2^64, which the entry contains."""
     edit_tensors(files, lambda tensors: tensors.update({UP: ("F32", [1 << 32, 1 << 32], b"")}))
 
 
@@ -316,7 +316,7 @@ tensor_shape("wide-keys", ATTENTION + "k_proj.weight", 60, 40)
 
 @case("role-head-dim-left-out", WEIGHTS, "q_proj")
 def _(files):
-    """hidden_size / num_attention_heads is 8 then, the tensors have 12."""
+    """hidden_size / num_attention_heads is 8 then; the tensors have 12."""
     edit_config(files, head_dim=None)
 
 
@@ -486,7 +486,7 @@ tokenizer_json("empty", b"")
 tokenizer_json("deep", DEEP)
 
 
-# The chat template and what goes with it. The fixtures have none.
+# The chat template and its other files. The fixtures have none.
 
 TOKENIZER_CONFIG, SPECIALS, GENERATION = "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"
 
@@ -539,7 +539,7 @@ json_case("stop-strings-many", GENERATION, "stop_strings", stop_strings=["a"] * 
 
 @case("config-eos-beyond", CONFIG, "eos_token_id")
 def _(files):
-    """Only where nothing else says it."""
+    """Only if no other file contains it."""
     del files[GENERATION]
     edit_config(files, eos_token_id=281)
 

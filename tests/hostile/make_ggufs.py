@@ -2,9 +2,10 @@
 
     python3 make_ggufs.py OUTDIR
 
-OUTDIR/NAME is a file (of a model in parts, the one to name), OUTDIR/ggufs.tsv says for each what a useful message contains:
+OUTDIR/NAME is a file (of a model in parts, the one to name); OUTDIR/ggufs.tsv gives for each the parts of a useful
+message:
 
-    NAME TAB the file that is at fault TAB a word: the key, the tensor or the value; may be empty
+    NAME TAB the faulty file TAB a word: the key, the tensor or the value; may be empty
 
 OUTDIR/good.gguf and OUTDIR/good-00001-of-00003.gguf have no fault and are not in the table. Needs Python alone.
 """
@@ -32,19 +33,19 @@ def case(name, word, raw, fault=None):
 
 
 def keys_case(name, word, **edits):
-    """Keys with '__' for '.'; None removes one."""
+    """Changes keys, written with '__' for '.'; None removes one."""
     keys = {**KEYS, **{key.replace("__", "."): value for key, value in edits.items()}}
     case("key-" + name, word, assemble({key: value for key, value in keys.items() if value is not None}, TENSORS))
 
 
 def tensor_case(name, word, tensor, row):
-    """None removes it."""
+    """Changes a tensor; None removes it."""
     tensors = {**TENSORS, tensor: row}
     case("tensor-" + name, word, assemble(KEYS, {key: value for key, value in tensors.items() if value is not None}))
 
 
 def place_of(raw):
-    """Where these bytes begin in the good file."""
+    """Returns the offset of these bytes in the good file."""
     assert GOOD.count(raw) == 1, raw
     return GOOD.index(raw)
 

@@ -2,14 +2,14 @@
 
     python3 make_hot.py GOOD.hot OUTDIR
 
-OUTDIR/NAME/ holds a model under the file name of GOOD.hot, one fault each; OUTDIR/cases-hot.tsv says what must refuse
-it:
+OUTDIR/NAME/ holds a model under the file name of GOOD.hot, one fault each; OUTDIR/cases-hot.tsv gives the program that
+must refuse it:
 
     NAME TAB verify|run|both TAB a word that a useful message contains; may be empty
 
-`verify` is `hotlayer verify`, `run` is `hotlayerd generate`, which does not read all weights to checksum them.
-Checksums are made good again after the damage, except in the cases that are about checksums: what they let through, only
-validation can stop. OUTDIR/good is the untouched model.
+`verify` is `hotlayer verify`; `run` is `hotlayerd generate`, which does not read all weights to checksum them.
+Checksums are corrected after the damage, except in the cases about checksums: then only validation can stop the reader.
+OUTDIR/good is the untouched model.
 
 The offsets below are those of include/hotlayer/layout.h, tile.h and program.h.
 """
@@ -39,7 +39,7 @@ N_TYPES = 5
 P_BUFFERS, P_KVS, P_OPS, P_VOCABULARY, P_CONTEXT, P_LOGITS, P_RESERVED, PROGRAM_BYTES = 0, 4, 8, 12, 16, 20, 24, 64
 OP_BYTES = 48
 
-# Per kind of operation, in the order of enum hl_op_kind: where among the words behind `kind` its spans and tensors are.
+# For each kind of operation, in the order of enum hl_op_kind: which of the words after `kind` are spans and tensors.
 KINDS = {
     "angles": ({"out": 0}, {"frequencies": 2}),
     "gather": ({"out": 0}, {"table": 2}),
@@ -90,7 +90,7 @@ def put64(raw, at, value):
 
 
 class Hot:
-    """The head file and the shards' files as bytearrays, with the addresses of what is to be damaged."""
+    """The head file and the shards' files as bytearrays, with the addresses of the parts to damage."""
 
     def __init__(self, path):
         self.name = os.path.basename(path)
@@ -115,7 +115,7 @@ class Hot:
         struct.pack_into("<QQ", self.head, self.section_row(section), offset, size)
 
     def append_section(self, section, raw, skew=0):
-        """Moves a section, with new content, behind the end of the head file."""
+        """Moves a section, with new content, to the end of the head file."""
         self.head += bytes(-len(self.head) % PAGE + skew)
         self.put_section(section, len(self.head), len(raw))
         self.head += raw
@@ -144,12 +144,12 @@ class Hot:
         return self.kv(self.count(P_KVS)) + OP_BYTES * i
 
     def find_op(self, kind):
-        """Address of the first operation of a kind, or None."""
+        """Returns the address of the first operation of a kind, or None."""
         ops = (self.op(i) for i in range(self.count(P_OPS)))
         return next((op for op in ops if u32(self.head, op) == KIND_NUMBER[kind]), None)
 
     def word(self, kind, word):
-        """Address of one word of the first operation of a kind."""
+        """Returns the address of one word of the first operation of a kind."""
         return self.find_op(kind) + 4 + 4 * word
 
     def get(self, kind, word):
@@ -165,7 +165,7 @@ class Hot:
         return len(self.shards[i]) - PAGE
 
     def seal(self):
-        """Makes the head's checksums good. Sections outside the file keep the sum they had."""
+        """Corrects the head's checksums. Sections outside the file keep their sum."""
         for section in range(len(SECTIONS)):
             offset, size = self.section(section)
             if offset + size <= len(self.head):
@@ -182,7 +182,7 @@ class Hot:
 
 
 class Cases:
-    """Spoilt copies of the good model, written as they are made."""
+    """Damaged copies of the good model, written as they are made."""
 
     def __init__(self, good, out):
         self.good, self.out, self.rows = good, out, []
@@ -213,12 +213,12 @@ def flip(raw, at, bit=3):
 
 
 def at(offset):
-    """An address in the header."""
+    """Returns an address in the header."""
     return lambda hot: offset
 
 
 def checksum_cases(cases):
-    """One flipped bit, checksums left as they were."""
+    """Flips one bit, and leaves the checksums."""
     for name, where in (
         ("magic", 0), ("version", VERSION), ("crc", CRC), ("head-bytes", HEAD_BYTES), ("weight-bytes", WEIGHT_BYTES),
         ("n-tensors", N_TENSORS), ("n-shards", N_SHARDS), ("section-row", SECTION_ROW), ("shard-row", SHARD_ROW),
@@ -435,7 +435,7 @@ def operation_cases(cases):
     op("heads-max", "attend", 5, NONE)
     heads, kv_heads = good.get("attend", 5), u32(good.head, good.kv(good.get("attend", 4)))
     if kv_heads > 1:
-        # Fewer heads fit their buffers: only the rule itself can refuse them.
+        # With fewer heads, their buffers suffice: only the rule itself can refuse them.
         op("heads-not-multiple", "attend", 5, max(n for n in range(1, heads) if n % kv_heads))
     op("cols-max", "gate", 6, NONE)
     op("activation-unknown", "gate", 7, 2)

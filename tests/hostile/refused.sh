@@ -1,17 +1,17 @@
 # shellcheck shell=sh
-# What "refused" means, for run.sh and run_hot.sh, which source this. Gives them $work, a temporary folder.
+# Checks refusals for run.sh and run_hot.sh, which source this. Gives them $work, a temporary folder.
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 passed=0 failed=0 faults=
 
-# A sanitizer's report must not look like an honest exit status 1.
+# A sanitizer's report must not look like an ordinary exit status 1.
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=99"
 export LSAN_OPTIONS="${LSAN_OPTIONS:+$LSAN_OPTIONS:}exitcode=99"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}halt_on_error=1:exitcode=99"
 
-# Runs a command: $status, $work/stderr.
+# Runs a command; sets $status and $work/stderr.
 attempt() {
     timeout -k 2 20 "$@" > /dev/null 2> "$work/stderr" < /dev/null
     status=$?
@@ -21,7 +21,8 @@ blame() {
     faults="$faults${faults:+; }$1"
 }
 
-# The last attempt ended with status 1 and a message that contains both texts; an empty text is in every message.
+# Checks that the last command ended with status 1 and a message that contains both texts; every message contains an
+# empty text.
 expect_refusal() {
     case $status in
     1) ;;
@@ -36,7 +37,7 @@ expect_refusal() {
     done
 }
 
-# Ends a case: one line.
+# Ends a case: prints one line.
 result() {
     if [ -z "$faults" ]; then
         passed=$((passed + 1))

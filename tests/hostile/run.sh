@@ -1,8 +1,8 @@
 #!/bin/sh
 # run.sh HOTLAYER: model folders and .gguf files that `hotlayer pack` must refuse (make_folders.py, make_ggufs.py).
 #
-# Refused means: exit status 1 within 20 seconds, a message that names the file at fault and the word in the table, and
-# nothing left behind where the output would have been.
+# Refused means: exit status 1 within 20 seconds, a message that names the faulty file and the word in the table, and no
+# output left on disk.
 set -u
 [ $# -eq 1 ] || { echo "usage: $0 HOTLAYER" >&2; exit 2; }
 hotlayer=$1

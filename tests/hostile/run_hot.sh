@@ -1,7 +1,7 @@
 #!/bin/sh
-# run_hot.sh HOTLAYER HOTLAYERD GOOD.hot: broken copies of a good model (make_hot.py), to be refused by
-# `hotlayer verify`, by `hotlayerd generate`, or by both, as the table says: exit status 1 within 20 seconds and a
-# message that names the file and has the word of the table.
+# run_hot.sh HOTLAYER HOTLAYERD GOOD.hot: broken copies of a good model (make_hot.py). `hotlayer verify`, `hotlayerd
+# generate`, or both, as the table says, must refuse each: exit status 1 within 20 seconds and a message that names the
+# file and contains the word of the table.
 set -u
 [ $# -eq 3 ] || { echo "usage: $0 HOTLAYER HOTLAYERD GOOD.hot" >&2; exit 2; }
 hotlayer=$1 hotlayerd=$2 good=$3

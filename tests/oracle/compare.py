@@ -1,10 +1,10 @@
-"""Holds `hotlayer pack` and `hotlayerd logits` to the oracle's figures.
+"""Compares `hotlayer pack` and `hotlayerd logits` with the oracle's figures.
 
     python3 compare.py HOTLAYER HOTLAYERD FIXTURE_DIR...
 
-For each fixture and each quantization: packs it, asks for the logits of its tokens, compares with expected.json. Prints
-one line per comparison: `ok` or `FAIL` and two relative errors ||a - b|| / ||b||, over all positions and of the worst
-position; exits 1 when anything failed. Needs Python alone.
+For each fixture and each quantization: packs it, asks for the logits of its tokens, compares them with expected.json.
+Prints one line per comparison: `ok` or `FAIL` and two relative errors ||a - b|| / ||b||, over all positions and of the
+worst position; exits 1 if anything failed. Needs Python alone.
 """
 import json
 import math
@@ -15,9 +15,9 @@ import tempfile
 
 QUANTS = ("keep", "bf16", "q8")
 
-# Over all positions. Beside float32 and float16 tiles everything is computed in float32: only its rounding may show.
-# Beside bf16 and int8 tiles the activations are rounded too, while the oracle rounds weights alone: simulated on these
-# fixtures that is 0.002 (bf16) and 0.008 (int8).
+# Limits over all positions. With float32 and float16 tiles everything is computed in float32: only its rounding may
+# show. With bf16 and int8 tiles the activations are rounded too, while the oracle rounds weights alone: simulated on
+# these fixtures, that is 0.002 (bf16) and 0.008 (int8).
 EXACT, ROUNDED = 1e-5, 1e-2
 WORST_POSITION = 2  # times the limit: one position averages less than all
 
@@ -54,7 +54,7 @@ def logits(hotlayer, hotlayerd, fixture, quant, tokens):
 
 
 def errors(got, want):
-    """Relative error over all positions, and of the worst."""
+    """Returns the relative error over all positions, and that of the worst."""
     if [len(row) for row in got] != [len(row) for row in want]:
         raise Failure(f"{len(got)} positions of {len(got[0]) if got else 0}, not {len(want)} of {len(want[0])}")
     wrong = [math.fsum((a - b) * (a - b) for a, b in zip(g, w)) for g, w in zip(got, want)]
@@ -65,7 +65,7 @@ def errors(got, want):
 
 
 def compare(hotlayer, hotlayerd, fixture, quant):
-    """Prints the line; true when the figures are within the limits."""
+    """Prints the line; returns whether the figures are within the limits."""
     label = f"{os.path.basename(os.path.normpath(fixture)):<14} {quant:<5}"
     with open(os.path.join(fixture, "config.json")) as file:
         most = limit(quant, json.load(file)["torch_dtype"])

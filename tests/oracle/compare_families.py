@@ -1,12 +1,11 @@
-"""Holds every family to transformers' figures: `hotlayer pack` and `hotlayerd logits` on families/, see README.md.
+"""Compares every family with transformers' figures: `hotlayer pack` and `hotlayerd logits` on families/, see README.md.
 
     python3 compare_families.py HOTLAYER HOTLAYERD FAMILIES [NAME...]
 
-For each model: packs the folder as transformers wrote it, the folder in the style of older publications, the folder
-with the names that some versions of transformers gave the tensors, the folder with a head apart from the embedding, and
-the GGUF; compares the logits of all positions, computed in one step, one by one and seven at a time, with logits.f32.
-What a folder makes of texts, its GGUF must make of them, too. Prints a line per comparison and, last, "N passed, N
-failed". Needs Python alone.
+For each model, packs the folder as transformers wrote it, the folder in the style of older publications, the folder
+with the tensors' names of some versions of transformers, the folder with a head apart from the embedding, and the GGUF.
+Compares the logits of all positions, computed in one step, one by one and seven at a time, with logits.f32. The GGUF
+must encode texts as the folder does. Prints a line per comparison and, last, "N passed, N failed". Needs Python alone.
 """
 import array
 import json
@@ -19,9 +18,9 @@ import tempfile
 
 from compare import Failure, errors, run
 
-# Relative, over all positions. Beside float32 and float16 tiles everything is computed in float32: only its rounding
-# may show. Beside bfloat16 and int8 tiles the activations are rounded too.
-LIMITS = {"F32": 5e-6, "F16": 5e-6, "BF16": 1e-2, "Q8_0": 1e-2}  # by what the matrices are stored as
+# Relative limits, over all positions. With float32 and float16 tiles everything is computed in float32: only its
+# rounding may show. With bfloat16 and int8 tiles the activations are rounded too.
+LIMITS = {"F32": 5e-6, "F16": 5e-6, "BF16": 1e-2, "Q8_0": 1e-2}  # by the type of the matrices
 WORST_POSITION = 2  # times the limit: one position averages less than all
 STEPS = ((), ("--batch", "1"), ("--batch", "7"))
 TEXTS = (
@@ -37,7 +36,7 @@ def read_json(path):
 
 
 def read_logits(path, columns, kept):
-    """Rows of little-endian float32; of each the first `kept` columns."""
+    """Reads rows of little-endian float32; returns the first `kept` columns of each."""
     values = array.array("f")
     with open(path, "rb") as file:
         values.frombytes(file.read())
@@ -47,7 +46,7 @@ def read_logits(path, columns, kept):
 
 
 def edit_tensors(path, edit):
-    """`edit` makes of a safetensors file's header and data others."""
+    """Changes a safetensors file's header and data with `edit`."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header, data = edit(json.loads(file.read(length)), file.read())
@@ -57,7 +56,7 @@ def edit_tensors(path, edit):
 
 
 def untie(folder):
-    """The head becomes a tensor of its own, equal to the embedding."""
+    """Makes the head a tensor of its own, equal to the embedding."""
 
     def edit(header, data):
         embedding = header["language_model.model.embed_tokens.weight"]
@@ -74,14 +73,16 @@ def untie(folder):
 
 
 def in_memory_name(name):
-    """The published "language_model.model.x" as models had it in memory, and were saved, from transformers 4.52 on."""
+    """Renames the published "language_model.model.x" as models have it in memory, and in files saved by transformers
+    4.52 and later.
+    """
     if name.startswith("language_model.model."):
         return "model.language_model." + name.removeprefix("language_model.model.")
     return "model." + name if name.startswith(("vision_tower.", "multi_modal_projector.")) else name
 
 
 def sources(families, name, work):
-    """(what, path to pack)"""
+    """Yields (what, path to pack)."""
     folder = os.path.join(families, name)
     config = os.path.join(folder, "config.json")
     if os.path.exists(config):
@@ -110,7 +111,7 @@ class Checks:
         self.passed = self.failed = 0
 
     def line(self, label, check, *arguments):
-        """check gives what to say; it raises Failure when something is wrong."""
+        """Runs a check, which returns the text to print, and raises Failure if something is wrong."""
         try:
             text, good = check(*arguments), True
         except Failure as failure:
@@ -121,7 +122,7 @@ class Checks:
         return good
 
     def pack(self, path, model, scale):
-        """Rounding of the embeddings' scale is too small to show in logits beside bfloat16 tiles: it is read."""
+        """Rounding of the embeddings' scale is too small to show in logits with bfloat16 tiles: read the scale."""
         run(self.hotlayer, "pack", path, "-o", model, "--quant", "keep")
         program = json.loads(run(self.hotlayer, "inspect", "--json", model))["program"]
         found = [float(line.split(" = ")[1].split(" * ")[0]) for line in program if line.startswith("gather")]
@@ -139,7 +140,7 @@ class Checks:
         return text
 
     def texts(self, model, texts):
-        """Fills the dictionary of texts and their tokens; what is known already must be the same."""
+        """Fills the dictionary of texts and their tokens; texts already in it must have the same tokens."""
         for text in TEXTS:
             got = json.loads(run(self.hotlayerd, "tokenize", "--model", model, "--special", text))
             if texts.setdefault(text, got) != got:

@@ -1,5 +1,5 @@
-"""Holds the oracle itself to other people's code: to `transformers` in float64 (needs torch and transformers, as
-nothing else here does) and to a text that a model's own program printed.
+"""Compares the oracle itself with other implementations: with `transformers` in float64 (needs torch and transformers,
+as nothing else here does) and with a text that a model's own program printed.
 
     python3 cross_check.py FIXTURE_DIR...
     python3 cross_check.py --greedy MODEL_DIR       MODEL_DIR/expected_greedy.txt: 200 positions from BOS, temperature 0
@@ -16,7 +16,8 @@ from llama_oracle import Llama
 
 def in_float64(model):
     """transformers computes angles and norms in float32 whatever the model's type. This keeps its frequencies and does
-    the rest in float64, so that agreement can be told to the last digit."""
+    the rest in float64, so that the figures agree to the last digit.
+    """
     import torch
 
     frequencies = model.model.rotary_emb.inv_freq.double()
@@ -68,7 +69,7 @@ def read_varint(raw, at):
 
 
 def fields(raw):
-    """(field, value) of a protobuf message."""
+    """Yields (field, value) of a protobuf message."""
     at = 0
     while at < len(raw):
         key, at = read_varint(raw, at)

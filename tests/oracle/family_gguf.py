@@ -1,6 +1,6 @@
-"""A Hugging Face model's weights as a GGUF, as llama.cpp's convert_hf_to_gguf.py lays it out. Needs gguf and numpy.
+"""Writes a Hugging Face model's weights as a GGUF, as llama.cpp's convert_hf_to_gguf.py does. Needs gguf and numpy.
 
-What such a file cannot say, so that no variant with a GGUF may need it:
+A GGUF cannot state these fields, so a variant with a GGUF must not need them:
     - query_pre_attn_scalar: a reader takes key_length, and embedding_length / head_count when Gemma 2 has 46 blocks or
       Gemma 3 has 62 (the 27B models);
     - which blocks of Gemma 2 and 3 slide: every 2nd and every 6th are full;
@@ -30,14 +30,15 @@ FILE_TYPES = {
 
 
 def interleave(values, heads):
-    """Rows of each head from halves to neighbours: i and i + d/2 become 2i and 2i + 1."""
+    """Moves the rows of each head from halves to neighbours: i and i + d/2 become 2i and 2i + 1."""
     d = values.shape[0] // heads
     return values.reshape(heads, 2, d // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
 
 
 def rope_divisors(config):
-    """llama3 scaling as one divisor of the frequency per pair. The converter takes 8192 for the original context
-    whatever rope_parameters say; here it is what they say, or the file would be of another model."""
+    """Returns llama3 scaling as one divisor of the frequency per pair. The converter takes 8192 for the original
+    context whatever rope_parameters contain; this uses rope_parameters, or the file would be of another model.
+    """
     rope = config.rope_parameters
     frequencies = 1 / rope["rope_theta"] ** (np.arange(0, config.head_dim, 2, dtype=np.float32) / config.head_dim)
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]

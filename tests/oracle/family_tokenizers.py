@@ -1,8 +1,8 @@
 """The small tokenizers of make_families.py: as files of a Hugging Face folder, and as the fields of a GGUF.
 
 A tokenizer is a dict: kind, "spm" (SentencePiece) or "bytes" (byte-level BPE); tokens, a list of (text, score, type)
-with GGUF's token types, which are SentencePiece's; merges; the ids bos, eos, unk, pad; bos_first; prefix, a space in
-front of a text.
+with GGUF's token types, which are SentencePiece's; merges; the ids bos, eos, unk, pad; bos_first; prefix, a space
+before a text.
 """
 import json
 import os
@@ -59,7 +59,7 @@ def text_of(t, name):
 
 
 def spm_model(t):
-    """SentencePiece's ModelProto: pieces, what the ids mean, how text becomes pieces."""
+    """Writes SentencePiece's ModelProto: pieces, the meaning of the ids, how text becomes pieces."""
     pieces = b"".join(piece(text, score, kind) for text, score, kind in t["tokens"])
     trainer = number(3, 2) + number(4, len(t["tokens"])) + number(35, 1)  # model_type BPE, vocab_size, byte_fallback
     trainer += number(40, t["unk"]) + number(41, t["bos"]) + number(42, t["eos"])
@@ -125,9 +125,11 @@ def write_files(folder, t, tokenizer_class, template):
 
 
 def add_to_gguf(writer, t, rows, template, add_bos_key, space_prefix_key):
-    """As the converters do: as many tokens as the table has rows, the missing ones named [PADn]. add_bos_key: whether
-    the file says that a text begins with bos (files made by older converters from a tokenizer.json do not);
-    space_prefix_key: whether it says anything of the space in front (said of Gemma, else not)."""
+    """Writes the fields as the converters do: as many tokens as the table has rows, the missing ones named [PADn].
+    add_bos_key: whether the file has the key for bos before a text (files made by older converters from a
+    tokenizer.json do not); space_prefix_key: whether it has the key for the space before a text (Gemma's files do,
+    others do not).
+    """
     tokens = t["tokens"] + [(f"[PAD{i}]", -10000.0, UNUSED) for i in range(len(t["tokens"]), rows)]
     writer.add_tokenizer_model("llama" if t["kind"] == "spm" else "gpt2")
     writer.add_tokenizer_pre("default" if t["kind"] == "spm" else t["pre"])

@@ -1,5 +1,5 @@
-"""Logits of a Hugging Face Llama folder, computed the slow and obvious way: the truth that the packer and the runtime
-are tested against. Shares no code with them, and nothing but numpy with anybody.
+"""Logits of a Hugging Face Llama folder, computed the slow and obvious way: the reference for the tests of packer and
+runtime. Shares no code with them, and needs numpy alone.
 
     python3 llama_oracle.py FOLDER 1,2,3 [keep|bf16|q8]        one JSON line: {"logits":[[...],...]}
 
@@ -22,7 +22,7 @@ QUANTS = ("keep", "bf16", "q8")
 
 
 def round_to_bf16(x):
-    """float32 values that bfloat16 can hold, to nearest, ties to even. Finite values only."""
+    """Rounds to bfloat16, to nearest, ties to even; returns float32. Finite values only."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
     rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     return (rounded & np.uint32(0xFFFF0000)).view(np.float32)
@@ -40,7 +40,7 @@ def round_to_q8(x):
 
 
 def decode(dtype, raw, shape):
-    """A safetensors tensor as float32, without loss."""
+    """Returns a safetensors tensor as float32, without loss."""
     if dtype == "F32":
         values = np.frombuffer(raw, "<f4")
     elif dtype == "F16":
@@ -103,8 +103,9 @@ class Llama:
         return rms_norm(x, self.tensors[name + ".weight"], self.config["rms_norm_eps"])
 
     def angles(self, n):
-        """(n, head_dim / 2). Exponent, power and quotient are each rounded to float32, as where the model was trained;
-        the angles are exact."""
+        """Returns (n, head_dim / 2) angles. Exponent, power and quotient are each rounded to float32, as in training;
+        the angles are exact.
+        """
         exponents = np.arange(0, self.head_dim, 2).astype(np.float32) / np.float32(self.head_dim)
         powers = (self.config["rope_theta"] ** exponents.astype(np.float64)).astype(np.float32)
         frequencies = np.float32(1) / powers

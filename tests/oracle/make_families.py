@@ -3,9 +3,9 @@ GGUF, and the logits that transformers computes.
 
     python3 make_families.py [NAME...]     needs torch, transformers, safetensors and gguf
 
-families/NAME/ is a folder to pack; README.md says what each proves and what the files are. The logits are those of
-float32 arithmetic on the stored weights, with attn_implementation="eager". A Gemma multiplies its embeddings by
-sqrt(width) rounded to the type that they are stored in, as transformers does when it computes in that type.
+families/NAME/ is a folder to pack; README.md describes each and its files. The logits are those of float32 arithmetic
+on the stored weights, with attn_implementation="eager". A Gemma multiplies its embeddings by sqrt(width) rounded to the
+embeddings' stored type, as transformers does when it computes in that type.
 """
 import json
 import os
@@ -239,8 +239,9 @@ VARIANTS = {
 
 
 def random_values(rng, name, size, config):
-    """As in a trained model, attention scores and logits spread by one or two, and a block changes the residual stream
-    by less than the stream is, so that the next block does not amplify the rounding of the last."""
+    """Makes weights as in a trained model: attention scores and logits spread by one or two, and a block changes the
+    residual stream by less than the stream is. So the next block does not amplify the rounding of the last.
+    """
     gemma = config.model_type.startswith("gemma")
     width = config.hidden_size
     if name.endswith("norm.weight"):
@@ -261,7 +262,7 @@ def random_values(rng, name, size, config):
 
 
 def as_stored(values, stored):
-    """The float32 values that are left of a matrix once it is stored."""
+    """Returns the float32 values of a matrix after it is stored."""
     values = np.ascontiguousarray(values, np.float32)
     if stored == "BF16":
         return round_to_bf16(values)
@@ -276,7 +277,7 @@ def text_config(v):
 
 
 def nest(config):
-    """The same text model beside the smallest image model that the library accepts."""
+    """Writes the same text model with the smallest image model that the library accepts."""
     vision = dict(
         hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8,
         model_type="siglip_vision_model",
@@ -292,7 +293,7 @@ def torch_type(v):
 
 
 def build(config, tensors=None):
-    """A model in float32 with these weights, named as in a text-only model."""
+    """Makes a model in float32 with these weights, named as in a text-only model."""
     torch.manual_seed(1)
     kind = transformers.AutoModelForCausalLM
     if config.model_type == "gemma3":
@@ -321,7 +322,7 @@ def logits_of(model, tokens):
 
 
 def published_rope(config):
-    """rope_parameters as rope_theta, rope_local_base_freq and rope_scaling."""
+    """Writes rope_parameters as rope_theta, rope_local_base_freq and rope_scaling."""
     old, rope_of_all = {}, dict(config.rope_parameters)
     if config.model_type == "gemma3_text":
         old["rope_local_base_freq"] = rope_of_all["sliding_attention"]["rope_theta"]
@@ -332,7 +333,7 @@ def published_rope(config):
 
 
 def published_config(config, v):
-    """config.json as models have it that were published before transformers 5."""
+    """Writes config.json as in models published before transformers 5."""
     family, values = config.model_type, config.to_dict()
     said = [key for key in values if key in v["fields"] or key.endswith("_token_id")]
     old = {"architectures": [type(build(config)).__name__]}
@@ -350,7 +351,7 @@ def published_config(config, v):
 
 
 def published_nested(config, text):
-    """Of the text model only what differs from the library's defaults, as in the published 4B."""
+    """Writes of the text model only the fields that differ from the library's defaults, as in the published 4B."""
     defaults = type(config)().to_dict() | published_rope(type(config)())
     whole = nest(config).to_dict()
     keys = ("boi_token_index", "eoi_token_index", "eos_token_id", "image_token_index", "mm_tokens_per_image")
@@ -393,7 +394,7 @@ def make(name, v):
     expected = {}
     if name.startswith("gemma"):
         expected["embedding_scale"] = round_scale(model, config, v)
-    # First, last and repeated rows of the table, behind BOS; more tokens than any window has.
+    # First, last and repeated rows of the table, after BOS; more tokens than any window has.
     rows = v["tokenizer"][0]["tokens"]
     count = min(config.vocab_size, len(rows)) if config.model_type == "gemma3_text" else config.vocab_size
     first = v["tokenizer"][0]["bos"] or 0

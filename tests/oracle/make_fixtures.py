@@ -1,6 +1,6 @@
 """Writes the fixtures: small random Llamas as Hugging Face folders, each with the oracle's logits in expected.json.
 
-    python3 make_fixtures.py            rewrites fixtures/ beside this file; same seed, same bytes
+    python3 make_fixtures.py            rewrites fixtures/ next to this file; same seed, same bytes
 
 expected.json: {"tokens": [...], "first_position": p, "logits": {"keep": [[...], ...], "bf16": ..., "q8": ...}}, one row
 for each position from p on.
@@ -37,9 +37,10 @@ VARIANTS = {
 
 
 def random_tensors(rng, v):
-    """Names as in Hugging Face's Llama, float32. As in a trained model, attention scores and logits spread by one or
-    two, and a block changes the residual stream by less than the stream is, so that the next block does not amplify
-    the rounding of the last and a limit on the error means something."""
+    """Makes weights with the names of Hugging Face's Llama, float32. As in a trained model, attention scores and logits
+    spread by one or two, and a block changes the residual stream by less than the stream is. So the next block does not
+    amplify the rounding of the last, and a limit on the error is meaningful.
+    """
     tensors = {}
 
     def matrix(name, rows, cols, gain=1.0):
@@ -114,7 +115,8 @@ def write_weights(folder, tensors, dtype, shards):
     write_json(os.path.join(folder, "model.safetensors.index.json"), index, indent=1)
 
 
-# SentencePiece's ModelProto by hand [sentencepiece_model.proto]: pieces = 1, trainer_spec = 2, normalizer_spec = 3.
+# Writes SentencePiece's ModelProto by hand [sentencepiece_model.proto]: pieces = 1, trainer_spec = 2, normalizer_spec =
+# 3.
 
 def varint(n):
     out = b""
@@ -137,7 +139,7 @@ def piece(text, score, kind):
 
 
 def sentencepiece_model(vocabulary):
-    """<unk> <s> </s>, the 256 bytes, then merges best first, then the letters they are made of."""
+    """<unk> <s> </s>, the 256 bytes, then merges best first, then their letters."""
     merges = ["\u2581t", "he", "\u2581the", "er", "in", "\u2581a", "on", "re"]
     letters = list("\u2581etaonihsrdlucmy\u00e9")
     normal = (merges + letters)[: vocabulary - 259]
@@ -211,7 +213,7 @@ def main():
         os.makedirs(folder, exist_ok=True)
         write_config(folder, v)
         write_weights(folder, random_tensors(rng, v), v["dtype"], v["shards"])
-        # First, last and repeated rows of the table, behind BOS.
+        # First, last and repeated rows of the table, after BOS.
         tokens = [1, v["vocabulary"] - 1, 0, 5, 5, *rng.integers(3, v["vocabulary"], v["tokens"] - 5).tolist()]
         write_expected(folder, tokens, v["tokens"] - v["stored"])
 

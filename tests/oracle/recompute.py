@@ -1,4 +1,5 @@
-"""recompute.py FIXTURE...: does the oracle still give the logits that are stored? Needs numpy. Exits 1 when it does not."""
+"""recompute.py FIXTURE...: checks that the oracle still gives the stored logits. Needs numpy. Exits 1 if it does not.
+"""
 import json
 import os
 import sys

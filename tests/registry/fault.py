@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""hotlayer against registries that misbehave: every fault is a case, and after each there are two good ends.
+"""hotlayer against registries that misbehave: every fault is a case, and after each there are two good outcomes.
 
     python3 tests/registry/fault.py HOTLAYER [PART OF A CASE'S NAME]
 
-`hotlayerd` lies beside HOTLAYER. Needs docker-registry and openssl; runs in a network namespace of its own where the
+`hotlayerd` must be next to HOTLAYER. Needs docker-registry and openssl; runs in a network namespace of its own if the
 system allows it.
 """
 

@@ -1,4 +1,4 @@
-"""Faults of authentication: tokens that end, that grant less, that come from strange places."""
+"""Faults of authentication: tokens that expire, that grant too little, that come from unexpected places."""
 
 import json
 import os
@@ -15,7 +15,7 @@ RIGHTS = {"": "pull,push"}
 
 
 class Door:
-    """A proxy that asks for the tokens of a server of its own; the user kim has logged in."""
+    """A proxy that asks for the tokens of its own server; the user kim has logged in."""
 
     def __init__(self, world, case, *faults, rights=None, password=PASSWORD, login=True, **settings):
         self.tokens = case.use(TokenServer(case.folder, {"kim": (PASSWORD, rights or RIGHTS)}, signed=False))
@@ -173,7 +173,7 @@ def add_refusals(suite, world):
 
     @suite.case("credentials echoed in an error")
     def _(case):
-        """Some servers show the request in their error pages; ours must not print what it sent."""
+        """Some servers show the request in their error pages; hotlayer must not print what it sent."""
         world.suite.secrets.add_login("kim", PASSWORD)
         log = Fault(
             "POST",
@@ -213,7 +213,7 @@ def add_identity(suite, world):
 
 
 def add_public(suite, world):
-    """On addresses that look public: what a registry out there may make its clients do."""
+    """On addresses that look public: what a public registry may make its clients do."""
 
     def public(case, gate=None, faults=(), tls=None):
         return case.use(Proxy(world.registry.host, faults, gate=gate, tls=tls, address=PUBLIC[0]))
@@ -238,7 +238,7 @@ def add_public(suite, world):
     def _(case):
         proxy = public(case)
         world.refused(case, world.push(case, proxy.host), "plain-http|tls|ssl|https")
-        case.check("nothing was said in the open", not proxy.log, proxy.log)
+        case.check("nothing was sent without TLS", not proxy.log, proxy.log)
 
     for name, realm in (
         ("loopback", "http://127.0.0.1:%d/token"),
@@ -255,7 +255,7 @@ def add_public(suite, world):
             proxy = public(case, Gate(tokens=tokens, realm=realm % tokens.port))
             log_in(case, proxy.host, "kim", PASSWORD)
             world.refused(case, world.push(case, proxy.host, "--plain-http"), "local|private|realm", most=20)
-            case.check("nobody was asked there", not tokens.log, tokens.log)
+            case.check("no request came there", not tokens.log, tokens.log)
 
         case("a realm on " + name)(local)
 
@@ -294,7 +294,7 @@ def add_public(suite, world):
         )
         result = case.hotlayer("verify", "%s/%s:one" % (proxy.host, case.repository), "--plain-http", seconds=60)
         case.check("is refused", result.status == 1 and "redirect" in result.err, result)
-        case.check("nobody was asked there", not inner.log, inner.log)
+        case.check("no request came there", not inner.log, inner.log)
 
     @case("an upload is sent to loopback")
     def _(case):
@@ -307,7 +307,7 @@ def add_public(suite, world):
             ],
         )
         world.refused(case, world.push(case, proxy.host, "--plain-http"), "local|private|address|location", most=20)
-        case.check("nobody was asked there", not inner.log, inner.log)
+        case.check("no request came there", not inner.log, inner.log)
 
 
 def add_tls(suite, world):
@@ -322,12 +322,12 @@ def add_tls(suite, world):
         )
         world.pushed(case, world.push(case, proxy.host, "--ca", authority.ca))
 
-    @suite.case("TLS: nobody vouches", ["openssl"])
+    @suite.case("TLS: an unknown CA", ["openssl"])
     def _(case):
         authority = Authority(case.folder)
         proxy = world.proxy(case, tls=authority.context())
         world.refused(case, world.push(case, proxy.host), "certificate.*--ca|--ca.*certificate", most=20)
-        case.check("nothing was said in the open", not proxy.log, proxy.log)
+        case.check("nothing was sent without TLS", not proxy.log, proxy.log)
 
     @suite.case("TLS: another name", ["openssl"])
     def _(case):
@@ -337,7 +337,7 @@ def add_tls(suite, world):
         result = world.push(case, host, "--ca", authority.ca)
         world.refused(case, result, "connect|certificate|name", most=75)
 
-    @suite.case("TLS: a CA file that is none", ["openssl"])
+    @suite.case("TLS: an invalid CA file", ["openssl"])
     def _(case):
         with open(case.path("ca"), "w") as out:
             out.write("no certificate\n")

@@ -1,4 +1,4 @@
-"""Faults while an image is read: redirects, broken connections, false bytes, false documents."""
+"""Faults while an image is read: redirects, broken connections, wrong bytes, false documents."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ def everything_below(folder):
 
 
 class Reading:
-    """The commands that read an image in a registry; each case runs those that its fault is about."""
+    """Runs the commands that read an image in a registry; each case runs those that its fault concerns."""
 
     def __init__(self, world):
         self.world = world
@@ -45,7 +45,7 @@ class Reading:
         )
 
     def whole(self, case, host, *options):
-        """verify and pull succeed, and what is pulled is the model."""
+        """Checks that verify and pull succeed, and that the pulled files are the model."""
         verified = self.verify(case, host, *options)
         case.check("verify passes", verified.status == 0, verified)
         pulled = self.pull(case, host, *options)
@@ -66,14 +66,14 @@ class Reading:
         case.check("and has the model's files", want <= got, everything_below(case.path(into)))
 
     def broken(self, case, host, words, *options, most=60, inspects=False):
-        """verify and pull fail in words; pull leaves nothing that looks complete."""
+        """Checks that verify and pull fail with a message, and that pull leaves no file that looks complete."""
         complains(case, self.verify(case, host, *options), words, most, "verify ")
         complains(case, self.pull(case, host, *options), words, most, "pull ")
         left = [name for name in everything_below(case.path("pulled")) if name.endswith(".hot")]
         case.check("no model is left", not left, everything_below(case.path("pulled")))
         seen = self.inspect(case, host, *options)
         if inspects:
-            case.check("inspect does not mind", seen.status == 0, seen)
+            case.check("inspect still works", seen.status == 0, seen)
         else:
             complains(case, seen, words, most, "inspect ")
 
@@ -101,7 +101,7 @@ def add_redirects(suite, world):
             seen = [r.target for r in other.log if r.authorization]
             case.check("which saw no credentials", not seen, seen)
 
-    @suite.case("blobs are behind nine redirects")
+    @suite.case("blobs after nine redirects")
     def _(case):
         world.reader.put_image(world.model, case.repository)
         proxy = world.proxy(case)
@@ -143,10 +143,10 @@ def add_redirects(suite, world):
             case.check("is not followed for ever", len(proxy.log) < 200, len(proxy.log))
 
     refused("to itself", "redirect", lambda x: x.head.target)
-    refused("to ever new places", "redirect", lambda x: x.head.target + "a")
+    refused("to ever new locations", "redirect", lambda x: x.head.target + "a")
     refused("to a file", "redirect|location|file:|url", lambda x: "file:///etc/passwd")
     refused("to nowhere", "redirect|location|url", lambda x: None)
-    refused("to no URL", "redirect|location|url", lambda x: "http://[")
+    refused("to an invalid URL", "redirect|location|url", lambda x: "http://[")
     refused("in plain text", "plain", lambda x: "http://192.0.2.1/blob")
 
     @suite.case("a redirect out of TLS", ["openssl"])
@@ -180,7 +180,7 @@ def add_connections(suite, world):
                     case.check("no more than %.1f MB came" % (most / 1e6), proxy.sent() <= most, proxy.sent())
             reading.same(case)
 
-    # the runtime's layer is the large one; what came of it before a break is not asked for again
+    # the runtime's layer is the large one; its bytes before a break are not asked for again
     once = sum(sizes.values()) + 600000
     survives("reset after 3 MB", Fault("GET", BLOBS, download_reset=3000000, times=1, skip=0), most=once)
     survives("reset in everything", Fault("GET", BLOBS, download_reset=100000, times=4), most=once)
@@ -214,7 +214,9 @@ def add_connections(suite, world):
 
     @suite.case("download: a Range is answered with another")
     def _(case):
-        """The bytes are a wrong part: whoever appends them has a damaged file, and must not call it whole."""
+        """The bytes are of the wrong range: a client that appends them has a damaged file, and must not call it
+        complete.
+        """
         world.reader.put_image(world.model, case.repository)
         proxy = world.proxy(case, Fault("GET", BLOBS, download_reset=50000, times=None))
         handle = proxy.handle
@@ -244,11 +246,11 @@ def add_connections(suite, world):
         proxy.faults[0].wants_size = runtime
         result = reading.verify(case, proxy.host)
         case.check("ends in time", result.seconds < 18, result)
-        case.check("one way or the other", result.status in (0, 1), result)
+        case.check("with either outcome", result.status in (0, 1), result)
 
     @suite.case("download: an answer drips")
     def _(case):
-        """Some 300 bytes a second: that is slow, and not wrong."""
+        """Some 300 bytes a second: slow, but not wrong."""
         world.reader.put_image(world.model, case.repository)
         proxy = world.proxy(case, Fault("GET", "/manifests/", drip=0.003))
         result = reading.verify(case, proxy.host, seconds=120)
@@ -293,7 +295,7 @@ def add_connections(suite, world):
 
 
 def add_bytes(suite, world):
-    """Wrong bytes under a right name."""
+    """Wrong bytes for the digest."""
     reading = Reading(world)
 
     def flip(data):
@@ -389,7 +391,7 @@ def add_bytes(suite, world):
             result = case.hotlayer(command, "%s/%s@%s" % (proxy.host, case.repository, digest))
             complains(case, result, "digest|sha256", 20, command + " ")
 
-    @suite.case("false bytes: the manifest of a tag, whose header knows better")
+    @suite.case("false bytes: the manifest of a tag, whose header has the right digest")
     def _(case):
         world.reader.put_image(world.model, case.repository)
         proxy = world.proxy(
@@ -403,7 +405,7 @@ def add_bytes(suite, world):
         proxy = world.proxy(case, Fault("GET", "", None, change=lambda x, head: head.set("X-Long", "l" * 100000)))
         reading.whole(case, proxy.host)
 
-    @suite.case("documents in gzip although nobody asked")
+    @suite.case("documents in gzip without a request for it")
     def _(case):
         world.reader.put_image(world.model, case.repository)
         proxy = world.proxy(
@@ -417,11 +419,11 @@ def add_bytes(suite, world):
             ),
         )
         result = reading.verify(case, proxy.host)
-        case.check("works, or says so", result.status == 0 or (result.status == 1 and "gzip" in result.err), result)
+        case.check("works, or the message says so", result.status == 0 or (result.status == 1 and "gzip" in result.err), result)
 
 
 def add_documents(suite, world):
-    """Documents that are what they say, and no image for us."""
+    """Documents that match their digests, but are not an image for us."""
     reading = Reading(world)
     layers = random_layers([5000, 6000], 21)
 
@@ -439,7 +441,7 @@ def add_documents(suite, world):
                 complains(case, reading.verify(case, mini.host), words, 20, "verify ")
                 complains(case, reading.pull(case, mini.host), words, 20, "pull ")
                 left = [name for name in everything_below(case.path("pulled")) if not name.startswith(".hotlayer/")]
-                case.check("pull leaves nothing but what it could go on with", not left, left)
+                case.check("pull leaves only files that it can resume with", not left, left)
             seen = reading.inspect(case, mini.host)
             if inspects or good:
                 case.check("inspect shows it", seen.status == 0, seen)
@@ -570,7 +572,9 @@ def add_documents(suite, world):
 
     @suite.case("document: indexes without end")
     def _(case):
-        """Each is made when it is asked for, and names the next: digests cannot be true then, and that ends it."""
+        """The server makes each document when it is asked for it, and each names the next: such digests are never true,
+        and that stops the client.
+        """
 
         def make(exchange):
             text = json.dumps(

@@ -33,7 +33,7 @@ def add_locations(suite, world):
 
     @suite.case("a Location on another host")
     def _(case):
-        """The door asks for a password, the other host must not see it."""
+        """The proxy asks for a password, which the other host must not see."""
         other = world.proxy(case)
         proxy = world.proxy(
             case,
@@ -128,16 +128,16 @@ def add_errors(suite, world):
         Fault(None, "", times=None, change=lambda x, head: head.set("Connection", "close")),
     )
 
-    @suite.case("connections are closed without a word after each answer")
+    @suite.case("connections are closed silently after each answer")
     def _(case):
         proxy = world.proxy(case)
         relay = proxy.relay
         proxy.relay = lambda exchange, fault: relay(exchange, fault) and False
         world.pushed(case, world.push(case, proxy.host))
 
-    @suite.case("a kept connection breaks under the next body")
+    @suite.case("a kept connection breaks during the next body")
     def _(case):
-        """As when it was closed a moment ago, and the news is still on its way."""
+        """As if it had been closed a moment ago and the client did not yet know."""
         proxy = world.proxy(case)
         relay, used = proxy.relay, []
 
@@ -184,7 +184,7 @@ def add_errors(suite, world):
                 for r in proxy.log
                 if r.begun > refused.begun and r.method in ("POST", "PUT") and UPLOADS in r.target
             ]
-            # others are under way at the same time: what was refused came again at the end
+            # other uploads run at the same time: the refused bytes came again at the end
             case.check("it waited", max(waits, default=0) >= least, waits)
 
         suite.case("429 with a Retry-After " + name)(limited)
@@ -235,15 +235,15 @@ def add_errors(suite, world):
         Fault("POST", UPLOADS, None, answer=answer(405, JSON, error("UNSUPPORTED", "read only"))),
         most=10,
     )
-    refused("no registry at all", "404", Fault(None, "", None, answer=answer(404, HTML, PAGE)), most=20)
+    refused("not a registry", "404", Fault(None, "", None, answer=answer(404, HTML, PAGE)), most=20)
 
-    @suite.case("nobody listens")
+    @suite.case("a closed port")
     def _(case):
         with world.proxy(case) as proxy:
             host = proxy.host
         world.refused(case, world.push(case, host), "connect", most=75)
 
-    @suite.case("a blob that is there, says HEAD, and is not")
+    @suite.case("a blob that exists by HEAD, and does not")
     def _(case):
         def lie(exchange):
             digest = exchange.head.target.rsplit("/", 1)[1].replace("%3A", ":")
@@ -268,7 +268,7 @@ def later(seconds):
 
 
 def endless(status, length=1 << 30):
-    """An answer whose body goes on as long as anybody reads, at most `length` bytes."""
+    """Answers with a body that continues as long as the client reads, at most `length` bytes."""
 
     def send(exchange):
         exchange.record.status = status
@@ -282,7 +282,7 @@ def endless(status, length=1 << 30):
 
 
 def add_stalls(suite, world):
-    """Time limits are shortened by the environment; the ratios are those of real life."""
+    """The environment shortens the time limits; their ratios are the real ones."""
 
     @suite.case("the answer comes long after the last byte")
     def _(case):
@@ -303,11 +303,11 @@ def add_stalls(suite, world):
         time.sleep(20)
         raise Closed
 
-    @suite.case("an upload gets stuck")
+    @suite.case("an upload stalls")
     def _(case):
         case.environment.update(HOTLAYER_STALL_SECONDS="2")
         image = case.path("image")
-        digest = Layout(image).image(random_layers([40 << 20], 7))["digest"]  # more than sockets buffer
+        digest = Layout(image).image(random_layers([40 << 20], 7))["digest"]  # more than the sockets buffer
         proxy = world.proxy(case, Fault("PUT", UPLOADS, least=1 << 20, early=True, answer=stuck))
         result = world.push(case, proxy.host, image=image)
         world.pushed(case, result, digest=digest)
@@ -321,8 +321,9 @@ def add_stalls(suite, world):
 
 
 def add_chunks(suite, world):
-    """On the strict registry: what only some registries do about sessions and chunks. The first layer is long enough to
-    go in two of them."""
+    """On the strict registry: behaviour of only some registries about sessions and chunks. The first layer is long
+    enough for two chunks.
+    """
     sizes = [72 << 20, 3 << 20]
     shared = suite.work + "/chunks"
     shared_digest = Layout(shared).image(random_layers(sizes, 11))["digest"]
@@ -378,7 +379,7 @@ def add_chunks(suite, world):
 
     @suite.case("strict registry: a subject, and no OCI-Subject")
     def _(case):
-        """The image has a subject: without OCI-Subject its client must write the fallback tag's index."""
+        """The image has a subject: without OCI-Subject, its client must write the fallback tag's index."""
         mini = case.use(Mini(case.path("mini")))
         mini.referrers = False
         layout = Layout(case.path("image"))
@@ -411,7 +412,7 @@ def add_mounts(suite, world):
             before = proxy.received()
             world.pushed(case, world.push(case, proxy.host))
             asked = proxy.requests("POST", "mount=")
-            case.check("was asked for", asked, [r.target for r in proxy.requests("POST")])
+            case.check("the mount was requested", asked, [r.target for r in proxy.requests("POST")])
             sent = proxy.received() - before
             case.check(
                 "and no layer is sent" if not moves else "and layers are sent once",
@@ -420,7 +421,7 @@ def add_mounts(suite, world):
             )
 
     def session_instead(exchange):
-        """What a registry does that knows no mounts: an ordinary session."""
+        """A registry without mounts: an ordinary session."""
         exchange.head.line = exchange.head.line.split("?")[0] + " HTTP/1.1"
 
     mount("that works")
@@ -434,7 +435,7 @@ def add_mounts(suite, world):
 
     @suite.case("a mount answered with 202")
     def _(case):
-        """The repository is not there to mount from: the session of the answer is used, and no other is opened."""
+        """There is no repository to mount from: the client uses the session of the answer, and opens no other."""
         proxy = world.proxy(case)
         passes = proxy.relay
 
@@ -453,7 +454,9 @@ def add_mounts(suite, world):
 
 
 def add_streams(suite, world):
-    """Compressed layers have no size until they are sent: one PATCH of unknown length, made again where it broke."""
+    """The size of compressed layers is unknown until they are sent: one PATCH of unknown length, repeated where it
+    broke.
+    """
 
     def stream(name, setup=None, *faults, words=None):
         @suite.case("stream: " + name)
@@ -505,11 +508,11 @@ def add_streams(suite, world):
 
 
 def add_answers(suite, world):
-    """Answers that are unusual, or not what they seem."""
+    """Answers that are unusual, or misleading."""
 
     @suite.case("uploads are sent on to another host")
     def _(case):
-        """307 to a PUT: its body goes there, its credentials do not."""
+        """307 to a PUT: its body goes to the new URL, its credentials do not."""
         other = world.proxy(case)
         world.suite.secrets.add_login("kim", "leap")
         proxy = world.proxy(
@@ -546,7 +549,7 @@ def add_answers(suite, world):
         world.refused(case, world.push(case, proxy.host), "redirect|307", most=60)
         case.check("it stops", len(proxy.log) < 500, len(proxy.log))
 
-    @suite.case("what is there is told on another host")
+    @suite.case("another host answers whether a blob exists")
     def _(case):
         world.reader.put_image(world.image, case.repository)
         other = world.proxy(case)
@@ -603,9 +606,9 @@ def add_answers(suite, world):
             "once, and without escapes", result.err.count("closes soon") == 1 and "\x1b" not in result.err, result
         )
 
-    @suite.case("TLS where nobody speaks it")
+    @suite.case("TLS to a server without it")
     def _(case):
-        """A registry that looks public and is plain: not even a hint of what would have been sent."""
+        """A registry that looks public and has no TLS: it gets nothing of the request."""
         if not world.public:
             case.skip("no network namespace can be made here")
             return

@@ -1,7 +1,7 @@
-"""What the cases of fault_*.py share: one docker-registry for all of them, images to push, and the two ways to end.
+"""One docker-registry for all cases of fault_*.py, images to push, and the two good outcomes.
 
-After a fault there are two good ends, and nothing else is one: the image is there, whole and under the right digest, as
-seen through the real registry; or the command says in time and in words what is wrong, and no tag is there.
+After a fault there are only two good outcomes. Either the image is in the real registry, whole and under the right
+digest; or the command fails in time with a message that says what is wrong, and there is no tag.
 """
 
 import base64
@@ -26,12 +26,12 @@ def error(code, message):
 
 
 def answer(status, fields=(), body=b""):
-    """For Fault.answer and Fault.lost: this status, whatever was asked."""
+    """For Fault.answer and Fault.lost: answers with this status, whatever was asked."""
     return lambda exchange: exchange.reply(status, list(fields), body)
 
 
 def edit_location(edit):
-    """For Fault.change: another Location of an upload. `edit` gets the exchange and the URL."""
+    """For Fault.change: changes the Location of an upload. `edit` gets the exchange and the URL."""
 
     def change(exchange, head):
         if head.get("location") and UPLOADS in head.get("location"):
@@ -41,7 +41,7 @@ def edit_location(edit):
 
 
 def log_in(case, host, user, password):
-    """Leaves a config.json of Docker's in the case's home."""
+    """Writes Docker's config.json into the case's home."""
     folder = os.path.join(case.environment["HOME"], ".docker")
     os.makedirs(folder, exist_ok=True)
     text = base64.b64encode(("%s:%s" % (user, password)).encode()).decode()
@@ -50,7 +50,7 @@ def log_in(case, host, user, password):
 
 
 def make_model_image(suite, shard_size="300K"):
-    """A layout with the demo's model in an image, as `hotlayer image` makes it; its folder."""
+    """Makes a layout with the demo's model in an image, as `hotlayer image` does; returns its folder."""
     folder = suite.work + "/model-" + shard_size
     model = os.path.join(os.path.dirname(__file__), "../../examples/demo/model")
     for command in (
@@ -62,7 +62,7 @@ def make_model_image(suite, shard_size="300K"):
 
 
 def complains(case, result, words, most=60, what=""):
-    """The second good end of any command."""
+    """Checks the second good outcome of any command."""
     case.check(what + "fails with status 1", result.status == 1, result)
     case.check(what + "says why", re.search(words, result.err, re.I | re.S), "no /%s/ in\n%s" % (words, result))
     case.check(what + "in time", result.seconds < most, result)
@@ -70,7 +70,7 @@ def complains(case, result, words, most=60, what=""):
 
 
 class World:
-    """The registry and the images. Layers of `sizes` bytes are above and below what is asked for with 100-continue."""
+    """The registry and the images. Layers of `sizes` bytes are above and below the limit for 100-continue."""
 
     sizes = [3 << 20, 1500000, 200000]
 
@@ -80,7 +80,7 @@ class World:
         self.reader = Reader(self.registry.host)
         self.image = suite.work + "/image"
         self.digest = make_image(self.image, self.sizes, 1)
-        self.model = make_model_image(suite)  # with a model in it, for those who look inside
+        self.model = make_model_image(suite)  # with a model in it, for commands that read its layers
         suite.secrets.add_login("kim", PASSWORD)
 
     def proxy(self, case, *faults, **settings):
@@ -96,7 +96,7 @@ class World:
         )
 
     def bake(self, case, host, *options, seconds=75):
-        """`hotlayer image --push`: a layer's bytes are made while they are sent."""
+        """Runs `hotlayer image --push`: makes a layer's bytes while sending them."""
         return case.hotlayer(
             "image",
             self.model + ".hot",
@@ -109,7 +109,7 @@ class World:
         )
 
     def pushed(self, case, result, reader=None, digest=None, tag="one"):
-        """The first good end."""
+        """Checks the first good outcome."""
         reader, digest = reader or self.reader, digest or self.digest
         case.check("is pushed", result.status == 0, result)
         case.check("the last line is the digest", result.last.endswith(digest), result)
@@ -119,7 +119,7 @@ class World:
         case.check("verify passes", verified.status == 0, verified)
 
     def refused(self, case, result, words, reader=None, most=60):
-        """The second one, of a push: `words` is a pattern of the message."""
+        """Checks the second good outcome of a push: `words` is a pattern of the message."""
         reader = reader or self.reader
         complains(case, result, words, most)
         case.check("writes nothing to stdout", result.out == "", result)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Images made to do harm: what hotlayer reads of them, and that it writes nowhere but where it was told to.
+"""Images made to do harm: how hotlayer reads them, and that it writes only where it was told to.
 
     python3 tests/registry/hostile.py HOTLAYER [PART OF A CASE'S NAME]
 
-Each case is an image in a registry whose layers are a real model's, but for one thing. inspect, verify and pull either
-work or say what is wrong, in little time and memory; pull leaves regular files below its folder and nothing else
-anywhere. `hotlayerd` lies beside HOTLAYER; needs `time` for the memory.
+Each case is an image in a registry whose layers are a real model's, except for one thing. inspect, verify and pull
+either work or fail with a message, in little time and memory; pull leaves regular files below its folder and nothing
+anywhere else. `hotlayerd` must be next to HOTLAYER; needs `time` for the memory.
 """
 
 import gzip
@@ -29,7 +29,7 @@ model = make_model_image(suite)
 
 
 def real_layers():
-    """The layers of the model's image, the runtime's excepted: [{name: bytes}]."""
+    """Returns the layers of the model's image without the runtime's: [{name: bytes}]."""
     with open(model + "/index.json", encoding="utf-8") as file:
         digest = json.load(file)["manifests"][0]["digest"]
     layers = []
@@ -66,7 +66,7 @@ def tar(*entries, kind=tarfile.PAX_FORMAT):
 
 
 def header(name, size, kind=b"0", link=b"", magic=b"ustar\x0000"):
-    """One block of a tar, byte by byte; `size` is the field as it is written."""
+    """Returns one block of a tar, byte by byte; `size` is the field as written."""
     block = bytearray(512)
     for at, value in (
         (0, name),
@@ -94,7 +94,7 @@ def shards():
 
 
 def snapshot(folder, without):
-    """Everything below a folder, with its kind and content; the parts that a command may use excepted."""
+    """Returns everything below a folder, with its kind and content, without the parts that a command may use."""
     seen = {}
     for path, folders, names in os.walk(folder):
         if path == folder:
@@ -111,7 +111,7 @@ def snapshot(folder, without):
 
 
 def run(case, *arguments):
-    """hotlayer, and what it took: (result, KiB)."""
+    """Runs hotlayer; returns (result, KiB)."""
     report = case.path("tmp-memory")
     result = case.run(["/usr/bin/time", "-o", report, "-f", "%M", suite.hotlayer] + list(arguments), SECONDS_MOST + 10)
     with open(report, encoding="utf-8") as file:
@@ -129,8 +129,8 @@ def run(case, *arguments):
 
 
 def hostile(name, build, words=None, works=False, needs=()):
-    """`build(case)` gives the layers, blobs as they are stored; "outside" in the case's folder is what it may aim at.
-    `words`: what pull must complain about; `works`: it must not complain, and bring the model; neither: it may choose.
+    """`build(case)` gives the layers, as stored blobs; it may aim at "outside" in the case's folder. `words`: pull must
+    fail with them; `works`: pull must succeed, and write the model; neither: both are allowed.
     """
 
     @suite.case(name, ("/usr/bin/time",) + needs)
@@ -181,10 +181,10 @@ def hostile(name, build, words=None, works=False, needs=()):
         if works or result.status == 0:
             case.check("pull succeeds", result.status == 0, result)
             want = {digest_of(data) for files in LAYERS for data in files.values()}
-            case.check("and brings the model", want <= {content for _, content in pulled.values()}, sorted(pulled))
+            case.check("and writes the model", want <= {content for _, content in pulled.values()}, sorted(pulled))
 
 
-# ---- names that lead elsewhere ----
+# ---- names that lead outside ----
 
 
 def head_named(name, **fields):
@@ -210,11 +210,11 @@ hostile("a NUL in a PAX path", head_named("x", pax_headers={"path": "models/demo
 hostile("dots and double slashes", head_named("./models//demo/./model.hot"), works=True)
 hostile("a line break in a name", head_named("models/de\nmo\x1b[31m/model.hot"))
 hostile("a name of 5000 bytes", head_named("models/demo/" + "n" * 5000 + "/model.hot"))
-hostile("a name that is no UTF-8", head_named("models/\udcff\udcfe/model.hot"))
+hostile("a name that is not UTF-8", head_named("models/\udcff\udcfe/model.hot"))
 hostile("a hidden model", head_named("models/.hotlayer/model.hot"))
 hostile("a model called ..", head_named("models/../model.hot"), r"\.\.|name|path")
 
-# ---- what is no file ----
+# ---- entries other than files ----
 
 for kind, what, link in (
     (tarfile.SYMTYPE, "a symbolic link", "../../../../../../etc/passwd"),
@@ -380,7 +380,7 @@ def packed(data):
 
 
 def zeros(command, size):
-    """Nothing, `size` bytes of it, as a file of a tar, compressed by a program that reads a pipe."""
+    """Returns zeros, `size` bytes of them, as a file of a tar, compressed by a program that reads a pipe."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def feed():

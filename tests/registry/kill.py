@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""kill -9 at 20 random moments of pushes, and some of pulls: no tag, the next run goes on, and its bytes are counted.
+"""kill -9 at 20 random moments of pushes, and some of pulls: no tag, the next run resumes, and its bytes are counted.
 
     python3 tests/registry/kill.py HOTLAYER [PART OF A CASE'S NAME]
 
-HOTLAYER_KILL_GB is the size of the image, 0.25 unless it is set; from 2 on it is a llama3.2-1b of random weights.
-HOTLAYER_KILL_SEED repeats a run. A round pushes to a new repository and is killed until a run is faster than its end;
-then the next round begins, until 20 were killed. A moment is a number of bytes that passed, or a number of requests.
+HOTLAYER_KILL_GB is the size of the image, 0.25 by default; from 2 on it is a llama3.2-1b of random weights.
+HOTLAYER_KILL_SEED repeats a run. A round pushes to a new repository and is killed until a run ends before its kill;
+then the next round begins, until 20 were killed. A moment is a number of bytes or of requests that have passed the
+proxy.
 """
 
 import os
@@ -31,7 +32,7 @@ suite = Suite(sys.argv[1])
 
 
 class Killer:
-    """Ends the process when the proxy has seen so many bytes or requests."""
+    """Kills the process when the proxy has seen so many bytes or requests."""
 
     def __init__(self, proxy, most_bytes=None, most_requests=None, most_answers=None):
         self.proxy, self.bytes, self.requests, self.answers = proxy, most_bytes, most_requests, most_answers
@@ -72,7 +73,7 @@ class Killer:
 
 
 def make(case):
-    """The image to push; (folder, digest of its manifest)."""
+    """Makes the image to push; returns (folder, digest of its manifest)."""
     folder = case.path("image")
     if GB < 2:
         layers = random_layers([int(GB * 1e9 / LAYERS)] * LAYERS, SEED)
@@ -91,7 +92,7 @@ def make(case):
 
 
 def new_round(case, number):
-    """No memory of earlier rounds: layers would be mounted."""
+    """Removes the state of earlier rounds: else layers would be mounted."""
     shutil.rmtree(case.path("state"), ignore_errors=True)
     return "%s-%d" % (case.repository, number)
 
@@ -158,7 +159,7 @@ def _(case):
 
 @suite.case("a registry that keeps what arrived")
 def _(case):
-    """There a killed upload goes on where it was: only missing bytes are sent."""
+    """A killed upload resumes: only missing bytes are sent."""
     mini = case.use(Mini(case.path("mini")))
     proxy = case.use(Proxy(mini.host))
     folder = case.path("image")
@@ -211,7 +212,7 @@ def _(case):
 
 @suite.case("image --push", ["docker-registry"])
 def _(case):
-    """Layers are made while they are sent: plain, and compressed."""
+    """Layers are made while they are sent: uncompressed, and compressed."""
     model = make_model_image(suite, "1M")
     registry = case.use(Registry(case.path("registry")))
     proxy = case.use(Proxy(registry.host))
@@ -239,7 +240,7 @@ def _(case):
 
 @suite.case("pull", ["docker-registry"])
 def _(case):
-    """Into a layout: it has no image until it is whole, and what came is not fetched again."""
+    """Into a layout: the image appears only when it is whole, and blobs are not fetched again."""
     folder = case.path("image")
     Layout(folder).image(random_layers([24 << 20] * 3, SEED))
     total = sum(blobs_of(folder).values())
@@ -264,8 +265,8 @@ def _(case):
     verified = case.hotlayer("verify", "oci:%s:one" % case.path("back"))
     case.check("verify passes", verified.status == 0, verified)
     case.note("%d bytes came for %d" % (proxy.sent(), total))
-    # what was on its way when a process ended: a few MiB for each of its connections
-    case.check("what came is kept", proxy.sent() < total + 4 * 4 * (6 << 20), (proxy.sent(), total))
+    # bytes in flight when a process ended: a few MiB for each of its connections
+    case.check("the received bytes are kept", proxy.sent() < total + 4 * 4 * (6 << 20), (proxy.sent(), total))
 
 
 sys.exit(suite.main(jobs=1, only=sys.argv[2] if len(sys.argv) > 2 else None))

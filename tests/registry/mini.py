@@ -1,9 +1,9 @@
-"""A small registry that keeps to the distribution specification 1.1, and to the letter where others are lax.
+"""A small registry that follows the distribution specification 1.1, strictly where others are lax.
 
-A session's Location changes with every request and the old one is gone; Content-Range must continue where the session
-is; what arrived of a broken PATCH stays and is told by a status request; a manifest needs its blobs in its repository.
-Fields of `Mini` switch on what known registries do differently. rig_check.py asks it and docker-registry the same
-questions. Blobs lie in files below `folder`.
+A session's Location changes with every request, and the old one becomes invalid. Content-Range must continue where the
+session is. The bytes of a broken PATCH stay, and a status request reports them. A manifest needs its blobs in its
+repository. Fields of `Mini` switch on deviations of known registries. rig_check.py asks it and docker-registry the same
+questions. Blobs are files below `folder`.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 def kind_of(text):
-    """The mediaType that a document says of itself."""
+    """Returns the mediaType in a document."""
     try:
         return json.loads(text).get("mediaType")
     except (ValueError, AttributeError, RecursionError):
@@ -38,7 +38,7 @@ class Session:
         self.state = secrets.token_hex(8)
         self.sha256 = hashlib.sha256()
         self.offset = 0
-        self.first = None  # where the first chunk ended, for registries whose Range never moves on
+        self.first = None  # where the first chunk ended, for registries whose Range never advances
         self.lock = threading.Lock()
 
 
@@ -50,22 +50,22 @@ class Mini(Server):
         self.manifests = {}  # repository -> {digest: (media type, bytes)}
         self.tag = {}  # repository -> {tag: digest}
         self.sessions = {}
-        self.chunk_status = None  # answer to a PATCH with Content-Range, instead of taking it
+        self.chunk_status = None  # answers a PATCH with Content-Range like this, and drops it
         self.patch_status = 202
         self.put_status = 201
         self.chunk_least = 0  # OCI-Chunk-Min-Length
         self.chunk_most = None  # a longer PATCH with Content-Range gets 413
-        self.stale_range = False  # Range tells the end of the first chunk for ever
+        self.stale_range = False  # Range reports the end of the first chunk for ever
         self.without_range = False  # no Range in any answer
         self.bare_416 = False  # 416 without Location and Range
-        self.keeps_parts = True  # bytes of a broken PATCH stay
-        self.forgets = 0  # that many sessions are gone (404) once bytes have arrived in them
+        self.keeps_parts = True  # keeps the bytes of a broken PATCH
+        self.forgets = 0  # this many sessions are lost (404) once bytes have arrived in them
         self.referrers = True
         self.padding = ""  # makes Locations longer
         super().__init__(tls)
 
     def hold(self, repository, folder, digest, media_type, tag="one"):
-        """Everything of an image layout, as it is and without the checks of a PUT; `tag` means `digest`."""
+        """Copies an image layout, unchanged and without the checks of a PUT; `tag` means `digest`."""
         stored = self.manifests.setdefault(repository, {})
         for name in os.listdir(os.path.join(folder, "blobs/sha256")):
             path = os.path.join(folder, "blobs/sha256", name)
@@ -87,7 +87,7 @@ class Mini(Server):
         return True
 
     def place(self, session):
-        """Location and Range of a session, renewed."""
+        """Returns Location and Range of a session, renewed."""
         session.state = secrets.token_hex(8)
         name = os.path.basename(session.path)
         fields = [
@@ -207,7 +207,7 @@ class Mini(Server):
         return True
 
     def append(self, wire, head, record, session):
-        """The body, at the end of the session's file. What a broken connection leaves is kept or taken back."""
+        """Appends the body to the session's file. Keeps or drops the bytes of a broken connection."""
         if head.get("expect"):
             wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         before, sha256 = session.offset, session.sha256.copy()
@@ -226,7 +226,7 @@ class Mini(Server):
                 raise
 
     def continues(self, head, session):
-        """Does Content-Range, if there is one, begin where the session is and agree with the body's length?"""
+        """Returns whether Content-Range, if present, begins where the session is and agrees with the body's length."""
         text = head.get("content-range")
         if text is None:
             return True
@@ -277,7 +277,7 @@ class Mini(Server):
     # ---- manifests ----
 
     def missing(self, repository, document):
-        """What a manifest names and the repository does not have."""
+        """Returns the digests that a manifest names and the repository does not have."""
         blobs = [document["config"]] + document.get("layers", []) if "config" in document else []
         wanted = [blob["digest"] for blob in blobs if blob["digest"] not in self.blobs.get(repository, ())]
         return wanted + [

@@ -1,8 +1,8 @@
-"""A proxy in front of a registry, which counts bytes and breaks what it is told to break.
+"""A proxy before a registry, which counts bytes and injects faults.
 
-A `Fault` says which requests it is about and what becomes of them; everything else passes through unchanged, also
-"Expect: 100-continue". A `Gate` asks for credentials at the door, where those of the real registry would be too slow or
-too forgiving (docker-registry lets a token live for 60 seconds beyond its end).
+A `Fault` says which requests it applies to and what happens to them; everything else passes unchanged, also "Expect:
+100-continue". A `Gate` asks for credentials itself, where those of the real registry would be too slow or too lax
+(docker-registry accepts a token for 60 seconds after its end).
 """
 
 import base64
@@ -16,25 +16,26 @@ from wire import Closed, Server, Wire
 
 @dataclasses.dataclass
 class Fault:
-    """What happens to the requests whose method is `method` and whose target has `path` in it, both regular
-    expressions: the first `skip` excepted, `times` times (None: always). The fields below are independent; those left
-    at None do nothing."""
+    """Changes the requests whose method matches `method` and whose target contains `path`, both regular expressions.
+    Skips the first `skip` of them, then applies `times` times (None: always). The fields below are independent; None
+    does nothing.
+    """
 
     method: str = None
     path: str = ""
     times: int = 1
     skip: int = 0
     has_range: bool = None  # only requests with (without) Content-Range
-    least: int = 0  # only requests whose bodies are said to be at least so long
-    answer: object = None  # answer(exchange): instead of the registry; the body was read and dropped
-    early: bool = False  # answer before the body was read, and end the connection after it
+    least: int = 0  # only requests whose bodies are declared at least this long
+    answer: object = None  # answer(exchange): instead of the registry; the body is read and dropped
+    early: bool = False  # answers before reading the body, and ends the connection after that
     upload_reset: int = None  # bytes of the body that reach the registry before both connections break
     change: object = None  # change(exchange, head): may edit the head of the registry's answer
     rewrite: object = None  # rewrite(bytes) -> bytes: another body for the answer
-    lost: object = None  # lost(exchange): instead of the registry's answer, after the registry did its work
+    lost: object = None  # lost(exchange): instead of the registry's answer, after the registry has acted
     delay: float = 0  # seconds between the registry's answer and passing it on
     download_reset: int = None  # bytes of the answer's body after which the connection breaks
-    download_end: int = None  # the same, but it ends as if all were well
+    download_end: int = None  # the same, but with an orderly end
     drip: float = None  # seconds between the single bytes of the answer
     seen: int = dataclasses.field(default=0, init=False)
     done: int = dataclasses.field(default=0, init=False)
@@ -68,8 +69,9 @@ class Exchange:
 
 
 class Gate:
-    """Answers 401 to what comes without the right credentials, and takes them off the rest. `user` and `password` ask
-    for Basic; `tokens`, a TokenServer, for Bearer."""
+    """Answers 401 to requests without the right credentials, and removes them from the others. `user` and `password`
+    ask for Basic; `tokens`, a TokenServer, for Bearer.
+    """
 
     def __init__(self, user=None, password=None, tokens=None, realm=None):
         self.tokens = tokens
@@ -77,7 +79,7 @@ class Gate:
         if user:
             self.basic = "Basic " + base64.b64encode(("%s:%s" % (user, password)).encode()).decode()
         self.realm = realm or (tokens and tokens.url + "/token")
-        self.revoke_after = None  # requests after which all tokens of that moment stop working
+        self.revoke_after = None  # requests after which all current tokens stop working
         self.passed = 0
 
     def challenge(self, method, path):
@@ -98,7 +100,7 @@ class Gate:
         return sent.startswith("Bearer ") and self.tokens.holds(sent[7:], needs)
 
     def passes(self, exchange):
-        """True: go on, without the credentials. Else the answer was sent."""
+        """Returns True to continue, without the credentials; else the answer was sent."""
         head = exchange.head
         if self.revoke_after is not None and self.passed >= self.revoke_after:
             self.revoke_after = None
@@ -120,17 +122,17 @@ class Gate:
 
 
 class Proxy(Server):
-    """In front of the registry at `upstream`, "host:port"."""
+    """A proxy for the registry at `upstream`, "host:port"."""
 
     def __init__(self, upstream, faults=(), gate=None, tls=None, address="127.0.0.1"):
         host, port = upstream.rsplit(":", 1)
         self.upstream = (host, int(port))
         self.faults = list(faults)
         self.gate = gate
-        self.passed = 0  # bytes of requests' bodies since the beginning, whatever becomes of `log`
-        self.on_bytes = None  # on_bytes(n): n bytes of a request's body go on
-        self.on_answer = None  # on_answer(n): n bytes of an answer's body go back
-        self.on_request = None  # on_request(): a request goes on
+        self.passed = 0  # bytes of requests' bodies since the start, independent of `log`
+        self.on_bytes = None  # on_bytes(n): n bytes of a request's body pass
+        self.on_answer = None  # on_answer(n): n bytes of an answer's body pass
+        self.on_request = None  # on_request(): a request passes
         super().__init__(tls, address)
 
     def handle(self, wire, head, record):

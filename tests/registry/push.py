@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""hotlayer and real registries, the ordinary ways: push, push again, mount; read by others, and theirs read by us.
+"""hotlayer and real registries without faults: push, push again, mount; others read our images, and we theirs.
 
     python3 tests/registry/push.py HOTLAYER [PART OF A CASE'S NAME]
 
-`hotlayerd` lies beside HOTLAYER. Needs docker-registry and openssl; skopeo, umoci and buildah where they are named.
+`hotlayerd` must be next to HOTLAYER. Needs docker-registry and openssl, and for some cases skopeo, umoci and buildah.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class World:
         self.guarded = suite.stack.enter_context(Registry(suite.work + "/guarded", tokens=self.tokens))
 
     def files(self):
-        """The beginnings of the SHA-256 of the model's files."""
+        """Returns the beginnings of the SHA-256 of the model's files."""
         folder, name = os.path.split(self.image + ".hot")
         return sorted(hash_of(os.path.join(folder, other)) for other in os.listdir(folder) if other.startswith(name))
 
@@ -72,7 +72,7 @@ def push(case, host, *options, repository=None):
 
 
 def works(case, host, *options):
-    """push, verify, inspect and pull; and what comes back is what went in."""
+    """Checks push, verify, inspect and pull; the pulled files must equal the pushed ones."""
     pushed = push(case, host, *options)
     case.check("push", pushed.status == 0, pushed)
     case.check("the last line is the digest", pushed.last.endswith(world.digest), pushed)
@@ -86,7 +86,7 @@ def pull_is_right(case, host, *options):
     pulled = case.hotlayer("pull", "oci://" + reference(case, host), "-o", case.path("pulled"), *options)
     case.check("pull", pulled.status == 0, pulled)
     got = hashes_below(case.path("pulled"))
-    case.check("brings the model's files", set(world.files()) <= set(got), (world.files(), got))
+    case.check("writes the model's files", set(world.files()) <= set(got), (world.files(), got))
 
 
 def skopeo(case, *arguments):
@@ -127,7 +127,7 @@ def add_ways(suite):
             "image", world.image + ".hot", "--runtime", suite.hotlayer + "d", "--push", reference(case, world.host)
         )
         case.check("succeeds", result.status == 0, result)
-        case.check("is what -o oci: would be", world.reader.digest(case.repository, "one") == world.digest, result)
+        case.check("is the image that -o oci: would write", world.reader.digest(case.repository, "one") == world.digest, result)
         case.check("no damage", world.reader.damage(case.repository, "one") == "")
 
     @suite.case("TLS and a password", ["openssl"])
@@ -135,7 +135,7 @@ def add_ways(suite):
         log_in(case, world.locked.host, "kim", PASSWORD)
         works(case, world.locked.host, "--ca", world.authority.ca)
 
-    @suite.case("TLS, and nobody has logged in", ["openssl"])
+    @suite.case("TLS, without a login", ["openssl"])
     def _(case):
         complains(case, push(case, world.locked.host, "--ca", world.authority.ca), "log ?in|credentials|anonymous", 20)
 
@@ -197,7 +197,7 @@ def add_ways(suite):
 
         suite.case("a helper " + name, ["openssl"])(broken)
 
-    @suite.case("a helper that is not there", ["openssl"])
+    @suite.case("a missing helper", ["openssl"])
     def _(case):
         configure(case, {"credHelpers": {world.locked.host: "no-such-thing"}})
         complains(
@@ -209,20 +209,20 @@ def add_ways(suite):
         log_in(case, world.guarded.host, "kim", PASSWORD)
         works(case, world.guarded.host)
 
-    @suite.case("signed tokens for who may only read", ["openssl"])
+    @suite.case("signed tokens for a reader", ["openssl"])
     def _(case):
         suite.secrets.add_login("reader", PASSWORD)
         log_in(case, world.guarded.host, "reader", PASSWORD)
         complains(case, push(case, world.guarded.host), "push|denied|permission|role|allow", 20)
 
-    @suite.case("signed tokens for everybody", ["openssl"])
+    @suite.case("signed tokens for anyone", ["openssl"])
     def _(case):
         log_in(case, world.guarded.host, "kim", PASSWORD)
         first = push(case, world.guarded.host, repository="rig/open")
         case.check("kim may push", first.status == 0, first)
         os.unlink(case.path("home/.docker/config.json"))
         result = case.hotlayer("verify", world.guarded.host + "/rig/open:one")
-        case.check("everybody may read", result.status == 0, result)
+        case.check("anyone may read", result.status == 0, result)
         complains(
             case, push(case, world.guarded.host, repository="rig/open"), "log ?in|credentials|denied|anonymous", 20
         )
@@ -270,9 +270,9 @@ def add_again(suite):
         again = push(case, proxy.host)
         case.check("a second time", again.status == 0 and again.last == first.last, again)
         case.check("sends no blob", proxy.received() < 20000, proxy.received())
-        case.check("and asks little", len(proxy.log) <= 2 * len(blobs_of(world.image)) + 4, len(proxy.log))
+        case.check("and sends few requests", len(proxy.log) <= 2 * len(blobs_of(world.image)) + 4, len(proxy.log))
 
-    @suite.case("without its state a push finds what is there")
+    @suite.case("without its state a push finds the existing blobs")
     def _(case):
         proxy = case.use(Proxy(world.host))
         push(case, proxy.host)
@@ -288,7 +288,7 @@ def add_again(suite):
             pass
         case.environment["XDG_STATE_HOME"] = case.path("blocked")
         result = push(case, world.host)
-        case.check("hinders nobody", result.status == 0, result)
+        case.check("the push succeeds", result.status == 0, result)
 
     @suite.case("a state folder full of nonsense")
     def _(case):
@@ -299,7 +299,7 @@ def add_again(suite):
                 with open(os.path.join(folder, name), "wb") as out:
                     out.write(b"\0\xff{[" * 1000)
         result = push(case, proxy.host, repository=case.repository + "-2")
-        case.check("hinders nobody", result.status == 0, result)
+        case.check("the push succeeds", result.status == 0, result)
 
     @suite.case("to a second repository nothing is sent")
     def _(case):
@@ -332,7 +332,7 @@ def add_again(suite):
         remote = json.loads(result.out)
         shown = json.loads(file.out)
         missing = [key for key in shown if key not in json.dumps(remote)]
-        case.check("and shows what it shows of a file", not missing, (missing, result.out))
+        case.check("its output equals that for a file", not missing, (missing, result.out))
 
     @suite.case("an index with all it has")
     def _(case):
@@ -370,7 +370,7 @@ def add_again(suite):
         beside = case.hotlayer(
             "push", "oci://" + reference(case, proxy.host), "%s/%s-2:one" % (proxy.host, case.repository)
         )
-        case.check("beside itself", beside.status == 0 and beside.last == first.last, beside)
+        case.check("to another tag of the same repository", beside.status == 0 and beside.last == first.last, beside)
         case.check(
             "nothing is sent", proxy.received() < 20000 and proxy.sent() < 100000, (proxy.received(), proxy.sent())
         )
@@ -399,7 +399,7 @@ def add_others(suite):
         )
         case.check("copy", copied.status == 0, copied)
         verified = case.hotlayer("verify", "oci:%s:one" % case.path("back"))
-        case.check("what it wrote is whole", verified.status == 0, verified)
+        case.check("the written image is whole", verified.status == 0, verified)
 
     @suite.case("umoci unpacks it", ["skopeo", "umoci"])
     def _(case):
@@ -435,7 +435,7 @@ def add_others(suite):
         def _(case):
             registry = case.use(
                 Registry(case.path("registry"))
-            )  # skopeo takes layers from elsewhere in a registry it knows
+            )  # skopeo takes layers from other repositories of a registry that it knows
             pushed = skopeo(
                 case,
                 "copy",
@@ -488,7 +488,7 @@ def add_others(suite):
 
 
 class Buildah:
-    """buildah with its storage in the case's folder."""
+    """Runs buildah with its storage in the case's folder."""
 
     def __init__(self, case):
         self.case = case

@@ -1,4 +1,4 @@
-"""Debian's docker-registry on a free port of loopback, and what its ways of authentication need."""
+"""Debian's docker-registry on a free port of loopback, and the files for its ways of authentication."""
 
 import ctypes
 import hashlib
@@ -22,7 +22,7 @@ MANIFESTS = (
 
 
 def bcrypt(password):
-    """What `htpasswd -B` writes, by the C library's crypt()."""
+    """Returns the line that `htpasswd -B` writes, by the C library's crypt()."""
     library = ctypes.CDLL("libcrypt.so.1")
     library.crypt.restype = ctypes.c_char_p
     library.crypt.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
@@ -88,7 +88,8 @@ class Authority:
 
 class Registry:
     """docker-registry with its storage in `folder`. `authority`: TLS; `users`: {name: password}, htpasswd; `tokens`: a
-    TokenServer. It is ready when this returns."""
+    TokenServer. The constructor returns when it is ready.
+    """
 
     def __init__(self, folder, authority=None, users=None, tokens=None):
         os.makedirs(folder, exist_ok=True)
@@ -125,7 +126,7 @@ class Registry:
         self.url = ("https://" if authority else "http://") + self.host
 
     def wait(self):
-        """The port, from the log: nobody else can take it in between."""
+        """Returns the port, from the log: no other process can take it in between."""
         said = []
         for line in self.process.stderr:
             said.append(line)
@@ -152,7 +153,7 @@ class Registry:
 
 
 class Reader:
-    """What is in a registry that asks for no credentials, seen by our own eyes. `host` is "127.0.0.1:port"."""
+    """Reads a registry that asks for no credentials, without hotlayer. `host` is "127.0.0.1:port"."""
 
     def __init__(self, host):
         self.host = host
@@ -167,7 +168,7 @@ class Reader:
             connection.close()
 
     def digest(self, repository, name):
-        """What a tag means; None: there is no such tag."""
+        """Returns the digest of a tag; None if the tag does not exist."""
         status, _, body = self.ask("GET", "/v2/%s/manifests/%s" % (repository, name), {"Accept": MANIFESTS})
         return "sha256:" + hashlib.sha256(body).hexdigest() if status == 200 else None
 
@@ -194,7 +195,7 @@ class Reader:
             raise RuntimeError("PUT of a manifest: %d %r" % (status, said))
 
     def put_image(self, folder, repository, tag="one"):
-        """Pushes an image layout's only entry, with everything that it leads to."""
+        """Pushes an image layout's only entry, with all its documents and blobs."""
 
         def read(digest):
             with open(os.path.join(folder, "blobs/sha256", digest[7:]), "rb") as file:
@@ -214,7 +215,7 @@ class Reader:
             put(json.load(file)["manifests"][0], tag)
 
     def damage(self, repository, name):
-        """What is wrong with the image, in words: every document and blob is read and hashed. "": nothing."""
+        """Returns what is wrong with the image, or "": reads and hashes every document and blob."""
         status, headers, text = self.ask("GET", "/v2/%s/manifests/%s" % (repository, name), {"Accept": MANIFESTS})
         if status != 200:
             return "%s: %d" % (name, status)

@@ -1,8 +1,8 @@
-"""What the suites of this folder share: the tally, images to push, and hotlayer in an environment without surprises.
+"""The tally, images to push, and hotlayer in a clean environment, for the suites of this folder.
 
-A suite is a list of cases. They run side by side, since most of what they do is to wait; each has a folder and a
-repository of its own, and collects its checks. Whatever a case does, no secret may come out of hotlayer: every output
-and every file that it leaves in its state folder is searched for all of them.
+A suite is a list of cases. They run in parallel, since they mostly wait; each has its own folder and repository, and
+collects its checks. No case may reveal a secret: the rig searches for all of them in every output of hotlayer, and in
+every file of its state folder.
 """
 
 import base64
@@ -33,12 +33,13 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
-PUBLIC = ["203.0.113.7", "203.0.113.8"]  # of the network for documentation: nobody's
+PUBLIC = ["203.0.113.7", "203.0.113.8"]  # of the network for documentation, which has no owner
 
 
 def enter_namespace():
-    """Runs this script again in a network namespace of its own, where we have public addresses too, and nothing leads
-    outside. False: the system does not allow that."""
+    """Runs this script again in its own network namespace, which has public addresses too, and no way outside. Returns
+    False if the system does not allow that.
+    """
     if os.environ.get("RIG_NAMESPACE") != "1":
         for options in (["--net"], ["--net", "--map-root-user"]):
             if subprocess.run(["unshare"] + options + ["true"], capture_output=True, check=False).returncode == 0:
@@ -55,7 +56,7 @@ def enter_namespace():
 
 
 class Secrets:
-    """Everything that may never be printed."""
+    """All texts that may never be printed."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -76,7 +77,7 @@ class Secrets:
 
 
 class Result:
-    """A command that ended. `text` is stdout and stderr together, for searching."""
+    """The result of a command. `text` is stdout and stderr together, for searching."""
 
     def __init__(self, status, out, err, seconds, arguments):
         self.status, self.seconds, self.arguments = status, seconds, arguments
@@ -114,7 +115,7 @@ class Case:
         return os.path.join(self.folder, name)
 
     def use(self, server):
-        """A server or process that ends with the case."""
+        """Registers a server or process that ends with the case."""
         return self.stack.enter_context(server)
 
     def check(self, what, good, seen=""):
@@ -135,7 +136,7 @@ class Case:
         self.lines.append("     %s: %s" % (self.name, text))
 
     def hotlayer(self, *arguments, seconds=90, on_start=None):
-        """Runs it to its end; a time-out is a failure with status None. `on_start` gets the process."""
+        """Runs hotlayer to its end; a time-out is a failure with status None. `on_start` gets the process."""
         return self.run([self.suite.hotlayer] + list(arguments), seconds, on_start)
 
     def run(self, arguments, seconds=90, on_start=None):
@@ -200,13 +201,13 @@ class Suite:
         try:
             with case.stack:
                 function(case)
-        except Exception:  # a case that breaks is a failed one, and the others go on
+        except Exception:  # a case with an exception has failed; the others continue
             case.check("runs to its end", False, traceback.format_exc())
         case.lines.append("     %s: %.1f s" % (name, time.monotonic() - begun))
         return case
 
     def main(self, jobs=8, only=None):
-        """Exit status of the suite. `only`: a part of the names of the cases to run."""
+        """Runs the suite; returns its exit status. `only`: a part of the names of the cases to run."""
         passed = failed = skipped = 0
         chosen = [entry for entry in self.cases if not only or only in entry[0]]
         try:
@@ -230,7 +231,7 @@ def digest_of(data):
 
 
 def tar_of(files):
-    """A tar of {name: bytes}, the same for the same files."""
+    """Returns a tar of {name: bytes}, the same for the same files."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in files.items():
@@ -241,7 +242,7 @@ def tar_of(files):
 
 
 def random_layers(sizes, seed):
-    """Tars of one file of random bytes each."""
+    """Returns tars of one file of random bytes each."""
     source = random.Random(seed)
     return [tar_of({"models/part-%d" % i: source.randbytes(size)}) for i, size in enumerate(sizes)]
 
@@ -267,7 +268,7 @@ class Layout:
         return self.blob(json.dumps(document).encode(), media_type)
 
     def image(self, layers, layer_type=LAYER, diff_ids=None, tag="one", config=None, **fields):
-        """An image of these layers, blobs as they are stored; returns the manifest's descriptor."""
+        """Adds an image of these layers, as stored blobs; returns the manifest's descriptor."""
         diff_ids = diff_ids or [digest_of(layer) for layer in layers]
         config = {
             "architecture": "amd64",
@@ -296,11 +297,11 @@ class Layout:
 
 
 def make_image(folder, sizes, seed, **fields):
-    """A layout with one image of random layers, tagged "one"; its manifest's digest."""
+    """Makes a layout with one image of random layers, tagged "one"; returns its manifest's digest."""
     return Layout(folder).image(random_layers(sizes, seed), **fields)["digest"]
 
 
 def blobs_of(folder):
-    """Sizes of all blobs of a layout: {digest: bytes}."""
+    """Returns the sizes of all blobs of a layout: {digest: bytes}."""
     path = os.path.join(folder, "blobs/sha256")
     return {"sha256:" + name: os.path.getsize(os.path.join(path, name)) for name in os.listdir(path)}

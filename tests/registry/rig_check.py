@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Can the rig be trusted? Its registry answers as docker-registry, other clients work through it, damage is seen.
+"""Tests the rig: its registry answers as docker-registry does, other clients work through it, damage is noticed.
 
     python3 tests/registry/rig_check.py HOTLAYER
 
-HOTLAYER is not run. Needs docker-registry, skopeo and openssl.
+Does not run HOTLAYER. Needs docker-registry, skopeo and openssl.
 """
 
 import http.client
@@ -28,7 +28,7 @@ def skopeo(case, *arguments):
 
 
 def converse(host):
-    """One conversation with a registry: [(what, status)]. Sessions are followed by the Locations of the answers."""
+    """Has one conversation with a registry: [(what, status)]. Follows sessions by the Locations of the answers."""
     connection = http.client.HTTPConnection(host, timeout=30)
     said = []
 
@@ -119,7 +119,7 @@ def converse(host):
     return said
 
 
-# Where the two differ, and who says so.
+# The known differences, and their sources.
 DIFFERENT = {
     "manifest without its config": (400, 404),  # distribution-spec 1.1 SHOULD: 404
     "bad manifest": (500, 400),  # MANIFEST_INVALID is a 400
@@ -182,7 +182,7 @@ def _(case):
     case.check("a wrong password is refused", wrong.status != 0, wrong)
 
 
-@suite.case("damage is seen", ["docker-registry", "skopeo"])
+@suite.case("damage is noticed", ["docker-registry", "skopeo"])
 def _(case):
     make_image(case.path("image"), [100000, 200000], 2)
     real = case.use(Registry(case.path("real")))
@@ -196,7 +196,7 @@ def _(case):
     )
     reader = Reader(real.host)
     case.check("none at first", reader.damage("a", "one") == "", reader.damage("a", "one"))
-    case.check("a tag that is not there", reader.digest("a", "two") is None and reader.tags("a") == ["one"])
+    case.check("a missing tag", reader.digest("a", "two") is None and reader.tags("a") == ["one"])
     layer = json.loads(reader.ask("GET", "/v2/a/manifests/one", {"Accept": MANIFEST})[2])["layers"][1]["digest"]
     path = os.path.join(real.folder, "data/docker/registry/v2/blobs/sha256", layer[7:9], layer[7:], "data")
     with open(path, "r+b") as file:
@@ -210,7 +210,7 @@ def _(case):
 
 
 def raw(host, data):
-    """What a server says until it closes, and how that ended: "end" or "reset"."""
+    """Returns the server's bytes until it closes, and how that ended: "end" or "reset"."""
     got = b""
     with socket.create_connection(tuple(host.rsplit(":", 1))) as sock:
         sock.settimeout(10)
@@ -225,7 +225,7 @@ def raw(host, data):
             return got, "reset"
 
 
-@suite.case("faults do what they say")
+@suite.case("faults happen as configured")
 def _(case):
     small = case.use(Mini(case.path("mini")))
     data = b"d" * 300000
@@ -255,13 +255,13 @@ def _(case):
     head = "PATCH %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (place, len(data))
     got, how = raw(up.host, head.encode() + data)
     case.check("an upload is reset", how == "reset" and up.received() == 100000, (how, up.received()))
-    deadline = time.monotonic() + 10  # the registry behind the proxy may still be reading
+    deadline = time.monotonic() + 10  # the registry after the proxy may still be reading
     while all(session.offset < 100000 for session in small.sessions.values()) and time.monotonic() < deadline:
         time.sleep(0.01)
     connection.request("GET", place)
     answer = connection.getresponse()
     answer.read()
-    case.check("the registry has what came through", answer.headers["Range"] == "0-99999", answer.headers["Range"])
+    case.check("the registry has the bytes that passed", answer.headers["Range"] == "0-99999", answer.headers["Range"])
     gate = case.use(Proxy(small.host, gate=Gate("kim", PASSWORD)))
     connection = http.client.HTTPConnection(gate.host)
     connection.request("GET", "/v2/")

@@ -1,7 +1,7 @@
 """A server of registry tokens: GET with Basic credentials, POST with an identity token (token.md, oauth.md).
 
-Its tokens are JSON Web Tokens signed with RS256, which docker-registry checks against the certificate; the same tokens
-are looked up by a proxy's Gate, to the second. Key and certificate are made when the server starts.
+Its tokens are JSON Web Tokens signed with RS256, which docker-registry checks against the certificate; a proxy's Gate
+looks up the same tokens, exact to the second. The server makes key and certificate at its start.
 """
 
 import base64
@@ -25,7 +25,7 @@ def b64(data):
 
 
 def make_key(folder, name):
-    """A new RSA key and a certificate of its own: the paths of both."""
+    """Makes a new RSA key and its certificate; returns the paths of both."""
     key, certificate = os.path.join(folder, name + ".key"), os.path.join(folder, name + ".crt")
     subprocess.run(
         [
@@ -51,22 +51,23 @@ def make_key(folder, name):
 
 
 class TokenServer(Server):
-    """`users` maps a name (None: everybody) to (password, {repository prefix: "pull" or "pull,push"}). Settings
-    may be changed while it runs."""
+    """`users` maps a name (None: anyone) to (password, {repository prefix: "pull" or "pull,push"}). A test may change
+    settings while the server runs.
+    """
 
     def __init__(self, folder, users, signed=True, tls=None, address="127.0.0.1"):
         self.key, self.certificate = make_key(folder, "issuer") if signed else (None, None)
         self.users = users
         self.identities = {}  # identity token -> user
-        self.expires = 300  # seconds; what is granted
-        self.says_expires = True  # whether the answer has expires_in; without it 60 are meant
+        self.expires = 300  # seconds a token is valid
+        self.says_expires = True  # whether the answer has expires_in; without it, 60 seconds
         self.field = "token"  # or "access_token"
         self.posts = True  # False: 404, as servers from before OAuth2
-        self.only = None  # a set of actions: no other is granted, whatever the user may do
-        self.first_scope = False  # looks at the first scope alone
+        self.only = None  # a set of actions: grants no other, whatever the user may do
+        self.first_scope = False  # reads the first scope alone
         self.broken = None  # (status, content type, body): the answer to everything
         self.granted = {}  # token -> (end, {(repository, action)})
-        self.on_token = None  # on_token(token), to know all secrets
+        self.on_token = None  # on_token(token), to collect all secrets
         self.guard = threading.Lock()
         super().__init__(tls, address)
 
@@ -90,7 +91,7 @@ class TokenServer(Server):
         return token
 
     def grant(self, user, scopes):
-        """A token for as much of the scopes as the user may have."""
+        """Returns a token for as much of the scopes as the user may have."""
         rights = self.users.get(user, (None, {}))[1]
         access, pairs = [], set()
         for scope in scopes[:1] if self.first_scope else scopes:
@@ -126,7 +127,7 @@ class TokenServer(Server):
         return answer
 
     def holds(self, token, needs):
-        """Is the token alive, and does it allow `needs`, (repository, action) or None?"""
+        """Returns whether the token is valid, and allows `needs`, (repository, action) or None."""
         with self.guard:
             end, pairs = self.granted.get(token, (0, set()))
         return time.time() < end and (needs is None or needs in pairs)
@@ -136,7 +137,7 @@ class TokenServer(Server):
             self.granted.clear()
 
     def basic_user(self, head):
-        """(user, whether that is all right)"""
+        """Returns (user, whether the credentials are right)."""
         sent = head.get("authorization")
         if not sent:
             return None, None in self.users

@@ -1,8 +1,8 @@
-"""HTTP/1.1 as it lies on the wire, for servers that must be able to misbehave.
+"""HTTP/1.1 byte by byte, for servers that must be able to misbehave.
 
 http.server would not let a test answer before it has read the body, end a body in its middle, or send a header byte by
-byte. So heads and bodies are read and written here by hand: `Wire` is one side of a connection, `Server` a listener on
-loopback with a thread for each connection, `Record` what a server remembers of a request.
+byte. So this file reads and writes heads and bodies itself: `Wire` is one side of a connection, `Server` a listener on
+loopback with a thread for each connection, `Record` a server's record of a request.
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ class Head:
         return int(self.line.split(" ")[1])
 
     def has_body(self):
-        """Does a request of this head carry one?"""
+        """Returns whether a request with this head has a body."""
         return self.get("transfer-encoding", "").lower() == "chunked" or int(self.get("content-length", "0")) > 0
 
 
@@ -102,7 +102,7 @@ class Wire:
         return Head(lines[0], [(name, value.strip()) for name, value in fields])
 
     def take(self, n):
-        """Exactly n bytes, piece by piece; a piece is good until the next one is asked for."""
+        """Yields exactly n bytes, piece by piece; a piece is valid until the next one."""
         if self.kept and n:
             piece, self.kept = self.kept[:n], self.kept[n:]
             n -= len(piece)
@@ -119,7 +119,7 @@ class Wire:
             yield view[:got]
 
     def body(self, head, bodiless=False):
-        """The body that follows `head`, without the chunks it may come in."""
+        """Yields the body that follows `head`, without its chunks' framing."""
         if bodiless:
             return
         if head.get("transfer-encoding", "").lower() == "chunked":
@@ -143,7 +143,7 @@ class Wire:
                 yield piece
 
     def reset(self):
-        """Ends the connection with a RST, so that the other side gets an error and no end of the stream."""
+        """Ends the connection with a RST, so that the other side gets an error and not the end of the stream."""
         sock = self.sock
         if isinstance(sock, ssl.SSLSocket):
             sock = socket.socket(fileno=sock.detach())
@@ -154,8 +154,9 @@ class Wire:
         sock.close()
 
     def linger(self, seconds=2):
-        """Says that no more comes and drops what still arrives: a close with unread bytes would be a RST, which can
-        take the answer away from the other side."""
+        """Ends the sending side and drops what still arrives. A close with unread bytes would be a RST, which can take
+        the answer away from the other side.
+        """
         try:
             self.sock.shutdown(socket.SHUT_WR)
             self.sock.settimeout(seconds)
@@ -175,7 +176,7 @@ class Wire:
 
 @dataclasses.dataclass
 class Record:
-    """One request: what came, and what went back. A status of 0 means that no answer was begun."""
+    """One request and its answer. A status of 0 means that no answer was begun."""
 
     method: str
     target: str
@@ -195,8 +196,9 @@ class Record:
 
 
 class Server:
-    """Answers on a free port of `address`. Subclasses say how in handle(wire, head, record), which returns whether the
-    connection stays open. `tls` is an ssl.SSLContext."""
+    """Answers on a free port of `address`. Subclasses define handle(wire, head, record), which returns whether the
+    connection stays open. `tls` is an ssl.SSLContext.
+    """
 
     def __init__(self, tls=None, address="127.0.0.1"):
         self.tls = tls
@@ -263,7 +265,7 @@ class Server:
         raise NotImplementedError
 
     def reply(self, wire, record, status, fields=(), body=b""):
-        """A whole answer. Content-Length is added unless `fields` has one."""
+        """Sends a whole answer. Adds Content-Length unless `fields` has one."""
         head = answer_head(status, fields)
         if head.get("content-length") is None and status not in (204, 304) and status >= 200:
             head.fields.append(("Content-Length", str(len(body))))
@@ -277,7 +279,7 @@ class Server:
         return [r for r in list(self.log) if method in (None, r.method) and pattern in r.target]
 
     def received(self):
-        """Bytes of all requests' bodies."""
+        """Returns the bytes of all requests' bodies."""
         return sum(r.received for r in list(self.log))
 
     def sent(self):

@@ -1,10 +1,11 @@
-// What Go makes of the cases in cases.json: run by whoever changes them, with any Go from 1.19 on.
+// Renders the cases of cases.json with Go itself. After a change of the cases, run it with Go 1.19 or later:
 //
 //	go run tests/template-go/reference.go tests/template-go/cases.json
 //
-// fills in each case's "output", or "error": true. A case is a template (or the name of a file beside cases.json) and the
-// name of a conversation. text/template does the work; what stands here is the data: types with the fields, the JSON and
-// the way of printing that Ollama documents for its templates, and the three ways to render (runtime/template/go/gotemplate.h).
+// It fills in each case's "output", or "error": true. A case is a template (or the name of a file next to cases.json) and
+// the name of a conversation. text/template renders; this file has the data. Its types have the fields, the JSON and the
+// printed form that Ollama documents for its templates. It also has the three ways to render (see
+// runtime/template/go/gotemplate.h).
 package main
 
 import (
@@ -212,7 +213,7 @@ var functions = template.FuncMap{
 	},
 }
 
-// Calls visit for every node that is behind an if, a range, a with or in a list, with what it is in; stops at false.
+// Calls visit for every node in a list, an if, a range or a with, together with its parents; stops at false.
 type visitor func(list *parse.ListNode, at int) bool
 
 func walk(list *parse.ListNode, visit visitor) bool {
@@ -277,7 +278,7 @@ func fieldNames(pipe *parse.PipeNode, variables bool) (names []string) {
 	return
 }
 
-// The template, cut off behind the first action with .Response.
+// Returns the template, cut off after the first action with .Response.
 func cut(t *template.Template) *template.Template {
 	root := t.Root.CopyList()
 	var drop func(list *parse.ListNode) bool

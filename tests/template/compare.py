@@ -1,10 +1,11 @@
-"""Holds the template engine against jinja2.
+"""Compares the template engine with jinja2.
 
     compare.py RENDER [FOLDER...] [--random N] [--seed N]
 
-RENDER is build/tests/template/render. Compared are the templates of constructs.py, those in families/ and those of the
-FOLDERs' tokenizer_config.json with many conversations, and N templates made up at random. Both must give the same text,
-or both an error. The last line is "N templates agree" or "N templates agree, N differ"."""
+RENDER is build/tests/template/render. Renders the templates of constructs.py, those in families/ and those of the
+FOLDERs' tokenizer_config.json with many conversations, and N random templates. Both must give the same text, or both an
+error. The last line is "N templates agree" or "N templates agree, N differ".
+"""
 import argparse
 import glob
 import json

@@ -1,4 +1,4 @@
-"""Templates for every construct that is supported, and for much that must fail. make_cases.py renders them with jinja2."""
+"""Templates for every supported construct, and for much that must fail. make_cases.py renders them with jinja2."""
 
 CONTEXT = {
     "a": 1, "b": 2.5, "s": "Hello, World", "u": "Größe ΑΣ ﬁ ß İ 日本語 🙂", "empty": "", "none": None, "yes": True, "no": False,
@@ -661,13 +661,13 @@ STATEMENTS = [
     "{% set g = list | select('odd') %}{{ g | list }}{{ g | list }}", "{% set g = words | map('upper') %}{% for x in g %}{{ x }}{% break %}{% endfor %}{{ g | join }}", "{% set f = s.upper %}{{ f() }}", "{% set r = range %}{{ r(2) | list }}", "{% set it = d.items() %}{{ it | length }}{{ it | list }}{{ it | list }}",
     "{% set u = missing %}{{ u is defined }}{{ u }}", "{% set u = d.zz %}{{ u is defined }}{{ u.x }}", "{% set x = [] %}{% set x = x + [1] %}{{ x }}", "{% set x = dict(d, q=1) %}{{ x.q }}{{ d.q is defined }}",
     "{{ x if x is defined else 'no' }}", "{{ raise_exception('stop') }}", "{% if no %}{{ raise_exception('stop') }}{% endif %}ok", "{{ raise_exception() }}",
-    # what must be refused
+    # constructs that must be refused
     "{{ s | nofilter }}", "{{ s is notest }}", "{{ nofunction() }}", "{% nosuch %}", "{% include 'x' %}", "{% extends 'x' %}", "{% import 'x' as y %}", "{% do 1 %}",
     "{% if %}{% endif %}", "{% if yes %}", "{% endif %}", "{% for x list %}{% endfor %}", "{% for x in list %}", "{{ }}", "{{ 1 + }}", "{{ (1 }}", "{{ 1) }}", "{{ [1}} ]", "{{ 'a }}", "{{ x", "{% x", "{# x", "{% raw %}", "{{ a b }}", "{{ a.1b }}", "{{ a..b }}", "{{ ! }}", "{{ a ? b }}", "{{ a & b }}", "{{ $ }}", "{{ 1a }}",
     "{{ f(a=1, 2) }}", "{{ range(*[3], *[4]) }}", "{{ a is defined is defined }}", "{{ a.b.c() = 1 }}", "{% else %}", "{% if yes %}{% endfor %}", "{{ '\\x4' }}", "{{ '\\ud83d\\ude42' }}", "{{ 1 if }}", "{{ not }}", "{{ a, }}", "{{ (,) }}", "{{ {1} }}", "{{ {'a' 1} }}", "{{ a | }}", "{{ a[] }}", "{{ a[1 2] }}", "{{ {{ a }} }}",
 ]
 
-# What jinja2 can do and this engine refuses when a model is packed.
+# Constructs that jinja2 can render and this engine refuses when a model is packed.
 REFUSED = [
     "{% block x %}{% endblock %}", "{% autoescape true %}{% endautoescape %}", "{{ lipsum() }}", "{{ '\\N{BULLET}' }}", "{{ s.encode() }}", "{{ s | pprint }}", "{{ list | random }}", "{{ s | wordwrap }}", "{{ s | striptags }}", "{{ d | xmlattr }}",
     "{{ 5 | filesizeformat }}", "{{ s | urlize }}", "{{ 9223372036854775808 }}", "{{ words | map('pprint') | list }}", "{{ d[1:2, 3] }}", "{{ undefined_function(1) }}",

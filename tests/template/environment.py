@@ -1,4 +1,4 @@
-"""jinja2 as Hugging Face transformers sets it up for chat templates (apply_chat_template), and our renderer beside it."""
+"""jinja2 as Hugging Face transformers sets it up for chat templates (apply_chat_template), and our renderer."""
 import datetime
 import json
 import subprocess
@@ -13,7 +13,7 @@ def make_environment(now=NOW):
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    warnings.simplefilter("ignore", SyntaxWarning)  # of the Python that jinja2 makes
+    warnings.simplefilter("ignore", SyntaxWarning)  # of the Python code that jinja2 generates
 
     class Generation(Extension):
         tags = {"generation"}
@@ -43,17 +43,17 @@ def make_environment(now=NOW):
 
 
 def render_theirs(env, template, context):
-    """("ok", text) or ("error", message)."""
+    """Renders with jinja2; returns ("ok", text) or ("error", message)."""
     try:
         text = env.from_string(template).render(**{**GLOBALS, **json.loads(context)})
         text.encode()
         return "ok", text
-    except Exception as e:  # whatever a template does wrong, in any of Python's ways
+    except Exception as e:  # a template's fault may raise any exception of Python's
         return "error", f"{type(e).__name__}: {e}"
 
 
 def render_ours(program, cases, now=NOW):
-    """The same for many (template, context as JSON)."""
+    """Renders many (template, context as JSON) with our renderer; returns the same."""
     lines = "".join(f"{t.encode().hex()}\t{c.encode().hex()}\t{now}\n" for t, c in cases)
     run = subprocess.run([program], input=lines.encode(), stdout=subprocess.PIPE, env={"TZ": "UTC"}, check=False)
     results = []

@@ -1,5 +1,5 @@
-"""Makes cases.json, what run_cases.py checks without jinja2: the templates of constructs.py and families/, some
-conversations, and what jinja2 makes of them.
+"""Makes cases.json, which run_cases.py checks without jinja2: the templates of constructs.py and families/, some
+conversations, and jinja2's output.
 
     make_cases.py          needs the package jinja2
 """

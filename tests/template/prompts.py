@@ -1,11 +1,12 @@
-"""Holds the tokens that a model sees against jinja2 and tokenizers, through the server.
+"""Compares the tokens that a model reads, through the server, with jinja2 and tokenizers.
 
     prompts.py HOTLAYERD FOLDER...
 
 Each FOLDER holds a tokenizer.json and a tokenizer_config.json with a chat template. Conversations go through a server
-whose model has random nothing for weights: what it rendered must be jinja2's text, and what it saw that text's tokens.
-The same for a template in Go's language, where the token that a text begins with is the server's to add, once.
-The last line is "N prompts agree" or "N prompts agree, N differ"."""
+whose model has random weights: the rendered prompt must be jinja2's text, and the model's tokens must be those of the
+text. The same for a template in Go's language, where the server adds the token that a text begins with, once. The last
+line is "N prompts agree" or "N prompts agree, N differ".
+"""
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(HERE, "..", "server"))
 from environment import make_environment
 from serving import Server, ask, pack, write_speaker
 from tokenizers import Tokenizer
@@ -24,7 +25,7 @@ TEXTS = ["Hi", "", " ", "\n", "  spaces around \n\n", "Grüße, 世界! 🙂 e\u
 
 
 def conversations(names):
-    """Lists of messages; `names` are those of special tokens, which users may write."""
+    """Returns lists of messages; `names` are those of special tokens, which users may write."""
     texts = TEXTS + ["a %s b" % name for name in names] + ["".join(names), "x" + names[0], names[-1]]
     for text in texts:
         yield [("user", text)]
@@ -85,20 +86,20 @@ class Comparison:
         self.check(("count", messages), count, len(self.ids(text)))
 
     def seen(self, server, body):
-        """The tokens of a prompt: the context without the generated one."""
+        """Returns the tokens of a prompt: the context without the generated token."""
         answer = self.ask(server, "/api/generate", body)[1]
         return answer["context"][: answer["prompt_eval_count"]]
 
     def compare_generate(self, server, messages, ids):
         body = {"prompt": messages[-1]["content"], "system": messages[0]["content"] if len(messages) == 2 else ""}
         if not body["prompt"]:
-            return  # asks for nothing
+            return  # asks for no tokens
         status, text = self.rendered(server, "/api/generate", body)
         if status == 200:
             self.check(("tokens", messages), self.seen(server, body), ids(text))
 
     def beginning(self, text):
-        """As Ollama's runner: the model's own beginning, unless the text has it."""
+        """Adds the model's own beginning, unless the text has it, as Ollama's runner does."""
         ids = self.ids(text)
         own = self.tokenizer.encode("", add_special_tokens=True).ids
         return ids if ids[: len(own)] == own else own + ids

@@ -1,5 +1,6 @@
-"""Templates made up at random: the same for the same seed. Few make sense; both sides must agree about all of them.
-Left out is what Python prints with an address, and slices of constants, which jinja2 computes in another way."""
+"""Random templates, the same for the same seed. Few are meaningful; both sides must agree about all of them. They
+contain nothing that Python prints with an address, and no slices of constants, which jinja2 computes in another way.
+"""
 import json
 import random
 

@@ -1,10 +1,9 @@
 /* render < CASES: renders chat templates.
  *
- * A line of CASES is three fields with a tab between: the hexadecimal bytes of a Jinja template, those of a JSON object
- * that is its context, and the time that it takes for now. Each gives a line: "ok" or "error", a tab, and the
- * hexadecimal bytes of the output or of the message. The environment is what a model's special tokens would give:
- * bos_token "<s>", eos_token "</s>". With an argument N, everything is done N times, and stderr says how long it took.
- */
+ * A line of CASES has three fields with a tab between: the hexadecimal bytes of a Jinja template, those of a JSON
+ * object that is its context, and the time to use as now. Each gives a line: "ok" or "error", a tab, and the
+ * hexadecimal bytes of the output or of the message. The environment is that of a model's special tokens: bos_token
+ * "<s>", eos_token "</s>". With an argument N, repeats everything N times, and prints the time to stderr. */
 #include "base/cleanup.h"
 #include "runtime/template/core/template.h"
 #include "runtime/template/jinja/jinja.h"
@@ -42,7 +41,7 @@ static void print_line(const char *status, const char *text, size_t n)
     putchar('\n');
 }
 
-/* `arena` is the caller's to release, after *text has been used. */
+/* The caller releases `arena` after using *text. */
 static int render(const char *source, size_t n_source, const char *json, size_t n_json, int64_t now,
                   struct hl_arena *arena, char **text, size_t *n, struct times *times, struct hl_error *err)
 {

@@ -1,5 +1,6 @@
-"""run_cases.py RENDER: renders the templates of cases.json and compares with what jinja2 made of them. A case without a
-text is one that must fail. The last line is "N passed, N failed"."""
+"""run_cases.py RENDER: renders the templates of cases.json and compares the results with jinja2's. A case without a
+text must fail. The last line is "N passed, N failed".
+"""
 import json
 import os
 import sys

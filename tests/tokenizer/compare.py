@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""compare.py ENCODE_LINES FOLDER ROWS [COUNT]: holds a model's tokenizer against the reference libraries.
+"""compare.py ENCODE_LINES FOLDER ROWS [COUNT]: compares a model's tokenizer with the reference libraries.
 
-FOLDER has a tokenizer.json (reference: tokenizers), a tokenizer.model (reference: sentencepiece), or both, which are then compared
-one by one. The same is done with a GGUF made of each. ENCODE_LINES is the built encode_lines.c. COUNT random texts, COUNT rows of
-random ids, and every code point in some contexts. Prints each difference, and a summary; exits 1 when there is one.
+FOLDER has a tokenizer.json (reference: tokenizers), a tokenizer.model (reference: sentencepiece), or both, which are
+then compared one after another. A GGUF made of each is compared too. ENCODE_LINES is the program of encode_lines.c.
+Compares COUNT random texts, COUNT rows of random ids, and every code point in some contexts. Prints each difference,
+and a summary; exits 1 if there is one.
 
-In a row of byte tokens that is partly UTF-8, the tokenizers library makes every byte U+FFFD once it knows the whole row; a
-decoder that must give text as it comes goes by characters, as sentencepiece does. Such rows are left out. A GGUF has no merges
-where it has scores: there sentencepiece is the reference, with a model of the same pieces."""
+In a row of byte tokens that is partly UTF-8, the tokenizers library decodes every byte as U+FFFD once it knows the
+whole row. A decoder that streams must decode character by character, as sentencepiece does. Such rows are left out. A
+GGUF with scores has no merges: there the reference is sentencepiece, with a model of the same pieces.
+"""
 import json
 import os
 import random
@@ -66,7 +68,7 @@ class Tokenizers:
 
 
 def scored(data):
-    """The sentencepiece model of the pieces that a GGUF has of a tokenizer.json."""
+    """Returns the sentencepiece model of the pieces in the GGUF of a tokenizer.json."""
     from sentencepiece import sentencepiece_model_pb2
     keys = make_gguf.json_keys(data)
     model = sentencepiece_model_pb2.ModelProto()
@@ -74,7 +76,7 @@ def scored(data):
         model.pieces.add(piece=piece, score=score, type=kind)
     model.trainer_spec.model_type = 2
     model.trainer_spec.byte_fallback = True
-    for kind in ("unk", "bos", "eos", "pad"):  # by id, whatever they are called
+    for kind in ("unk", "bos", "eos", "pad"):  # by id, whatever their names are
         setattr(model.trainer_spec, kind + "_id", -1)
     model.trainer_spec.unk_id = keys["token_type"].index(make_gguf.UNKNOWN)
     model.trainer_spec.unk_piece = keys["tokens"][model.trainer_spec.unk_id]
@@ -106,7 +108,7 @@ def report(name, cases, got, want):
 
 
 def id_rows(pool, count):
-    """Random ids, neighbours in the vocabulary more often than chance would have it: bytes follow bytes there."""
+    """Returns random ids, with neighbours in the vocabulary more often than by chance: there bytes follow bytes."""
     rng = random.Random(9)
     for _ in range(count):
         ids = []

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Trains the small tokenizers in this folder and writes, beside each, cases.tsv: what the reference libraries make of many texts.
+"""Trains the small tokenizers in this folder and writes cases.tsv next to each: the reference libraries' results for
+many texts.
 
     spm/       SentencePiece BPE with byte fallback, a dummy prefix, user-defined and control pieces
     fallback/  the same vocabulary as a tokenizer.json like Llama 2's
@@ -8,7 +9,9 @@
     bytes/     byte-level BPE with Llama 3's pattern, NFC, whole words first, added tokens of all kinds
     qwen2/     byte-level BPE with Qwen 2's pattern, as a GGUF
 
-A line: flags (HL_ENCODE_), text, ids, and what the ids decode to; texts in hexadecimal, "-" where there are only ids. Needs sentencepiece, protobuf and tokenizers."""
+A line: flags (HL_ENCODE_), text, ids, and the decoded ids; texts in hexadecimal, "-" if there are only ids. Needs
+sentencepiece, protobuf and tokenizers.
+"""
 import io
 import json
 import os
@@ -58,7 +61,9 @@ def train_spm():
 
 
 def spm_as_json(model):
-    """As the transformers library converts one: every pair of pieces that makes a piece is a merge, in the order of scores."""
+    """Converts as the transformers library does: every pair of pieces that makes a piece is a merge, in the order of
+    scores.
+    """
     ids = {p.piece: i for i, p in enumerate(model.pieces)}
     merges = []
     for i, p in enumerate(model.pieces):
@@ -152,7 +157,7 @@ def main():
     hf = tokenizers.Tokenizer.from_str(json.dumps(as_json))
     cases = [t.encode() for t in texts(300, 3, extra)] + BROKEN
     rows = [(0, t, sp.encode(t), sp.decode(sp.encode(t))) for t in cases]
-    # Where sentencepiece knows no special tokens in text: but for these, which the two libraries treat differently.
+    # sentencepiece finds no special tokens in text, except for these, which the two libraries treat differently.
     shared = [t for t in texts(200, 4, ["<turn>", "</s>", "<s>"]) if not any(p in t for p in ("<sep>", "~~", "<unk>"))]
     rows += [(flags, t, ids, sp.decode(ids)) for flags, t, ids, _ in hf_rows(hf, shared) if flags & SPECIAL]
     single = [i for i, p in enumerate(model.pieces) if p.type == 6]

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""make_gguf.py FOLDER OUT.gguf: the tokenizer of a model's folder as converters write it into a GGUF's metadata; no tensors.
+"""make_gguf.py FOLDER OUT.gguf: writes the tokenizer of a model's folder as converters write it into a GGUF's metadata;
+no tensors.
 
-tokenizer.model -> "llama" with its own scores and types. tokenizer.json, byte-level -> "gpt2"; with byte fallback -> "llama",
-with the scores that SentencePiece's trainer gives: the earlier the piece, the higher. [https://github.com/ggml-org/ggml/blob/master/docs/gguf.md]"""
+tokenizer.model -> "llama" with its own scores and types. tokenizer.json, byte-level -> "gpt2"; with byte fallback ->
+"llama", with the scores that SentencePiece's trainer gives: the earlier the piece, the higher.
+[https://github.com/ggml-org/ggml/blob/master/docs/gguf.md]
+"""
 import json
 import os
 import struct
@@ -10,7 +13,7 @@ import sys
 
 U32, F32, BOOL, STRING, ARRAY, I32 = 4, 6, 7, 8, 9, 5
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-PRES = {  # part of the pattern, NFC, ignore_merges; there is no name for other combinations
+PRES = {  # part of the pattern, NFC, ignore_merges; other combinations have no name
     (r"|\p{N}{1,3}|", False, True): "llama-bpe",
     (r"|\p{N}|", True, False): "qwen2",
 }
@@ -73,7 +76,7 @@ def json_keys(data):
     if model.get("byte_fallback"):
         for i, name in enumerate(names):
             kinds[i] = UNKNOWN if name == model["unk_token"] else BYTE if len(name) == 6 and name.startswith("<0x") else kinds[i]
-        if "<0x09>" not in names:  # Gemma 2's tokenizer.json calls it what it stands for
+        if "<0x09>" not in names:  # Gemma 2's tokenizer.json has the text that it stands for
             at = names.index("<0x08>") + 1
             names[at], kinds[at] = "<0x09>", BYTE
         prefix = "Prepend" in json.dumps(data["normalizer"])
@@ -88,7 +91,7 @@ def json_keys(data):
 
 
 def convert(folder):
-    """None when a GGUF cannot say it."""
+    """Returns None if a GGUF cannot express it."""
     path = os.path.join(folder, "tokenizer.json")
     if not os.path.exists(path):
         keys = spm_keys(os.path.join(folder, "tokenizer.model"))

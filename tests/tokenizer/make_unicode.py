@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Writes runtime/tokenizer/unicode_versions.c: where the reference library's Unicode is another than that of PCRE2 and utf8proc.
+"""Writes runtime/tokenizer/unicode_versions.c: the differences between the reference library's Unicode and that of
+PCRE2 and utf8proc.
 
 Asks `tokenizers` about every code point, and compares with Python's unicodedata, whose version must be at most 14: that
-of the oldest PCRE2 and utf8proc that are supported. What was assigned then has kept its properties since, in every
-library; what was not is listed. Needs tokenizers and clang-format."""
+of the oldest supported PCRE2 and utf8proc. Characters assigned then have kept their properties since, in every library;
+the table lists the others. Needs tokenizers and clang-format.
+"""
 import os
 import subprocess
 import sys
@@ -71,7 +73,7 @@ def ranges(pairs):
 
 
 def decompositions():
-    """composite -> its two parts, as NFC may put them together; Hangul aside"""
+    """composite -> its two parts, as NFC may compose them; without Hangul"""
     for c in POINTS:
         parts = unicodedata.decomposition(chr(c)).split()
         if len(parts) == 2 and not parts[0].startswith("<"):
@@ -79,13 +81,15 @@ def decompositions():
 
 
 def inert():
-    """Code points that the reference's NFC takes for starters that compose with nothing, though they are, or may become, more."""
+    """Returns code points that the reference's NFC takes for starters that compose with nothing, though they do, or may
+    do so in later versions.
+    """
     nfc = normalizers.NFC().normalize_str
     must = {c for c in POINTS if unicodedata.category(chr(c)) == "Cn"}
     active = set(range(0x1100, 0x1113)) | set(range(0x1161, 0x1176)) | set(range(0x11A8, 0x11C3)) | set(range(0xAC00, 0xD7A4))
     for c in POINTS:
         if unicodedata.combining(chr(c)):
-            # q + c + a mark of a class above or below: does c take part in the order?
+            # q + c + a mark of a class above or below: does c take part in the ordering?
             moves = any(nfc("q" + a + b) != "q" + a + b for m in "\u0334\u0345" for a, b in ((chr(c), m), (m, chr(c))))
             (active if moves else must).add(c)
         if nfc(chr(c)) != chr(c):
@@ -99,7 +103,7 @@ def inert():
     if clash:
         sys.exit(f"both inert and not: {sorted(map(hex, clash))}")
     out, open_range = [], None
-    for c in POINTS:  # what neither has is free: few ranges
+    for c in POINTS:  # code points that both lack may be in either: that gives few ranges
         if c in must:
             if open_range is None:
                 open_range = [c, c]
@@ -126,7 +130,7 @@ def main():
         sys.exit(f"this Python has Unicode {unicodedata.unidata_version}; 14.0.0 at most is needed (Python 3.11)")
     rows = [row for row in ranges(stand_ins()) if row[0] != row[2]]
     boundaries = [(first, last, 0) for first, last in inert()]
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../runtime/tokenizer_unicode.c")
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../runtime/tokenizer/unicode_versions.c")
     with open(path, "w") as out:
         out.write(HEAD)
         out.write("static const struct hl_range later[] = {\n")

@@ -36,7 +36,7 @@ CODE = ["if (a[i] != b) {", "    return x;\n", "\t\tfor i in range(10):\n", "/* 
 
 
 def script(rng):
-    """neighbours in Unicode, as the letters of one script are"""
+    """neighbours in Unicode, like the letters of one script"""
     start = rng.choice(ASSIGNED)
     return "".join(chr(start + rng.randrange(64)) if rng.random() < 0.85 else " " for _ in range(rng.randint(2, 20)) if not 0xD7C0 <= start < 0xE000 and start < 0x10FF00)
 
@@ -62,7 +62,7 @@ KINDS = [
 ]
 
 
-# Of versions 10 to 17 of Unicode, of none, and changed since: letters, digits, marks that combine or compose.
+# Of versions 10 to 17 of Unicode, unassigned, and changed since: letters, digits, marks that combine or compose.
 YOUNG = [0x295, 0x378, 0x558, 0x897, 0x1ABF, 0x1ACF, 0x1C89, 0xA7CB, 0xA7CE, 0x105D2, 0x10D24, 0x10D40, 0x10EFD, 0x1133B, 0x11930, 0x11935, 0x1171E, 0x11F00,
          0x11F50, 0x16EA0, 0x1D2C0, 0x1E030, 0x1E08F, 0x1E4EC, 0x1E4F0, 0x1E6C0, 0x2EBF0, 0x2FFC, 0x323B0, 0x10FFFD]
 
@@ -89,7 +89,7 @@ def random_text(rng, extra=()):
 
 
 def random_bytes(rng):
-    """Bytes that are mostly no UTF-8."""
+    """Returns bytes that are mostly not UTF-8."""
     if rng.random() < 0.4:
         return rng.randbytes(rng.randint(1, 24))
     text = bytearray(random_text(rng).encode())
@@ -100,7 +100,7 @@ def random_bytes(rng):
 
 
 def repaired(data):
-    """As text, with U+FFFD for each byte that is no UTF-8."""
+    """Returns text, with U+FFFD for each byte that is not UTF-8."""
     return data.decode("utf-8", "each_byte")
 
 
@@ -108,13 +108,13 @@ codecs.register_error("each_byte", lambda e: ("\ufffd" * (e.end - e.start), e.en
 
 
 def all_characters(joint, size=256):
-    """Texts in which each code point stands, in order, between joints."""
+    """Returns texts that contain each code point, in order, between joints."""
     points = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     return [joint.join(points[at:at + size]) for at in range(0, len(points), size)]
 
 
 def texts(count, seed=1, extra=()):
-    """The plain ones and `count` random ones, some with the strings in `extra` inside."""
+    """Yields the plain texts and `count` random ones, some with the strings in `extra` inside."""
     rng = random.Random(seed)
     inside = [t for e in extra for t in (e, f" {e} ", f"a{e}b", f"{e}{e} x")]
     return PLAIN + inside + [random_text(rng, extra) for _ in range(count)]

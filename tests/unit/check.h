@@ -1,4 +1,4 @@
-/* What the unit tests share: checks that count and go on, and random numbers that are the same on every machine.
+/* Checks that count and continue, and random numbers that are the same on every machine; every unit test uses them.
  *
  *     int main(void) { CHECK(1 + 1 == 2); return check_summary(); }
  */
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CHECK_SHOWN 30 /* a broken kernel fails in a million places; these tell enough */
+#define CHECK_SHOWN 30 /* a broken kernel fails in a million places; print only the first */
 
 static unsigned check_passed, check_failed;
 
@@ -36,18 +36,18 @@ __attribute__((format(printf, 4, 5))) static inline bool check_that(bool holds, 
 
 #define CHECK(condition) check_that((condition), __FILE__, __LINE__, "%s", #condition)
 
-/* With a message of one's own. */
+/* CHECK with a message of the caller's. */
 #define CHECK_SAY(condition, ...) check_that((condition), __FILE__, __LINE__, __VA_ARGS__)
 
-/* A call that must succeed; `err` is what it fills. */
+/* Checks that a call succeeds; `err` is the error that the call fills. */
 #define CHECK_OK(call, err) check_that((call) == 0, __FILE__, __LINE__, "%s: %s", #call, (err).message)
 
-/* A call that must fail with a message that contains `word`. */
+/* Checks that a call fails with a message that contains `word`. */
 #define CHECK_FAILS(call, err, word)                                                                                   \
     check_that((call) != 0 && strstr((err).message, (word)) != NULL, __FILE__, __LINE__, "%s: no '%s' in '%s'", #call, \
                (word), (err).message)
 
-/* Exit status of a test program. */
+/* Prints the tally and returns the exit status of the test program. */
 static inline int check_summary(void)
 {
     printf("%u passed, %u failed\n", check_passed, check_failed);
@@ -67,13 +67,13 @@ static inline uint64_t dice_bits(struct dice *dice)
     return dice->state * 0x2545F4914F6CDD1Du;
 }
 
-/* In [least, most]. */
+/* Returns a number in [least, most]. */
 static inline uint32_t dice_between(struct dice *dice, uint32_t least, uint32_t most)
 {
     return least + (uint32_t)((dice_bits(dice) >> 32) % (most - least + 1ull));
 }
 
-/* In [-size, size). */
+/* Returns a number in [-size, size). */
 static inline float dice_float(struct dice *dice, float size)
 {
     return size * ((float)(dice_bits(dice) >> 40) * 0x1p-23f - 1.0f);

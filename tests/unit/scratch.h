@@ -1,4 +1,4 @@
-/* What the unit tests of images share: a folder of their own, files in it, and a small model. */
+/* A scratch folder, files in it, and a small model, for the unit tests of images. */
 #ifndef HL_TESTS_UNIT_SCRATCH_H
 #define HL_TESTS_UNIT_SCRATCH_H
 
@@ -9,7 +9,7 @@
 
 static char scratch[512];
 
-/* A path in the scratch folder; valid until a few more are made. */
+/* Returns a path in the scratch folder; valid until a few more are made. */
 __attribute__((format(printf, 1, 2))) static inline char *at(const char *format, ...)
 {
     static char path[8][1024];
@@ -29,7 +29,7 @@ static inline bool write_file(const char *path, const void *bytes, size_t n)
     return file && fwrite(bytes, 1, n, file) == n;
 }
 
-/* The whole file, NUL behind it; NULL if there is none. The caller frees it. */
+/* Reads the whole file and adds a NUL; returns NULL if it does not exist. The caller frees it. */
 static inline char *read_file(const char *path)
 {
     HL_FCLOSE FILE *file = fopen(path, "rb");
@@ -39,7 +39,7 @@ static inline char *read_file(const char *path)
     return bytes;
 }
 
-/* Files in a folder, or -1 if there is none. */
+/* Returns the number of files in a folder, or -1 if it does not exist. */
 static inline int count_files(const char *path)
 {
     DIR *dir = opendir(path);
@@ -49,7 +49,7 @@ static inline int count_files(const char *path)
     return dir ? (closedir(dir), n) : -1;
 }
 
-/* Two shards whose bytes follow from a formula, so that the digests below are the same everywhere. */
+/* Makes two shards whose bytes follow from a formula, so that the digests below are the same everywhere. */
 static inline bool make_model(void)
 {
     static unsigned char bytes[70000];
