@@ -1,5 +1,6 @@
 /* From words to a listening socket. */
 #include "base/address.h"
+#include "base/text.h"
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -41,9 +42,9 @@ static int parse_ollama_host(const char *text, struct hl_address *out, bool *nam
     static const char source[] = "OLLAMA_HOST";
     char rest[256];
     const char *scheme = strstr(text, "://");
-    if (scheme && scheme - text == 4 && strncmp(text, "http", 4) == 0)
+    if (hl_text_begins(text, "http://"))
         out->port = 80;
-    else if (scheme && scheme - text == 5 && strncmp(text, "https", 5) == 0)
+    else if (hl_text_begins(text, "https://"))
         out->port = 443;
     else if (scheme)
         return hl_fail_as(err, HL_ERROR_USAGE, "OLLAMA_HOST: the scheme of '%s' is neither http nor https", text);

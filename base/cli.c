@@ -1,5 +1,6 @@
 /* Command lines. Results go to stdout, everything else to stderr; what could not be written to stdout is an error. */
 #include "base/cli.h"
+#include "base/text.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,10 +11,9 @@
 int hl_cli_report(const char *command, const struct hl_error *err)
 {
     const char *program = program_invocation_short_name;
-    fprintf(stderr, "%s %s: ", program, command);
-    for (const char *c = err->message; *c; c++) /* names out of a file could steer the terminal */
-        putc(iscntrl((unsigned char)*c) ? '?' : *c, stderr);
-    putc('\n', stderr);
+    char message[sizeof err->message];
+    hl_text_copy(message, sizeof message, err->message); /* names from a file could steer the terminal */
+    fprintf(stderr, "%s %s: %s\n", program, command, message);
     if (err->kind == HL_ERROR_USAGE)
         fprintf(stderr, "Try '%s %s --help'.\n", program, command);
     return err->kind == HL_ERROR_USAGE ? 2 : 1;

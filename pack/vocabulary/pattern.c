@@ -91,11 +91,11 @@ static bool is_same_in_both(const char *at, bool in_class)
     if (*at & 0x80)
         return false;
     if (in_class)
-        return *at != '[' && strncmp(at, "&&", 2);
+        return *at != '[' && !hl_text_begins(at, "&&");
     if (*at == '(')
         return is_known_group(at + 1);
     /* Behind a counted repetition, + is possessive here and repeats it there. */
-    return *at != '^' && *at != '$' && strncmp(at, "}+", 2);
+    return *at != '^' && *at != '$' && !hl_text_begins(at, "}+");
 }
 
 int hl_pattern_translate(const char *pattern, struct hl_bytes *out, struct hl_error *err)
