@@ -1,4 +1,4 @@
-/* Command lines. Results go to stdout, everything else to stderr; what could not be written to stdout is an error. */
+/* Command lines. Results go to stdout, everything else to stderr. A failed write to stdout fails the command. */
 #include "base/cli.h"
 #include "base/text.h"
 #include <ctype.h>
@@ -43,8 +43,8 @@ int hl_cli_real(const char *option, const char *text, double least, double most,
     return 0;
 }
 
-/* Where a standard stream is closed, the next file opened would take its number, and get its messages. Reading only, so
- * that what is written there still fails. */
+/* Opens /dev/null for each standard stream that is closed: else the next file opened would get the stream's number, and
+ * its messages. Opens it read-only, so that writes to the stream still fail. */
 static void hold_standard_streams(void)
 {
     int fd;
@@ -59,8 +59,8 @@ static void usage(const struct hl_cli *cli, FILE *to)
     fprintf(to, "usage: %s COMMAND [OPTIONS]\n\n%s\n\n", cli->name, cli->tagline);
     for (const struct hl_command *command = cli->commands; command->name; command++)
         fprintf(to, "  %-9s %s\n", command->name, command->summary);
-    fprintf(to, "\n'%s COMMAND --help' explains one of them, '%s --version' says which build this is.\n", cli->name,
-            cli->name);
+    fprintf(to, "\n'%s COMMAND --help' explains a command; '%s --version' prints the version of this build.\n",
+            cli->name, cli->name);
 }
 
 static int run(const struct hl_cli *cli, int argc, char **argv)
@@ -78,7 +78,7 @@ static int run(const struct hl_cli *cli, int argc, char **argv)
         return 0;
     }
     if (*name)
-        fprintf(stderr, "%s: '%s' is no command\n", cli->name, name);
+        fprintf(stderr, "%s: unknown command '%s'\n", cli->name, name);
     usage(cli, stderr);
     return 2;
 }
@@ -86,7 +86,7 @@ static int run(const struct hl_cli *cli, int argc, char **argv)
 int hl_cli_main(const struct hl_cli *cli, int argc, char **argv)
 {
     hold_standard_streams();
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe or connection is an error of write(), which is handled */
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe or connection is an error of write(), which we handle */
     int status = run(cli, argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;

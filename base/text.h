@@ -1,4 +1,4 @@
-/* Short texts: prefixes, and texts from outside in a form that a terminal can show. */
+/* Short texts: prefixes and suffixes, and texts from outside in a form that a terminal can show. */
 #ifndef HL_BASE_TEXT_H
 #define HL_BASE_TEXT_H
 
@@ -29,10 +29,10 @@ char *hl_text_clean(char *text);
 /* Copies `text` (NULL: ""), cut to `size`, and cleans the copy. */
 void hl_text_copy(char *out, size_t size, const char *text);
 
-/* Copies a path for messages: with "~" for the home folder, cut to fit, printable. Returns `out`. */
+/* Copies a path for messages: with "~" for the home folder, cut to `size`, cleaned. Returns `out`. */
 const char *hl_text_path(char *out, size_t size, const char *path);
 
-/* "512 B", "1.50 GB": decimal units, as registries and clouds count. Returns `text`. */
+/* Formats a size in decimal units, as registries and clouds do: "512 B", "1.50 GB". Returns `text`. */
 const char *hl_text_bytes(uint64_t bytes, char text[24]);
 
 #endif
