@@ -411,9 +411,12 @@ static int read_file(const char *folder, const char *name, struct hl_bytes *out,
     if (!file)
         return hl_fail(err, "%s: %s", path, strerror(errno));
     char piece[1 << 14];
-    for (size_t n; (n = fread(piece, 1, sizeof piece, file));)
+    size_t n;
+    do { /* an empty file is there, too: it gets data */
+        n = fread(piece, 1, sizeof piece, file);
         if (hl_bytes_append(out, piece, n, FILE_LIMIT) < 0)
             return hl_fail(err, "%s: larger than %zu MiB", path, FILE_LIMIT >> 20);
+    } while (n);
     return ferror(file) ? hl_fail(err, "%s: %s", path, strerror(errno)) : 0;
 }
 

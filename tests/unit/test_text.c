@@ -1,7 +1,11 @@
 /* base/text.c: prefixes and suffixes, and texts that a terminal can show. */
+#include "base/cleanup.h"
+#include "base/cli.h"
 #include "base/text.h"
 #include "check.h"
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void test_ends(void)
 {
@@ -67,6 +71,20 @@ static void test_bytes(void)
         CHECK_SAY(!strcmp(hl_text_bytes(rows[i].bytes, text), rows[i].text), "%s, not %s", text, rows[i].text);
 }
 
+/* An error message may hold a name from a file: no control character of it reaches the terminal. */
+static void test_report(void)
+{
+    struct hl_error err;
+    char said[256] = "";
+    HL_CLOSE int file = memfd_create("stderr", MFD_CLOEXEC), kept = dup(STDERR_FILENO);
+    hl_fail_as(&err, HL_ERROR_USAGE, "a\033[2J\xc2\x9b\n \xc3\xa4");
+    dup2(file, STDERR_FILENO);
+    int status = hl_cli_report("pack", &err);
+    dup2(kept, STDERR_FILENO);
+    CHECK(status == 2 && pread(file, said, sizeof said - 1, 0) > 0);
+    CHECK_SAY(strstr(said, " pack: a?[2J??? \xc3\xa4\nTry '"), "said: %s", said);
+}
+
 int main(void)
 {
     test_ends();
@@ -74,5 +92,6 @@ int main(void)
     test_clean();
     test_path();
     test_bytes();
+    test_report();
     return check_summary();
 }
