@@ -1,5 +1,5 @@
-/* From words to a listening socket. */
 #include "base/address.h"
+#include "base/text.h"
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -29,21 +29,21 @@ static int parse_port(const char *source, const char *text, uint16_t *out, struc
 static int set_host(const char *source, const char *host, size_t n, struct hl_address *out, struct hl_error *err)
 {
     if (n >= sizeof out->host || memchr(host, ' ', n))
-        return hl_fail_as(err, HL_ERROR_USAGE, "%s: '%s' is no host name", source, host);
+        return hl_fail_as(err, HL_ERROR_USAGE, "%s: '%s' is not a host name", source, host);
     memcpy(out->host, host, n);
     out->host[n] = 0;
     return 0;
 }
 
-/* OLLAMA_HOST. *named: it says which address to bind. */
+/* Parses OLLAMA_HOST. Sets *named if it names the address to bind. */
 static int parse_ollama_host(const char *text, struct hl_address *out, bool *named, struct hl_error *err)
 {
     static const char source[] = "OLLAMA_HOST";
     char rest[256];
     const char *scheme = strstr(text, "://");
-    if (scheme && scheme - text == 4 && strncmp(text, "http", 4) == 0)
+    if (hl_text_begins(text, "http://"))
         out->port = 80;
-    else if (scheme && scheme - text == 5 && strncmp(text, "https", 5) == 0)
+    else if (hl_text_begins(text, "https://"))
         out->port = 443;
     else if (scheme)
         return hl_fail_as(err, HL_ERROR_USAGE, "OLLAMA_HOST: the scheme of '%s' is neither http nor https", text);
@@ -54,12 +54,12 @@ static int parse_ollama_host(const char *text, struct hl_address *out, bool *nam
     if (*rest == '[') {
         const char *close = strchr(rest, ']');
         if (!close || (close[1] && close[1] != ':'))
-            return hl_fail_as(err, HL_ERROR_USAGE, "OLLAMA_HOST: '%s' is no address; IPv6 looks like [::1]:11434",
+            return hl_fail_as(err, HL_ERROR_USAGE, "OLLAMA_HOST: '%s' is not an address; write IPv6 as [::1]:11434",
                               text);
         host = rest + 1;
         n = (size_t)(close - host);
         port = close[1] ? close + 2 : NULL;
-    } else if (colon && !strchr(colon + 1, ':')) { /* more than one colon: an IPv6 address without brackets */
+    } else if (colon && !strchr(colon + 1, ':')) { /* with more colons it is an IPv6 address without brackets */
         n = (size_t)(colon - rest);
         port = colon + 1;
     }
@@ -143,7 +143,7 @@ int hl_address_listen(struct hl_address *address, int *fd, struct hl_error *err)
     snprintf(port, sizeof port, "%u", address->port);
     int failed = getaddrinfo(address->host, port, &hints, &list);
     if (failed)
-        return hl_fail(err, "%s: no address to listen on: %s", address->host, gai_strerror(failed));
+        return hl_fail(err, "%s: cannot find the address to listen on: %s", address->host, gai_strerror(failed));
     *fd = -1;
     for (const struct addrinfo *info = list; info && *fd < 0; info = info->ai_next)
         *fd = open_socket(info);

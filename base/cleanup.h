@@ -1,4 +1,4 @@
-/* Resources that release themselves at the end of their scope. */
+/* Variables that release what they hold at the end of their scope. To keep it, set the variable to NULL or -1. */
 #ifndef HL_BASE_CLEANUP_H
 #define HL_BASE_CLEANUP_H
 

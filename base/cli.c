@@ -1,5 +1,6 @@
-/* Command lines. Results go to stdout, everything else to stderr; what could not be written to stdout is an error. */
+/* Command lines. Results go to stdout, everything else to stderr. A failed write to stdout fails the command. */
 #include "base/cli.h"
+#include "base/text.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,10 +11,9 @@
 int hl_cli_report(const char *command, const struct hl_error *err)
 {
     const char *program = program_invocation_short_name;
-    fprintf(stderr, "%s %s: ", program, command);
-    for (const char *c = err->message; *c; c++) /* names out of a file could steer the terminal */
-        putc(iscntrl((unsigned char)*c) ? '?' : *c, stderr);
-    putc('\n', stderr);
+    char message[sizeof err->message];
+    hl_text_copy(message, sizeof message, err->message); /* names from a file could steer the terminal */
+    fprintf(stderr, "%s %s: %s\n", program, command, message);
     if (err->kind == HL_ERROR_USAGE)
         fprintf(stderr, "Try '%s %s --help'.\n", program, command);
     return err->kind == HL_ERROR_USAGE ? 2 : 1;
@@ -43,8 +43,8 @@ int hl_cli_real(const char *option, const char *text, double least, double most,
     return 0;
 }
 
-/* Where a standard stream is closed, the next file opened would take its number, and get its messages. Reading only, so
- * that what is written there still fails. */
+/* Opens /dev/null for each standard stream that is closed: else the next file opened would get the stream's number, and
+ * its messages. Opens it read-only, so that writes to the stream still fail. */
 static void hold_standard_streams(void)
 {
     int fd;
@@ -59,8 +59,8 @@ static void usage(const struct hl_cli *cli, FILE *to)
     fprintf(to, "usage: %s COMMAND [OPTIONS]\n\n%s\n\n", cli->name, cli->tagline);
     for (const struct hl_command *command = cli->commands; command->name; command++)
         fprintf(to, "  %-9s %s\n", command->name, command->summary);
-    fprintf(to, "\n'%s COMMAND --help' explains one of them, '%s --version' says which build this is.\n", cli->name,
-            cli->name);
+    fprintf(to, "\n'%s COMMAND --help' explains a command; '%s --version' prints the version of this build.\n",
+            cli->name, cli->name);
 }
 
 static int run(const struct hl_cli *cli, int argc, char **argv)
@@ -78,7 +78,7 @@ static int run(const struct hl_cli *cli, int argc, char **argv)
         return 0;
     }
     if (*name)
-        fprintf(stderr, "%s: '%s' is no command\n", cli->name, name);
+        fprintf(stderr, "%s: unknown command '%s'\n", cli->name, name);
     usage(cli, stderr);
     return 2;
 }
@@ -86,7 +86,7 @@ static int run(const struct hl_cli *cli, int argc, char **argv)
 int hl_cli_main(const struct hl_cli *cli, int argc, char **argv)
 {
     hold_standard_streams();
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe or connection is an error of write(), which is handled */
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe or connection is an error of write(), which we handle */
     int status = run(cli, argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;

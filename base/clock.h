@@ -1,4 +1,4 @@
-/* Time as durations are measured here: one process's monotonic clock. */
+/* The monotonic clock, for measuring durations within one process. */
 #ifndef HL_BASE_CLOCK_H
 #define HL_BASE_CLOCK_H
 

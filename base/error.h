@@ -1,8 +1,8 @@
 /* Errors are values.
  *
  * Every function that can fail takes a `struct hl_error *` as its last argument and returns 0, or -1 after it has
- * filled the error. The message is built where the facts are known and says what was wrong, where (file, tensor,
- * offset), and what to do about it. Callers on the way up may put their own context in front with hl_error_prefix().
+ * filled the error. The function that knows the facts builds the message. A message says what was wrong, where (file,
+ * tensor, offset), and what to do about it. Callers may add their own context before it with hl_error_prefix().
  */
 #ifndef HL_BASE_ERROR_H
 #define HL_BASE_ERROR_H
@@ -11,12 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a caller may need to tell apart; the numbers of the first two are the exit status of the commands. */
+/* The kinds that a caller may need to tell apart. The numbers of the first two are exit statuses of the commands. */
 enum hl_error_kind {
-    HL_ERROR_FAILED = 1,  /* the work could not be done */
+    HL_ERROR_FAILED = 1,  /* the work failed */
     HL_ERROR_USAGE = 2,   /* the command line was wrong */
-    HL_ERROR_REQUEST = 3, /* a request asked for what cannot be given (HTTP 400) */
-    HL_ERROR_BUSY = 4,    /* no room at present (HTTP 503) */
+    HL_ERROR_REQUEST = 3, /* a request was wrong or unsupported (HTTP 400) */
+    HL_ERROR_BUSY = 4,    /* the server is full or stopping (HTTP 503) */
 };
 
 struct hl_error {
@@ -37,13 +37,13 @@ __attribute__((format(printf, 3, 4))) static inline int hl_fail_as(struct hl_err
 
 #define hl_fail(err, ...) hl_fail_as((err), HL_ERROR_FAILED, __VA_ARGS__)
 
-/* Fails because memory ran out. */
+/* Fails with "out of memory". */
 static inline int hl_no_memory(struct hl_error *err)
 {
     return hl_fail(err, "out of memory");
 }
 
-/* Puts "context: " in front of the message and returns -1. */
+/* Inserts "context: " before the message and returns -1. */
 __attribute__((format(printf, 2, 3))) static inline int hl_error_prefix(struct hl_error *err, const char *format, ...)
 {
     char text[sizeof err->message], both[2 * sizeof err->message + 2];

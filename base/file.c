@@ -1,4 +1,3 @@
-/* Where bytes from outside enter the packer. */
 #include "base/file.h"
 #include "base/cleanup.h"
 #include <errno.h>
@@ -18,7 +17,7 @@ int hl_file_map(const char *folder, const char *name, bool optional, struct hl_v
         return optional && errno == ENOENT ? 0 : hl_fail(err, "%s: cannot be opened: %s", path, strerror(errno));
     struct stat st;
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return hl_fail(err, "%s: no regular file", path);
+        return hl_fail(err, "%s: not a regular file", path);
     if (st.st_size == 0)
         return hl_fail(err, "%s: the file is empty", path);
     void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);

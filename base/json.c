@@ -1,9 +1,10 @@
-/* cJSON with the checks that hostile or unfamiliar files need. */
+/* A list may have a million items: iterate over it with cJSON_ArrayForEach(). cJSON_GetArrayItem() walks from the first
+ * item, so a loop of it is quadratic. */
 #include "base/json.h"
 #include "base/file.h"
 #include <math.h>
 
-/* cJSON makes 64 bytes of each value: what "[0,0,0,..." would become is bounded here. */
+/* Bounds the memory for texts such as "[0,0,0,...": cJSON allocates 64 bytes for each value. */
 static bool has_too_many_values(struct hl_view text)
 {
     size_t values = 0;
@@ -12,7 +13,7 @@ static bool has_too_many_values(struct hl_view text)
     return values > HL_JSON_VALUES;
 }
 
-/* In JSON text a NUL is written \u0000, behind an even number of other backslashes. */
+/* Finds an escaped NUL: \u0000 after an even number of backslashes. */
 static bool has_nul(struct hl_view text)
 {
     const uint8_t *at = text.data, *end = text.data + text.size;
@@ -31,13 +32,13 @@ int hl_json_parse(struct hl_view text, const char *what, cJSON **out, struct hl_
 {
     const char *begin = (const char *)text.data, *end = begin;
     if (text.size > HL_JSON_LIMIT)
-        return hl_fail(err, "%s: %zu bytes of JSON are more than the %u that are read", what, text.size, HL_JSON_LIMIT);
+        return hl_fail(err, "%s: %zu bytes of JSON are too many: at most %u", what, text.size, HL_JSON_LIMIT);
     if (!hl_view_is_text(text))
-        return hl_fail(err, "%s: it is not UTF-8 without NUL", what);
+        return hl_fail(err, "%s: not UTF-8, or it contains a NUL byte", what);
     if (has_nul(text))
         return hl_fail(err, "%s: contains a NUL character, which is not supported", what);
     if (has_too_many_values(text))
-        return hl_fail(err, "%s: more than %u values of JSON are not read", what, HL_JSON_VALUES);
+        return hl_fail(err, "%s: more than %u JSON values", what, HL_JSON_VALUES);
     HL_JSON cJSON *json = cJSON_ParseWithLengthOpts(begin, text.size, &end, 0);
     if (!json)
         return hl_fail(err, "%s: broken JSON near byte %td; was the file cut short?", what, end ? end - begin : 0);

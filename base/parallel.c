@@ -1,7 +1,7 @@
-/* A loop whose rounds run side by side: threads that take the next number until there is none, or one of them failed.
+/* A loop whose iterations run in parallel. Each thread takes the next number until none is left or an iteration failed.
  *
- * The rounds wait for the network most of the time, so there may be more of them than cores. The calling thread is one
- * of the workers: a machine that grants no thread at all still gets the work done.
+ * The iterations mostly wait for the network, so `jobs` may exceed the number of cores. The calling thread works too: if
+ * no thread can be created, it does all of the work.
  */
 #include "base/parallel.h"
 #include <pthread.h>

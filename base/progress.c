@@ -6,8 +6,8 @@
  *
  *   writing layers: 45%, 1.21 GB of 2.68 GB, 1.10 GB/s
  *
- * Bytes come in pieces of about a megabyte, so each may look at the clock, and nothing else is done until a line is
- * due.
+ * Callers report pieces of about a megabyte, so each report can afford to read the clock. It does no more until a line
+ * is due.
  */
 #include "base/progress.h"
 #include "base/sizes.h"
@@ -70,7 +70,7 @@ static void draw_bar(struct hl_progress *progress, double rate)
                  hl_text_bytes(progress->total, total), speed, left);
     else
         snprintf(line, sizeof line, "%s  %s  %s/s", progress->label, done, speed);
-    /* A line that wraps could not be drawn over. */
+    /* Cut the line to the terminal: one that wraps cannot be overwritten. */
     fprintf(progress->out, "\r%.*s\033[K", (int)terminal_columns(progress->out) - 1, line);
     fflush(progress->out);
 }
@@ -106,7 +106,7 @@ void hl_progress_add(struct hl_progress *progress, uint64_t bytes)
         return;
     progress->done += bytes;
     if (atomic_flag_test_and_set(&progress->showing))
-        return; /* another thread looks after it just now */
+        return; /* another thread is drawing */
     double time = now();
     if (time - progress->shown >= (progress->terminal ? BAR_SECONDS : LINE_SECONDS)) {
         progress->shown = time;

@@ -1,7 +1,7 @@
-/* How far a long command has come, for whoever waits: a bar on a terminal, a plain line now and then elsewhere.
+/* The progress of a long command: a bar on a terminal; elsewhere a plain line every few seconds.
  *
- * Libraries take a `struct hl_progress *` and only report bytes; a command decides whether and where they are shown.
- * Every function accepts NULL, which shows nothing.
+ * Libraries take a `struct hl_progress *` and report bytes. The command decides whether and where to show them. Every
+ * function accepts NULL and then shows nothing.
  */
 #ifndef HL_BASE_PROGRESS_H
 #define HL_BASE_PROGRESS_H
@@ -16,19 +16,19 @@ struct hl_progress {
     char label[64];
     uint64_t total; /* bytes; 0: unknown */
     _Atomic uint64_t done;
-    atomic_flag showing; /* by one thread at a time */
+    atomic_flag showing; /* held by the thread that draws */
     double start, shown; /* seconds of CLOCK_MONOTONIC */
     bool terminal;
-    bool begun; /* a begun progress that fails is ended by the command, with hl_progress_clear() */
+    bool begun; /* and not ended; if the work fails, the command calls hl_progress_clear() */
 };
 
-/* Starts a piece of work of `total` bytes. */
+/* Begins a piece of work of `total` bytes. */
 void hl_progress_begin(struct hl_progress *progress, const char *label, uint64_t total);
-/* From any thread. */
+/* Reports `bytes` more. Any thread may call it. */
 void hl_progress_add(struct hl_progress *progress, uint64_t bytes);
-/* The work is done: the bar goes; elsewhere a last line says how much it was and how long it took. */
+/* Ends work that succeeded: removes the bar, or prints a last line with the bytes, the time and the speed. */
 void hl_progress_end(struct hl_progress *progress);
-/* The work is not done: the bar goes, and nothing is claimed. */
+/* Ends work that failed: removes the bar and prints nothing. */
 void hl_progress_clear(struct hl_progress *progress);
 
 #endif

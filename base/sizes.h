@@ -1,14 +1,14 @@
-/* Sizes: arithmetic that notices when it overflows, rounding, and the length of arrays. */
+/* Sizes: arithmetic that detects overflow, rounding, and the lengths of arrays. */
 #ifndef HL_BASE_SIZES_H
 #define HL_BASE_SIZES_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The number of elements of an array. */
+/* The number of elements of an array, not of a pointer. */
 #define HL_COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* True when the result fits; *out is then the product or the sum. */
+/* Return whether the result fits; *out is then the product or the sum. */
 static inline bool hl_mul(uint64_t a, uint64_t b, uint64_t *out)
 {
     return !__builtin_mul_overflow(a, b, out);
@@ -19,13 +19,13 @@ static inline bool hl_add(uint64_t a, uint64_t b, uint64_t *out)
     return !__builtin_add_overflow(a, b, out);
 }
 
-/* Is [offset, offset + bytes) inside [0, total)? */
+/* Returns whether [offset, offset + bytes) lies within [0, total). */
 static inline bool hl_in_range(uint64_t offset, uint64_t bytes, uint64_t total)
 {
     return offset <= total && bytes <= total - offset;
 }
 
-/* `value` up to the next multiple of `unit`; the caller knows that it does not overflow. */
+/* Rounds `value` up to a multiple of `unit`. The caller makes sure that this does not overflow. */
 static inline uint64_t hl_round_up(uint64_t value, uint64_t unit)
 {
     return (value + unit - 1) / unit * unit;

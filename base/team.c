@@ -1,9 +1,9 @@
-/* Threads that stay ready between steps.
+/* Threads that stay alive between steps.
  *
- * Inside a step the threads meet at a barrier some ten times per block of the model, so a barrier has to cost well
- * under a microsecond: arrivals are counted in one atomic, and a waiter spins on the barrier's generation. A waiter
- * that has spun for long (the other thread lost its core, or there is no work) sleeps on a futex until the generation
- * changes. The start and the end of a run are barriers like the others.
+ * In a step the threads meet at a barrier about ten times per block of the model. So a barrier must cost well under a
+ * microsecond: one atomic counts the arrivals, and waiting threads spin on the barrier's generation. A thread that has
+ * spun for long sleeps on a futex until the generation changes: another thread lost its core, or there is no work. The
+ * start and the end of a run are barriers too.
  */
 #include "base/team.h"
 #include "base/sizes.h"
@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SPINS 4000 /* some hundred microseconds: a pause takes 20 to 50 ns */
+#define SPINS 4000 /* 80 to 200 microseconds: a pause takes 20 to 50 ns */
 
 struct member {
     struct hl_team *team;
@@ -24,8 +24,8 @@ struct member {
     pthread_t thread;
 };
 
-/* Who waits reads `generation` all the time, and who arrives writes `arrived`: on one cache line they would take it
- * from each other. */
+/* Waiting threads read `generation` all the time, and arriving threads write `arrived`. They lie on different cache
+ * lines, else each write would take the line from all readers. */
 struct hl_team {
     _Alignas(64) _Atomic uint32_t generation; /* of the barrier; also the futex word */
     _Alignas(64) _Atomic uint32_t arrived;
@@ -66,7 +66,8 @@ void hl_team_barrier(struct hl_team *team)
         wait_for_change(team, generation);
         return;
     }
-    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed); /* nobody arrives before the line below */
+    atomic_store_explicit(&team->arrived, 0,
+                          memory_order_relaxed); /* no thread can arrive again before the next line */
     atomic_store(&team->generation, generation + 1);
     if (atomic_load(&team->sleepers))
         syscall(SYS_futex, &team->generation, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
@@ -77,16 +78,16 @@ static void *member_main(void *argument)
     struct member *member = argument;
     struct hl_team *team = member->team;
     for (;;) {
-        hl_team_barrier(team); /* a run begins */
+        hl_team_barrier(team); /* the start of a run */
         if (atomic_load(&team->stop))
             return NULL;
         team->work(team->context, team, (struct hl_share){member->index, team->size});
-        hl_team_barrier(team); /* and ends */
+        hl_team_barrier(team); /* the end of the run */
     }
 }
 
-/* What a container's CPU limit amounts to, in whole cores: "max 100000", or "150000 100000" for one and a half. Threads
- * beyond it would spend the quota on waiting for each other. Where there is no such file, no limit. */
+/* Returns a container's CPU limit in whole cores, rounded down, or UINT32_MAX if there is no limit. The file says
+ * "max 100000", or "150000 100000" for one and a half. More threads would spend the quota on waiting for each other. */
 static uint32_t quota_cores(void)
 {
     FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
@@ -119,7 +120,7 @@ int hl_team_open(uint32_t threads, struct hl_team **out, struct hl_error *err)
         return hl_fail(err, "out of memory for %u threads", size);
     memset(team, 0, bytes);
     team->size = size;
-    team->spins = size <= cores ? SPINS : 1; /* more threads than cores: spinning keeps the others from running */
+    team->spins = size <= cores ? SPINS : 1; /* if threads share a core, a spinning one blocks another */
     for (uint32_t i = 0; i + 1 < size; i++) {
         team->member[i].team = team;
         team->member[i].index = i + 1;
@@ -127,7 +128,7 @@ int hl_team_open(uint32_t threads, struct hl_team **out, struct hl_error *err)
     for (uint32_t i = 0; i + 1 < size; i++) {
         int code = pthread_create(&team->member[i].thread, NULL, member_main, &team->member[i]);
         if (code) {
-            /* Those that run already wait for the missing ones: stand in for them, and end. */
+            /* The running threads wait for all to arrive: arrive for the missing ones, so that they end. */
             atomic_store(&team->stop, 1);
             atomic_fetch_add(&team->arrived, size - 1 - i);
             hl_team_barrier(team);

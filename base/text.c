@@ -4,15 +4,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+size_t hl_text_control(const char *text)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+        return 2;
+    return (*c && *c < 0x20) || *c == 0x7f;
+}
+
+char *hl_text_clean(char *text)
+{
+    for (char *c = text; *c; c++)
+        memset(c, '?', hl_text_control(c));
+    return text;
+}
+
 void hl_text_copy(char *out, size_t size, const char *text)
 {
     snprintf(out, size, "%s", text ? text : "");
-    for (unsigned char *c = (unsigned char *)out; *c; c++) {
-        if (*c < 0x20 || *c == 0x7f)
-            *c = '?';
-        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* UTF-8's second block of control characters */
-            *c = c[1] = '?';
-    }
+    hl_text_clean(out);
 }
 
 const char *hl_text_path(char *out, size_t size, const char *path)

@@ -9,7 +9,7 @@ enum hl_utf8 hl_utf8_next(const uint8_t *text, size_t n, uint32_t *bytes)
         return HL_UTF8_WHOLE;
     if (lead < 0xC2 || lead > 0xF4)
         return HL_UTF8_BROKEN;
-    uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;  /* no longer forms than needed */
+    uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;  /* no overlong forms */
     uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF; /* no surrogates, nothing above U+10FFFF */
     for (uint32_t length = hl_utf8_length(lead); *bytes < length; ++*bytes) {
         if (*bytes == n)

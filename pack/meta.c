@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "hotlayer/layout.h"
 #include "runtime/model/model.h"
 #include <ctype.h>
@@ -37,7 +38,7 @@ static size_t stem_of(const char *name)
     size_t n = strlen(name);
     if (hl_gguf_part(name, &part, &parts))
         return n - strlen("-00001-of-00001.gguf");
-    return n > 5 && strcmp(name + n - 5, ".gguf") == 0 ? n - 5 : n;
+    return hl_text_ends(name, ".gguf") ? n - 5 : n;
 }
 
 /* A folder may be "." or end in '/', so its path is made plain; a file may be a link to where a cache keeps it. */

@@ -9,6 +9,7 @@
 #include "pack/compile/plan.h"
 #include "base/cleanup.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "hotlayer/half.h"
 #include "pack/source/blocks.h"
 #include <math.h>
@@ -471,7 +472,7 @@ static int emit_head(struct compiler *c, struct hl_op *gather)
         tied->linear.in = span(PICKED, 0);
         tied->linear.bias = HL_NONE;
     } else {
-        const char *prefix = strncmp(c->root, "language_model.", 15) == 0 ? "language_model." : "";
+        const char *prefix = hl_text_begins(c->root, "language_model.") ? "language_model." : "";
         if (emit_linear(c, &(struct linear){"head", prefix, &head, 1, a->width, false, TABLE, LOGITS, PICKED}) < 0)
             return -1;
     }

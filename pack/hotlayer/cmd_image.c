@@ -75,7 +75,8 @@ static int parse_compress(const char *text, int *level, struct hl_error *err)
         return 0;
     if (strncmp(text, zstd, length) != 0 || (text[length] && text[length] != ':'))
         return hl_fail_as(err, HL_ERROR_USAGE, "--compress takes none, zstd or zstd:LEVEL, not '%.40s'%s", text,
-                          strncmp(text, "gzip", 4) ? "" : " (gzip would take many times as long, and gain nothing)");
+                          hl_text_begins(text, "gzip") ? " (gzip would take many times as long, and gain nothing)"
+                                                       : "");
     if (text[length] &&
         hl_cli_count("the LEVEL of --compress", text + length + 1, 1, HL_COMPRESS_LEVEL_MOST, &number, err))
         return -1;
@@ -85,7 +86,7 @@ static int parse_compress(const char *text, int *level, struct hl_error *err)
 
 static bool is_layout(const char *text)
 {
-    return (hl_text_begins(text, "oci:") && strncmp(text, "oci://", 6) != 0) || hl_text_begins(text, "oci-archive:");
+    return (hl_text_begins(text, "oci:") && !hl_text_begins(text, "oci://")) || hl_text_begins(text, "oci-archive:");
 }
 
 static int parse_base(const char *text, struct hl_place *out, struct hl_error *err)

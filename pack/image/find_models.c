@@ -27,11 +27,6 @@
 #define OPAQUE ".wh..wh..opq"
 #define OURS "hotlayer image: "
 
-static bool starts_with(const char *text, const char *start)
-{
-    return hl_text_begins(text, start);
-}
-
 /* Is it gone, by what the first `n` of the hidden say? */
 static bool is_hidden(const struct hl_models *models, size_t n, const char *path)
 {
@@ -60,28 +55,27 @@ static int hide(struct hl_models *models, const char *path, size_t length, struc
 static int take_whiteout(struct hl_models *models, const char *path, struct hl_error *err)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    if (!starts_with(name, WHITEOUT))
+    if (!hl_text_begins(name, WHITEOUT))
         return 0;
     char hidden[PATH_MAX];
     size_t folder = (size_t)(name - path);
     bool opaque = !strcmp(name, OPAQUE);
     /* What follows is the removed name; a folder that is opaque keeps its slash. */
     int n = snprintf(hidden, sizeof hidden, "%.*s%s", (int)folder, path, opaque ? "" : name + strlen(WHITEOUT));
-    bool ours = !n || !strcmp(hidden, "models") || starts_with(hidden, "models/");
+    bool ours = !n || !strcmp(hidden, "models") || hl_text_begins(hidden, "models/");
     return ours && hide(models, hidden, (size_t)n, err) ? -1 : 1;
 }
 
 /* "HEAD.hot" or "HEAD.hot.NNN" */
 static bool is_head(const char *name)
 {
-    size_t length = strlen(name);
-    return length > 4 && !strcmp(name + length - 4, ".hot");
+    return hl_text_ends(name, ".hot");
 }
 
 static bool is_shard(const char *name)
 {
     size_t length = strlen(name);
-    if (length <= 8 || strncmp(name + length - 8, ".hot.", 5))
+    if (length <= 8 || !hl_text_begins(name + length - 8, ".hot."))
         return false;
     for (size_t i = length - 3; i < length; i++)
         if (!isdigit((unsigned char)name[i]))
@@ -147,7 +141,7 @@ static int open_head(struct hl_tar *tar, const struct hl_tar_entry *entry, struc
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (hl_hot_open(path, out, err)) {
         struct hl_error plain = *err;
-        bool named = starts_with(plain.message, path) && plain.message[strlen(path)] == ':';
+        bool named = hl_text_begins(plain.message, path) && plain.message[strlen(path)] == ':';
         return named ? hl_fail(err, "%s", plain.message + strlen(path) + 2) : -1;
     }
     char *name = strdup(entry->path);
@@ -214,7 +208,7 @@ static int take_entry(struct hl_models *models, struct hl_tar *tar, const struct
     int whiteout = take_whiteout(models, entry->path, err);
     if (whiteout)
         return whiteout < 0 ? -1 : 0;
-    if ((strcmp(entry->path, "models") && !starts_with(entry->path, "models/")) ||
+    if ((strcmp(entry->path, "models") && !hl_text_begins(entry->path, "models/")) ||
         is_hidden(models, visible, entry->path))
         return 0;
     if (!entry->path[strlen("models")] || !split(entry->path, &file))
@@ -262,7 +256,7 @@ int hl_models_scan(struct hl_models *models, struct hl_store *store, const struc
 
 static bool is_ours(const struct hl_image *image, size_t i, const char *what)
 {
-    return starts_with(image->layer[i].what, OURS) && starts_with(image->layer[i].what + strlen(OURS), what);
+    return hl_text_begins(image->layer[i].what, OURS) && hl_text_begins(image->layer[i].what + strlen(OURS), what);
 }
 
 bool hl_models_ours(const struct hl_image *image)

@@ -100,7 +100,7 @@ void hl_layer_free(struct hl_layer *layer)
     }
     free(layer->entry);
     free(layer->part);
-    free(layer->text);
+    free(layer->text.data);
     if (layer->fd >= 0)
         close(layer->fd);
     *layer = (struct hl_layer){.fd = -1};
@@ -130,18 +130,13 @@ static struct hl_layer_part *add_part(struct hl_layer *layer, uint64_t bytes, st
 
 static int add_text(struct hl_layer *layer, const void *bytes, size_t n, struct hl_error *err)
 {
-    if (n > TEXT_LIMIT - layer->text_bytes)
-        return hl_fail(err, "the headers of a layer need more than %zu bytes", TEXT_LIMIT);
-    char *grown = realloc(layer->text, layer->text_bytes + n);
-    if (!grown)
-        return hl_no_memory(err);
-    layer->text = grown;
-    memcpy(grown + layer->text_bytes, bytes, n);
+    if (hl_bytes_append(&layer->text, bytes, n, TEXT_LIMIT) < 0)
+        return errno == EFBIG ? hl_fail(err, "the headers of a layer need more than %zu bytes", TEXT_LIMIT)
+                              : hl_no_memory(err);
     struct hl_layer_part *part = add_part(layer, n, err);
     if (!part)
         return -1;
-    part->text = layer->text_bytes;
-    layer->text_bytes += n;
+    part->text = layer->text.size - n;
     return 0;
 }
 
@@ -316,7 +311,7 @@ static int read_archive(void *context, uint64_t offset, void *buffer, size_t n, 
         uint64_t inside = offset - part->offset, left = part->bytes - inside;
         size_t take = left < n ? (size_t)left : n;
         if (part->entry == SIZE_MAX)
-            memcpy(out, layer->text + part->text + inside, take);
+            memcpy(out, layer->text.data + part->text + inside, take);
         else if (read_file(layer, part->entry, part->source_offset + inside, out, take, err))
             return -1;
         out += take;

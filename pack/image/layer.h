@@ -6,6 +6,7 @@
 #ifndef HL_PACK_IMAGE_LAYER_H
 #define HL_PACK_IMAGE_LAYER_H
 
+#include "base/bytes.h"
 #include "registry/oci/target.h"
 #include <sys/types.h>
 
@@ -31,10 +32,9 @@ struct hl_layer {
     size_t n;
     struct hl_layer_part *part; /* in order, without gaps */
     size_t n_parts;
-    char *text; /* headers and padding */
-    size_t text_bytes;
-    uint64_t bytes; /* of the archive */
-    int fd;         /* the file that was read last, and whose it is */
+    struct hl_bytes text; /* headers and padding */
+    uint64_t bytes;       /* of the archive */
+    int fd;               /* the file that was read last, and whose it is */
     size_t fd_entry;
 };
 

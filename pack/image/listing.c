@@ -70,17 +70,6 @@ void hl_listing_op(const struct hl_program_view *program, const struct hl_op *op
 #undef SPAN
 }
 
-/* Takes out what a terminal would obey: control characters, those of UTF-8's second block (C2 80 to C2 9F) too. */
-static const char *plain(char *text)
-{
-    for (unsigned char *p = (unsigned char *)text; *p; p++)
-        if (*p < 32 || *p == 127)
-            *p = '?';
-        else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
-            p[0] = p[1] = '?';
-    return text;
-}
-
 /* Meta is JSON from outside. */
 static void print_meta(const struct hl_hot *hot, FILE *out)
 {
@@ -90,7 +79,7 @@ static void print_meta(const struct hl_hot *hot, FILE *out)
     {
         HL_FREE char *text = cJSON_PrintUnformatted(item);
         if (text)
-            fprintf(out, "  %-14s %.200s%s\n", item->string ? plain(item->string) : "", plain(text),
+            fprintf(out, "  %-14s %.200s%s\n", item->string ? hl_text_clean(item->string) : "", hl_text_clean(text),
                     strlen(text) > 200 ? "..." : "");
     }
     cJSON_Delete(meta);

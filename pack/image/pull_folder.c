@@ -208,15 +208,11 @@ static int write_state(const struct hl_pull_folder *folder, struct hl_error *err
 {
     HL_JSON cJSON *json = make_state(folder);
     HL_FREE char *text = json ? cJSON_Print(json) : NULL;
-    struct hl_temporary file;
     if (!text)
         return hl_no_memory(err);
-    int status = hl_temporary_open(&file, folder->hidden, err) || hl_temporary_write(&file, text, strlen(text), err) ||
-                         hl_temporary_publish(&file, STATE, err)
-                     ? -1
-                     : 0;
-    hl_temporary_discard(&file);
-    return status ? hl_error_prefix(err, "%s/" HIDDEN "/" STATE, folder->path) : 0;
+    return hl_temporary_save(folder->hidden, STATE, text, err)
+               ? hl_error_prefix(err, "%s/" HIDDEN "/" STATE, folder->path)
+               : 0;
 }
 
 /* Is this file, which an earlier pull put there, the same in the new image? */

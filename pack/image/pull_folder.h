@@ -8,8 +8,8 @@
 #ifndef HL_PACK_IMAGE_PULL_FOLDER_H
 #define HL_PACK_IMAGE_PULL_FOLDER_H
 
+#include "base/temporary.h"
 #include "hotlayer/layout.h"
-#include "registry/oci/blob.h"
 #include "registry/oci/document.h"
 
 #define HL_PULL_PATH_BYTES (2 * (HL_MODEL_NAME_MAX + 1))

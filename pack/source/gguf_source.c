@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "pack/source/gguf_model.h"
 #include <ctype.h>
 
@@ -69,7 +70,7 @@ static const char *find_role(const struct role *roles, size_t n, const char *nam
 /* "blk.12." at the front of a name: its length, 0 when there is none. One number is written in one way. */
 static size_t block_of(const char *name, uint32_t *block)
 {
-    if (strncmp(name, "blk.", 4) != 0 || !isdigit((unsigned char)name[4]) || (name[4] == '0' && name[5] != '.'))
+    if (!hl_text_begins(name, "blk.") || !isdigit((unsigned char)name[4]) || (name[4] == '0' && name[5] != '.'))
         return 0;
     size_t at = 4;
     for (*block = 0; at < 10 && isdigit((unsigned char)name[at]); at++)
@@ -85,7 +86,7 @@ static int rename_tensor(const char *name, struct hl_gguf_facts *facts, char **o
     const char *becomes = skip ? find_role(in_blocks, HL_COUNT(in_blocks), name + skip, facts->family)
                                : find_role(beside, HL_COUNT(beside), name, facts->family);
     for (size_t i = 0; i < HL_COUNT(left_out) && facts->family == HL_GGUF_GEMMA3; i++)
-        if (strncmp(name, left_out[i], strlen(left_out[i])) == 0)
+        if (hl_text_begins(name, left_out[i]))
             return 0;
     if (!becomes)
         return hl_fail(err, "it is not known here what it does to the model");
@@ -95,7 +96,7 @@ static int rename_tensor(const char *name, struct hl_gguf_facts *facts, char **o
         return *out ? 0 : hl_no_memory(err);
     }
     if (strstr(becomes, ".bias"))
-        *(strncmp(becomes, "mlp.", 4) == 0 ? &facts->mlp_bias : &facts->attention_bias) = true;
+        *(hl_text_begins(becomes, "mlp.") ? &facts->mlp_bias : &facts->attention_bias) = true;
     facts->blocks = block >= facts->blocks ? block + 1 : facts->blocks;
     char text[128];
     snprintf(text, sizeof text, "model.layers.%u.%s", block, becomes);
@@ -176,7 +177,7 @@ bool hl_gguf_part(const char *name, uint32_t *part, uint32_t *parts)
     static const char shape[] = "-00001-of-00001.gguf";
     size_t n = strlen(name), tail = sizeof shape - 1;
     const char *at = n > tail ? name + n - tail : "";
-    return at[0] == '-' && strncmp(at + 6, "-of-", 4) == 0 && strcmp(at + 15, ".gguf") == 0 &&
+    return at[0] == '-' && hl_text_begins(at + 6, "-of-") && strcmp(at + 15, ".gguf") == 0 &&
            parse_number(at + 1, part) && parse_number(at + 10, parts);
 }
 

@@ -214,7 +214,7 @@ static int add_json(struct plan *plan, const char *name, cJSON *json, struct hl_
     cJSON_Delete(json);
     if (!text)
         return hl_fail(err, "%s: out of memory", name);
-    output->head = (struct hl_bytes){(uint8_t *)text, strlen(text)};
+    output->head = (struct hl_bytes){.data = (uint8_t *)text, .size = strlen(text)};
     return 0;
 }
 

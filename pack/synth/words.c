@@ -522,6 +522,6 @@ int hl_synth_tokenizer(const struct hl_synth_model *model, const char **name, st
         free(text);
         return hl_fail(err, "%s: out of memory", *name);
     }
-    *out = (struct hl_bytes){(uint8_t *)text, size};
+    *out = (struct hl_bytes){.data = (uint8_t *)text, .size = size};
     return 0;
 }

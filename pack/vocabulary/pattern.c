@@ -19,19 +19,13 @@ static const char spaces[] =
     "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}";
 
 struct output {
-    char text[HL_PATTERN_MAX_BYTES + 1];
-    size_t used;
+    struct hl_bytes *text;
     bool full;
 };
 
 static void put(struct output *out, const char *text, size_t n)
 {
-    if (n > sizeof out->text - 1 - out->used) {
-        out->full = true;
-        return;
-    }
-    memcpy(out->text + out->used, text, n);
-    out->used += n;
+    out->full |= hl_bytes_append(out->text, text, n, HL_PATTERN_MAX_BYTES) < 0;
 }
 
 static void put_spaces(struct output *out, const char *before, const char *behind)
@@ -97,16 +91,16 @@ static bool is_same_in_both(const char *at, bool in_class)
     if (*at & 0x80)
         return false;
     if (in_class)
-        return *at != '[' && strncmp(at, "&&", 2);
+        return *at != '[' && !hl_text_begins(at, "&&");
     if (*at == '(')
         return is_known_group(at + 1);
     /* Behind a counted repetition, + is possessive here and repeats it there. */
-    return *at != '^' && *at != '$' && strncmp(at, "}+", 2);
+    return *at != '^' && *at != '$' && !hl_text_begins(at, "}+");
 }
 
 int hl_pattern_translate(const char *pattern, struct hl_bytes *out, struct hl_error *err)
 {
-    struct output o = {.used = 0};
+    struct output o = {.text = out};
     bool in_class = false;
     for (const char *at = pattern; *at;) {
         size_t n = 1;
@@ -128,12 +122,5 @@ int hl_pattern_translate(const char *pattern, struct hl_bytes *out, struct hl_er
                            (size_t)(at - pattern));
         at += n;
     }
-    if (o.full || !o.used)
-        return hl_fail(err, "a pattern of %zu bytes is not supported", strlen(pattern));
-    out->data = malloc(o.used);
-    if (!out->data)
-        return hl_no_memory(err);
-    memcpy(out->data, o.text, o.used);
-    out->size = o.used;
-    return 0;
+    return o.full || !out->size ? hl_fail(err, "a pattern of %zu bytes is not supported", strlen(pattern)) : 0;
 }

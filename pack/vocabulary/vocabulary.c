@@ -31,19 +31,10 @@ void hl_vocabulary_release(struct hl_vocabulary *v)
 int hl_vocabulary_put_text(struct hl_vocabulary *v, const void *text, size_t bytes, size_t *offset,
                            struct hl_error *err)
 {
-    if (bytes > v->room_text - v->text.size) {
-        size_t room = 2 * v->room_text + bytes + 4096;
-        uint8_t *larger = room < UINT32_MAX ? realloc(v->text.data, room) : NULL;
-        if (!larger)
-            return hl_fail(err, "%s: the tokens' texts do not fit in memory", v->file);
-        v->text.data = larger;
-        v->room_text = room;
-    }
-    if (bytes)
-        memcpy(v->text.data + v->text.size, text, bytes);
     *offset = v->text.size;
-    v->text.size += bytes;
-    return 0;
+    return hl_bytes_append(&v->text, text, bytes, UINT32_MAX) < 0
+               ? hl_fail(err, "%s: the tokens' texts do not fit in memory", v->file)
+               : 0;
 }
 
 static int reserve_tokens(struct hl_vocabulary *v, uint32_t count, struct hl_error *err)
@@ -370,7 +361,7 @@ static int write_section(const struct hl_vocabulary *v, struct hl_bytes *out, st
     memcpy(data, &header, sizeof header);
     if (fill_tables(v, &strings, (struct hl_tokenizer_header *)data, err))
         return -1;
-    *out = (struct hl_bytes){data, size};
+    *out = (struct hl_bytes){.data = data, .size = size};
     data = NULL;
     return 0;
 }
@@ -419,19 +410,13 @@ static int read_file(const char *folder, const char *name, struct hl_bytes *out,
         return 0;
     if (!file)
         return hl_fail(err, "%s: %s", path, strerror(errno));
-    for (size_t room = 0;;) {
-        if (out->size == room) {
-            room = room ? 2 * room : 1 << 16;
-            uint8_t *larger = room <= FILE_LIMIT ? realloc(out->data, room) : NULL;
-            if (!larger)
-                return hl_fail(err, "%s: larger than %zu MiB", path, FILE_LIMIT >> 20);
-            out->data = larger;
-        }
-        size_t n = fread(out->data + out->size, 1, room - out->size, file);
-        if (!n)
-            break;
-        out->size += n;
-    }
+    char piece[1 << 14];
+    size_t n;
+    do { /* an empty file is there, too: it gets data */
+        n = fread(piece, 1, sizeof piece, file);
+        if (hl_bytes_append(out, piece, n, FILE_LIMIT) < 0)
+            return hl_fail(err, "%s: larger than %zu MiB", path, FILE_LIMIT >> 20);
+    } while (n);
     return ferror(file) ? hl_fail(err, "%s: %s", path, strerror(errno)) : 0;
 }
 

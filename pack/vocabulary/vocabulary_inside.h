@@ -32,7 +32,6 @@ struct hl_vocabulary {
     uint32_t bos, eos, unk;
     bool by_pairs;
     struct hl_bytes text;
-    size_t room_text;
     struct hl_vocabulary_token *tokens;
     uint32_t n_tokens, room_tokens;
     struct hl_pair_slot *merges;

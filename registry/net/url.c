@@ -202,7 +202,7 @@ static bool begins_with_host(const char *reference, const struct hl_url *base)
     if (n == base->authority_bytes && !strncasecmp(reference, base->authority, n))
         return true;
     return (port || strchr(host, '.') || strchr(host, ':') || !strcmp(host, "localhost")) &&
-           !strncmp(reference + n, "/v2/", 4);
+           hl_text_begins(reference + n, "/v2/");
 }
 
 /* The target's text, before its dots are removed: what the reference leaves out comes from the base. */

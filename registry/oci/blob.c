@@ -1,78 +1,13 @@
 /* Blobs are hashed on their way to the disk, so their name is known when their last byte is written, and the file gets
- * it then. Until that moment the file has no name at all (O_TMPFILE): whatever ends the process, nothing is left over.
- * File systems without O_TMPFILE get a hidden name instead.
- */
+ * it then (base/temporary.h). */
 #include "registry/oci/blob.h"
-#include "base/cleanup.h"
-#include "base/file.h"
-#include <errno.h>
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #define FLUSH_BYTES                                                                                                    \
     (32ull                                                                                                             \
      << 20) /* start writing to the disk this often, so that the final fsync finds little to do                  \
                    */
-
-static int random_name(char name[32], struct hl_error *err)
-{
-    uint64_t number;
-    if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
-        return hl_fail(err, "cannot get a random number: %s", strerror(errno));
-    snprintf(name, 32, ".hotlayer-%016llx", (unsigned long long)number);
-    return 0;
-}
-
-int hl_temporary_open(struct hl_temporary *file, int directory, struct hl_error *err)
-{
-    *file = (struct hl_temporary){.directory = directory};
-    /* A file without a name gets one through /proc, which a bare chroot does not have. */
-    errno = EOPNOTSUPP;
-    file->fd = access("/proc/self/fd", X_OK) ? -1 : openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
-    if (file->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL || errno == ENOENT)) {
-        if (random_name(file->name, err))
-            return -1;
-        file->fd = openat(directory, file->name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
-    }
-    return file->fd < 0 ? hl_fail(err, "cannot create a file there: %s", strerror(errno)) : 0;
-}
-
-int hl_temporary_write(struct hl_temporary *file, const void *bytes, size_t n, struct hl_error *err)
-{
-    return hl_file_write(file->fd, bytes, n) < 0 ? hl_fail(err, "cannot write: %s", strerror(errno)) : 0;
-}
-
-int hl_temporary_publish(struct hl_temporary *file, const char *name, struct hl_error *err)
-{
-    if (fsync(file->fd))
-        return hl_fail(err, "cannot write: %s", strerror(errno));
-    if (!file->name[0]) {
-        char path[40];
-        if (random_name(file->name, err))
-            return -1;
-        snprintf(path, sizeof path, "/proc/self/fd/%d", file->fd);
-        if (linkat(AT_FDCWD, path, file->directory, file->name, AT_SYMLINK_FOLLOW)) {
-            file->name[0] = 0;
-            return hl_fail(err, "cannot name the file %s: %s", name, strerror(errno));
-        }
-    }
-    if (renameat(file->directory, file->name, file->directory, name))
-        return hl_fail(err, "cannot name the file %s: %s", name, strerror(errno));
-    file->name[0] = 0;
-    hl_temporary_discard(file);
-    return 0;
-}
-
-void hl_temporary_discard(struct hl_temporary *file)
-{
-    if (file->name[0])
-        unlinkat(file->directory, file->name, 0);
-    if (file->fd >= 0)
-        close(file->fd);
-    file->name[0] = 0;
-    file->fd = -1;
-}
 
 int hl_blob_open(struct hl_blob *blob, int directory, struct hl_error *err)
 {

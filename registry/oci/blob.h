@@ -1,25 +1,11 @@
-/* Files that appear whole or not at all, and blobs: such files, named by the SHA-256 of what was written. Internal to
- * registry/, but for the files (pack/pull*.c). */
+/* Blobs: files that appear whole or not at all, named by the SHA-256 of their bytes. Internal to registry/. */
 #ifndef HL_REGISTRY_OCI_BLOB_H
 #define HL_REGISTRY_OCI_BLOB_H
 
+#include "base/temporary.h"
 #include "registry/oci/reference.h"
 #include <openssl/evp.h>
 #include <stdint.h>
-
-/* A file without a name in `directory` (an open folder that outlives it). */
-struct hl_temporary {
-    int directory;
-    int fd;        /* -1: not open */
-    char name[32]; /* "" while the file has no name at all */
-};
-
-int hl_temporary_open(struct hl_temporary *file, int directory, struct hl_error *err);
-int hl_temporary_write(struct hl_temporary *file, const void *bytes, size_t n, struct hl_error *err);
-/* Makes the bytes durable, gives them `name`, replacing what had it, and closes the file. */
-int hl_temporary_publish(struct hl_temporary *file, const char *name, struct hl_error *err);
-/* Closes it and leaves nothing behind, whatever state it is in; harmless after publish. */
-void hl_temporary_discard(struct hl_temporary *file);
 
 struct hl_blob {
     struct hl_temporary file;

@@ -26,7 +26,7 @@ static const char *behind_scheme(const char *text)
 {
     if (hl_text_begins(text, "oci://"))
         return text + 6;
-    return strncmp(text, "docker://", 9) != 0 ? text : text + 9;
+    return hl_text_begins(text, "docker://") ? text + 9 : text;
 }
 
 /* Is the text in front of the first slash a host? What a repository of Docker Hub could begin with is none. */
@@ -143,7 +143,7 @@ bool hl_reference_likely(const char *text)
     size_t host;
     struct stat status;
     return has_host(name, &host) && name[host] == '/' && name[host + 1] && lstat(text, &status) != 0 &&
-           strncmp(text, "oci:", 4) != 0 && strncmp(text, "oci-archive:", 12) != 0;
+           !hl_text_begins(text, "oci:") && !hl_text_begins(text, "oci-archive:");
 }
 
 const char *hl_reference_text(const struct hl_reference *reference, char out[HL_REFERENCE_BYTES])

@@ -6,7 +6,7 @@
  */
 #include "registry/oci/oci_layout.h"
 #include "base/cleanup.h"
-#include "registry/oci/blob.h"
+#include "base/temporary.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -77,15 +77,8 @@ static int is_empty(int directory, bool *empty)
 
 static int start_layout(struct hl_oci_layout *layout, struct hl_error *err)
 {
-    struct hl_temporary file;
     layout->created = true;
-    int status = hl_temporary_open(&file, layout->root, err) ||
-                         hl_temporary_write(&file, HL_OCI_LAYOUT_TEXT, strlen(HL_OCI_LAYOUT_TEXT), err) ||
-                         hl_temporary_publish(&file, "oci-layout", err)
-                     ? -1
-                     : 0;
-    hl_temporary_discard(&file);
-    return status;
+    return hl_temporary_save(layout->root, "oci-layout", HL_OCI_LAYOUT_TEXT, err);
 }
 
 static int create_in(struct hl_oci_layout *out, struct hl_error *err)
@@ -188,15 +181,7 @@ static void untag(cJSON *manifests, const char *tag)
 static int replace_index(const struct hl_oci_layout *layout, const cJSON *index, struct hl_error *err)
 {
     HL_FREE char *text = cJSON_PrintUnformatted(index);
-    struct hl_temporary file;
-    if (!text)
-        return hl_no_memory(err);
-    int status = hl_temporary_open(&file, layout->root, err) || hl_temporary_write(&file, text, strlen(text), err) ||
-                         hl_temporary_publish(&file, "index.json", err)
-                     ? -1
-                     : 0;
-    hl_temporary_discard(&file);
-    return status;
+    return text ? hl_temporary_save(layout->root, "index.json", text, err) : hl_no_memory(err);
 }
 
 static int tag_locked(struct hl_oci_layout *layout, const char *tag, const struct hl_descriptor *root,

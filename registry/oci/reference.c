@@ -41,7 +41,7 @@ int hl_oci_reference_parse(const char *text, struct hl_oci_reference *out, struc
 {
     static const char layout[] = "oci:", archive[] = "oci-archive:";
     *out = (struct hl_oci_reference){.archive = hl_text_begins(text, archive)};
-    if (!out->archive && strncmp(text, layout, strlen(layout)))
+    if (!out->archive && !hl_text_begins(text, layout))
         return usage(err, text, "is not an image layout");
     const char *path = text + strlen(out->archive ? archive : layout), *colon = strrchr(path, ':');
     if (colon && strchr(colon, '/'))

@@ -9,6 +9,7 @@
  */
 #include "registry/remote/client.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "registry/net/retry.h"
 #include "registry/net/url.h"
 #include "registry/remote/auth.h"
@@ -236,7 +237,7 @@ static void note_warnings(struct hl_registry *registry, const struct hl_http_res
     char value[512], text[WARNING_BYTES];
     for (size_t i = 0; hl_http_header(response, "warning", i, value, sizeof value); i++) {
         size_t n = 0;
-        if (strncmp(value, "299 - \"", 7) != 0)
+        if (!hl_text_begins(value, "299 - \""))
             continue;
         for (const char *c = value + 7; *c && *c != '"' && n + 1 < sizeof text; c++) {
             c += *c == '\\' && c[1];

@@ -76,7 +76,7 @@ static int days_kept(const char *name)
         return 0;
     if (!strcmp(name + HL_DIGEST_HEX, ".at"))
         return HL_JOURNAL_PLACE_DAYS;
-    return !name[HL_DIGEST_HEX] || !strncmp(name + HL_DIGEST_HEX, ".new", 4) ? HL_JOURNAL_DAYS : 0;
+    return !name[HL_DIGEST_HEX] || hl_text_begins(name + HL_DIGEST_HEX, ".new") ? HL_JOURNAL_DAYS : 0;
 }
 
 static void sweep(int folder)

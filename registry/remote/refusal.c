@@ -7,18 +7,13 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "registry/net/http.h"
 #include "registry/remote/client_inside.h"
 #include <strings.h>
 
 #define REASON_BYTES 400
 #define ERRORS_SHOWN 3
-
-/* A control character, also one of the second set (U+0080 to U+009F), which some terminals obey. */
-static bool is_control(const unsigned char *c)
-{
-    return *c < ' ' || *c == 127 || (*c == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0);
-}
 
 void hl_registry_clean(char *text)
 {
@@ -27,7 +22,7 @@ void hl_registry_clean(char *text)
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
         if (strchr(" \t\r\n", *c)) {
             gap = out > text;
-        } else if (is_control(c)) {
+        } else if (hl_text_control((const char *)c)) {
             c += *c == 0xC2;
         } else if (*c < 128 || utf8) {
             if (gap)

@@ -27,7 +27,7 @@ int hl_session_confirms(const struct hl_http_response *response, const char *dig
 {
     char said[256], shown[HL_DIGEST_BYTES];
     if (!hl_http_header(response, "docker-content-digest", 0, said, sizeof said) || !strcmp(said, digest) ||
-        strncmp(said, "sha256:", 7) != 0) /* of another kind: it cannot be compared */
+        !hl_text_begins(said, "sha256:")) /* of another kind: it cannot be compared */
         return 0;
     hl_text_copy(shown, sizeof shown, said);
     return hl_fail(err, "the registry says that it stored %s, but it was given %s", shown, digest);

@@ -4,6 +4,7 @@
  *
  * A control token has no text, but a name. Clients and generation_config.json stop at names too: "<|im_end|>". */
 #include "runtime/engine/generation.h"
+#include "base/bytes.h"
 #include <stdlib.h>
 
 struct hl_generation {
@@ -11,10 +12,9 @@ struct hl_generation {
     const struct hl_model *model;
     struct hl_task *task;
     struct hl_decoder decoder;
-    char *held; /* text not given out yet */
-    size_t n_held, room;
-    bool stopped; /* at a stop text; what follows it is gone */
-    bool starved; /* text was lost for want of memory */
+    struct hl_bytes held; /* text not given out yet */
+    bool stopped;         /* at a stop text; what follows it is gone */
+    bool starved;         /* text was lost for want of memory */
 };
 
 /* The request's stop texts, then the model's. */
@@ -31,12 +31,12 @@ static uint32_t n_stop_texts(const struct hl_generation *g)
 /* The first stop text in what is held: its place, or n_held. */
 static size_t find_stop(const struct hl_generation *g)
 {
-    size_t first = g->n_held;
+    size_t first = g->held.size;
     for (uint32_t i = 0; i < n_stop_texts(g); i++) {
         size_t n = strlen(stop_text(g, i));
-        const char *at = n ? memmem(g->held, g->n_held, stop_text(g, i), n) : NULL;
-        if (at && (size_t)(at - g->held) < first)
-            first = (size_t)(at - g->held);
+        const uint8_t *at = n ? memmem(g->held.data, g->held.size, stop_text(g, i), n) : NULL;
+        if (at && (size_t)(at - g->held.data) < first)
+            first = (size_t)(at - g->held.data);
     }
     return first;
 }
@@ -62,8 +62,8 @@ static size_t suspicious(const struct hl_generation *g)
     for (uint32_t i = 0; i < n_stop_texts(g); i++) {
         const char *stop = stop_text(g, i);
         size_t n = strlen(stop);
-        for (size_t k = n < g->n_held + 1 ? n - (n > 0) : g->n_held; k > most; k--)
-            if (memcmp(g->held + g->n_held - k, stop, k) == 0)
+        for (size_t k = n < g->held.size + 1 ? n - (n > 0) : g->held.size; k > most; k--)
+            if (memcmp(g->held.data + g->held.size - k, stop, k) == 0)
                 most = k;
     }
     return most;
@@ -71,18 +71,7 @@ static size_t suspicious(const struct hl_generation *g)
 
 static bool hold(struct hl_generation *g, const char *piece, size_t n)
 {
-    if (g->n_held + n > g->room) {
-        size_t room = 2 * (g->n_held + n);
-        char *grown = realloc(g->held, room);
-        if (!grown)
-            return false;
-        g->held = grown;
-        g->room = room;
-    }
-    // cppcheck-suppress uninitvar ; the first n bytes of it are written
-    memcpy(g->held + g->n_held, piece, n);
-    g->n_held += n;
-    return true;
+    return hl_bytes_append(&g->held, piece, n, SIZE_MAX) == 0;
 }
 
 static bool on_token(void *context, int32_t token)
@@ -99,11 +88,11 @@ static bool on_token(void *context, int32_t token)
         return false;
     }
     size_t stop = find_stop(g);
-    g->stopped = stop < g->n_held;
-    size_t ready = g->stopped ? stop : g->n_held - suspicious(g);
-    bool more = g->request.text(g->request.context, token, g->held, ready);
-    memmove(g->held, g->held + ready, g->n_held - ready);
-    g->n_held -= ready;
+    g->stopped = stop < g->held.size;
+    size_t ready = g->stopped ? stop : g->held.size - suspicious(g);
+    bool more = g->request.text(g->request.context, token, (const char *)g->held.data, ready);
+    memmove(g->held.data, g->held.data + ready, g->held.size - ready);
+    g->held.size -= ready;
     return more && !g->stopped;
 }
 
@@ -114,7 +103,7 @@ static void on_finish(void *context, enum hl_finish reason, const struct hl_timi
     char piece[HL_PIECE_MAX];
     struct hl_error starved;
     if (g->stopped)
-        g->n_held = 0;
+        g->held.size = 0;
     else if (!g->starved)
         g->starved = !hold(g, piece, hl_decoder_flush(&g->decoder, piece));
     if (g->starved && reason != HL_FINISH_ERROR) {
@@ -122,8 +111,8 @@ static void on_finish(void *context, enum hl_finish reason, const struct hl_timi
         err = &starved;
         reason = HL_FINISH_ERROR;
     }
-    g->request.finish(g->request.context, reason, g->held, g->n_held, timings, err);
-    free(g->held);
+    g->request.finish(g->request.context, reason, (const char *)g->held.data, g->held.size, timings, err);
+    free(g->held.data);
     free(g);
 }
 
@@ -131,7 +120,7 @@ int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *mod
                       struct hl_generation **out, struct hl_error *err)
 {
     struct hl_generation *g = calloc(1, sizeof *g);
-    if (!g || !(g->held = malloc(1))) {
+    if (!g || !(g->held.data = malloc(1))) {
         free(g);
         return hl_no_memory(err);
     }
@@ -150,7 +139,7 @@ int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *mod
         .context = g,
     };
     if (hl_scheduler_add(scheduler, &request, &g->task, err) < 0) {
-        free(g->held);
+        free(g->held.data);
         free(g);
         return -1;
     }

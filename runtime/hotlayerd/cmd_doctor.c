@@ -1,4 +1,5 @@
 /* hotlayerd doctor: what this machine can do, and what would stop it. */
+#include "base/text.h"
 #include "hotlayer/version.h"
 #include "kernels/device.h"
 #include "runtime/hotlayerd/commands.h"
@@ -47,7 +48,7 @@ static uint64_t free_memory(void)
     FILE *file = fopen("/proc/meminfo", "re");
     char text[128];
     while (file && fgets(text, sizeof text, file))
-        if (strncmp(text, "MemAvailable:", 13) == 0)
+        if (hl_text_begins(text, "MemAvailable:"))
             kib = strtoull(text + 13, NULL, 10);
     if (file)
         fclose(file);

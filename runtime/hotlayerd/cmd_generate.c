@@ -1,4 +1,5 @@
 /* hotlayerd generate: a prompt on the command line, its continuation on stdout. */
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "runtime/engine/generation.h"
 #include "runtime/hotlayerd/commands.h"
@@ -111,8 +112,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 /* What the callbacks write to. */
 struct output {
     bool json, done;
-    char *text;
-    size_t n;
+    struct hl_bytes text;
     enum hl_finish reason;
     struct hl_timings timings;
     struct hl_error err;
@@ -122,13 +122,7 @@ static bool put(struct output *out, const char *piece, size_t n)
 {
     if (!out->json)
         return fwrite(piece, 1, n, stdout) == n && fflush(stdout) == 0;
-    char *grown = realloc(out->text, out->n + n + 1);
-    if (!grown)
-        return false;
-    out->text = grown;
-    memcpy(out->text + out->n, piece, n);
-    out->n += n;
-    return true;
+    return hl_bytes_append(&out->text, piece, n, SIZE_MAX) == 0;
 }
 
 static bool on_text(void *context, int32_t token, const char *piece, size_t n)
@@ -157,7 +151,7 @@ static int print_json(const struct output *out)
     if (!json)
         return -1;
     evbuffer_add_printf(json, "{\"text\":");
-    hl_json_string(json, out->text ? out->text : "", out->n);
+    hl_json_string(json, out->text.data ? (const char *)out->text.data : "", out->text.size);
     evbuffer_add_printf(json,
                         ",\"finish\":\"%s\",\"prompt_tokens\":%u,\"tokens\":%u,\"prompt_ms\":%.3f,"
                         "\"decode_ms\":%.3f}\n",
@@ -236,7 +230,7 @@ static int generate(const struct options *o, const struct hl_model *model, struc
         result = hl_fail(err, "standard output cannot be written");
     else if (result == 0 && !o->json)
         putchar('\n');
-    free(out.text);
+    free(out.text.data);
     return result;
 }
 

@@ -11,6 +11,7 @@
  */
 #include "runtime/model/hot.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "hotlayer/crc32c.h"
 #include <dirent.h>
 #include <errno.h>
@@ -43,8 +44,7 @@ static int find_in_folder(const char *folder, char out[HL_PATH_BYTES], struct hl
     const struct dirent *entry;
     int found = 0, n = 0;
     while ((entry = readdir(dir))) {
-        size_t length = strlen(entry->d_name);
-        if (length <= 4 || entry->d_name[0] == '.' || strcmp(entry->d_name + length - 4, ".hot") != 0)
+        if (entry->d_name[0] == '.' || !hl_text_ends(entry->d_name, ".hot"))
             continue;
         if (found++ == 0)
             n = snprintf(out, HL_PATH_BYTES, "%s/%s", folder, entry->d_name);

@@ -135,7 +135,7 @@ def templates():
     has("given, Go's", files, ["--template", "MODEL/c.gotmpl"], template="{{ .Prompt }}", template_language="go")
     says("given, broken", files, "model/bad.jinja: chat template, line 1", ["--template", "MODEL/bad.jinja"])
     says("given, not there", files, "model/none: cannot be opened", ["--template", "MODEL/none"])
-    says("given, a folder", files, "model: no regular file", ["--template", "MODEL"])
+    says("given, a folder", files, "model: not a regular file", ["--template", "MODEL"])
     has("of the largest size", {"chat_template.jinja": "x" * (1 << 19)}, template="x" * (1 << 19))
     says("larger", {"chat_template.jinja": "x" * ((1 << 19) + 1)}, "chat_template.jinja: a chat template of 524289 bytes")
 

@@ -234,7 +234,7 @@ static void test_vocabularies(void)
     static const char text[] = "Once upon a time there was a machine that began to answer before it was awake: 12 ms.";
     for (size_t k = 0; k < HL_COUNT(cases); k++) {
         const struct hl_synth_model *model = hl_synth_find(cases[k].model);
-        HL_BYTES struct hl_bytes file = {NULL, 0}, section = {NULL, 0};
+        HL_BYTES struct hl_bytes file = {0}, section = {0};
         HL_FREE char *config = NULL;
         HL_FREE int32_t *ids = NULL;
         size_t n_ids = 0;

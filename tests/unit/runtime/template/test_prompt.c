@@ -29,7 +29,7 @@ static int converse(struct hl_arena *arena, bool tool, struct hl_conversation *o
 
 static void check_text(enum hl_template_language language, const char *source, bool tool, const char *want)
 {
-    struct hl_bytes section = {NULL, 0};
+    struct hl_bytes section = {0};
     struct hl_conversation conversation;
     struct hl_arena arena;
     struct hl_error err = {.message = ""};
@@ -47,7 +47,7 @@ static void check_text(enum hl_template_language language, const char *source, b
 
 static void test_suffix(enum hl_template_language language, const char *source, bool fills)
 {
-    struct hl_bytes section = {NULL, 0};
+    struct hl_bytes section = {0};
     struct hl_conversation conversation;
     struct hl_arena arena;
     struct hl_error err = {.message = ""};

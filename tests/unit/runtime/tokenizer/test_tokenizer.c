@@ -22,7 +22,7 @@ static void release_tokenizer(struct hl_tokenizer **t)
 
 static struct hl_bytes read_whole(const char *path)
 {
-    struct hl_bytes out = {calloc(1, 1 << 20), 0};
+    struct hl_bytes out = {.data = calloc(1, 1 << 20)};
     HL_FCLOSE FILE *file = fopen(path, "rb");
     if (file && out.data)
         out.size = fread(out.data, 1, (1 << 20) - 1, file);
