@@ -110,37 +110,37 @@ static void test_listening(void)
 
 /* ---- bodies ---- */
 
-static bool read_body(const char *text, struct hl_api_body *out, struct hl_error *err)
+static bool read_body(const char *text, struct hl_api_request *out, struct hl_error *err)
 {
     /* A copy without the NUL, so that reading on is noticed. */
     size_t n = strlen(text);
     char *copy = malloc(n ? n : 1);
     memcpy(copy, text, n);
-    int result = hl_api_body_read(copy, n, false, out, err);
+    int result = hl_api_request_read(copy, n, false, out, err);
     free(copy);
     return result == 0;
 }
 
 static void test_defaults(void)
 {
-    struct hl_api_body body;
+    struct hl_api_request body;
     struct hl_error err = {.message = ""};
-    const struct hl_sampling *s = &body.generate.sampling;
+    const struct hl_sampling *s = &body.request.sampling;
     if (!CHECK(read_body(" {\"model\":\"m\",\"prompt\":\"p\"} \n", &body, &err)))
         return;
     CHECK(strcmp(body.model, "m") == 0 && strcmp(body.prompt, "p") == 0);
     CHECK(body.stream && !body.raw && !body.load && !body.seeded && body.context == 0 && !*body.ignored);
-    CHECK(body.generate.n_predict == UINT32_MAX && body.generate.n_stop == 0);
+    CHECK(body.request.n_predict == UINT32_MAX && body.request.n_stop == 0);
     CHECK(s->temperature == 0.8f && s->top_k == 40 && s->top_p == 0.9f && s->min_p == 0 && s->repeat_penalty == 1);
     CHECK(s->presence_penalty == 0 && s->frequency_penalty == 0 && s->repeat_last_n == 64);
-    hl_api_body_release(&body);
+    hl_api_request_release(&body);
 }
 
 static void test_options(void)
 {
-    struct hl_api_body body;
+    struct hl_api_request body;
     struct hl_error err = {.message = ""};
-    const struct hl_sampling *s = &body.generate.sampling;
+    const struct hl_sampling *s = &body.request.sampling;
     if (!CHECK(
             read_body("{\"model\":\"m\",\"prompt\":\"\\u00e9\\n\",\"stream\":false,\"raw\":true,\"options\":{"
                       "\"num_predict\":7.9,\"num_ctx\":99,\"seed\":42,\"temperature\":0.25,\"top_k\":3,\"top_p\":0.5,"
@@ -149,31 +149,31 @@ static void test_options(void)
                       &body, &err)))
         return;
     CHECK(strcmp(body.prompt, "\xc3\xa9\n") == 0 && !body.stream && body.raw && body.seeded && s->seed == 42);
-    CHECK(body.generate.n_predict == 7 && body.context == 99 && s->temperature == 0.25f && s->top_k == 3);
+    CHECK(body.request.n_predict == 7 && body.context == 99 && s->temperature == 0.25f && s->top_k == 3);
     CHECK(s->top_p == 0.5f && s->min_p == 0.125f && s->repeat_penalty == 1.5f && s->presence_penalty == -1);
-    CHECK(s->frequency_penalty == 2 && s->repeat_last_n == 5 && body.generate.n_stop == 2);
-    CHECK(strcmp(body.generate.stop[0], "a") == 0 && strcmp(body.generate.stop[1], "b") == 0);
+    CHECK(s->frequency_penalty == 2 && s->repeat_last_n == 5 && body.request.n_stop == 2);
+    CHECK(strcmp(body.request.stop[0], "a") == 0 && strcmp(body.request.stop[1], "b") == 0);
     CHECK(strcmp(body.ignored, "new, newer") == 0);
-    hl_api_body_release(&body);
+    hl_api_request_release(&body);
 }
 
 /* One option's text, and what comes of it. */
-static struct hl_api_body with(const char *option)
+static struct hl_api_request with(const char *option)
 {
     char text[1024];
-    struct hl_api_body body;
+    struct hl_api_request body;
     struct hl_error err = {.message = ""};
     snprintf(text, sizeof text, "{\"model\":\"m\",\"prompt\":\"p\",\"options\":{%s}}", option);
     if (CHECK_SAY(read_body(text, &body, &err), "%s: %s", option, err.message))
-        hl_api_body_release(&body);
+        hl_api_request_release(&body);
     return body;
 }
 
 static void test_edges(void)
 {
-    CHECK(with("\"num_predict\":-1").generate.n_predict == UINT32_MAX);
-    CHECK(with("\"num_predict\":-2").generate.n_predict == UINT32_MAX);
-    CHECK(with("\"num_predict\":1e18").generate.n_predict == UINT32_MAX);
+    CHECK(with("\"num_predict\":-1").request.n_predict == UINT32_MAX);
+    CHECK(with("\"num_predict\":-2").request.n_predict == UINT32_MAX);
+    CHECK(with("\"num_predict\":1e18").request.n_predict == UINT32_MAX);
     CHECK(with("\"num_predict\":0").load);
     CHECK(with("\"num_predict\":0.5").load);
     CHECK(!with("\"num_predict\":1").load);
@@ -181,17 +181,17 @@ static void test_edges(void)
     CHECK(with("\"seed\":-2").seeded);
     CHECK(with("\"seed\":0").seeded);
     CHECK(with("\"seed\":1e300").seeded);
-    CHECK(with("\"repeat_last_n\":-1").generate.sampling.repeat_last_n == UINT32_MAX);
-    CHECK(with("\"repeat_last_n\":0").generate.sampling.repeat_last_n == 0);
-    CHECK(with("\"top_k\":-1").generate.sampling.top_k == 0);
-    CHECK(with("\"top_k\":1e12").generate.sampling.top_k == 0);
-    CHECK(with("\"top_p\":7").generate.sampling.top_p == 1);
-    CHECK(with("\"top_p\":-7").generate.sampling.top_p == 0);
-    CHECK(with("\"min_p\":7").generate.sampling.min_p == 1);
-    CHECK(with("\"temperature\":-1").generate.sampling.temperature == 0);
-    CHECK(with("\"stop\":\"x\"").generate.n_stop == 1);
-    CHECK(with("\"stop\":[]").generate.n_stop == 0);
-    CHECK(with("\"stop\":null,\"seed\":null").generate.n_stop == 0);
+    CHECK(with("\"repeat_last_n\":-1").request.sampling.repeat_last_n == UINT32_MAX);
+    CHECK(with("\"repeat_last_n\":0").request.sampling.repeat_last_n == 0);
+    CHECK(with("\"top_k\":-1").request.sampling.top_k == 0);
+    CHECK(with("\"top_k\":1e12").request.sampling.top_k == 0);
+    CHECK(with("\"top_p\":7").request.sampling.top_p == 1);
+    CHECK(with("\"top_p\":-7").request.sampling.top_p == 0);
+    CHECK(with("\"min_p\":7").request.sampling.min_p == 1);
+    CHECK(with("\"temperature\":-1").request.sampling.temperature == 0);
+    CHECK(with("\"stop\":\"x\"").request.n_stop == 1);
+    CHECK(with("\"stop\":[]").request.n_stop == 0);
+    CHECK(with("\"stop\":null,\"seed\":null").request.n_stop == 0);
     CHECK(strlen(with("\"a_name_so_long_that_it_and_the_next_one_do_not_fit_in_the_room_there_is\":1,"
                       "\"a_name_so_long_that_it_and_the_last_one_do_not_fit_in_the_room_there_is\":1")
                      .ignored) == 127);
@@ -241,27 +241,27 @@ static void test_refusals(void)
         {"{\"model\":\"m\",\"options\":{\"seed\":1e999}}", "seed"},
     };
     for (size_t i = 0; i < HL_COUNT(cases); i++) {
-        struct hl_api_body body;
+        struct hl_api_request body;
         struct hl_error err = {.message = ""};
         bool taken = read_body(cases[i][0], &body, &err);
         CHECK_SAY(!taken && err.kind == HL_ERROR_REQUEST && strstr(err.message, cases[i][1]), "%s: %s", cases[i][0],
                   taken ? "taken" : err.message);
         if (taken)
-            hl_api_body_release(&body);
+            hl_api_request_release(&body);
     }
-    struct hl_api_body body;
+    struct hl_api_request body;
     struct hl_error err;
     /* These look like a NUL and are none. */
     CHECK(read_body("{\"model\":\"m\\\\u0000\",\"prompt\":\"\\u00001\"}", &body, &err) == false);
     if (CHECK(read_body("{\"model\":\"m\\\\u0000\",\"prompt\":\"u0000\"}", &body, &err)))
-        hl_api_body_release(&body);
+        hl_api_request_release(&body);
 }
 
-static bool read_chat(const char *messages, const char *more, struct hl_api_body *out, struct hl_error *err)
+static bool read_chat(const char *messages, const char *more, struct hl_api_request *out, struct hl_error *err)
 {
     char text[1024];
     int n = snprintf(text, sizeof text, "{\"model\":\"m\",\"messages\":%s%s}", messages, more);
-    return hl_api_body_read(text, (size_t)n, true, out, err) == 0;
+    return hl_api_request_read(text, (size_t)n, true, out, err) == 0;
 }
 
 static void test_conversations(void)
@@ -285,18 +285,18 @@ static void test_conversations(void)
         {"[]", ",\"tools\":1", "\"tools\""},
         {"[]", ",\"tools\":[{}]", "\"tools\""},
     };
-    struct hl_api_body body;
+    struct hl_api_request body;
     struct hl_error err = {.message = ""};
     for (size_t i = 0; i < HL_COUNT(bad); i++) {
         bool taken = read_chat(bad[i][0], bad[i][1], &body, &err);
         CHECK_SAY(!taken && err.kind == HL_ERROR_REQUEST && strstr(err.message, bad[i][2]), "%s%s: %s", bad[i][0],
                   bad[i][1], taken ? "taken" : err.message);
         if (taken)
-            hl_api_body_release(&body);
+            hl_api_request_release(&body);
     }
     if (CHECK(read_chat("[]", ",\"tools\":[]", &body, &err))) {
         CHECK(body.load && body.chat);
-        hl_api_body_release(&body);
+        hl_api_request_release(&body);
     }
     if (CHECK(read_chat(
             "[{\"role\":\"TOOL\",\"content\":null,\"tool_name\":\"f\",\"x\":1.0,\"y\":null,\"tool_calls\":[]}]",
@@ -309,7 +309,7 @@ static void test_conversations(void)
         CHECK(hl_dict_get(message, "x", 1)->kind == HL_VALUE_FLOAT);
         CHECK(!hl_dict_get(message, "y", 1) && !hl_dict_get(message, "tool_calls", 10));
         CHECK(body.conversation.tools.kind == HL_VALUE_LIST && body.conversation.tools.list->n == 1);
-        hl_api_body_release(&body);
+        hl_api_request_release(&body);
     }
 }
 
@@ -317,7 +317,7 @@ static void test_conversations(void)
 static void check_member(const char *message, const char *key, struct hl_value want)
 {
     char messages[512];
-    struct hl_api_body body;
+    struct hl_api_request body;
     struct hl_error err = {.message = ""};
     bool equal = false;
     snprintf(messages, sizeof messages, "[%s]", message);
@@ -326,7 +326,7 @@ static void check_member(const char *message, const char *key, struct hl_value w
     const struct hl_value *got = hl_dict_get(body.conversation.messages.list->items[0].dict, key, strlen(key));
     CHECK_SAY(got && got->kind == want.kind && hl_value_equal(&body.arena, *got, want, &equal, &err) == 0 && equal,
               "%s: %s", message, key);
-    hl_api_body_release(&body);
+    hl_api_request_release(&body);
 }
 
 static void test_messages(void)
@@ -363,7 +363,7 @@ static void test_time(void)
 static void check_json(const char *text, size_t n, const char *want)
 {
     struct evbuffer *out = evbuffer_new();
-    hl_json_string(out, text, n);
+    hl_reply_add_string(out, text, n);
     evbuffer_add(out, "", 1);
     const char *got = (const char *)evbuffer_pullup(out, -1);
     CHECK_SAY(strcmp(got, want) == 0, "%s is not %s", got, want);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <utf8proc.h>
 
-#define VALUES_MOST (1u << 20) /* cJSON makes 64 bytes of each */
+#define VALUES_MOST 65536u /* cJSON allocates 64 bytes for each: 16 MiB of "[[],[],..." would need half a gigabyte */
 
 struct cursor {
     struct hl_arena *arena;
