@@ -2,8 +2,8 @@
  *
  *   held:  "...done.</s"     with the stop text "</s>", "...done." goes out and "</s" is held
  *
- * A control token decodes to nothing, so a stop text that names one ("<|im_end|>") never occurs in the text. Clients and
- * generation_config.json stop at such names too: is_named() compares them. */
+ * A control token decodes to nothing, so a stop text that names one ("<|im_end|>") never occurs in the text. Clients
+ * and generation_config.json stop at such names too: is_named() compares them. */
 #include "runtime/engine/generation.h"
 #include <stdlib.h>
 

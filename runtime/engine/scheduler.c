@@ -3,7 +3,8 @@
  *   request->tokens:  [ prompt ............ | generated ..... ]
  *                      `- sequence.length of them are in the cache; the next step feeds the last generated one
  *
- * The last generated token is not in the cache: a context of n positions takes a prompt of n - 1 tokens and one more. */
+ * The last generated token is not in the cache: a context of n positions takes a prompt of n - 1 tokens and one
+ * more. */
 #include "runtime/engine/scheduler.h"
 #include "base/cleanup.h"
 #include "base/clock.h"

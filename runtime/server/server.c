@@ -180,8 +180,8 @@ static uint32_t connections_most(void)
 }
 
 /* The first process of a container has no default action for signals: one that arrives before its handler would be
- * lost, and the platform would wait in vain. So signals are blocked until then. The parent process may have blocked them
- * too. */
+ * lost, and the platform would wait in vain. So signals are blocked until then. The parent process may have blocked
+ * them too. */
 static void block_signals(int how)
 {
     sigset_t ending;

@@ -1,5 +1,5 @@
-/* The life of a server: open the port, load the model, answer, drain, exit. It knows no API: the caller gives it routes,
- * whose handlers get the struct hl_server as their context. */
+/* The life of a server: open the port, load the model, answer, drain, exit. It knows no API: the caller gives it
+ * routes, whose handlers get the struct hl_server as their context. */
 #ifndef HL_RUNTIME_SERVER_SERVER_H
 #define HL_RUNTIME_SERVER_SERVER_H
 

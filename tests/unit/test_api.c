@@ -1,5 +1,5 @@
-/* What the server makes of its environment and of request bodies; and its handlers, over a small model and a connection of
- * this process to itself. */
+/* What the server makes of its environment and of request bodies; and its handlers, over a small model and a connection
+ * of this process to itself. */
 #include "base/address.h"
 #include "base/sizes.h"
 #include "model.h"

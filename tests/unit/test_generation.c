@@ -1,5 +1,5 @@
-/* Generations: stop texts across tokens, characters across tokens, tokens without text, lengths, cancelling. A greedy run
- * over a real model says which pieces come; stop texts are then cut from its text at every place. */
+/* Generations: stop texts across tokens, characters across tokens, tokens without text, lengths, cancelling. A greedy
+ * run over a real model says which pieces come; stop texts are then cut from its text at every place. */
 #include "base/sizes.h"
 #include "model.h"
 #include "runtime/engine/generation.h"
@@ -177,8 +177,8 @@ static void test_ends(struct bench *b, const struct answer *whole)
     hl_request_release(&request);
 }
 
-/* At a high temperature any token comes: bytes of broken characters, control tokens. What goes out is UTF-8 (add()), and
- * a control token whose name is a stop text ends the generation. */
+/* At a high temperature any token comes: bytes of broken characters, control tokens. What goes out is UTF-8 (add()),
+ * and a control token whose name is a stop text ends the generation. */
 static void test_any_tokens(struct bench *b)
 {
     unsigned silent = 0, named = 0;

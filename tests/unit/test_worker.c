@@ -124,8 +124,8 @@ static int start(struct bench *b, struct answer *a, unsigned number, uint32_t n_
     return result;
 }
 
-/* Many requests, some before the engine is open: every one ends once, in order with one sequence, and says the same with
- * several. */
+/* Many requests, some before the engine is open: every one ends once, in order with one sequence, and says the same
+ * with several. */
 static void test_many(const char *path)
 {
     static struct answer alone[REQUESTS], together[REQUESTS];

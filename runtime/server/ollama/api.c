@@ -58,8 +58,8 @@ static void ready(void *context, struct hl_exchange *exchange)
         hl_reply_text(exchange, HL_REPLY_JSON, "{\"status\":\"ready\"}");
 }
 
-/* Adds a digest: clients want one, and some show its first twelve digits. It consists of checksums in the head file: the
- * header's, which covers those of all shards, and the five sections', 48 hexadecimal digits. Different models have
+/* Adds a digest: clients want one, and some show its first twelve digits. It consists of checksums in the head file:
+ * the header's, which covers those of all shards, and the five sections', 48 hexadecimal digits. Different models have
  * different digests except by chance; it is not a SHA-256. */
 static void add_digest(struct evbuffer *body, const struct hl_header *header)
 {

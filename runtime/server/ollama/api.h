@@ -1,5 +1,5 @@
-/* Ollama's API, and two routes of our own for health checks. A handler turns JSON into a request for the worker, and the
- * worker's events into JSON. docs/man/hotlayerd-serve.1 says what clients may expect. */
+/* Ollama's API, and two routes of our own for health checks. A handler turns JSON into a request for the worker, and
+ * the worker's events into JSON. docs/man/hotlayerd-serve.1 says what clients may expect. */
 #ifndef HL_RUNTIME_SERVER_OLLAMA_API_H
 #define HL_RUNTIME_SERVER_OLLAMA_API_H
 
@@ -58,8 +58,8 @@ struct hl_value *hl_api_member(struct hl_value object, const char *name);
 int hl_api_request_read(const char *body, size_t n, bool chat, struct hl_api_request *out, struct hl_error *err);
 void hl_api_request_release(struct hl_api_request *asked);
 
-/* Releases the texts and the conversation. Call it once the prompt is tokenized: hundreds of requests may be queued, each
- * with a body of up to 16 MiB. */
+/* Releases the texts and the conversation. Call it once the prompt is tokenized: hundreds of requests may be queued,
+ * each with a body of up to 16 MiB. */
 void hl_api_request_forget(struct hl_api_request *asked);
 
 /* Reads "messages" and "tools" of a body. */

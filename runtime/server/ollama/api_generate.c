@@ -12,10 +12,10 @@
 
 static const char stream_type[] = "application/x-ndjson";
 
-/* A prompt of more bytes per position of the context is refused before the event loop spends seconds on its tokens. No
- * text is that dense: reserved tokens' names have 30 bytes, words 4. */
+/* Prompts with more bytes per position of the context are refused, before the event loop spends seconds on tokenizing.
+ * No text is that dense: reserved tokens' names have 30 bytes, words 4. */
 #define PROMPT_DENSITY 32u
-#define PROMPT_LEAST 4096u /* bytes that are tokenized in any case */
+#define PROMPT_LEAST 4096u /* bytes that are always tokenized */
 
 struct generation {
     struct hl_server *server;
@@ -45,7 +45,8 @@ static void on_left(void *context)
 
 /* ---- JSON ---- */
 
-/* Adds {"model":...,"created_at":...,"response":... or "message":...,"done":... The caller adds the rest and the brace. */
+/* Adds {"model":...,"created_at":...,"response":... or "message":...,"done":... The caller adds the rest and the
+ * brace. */
 static void begin_object(struct evbuffer *out, const struct generation *g, const char *text, size_t n, bool done)
 {
     struct timespec now;
@@ -80,7 +81,7 @@ static void add_result(struct evbuffer *out, const struct generation *g, enum hl
                         timings->prompt_ns, timings->n_decoded, timings->decode_ns);
 }
 
-/* ---- news from the worker ---- */
+/* ---- events from the worker ---- */
 
 static bool send_line(struct generation *g, const char *text, size_t n)
 {
