@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/sizes.h"
+#include <assert.h>
 
 struct scheduled {
     struct scheduled *next;
@@ -85,8 +86,9 @@ static void finish(struct hl_scheduler *scheduler, struct scheduled *s, enum hl_
 void hl_scheduler_cancel(struct hl_scheduler *scheduler, const struct hl_request *request)
 {
     struct scheduled *s = scheduler->first;
-    while (s->request != request)
+    while (s && s->request != request)
         s = s->next;
+    assert(s);
     finish(scheduler, s, HL_FINISH_CANCELLED, NULL);
 }
 
@@ -118,6 +120,7 @@ int hl_scheduler_add(struct hl_scheduler *scheduler, struct hl_request *request,
     if (check_request(engine, request, err) < 0)
         return -1;
     uint32_t room = request->n_prompt + hl_min_u32(request->n_predict, engine->context - request->n_prompt);
+    assert(room > request->n_prompt); /* check_request() insists on it */
     int32_t *tokens = realloc(request->tokens, (size_t)room * sizeof *tokens);
     if (!tokens)
         return hl_no_memory(err);

@@ -226,7 +226,7 @@ static void on_request(struct evhttp_request *request, void *argument)
             route->handle(http->options.context, exchange);
         return;
     }
-    hl_reply_error(exchange, 404, "there is nothing at this path");
+    hl_reply_error(exchange, 404, "unknown path");
 }
 
 /* ---- the server ---- */

@@ -274,7 +274,7 @@ static void close_server(struct server *server)
 {
     hl_httpd_close(server->http); /* drops clients, which cancels their requests */
     if (!hl_worker_close(server->shared.worker, LEAVE_MS)) {
-        hl_log(HL_LOG_WARNING, "left in the middle of a step", NULL);
+        hl_log(HL_LOG_WARNING, "exited during a step", NULL);
         _exit(server->failed);
     }
     hl_model_close(server->shared.model);

@@ -321,7 +321,7 @@ int hl_api_json_read(struct hl_arena *arena, const char *body, size_t n, struct 
 
 int hl_api_request_read(const char *body, size_t n, bool chat, struct hl_api_request *out, struct hl_error *err)
 {
-    struct hl_value json;
+    struct hl_value json = hl_none();
     *out = (struct hl_api_request){.chat = chat,
                                    .prompt = "",
                                    .system = "",

@@ -93,7 +93,7 @@ void hl_api_show(void *context, struct hl_exchange *exchange)
 {
     struct hl_error err;
     struct hl_arena arena;
-    struct hl_value json;
+    struct hl_value json = hl_none();
     size_t n;
     const char *body = hl_exchange_body(exchange, &n);
     hl_arena_init(&arena, HL_TEMPLATE_MEMORY, HL_TEMPLATE_WORK);

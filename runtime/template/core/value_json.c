@@ -117,6 +117,7 @@ static int check_text(const char *text, size_t n, struct hl_error *err)
     return 0;
 }
 
+/* Copies a text and terminates it: runtime/server/ollama uses the strings of a body as C strings. */
 static int copy(struct cursor *c, const char *text, size_t n, struct hl_value *out)
 {
     char *bytes = hl_arena_alloc(c->arena, n + 1);
