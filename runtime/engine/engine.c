@@ -1,4 +1,4 @@
-/* execute: from a mapped model and options to steps on a device. */
+/* Opens a device for a mapped model, and runs steps on it. */
 #include "runtime/engine/engine.h"
 #include "base/cleanup.h"
 

@@ -1,5 +1,5 @@
-/* The engine: a model on a device, with a pool of cache pages. It computes steps; whose tokens they are, and what
- * becomes of the logits, is the scheduler's matter. Not thread-safe: one thread drives it. */
+/* The engine: a model on a device, with a pool of cache pages. It computes steps; the scheduler chooses the tokens and
+ * uses the logits. Not thread-safe: one thread drives it. */
 #ifndef HL_RUNTIME_ENGINE_ENGINE_H
 #define HL_RUNTIME_ENGINE_ENGINE_H
 
@@ -40,30 +40,30 @@ struct hl_sequence {
     uint32_t length; /* positions computed so far */
 };
 
-/* The positions of a sequence when `wanted` (0: no wish) are asked for; more than the model has is for the caller to
- * refuse. */
+/* Returns the positions of a sequence: `wanted`, or the default if it is 0. The caller refuses more than the
+ * model's. */
 static inline uint32_t hl_engine_context(const struct hl_hot *hot, uint32_t wanted)
 {
     return wanted ? wanted : hl_min_u32(hot->program.head->context, HL_CONTEXT_DEFAULT);
 }
 
-/* The hot file's weights must be mapped; the engine brings them in while it already computes. The caller closes the
- * engine, before the file. */
+/* Opens an engine on a file with mapped weights; it loads them while it computes already. Close the engine before the
+ * file. */
 int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *options, struct hl_engine **out,
                    struct hl_error *err);
 void hl_engine_close(struct hl_engine *engine);
 
-/* Returns when every weight is resident. */
+/* Waits until every weight is resident. */
 int hl_engine_wait(struct hl_engine *engine, struct hl_error *err);
 
 int hl_sequence_open(const struct hl_engine *engine, struct hl_sequence *out, struct hl_error *err);
-/* Gives the sequence pages for `positions` in all. Fails with HL_ERROR_BUSY when the pool is empty. */
+/* Gives the sequence enough pages for `positions` in total. Fails with HL_ERROR_BUSY if the pool is empty. */
 int hl_sequence_reserve(struct hl_engine *engine, struct hl_sequence *sequence, uint32_t positions,
                         struct hl_error *err);
-/* Returns the pages. */
+/* Gives the pages back to the pool. */
 void hl_sequence_close(struct hl_engine *engine, struct hl_sequence *sequence);
 
-/* A step under construction; room for engine->batch tokens and engine->outputs outputs. */
+/* A step that is being filled; room for engine->batch tokens and engine->outputs outputs. */
 struct hl_batch {
     int32_t *tokens;
     uint32_t *positions;
@@ -74,9 +74,9 @@ struct hl_batch {
 
 int hl_batch_open(const struct hl_engine *engine, struct hl_batch *out, struct hl_error *err);
 void hl_batch_close(struct hl_batch *batch);
-/* Adds the next token of a sequence; the sequence must have its page. `wanted`: its logits are an output. */
+/* Adds the next token of a sequence, which must have the page for it. With `wanted` its logits are an output. */
 void hl_batch_add(struct hl_batch *batch, struct hl_sequence *sequence, int32_t token, bool wanted);
-/* Computes and empties the batch. */
+/* Computes the batch and empties it. */
 int hl_batch_run(struct hl_engine *engine, struct hl_batch *batch, struct hl_logits *logits, struct hl_error *err);
 
 #endif

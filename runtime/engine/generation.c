@@ -1,35 +1,36 @@
-/* Stop texts: text is held back while it could still become the beginning of one.
+/* Stop texts: a generation holds text back while it could still be the beginning of one.
  *
- *   held:  "...done.</s"     stop "</s>" may follow: "</s" waits; "...done." goes out
+ *   held:  "...done.</s"     with the stop text "</s>", "...done." goes out and "</s" is held
  *
- * A control token has no text, but a name. Clients and generation_config.json stop at names too: "<|im_end|>". */
+ * A control token decodes to nothing, so a stop text that names one ("<|im_end|>") never occurs in the text. Clients
+ * and generation_config.json stop at such names too: is_named() compares them. */
 #include "runtime/engine/generation.h"
 #include "base/bytes.h"
 #include <stdlib.h>
 
-struct hl_generation {
-    struct hl_generate request;
+struct generation {
+    const struct hl_request *request;
+    struct hl_generation_events events;
     const struct hl_model *model;
-    struct hl_task *task;
     struct hl_decoder decoder;
-    struct hl_bytes held; /* text not given out yet */
-    bool stopped;         /* at a stop text; what follows it is gone */
-    bool starved;         /* text was lost for want of memory */
+    struct hl_bytes held; /* text that has not gone out */
+    bool stopped;         /* at a stop text; the text after it is dropped */
+    bool starved;         /* text was lost: out of memory */
 };
 
-/* The request's stop texts, then the model's. */
-static const char *stop_text(const struct hl_generation *g, uint32_t i)
+/* Returns stop text i: the request's come first, then the model's. */
+static const char *stop_text(const struct generation *g, uint32_t i)
 {
-    return i < g->request.n_stop ? g->request.stop[i] : g->model->stop_text[i - g->request.n_stop];
+    return i < g->request->n_stop ? g->request->stop[i] : g->model->stop_text[i - g->request->n_stop];
 }
 
-static uint32_t n_stop_texts(const struct hl_generation *g)
+static uint32_t n_stop_texts(const struct generation *g)
 {
-    return g->request.n_stop + g->model->n_stop_texts;
+    return g->request->n_stop + g->model->n_stop_texts;
 }
 
-/* The first stop text in what is held: its place, or n_held. */
-static size_t find_stop(const struct hl_generation *g)
+/* Returns where the first stop text begins in the held text, or n_held. */
+static size_t find_stop(const struct generation *g)
 {
     size_t first = g->held.size;
     for (uint32_t i = 0; i < n_stop_texts(g); i++) {
@@ -41,8 +42,8 @@ static size_t find_stop(const struct hl_generation *g)
     return first;
 }
 
-/* Is a stop text the name of this token, whose own text is none? */
-static bool is_named(const struct hl_generation *g, int32_t token)
+/* Returns whether a stop text is the name of this control token. */
+static bool is_named(const struct generation *g, int32_t token)
 {
     const struct hl_tokenizer *tokenizer = g->model->tokenizer;
     size_t n = 0;
@@ -55,8 +56,8 @@ static bool is_named(const struct hl_generation *g, int32_t token)
     return false;
 }
 
-/* How much of the end may be the beginning of a stop text. */
-static size_t suspicious(const struct hl_generation *g)
+/* Returns how many bytes at the end may be the beginning of a stop text. */
+static size_t suspicious(const struct generation *g)
 {
     size_t most = 0;
     for (uint32_t i = 0; i < n_stop_texts(g); i++) {
@@ -69,17 +70,17 @@ static size_t suspicious(const struct hl_generation *g)
     return most;
 }
 
-static bool hold(struct hl_generation *g, const char *piece, size_t n)
+static bool hold(struct generation *g, const char *piece, size_t n)
 {
     return hl_bytes_append(&g->held, piece, n, SIZE_MAX) == 0;
 }
 
 static bool on_token(void *context, int32_t token)
 {
-    struct hl_generation *g = context;
+    struct generation *g = context;
     char piece[HL_PIECE_MAX];
     if (is_named(g, token)) {
-        g->request.text(g->request.context, token, "", 0);
+        g->events.text(g->events.context, "", 0);
         return false;
     }
     size_t n = hl_decoder_push(&g->decoder, token, piece);
@@ -90,7 +91,7 @@ static bool on_token(void *context, int32_t token)
     size_t stop = find_stop(g);
     g->stopped = stop < g->held.size;
     size_t ready = g->stopped ? stop : g->held.size - suspicious(g);
-    bool more = g->request.text(g->request.context, token, (const char *)g->held.data, ready);
+    bool more = g->events.text(g->events.context, (const char *)g->held.data, ready);
     memmove(g->held.data, g->held.data + ready, g->held.size - ready);
     g->held.size -= ready;
     return more && !g->stopped;
@@ -99,7 +100,7 @@ static bool on_token(void *context, int32_t token)
 static void on_finish(void *context, enum hl_finish reason, const struct hl_timings *timings,
                       const struct hl_error *err)
 {
-    struct hl_generation *g = context;
+    struct generation *g = context;
     char piece[HL_PIECE_MAX];
     struct hl_error starved;
     if (g->stopped)
@@ -111,43 +112,29 @@ static void on_finish(void *context, enum hl_finish reason, const struct hl_timi
         err = &starved;
         reason = HL_FINISH_ERROR;
     }
-    g->request.finish(g->request.context, reason, (const char *)g->held.data, g->held.size, timings, err);
+    g->events.finish(g->events.context, reason, (const char *)g->held.data, g->held.size, timings, err);
     free(g->held.data);
     free(g);
 }
 
-int hl_generate_start(struct hl_scheduler *scheduler, const struct hl_model *model, const struct hl_generate *generate,
-                      struct hl_generation **out, struct hl_error *err)
+int hl_generation_start(struct hl_scheduler *scheduler, const struct hl_model *model, struct hl_request *request,
+                        const struct hl_generation_events *events, struct hl_error *err)
 {
-    struct hl_generation *g = calloc(1, sizeof *g);
+    struct generation *g = calloc(1, sizeof *g);
     if (!g || !(g->held.data = malloc(1))) {
         free(g);
         return hl_no_memory(err);
     }
-    g->request = *generate;
+    g->request = request;
+    g->events = *events;
     g->model = model;
-    /* A prompt of nothing but the beginning makes the text start here: a dummy space in front is not the text's. */
-    bool bare = generate->n_prompt == 1 && (uint32_t)generate->prompt[0] == hl_tokenizer_bos(model->tokenizer);
+    /* After a prompt of nothing but the first token the text starts here: its dummy space is not part of the text. */
+    bool bare = request->n_prompt == 1 && (uint32_t)request->tokens[0] == hl_tokenizer_bos(model->tokenizer);
     hl_decoder_init(&g->decoder, model->tokenizer, bare ? 0 : HL_DECODE_CONTINUE);
-    struct hl_request request = {
-        .prompt = generate->prompt,
-        .n_prompt = generate->n_prompt,
-        .n_predict = generate->n_predict,
-        .sampling = generate->sampling,
-        .token = on_token,
-        .finish = on_finish,
-        .context = g,
-    };
-    if (hl_scheduler_add(scheduler, &request, &g->task, err) < 0) {
-        free(g->held.data);
-        free(g);
-        return -1;
-    }
-    *out = g;
-    return 0;
-}
-
-void hl_generation_cancel(struct hl_scheduler *scheduler, struct hl_generation *generation)
-{
-    hl_scheduler_cancel(scheduler, generation->task);
+    const struct hl_scheduler_events tokens = {.token = on_token, .finish = on_finish, .context = g};
+    if (hl_scheduler_add(scheduler, request, &tokens, err) == 0)
+        return 0;
+    free(g->held.data);
+    free(g);
+    return -1;
 }

@@ -1,27 +1,25 @@
-/* load: between mapping and computing, in the order in which a step touches the weights.
+/* Loading takes pieces of the weights in the order in which a step uses them.
  *
  *   weights   0 ................................................................ weight_bytes
  *   pieces    [ 4 MiB ][ 4 MiB ][ 4 MiB ][ ...      ][ end of a shard ][gap][ 4 MiB ] ...
- *                       ^ n_here: all before are there
+ *                       ^ n_here: all pieces before it are resident
  *                                  ^ next: readers take the pieces from here on, one after another
  *
- * READERS threads take piece after piece, so that even a disk that is far away has several to work on.
+ * READERS threads take piece after piece, so that even a distant disk has several reads in flight.
  *
- * map: a reader has a piece entered into the page tables, which waits until it is read. The mapping asks for huge
- * pages: then the kernel reads 2 MiB at a time, keeps them in one piece where the file system can (ext4 since
- * Linux 6.16, xfs), and every later start maps them with an entry each instead of 512. Whoever starts next, with the
- * file in memory, spends next to nothing on entering; what is not entered yet when the kernels come, they enter by
- * touching it. So the readers have the lowest priority, and run when a core has nothing better to do: while kernels
- * wait for the disk, or before the first request. On a machine that is busy for good they would hardly ever run (a
- * model of 0.8 GB in memory took them 8 s beside four busy programs on two cores), and the server would not be ready.
- * So one more thread, of the usual priority, sleeps for a second and then enters what is left.
+ * map: a reader faults in a piece, which waits for the disk. The mapping asks for huge pages: then the kernel reads
+ * 2 MiB at a time and keeps them in one piece if the file system can (ext4 since Linux 6.16, xfs). Every later start
+ * maps such a piece with one entry instead of 512. With the file in memory faulting in costs next to nothing, and what
+ * the readers have not faulted in, the kernels fault in by touching it. So the readers have the lowest priority: they
+ * run while kernels wait for the disk, or before the first request. On a permanently busy machine they would hardly run
+ * and the server would not become ready. So one more thread, of normal priority, faults in the rest after a second.
  *
- * Tried and dropped: MADV_WILLNEED ahead of the readers. It keeps the disk as busy, but brings pages of 4 KiB, which
- * takes every later start 1.4 times as long (and reading them a third of the speed). Entering each kernel's own share
- * at once before it computes: as slow as the faults that it saved.
+ * Tried and dropped: MADV_WILLNEED ahead of the readers. It keeps the disk as busy, but fills the page cache with 4 KiB
+ * pages, which slows later starts and reads for as long as the file stays cached. Also dropped: faulting in each
+ * kernel's own share before it computes; it is as slow as the faults that it saves. The figures are in
+ * docs/performance.md, "Loading".
  *
- * stage: large reads into memory of our own, of huge pages.
- */
+ * stage: large reads into private memory with huge pages. */
 #include "runtime/engine/load.h"
 #include "base/sizes.h"
 #include <errno.h>
@@ -46,7 +44,7 @@ struct piece {
     uint32_t shard, bytes;
 };
 
-enum state { COMING, HERE, LOST };
+enum state { PENDING, RESIDENT, LOST };
 
 struct hl_load {
     const struct hl_hot *hot;
@@ -93,15 +91,15 @@ static int cut_pieces(struct hl_load *load, struct hl_error *err)
 
 /* ---- readers ---- */
 
-/* The mapping's readers are in nobody's way. Where that cannot be arranged they run like any other thread. */
+/* Gives a reader of the mapping the lowest priority. On failure it runs like any other thread. */
 static void become_idle(void)
 {
     const struct sched_param parameters = {.sched_priority = 0};
     pthread_setschedparam(pthread_self(), SCHED_IDLE, &parameters);
-    syscall(SYS_ioprio_set, 1, 0, 2 << 13 | 4); /* but not at the disk: this thread, best effort, as by default */
+    syscall(SYS_ioprio_set, 1, 0, 2 << 13 | 4); /* for the disk keep the default: this thread, best effort */
 }
 
-static int enter_piece(struct hl_load *load, const struct piece *piece, struct hl_error *err)
+static int fault_in_piece(struct hl_load *load, const struct piece *piece, struct hl_error *err)
 {
     const volatile uint8_t *begin = load->hot->weights + piece->offset;
     if (madvise((void *)(uintptr_t)begin, piece->bytes, MADV_POPULATE_READ) == 0 || errno == ENOMEM)
@@ -109,7 +107,7 @@ static int enter_piece(struct hl_load *load, const struct piece *piece, struct h
     if (errno == EFAULT || errno == EHWPOISON)
         return hl_fail(err, "%s: weights at offset %llu cannot be read from shard %u", load->hot->path,
                        (unsigned long long)piece->offset, piece->shard + 1);
-    for (uint32_t at = 0; at < piece->bytes; at += 4096) /* a kernel that does not know how */
+    for (uint32_t at = 0; at < piece->bytes; at += 4096) /* before Linux 5.14 */
         (void)begin[at];
     return 0;
 }
@@ -130,12 +128,12 @@ static int copy_piece(struct hl_load *load, const struct piece *piece, struct hl
     return 0;
 }
 
-/* A piece is there, or, with an error, will never be. */
+/* Notes that a piece is resident or, with an error, lost. */
 static void report(struct hl_load *load, uint32_t piece, const struct hl_error *err)
 {
     bool ends = false;
     pthread_mutex_lock(&load->mutex);
-    if (load->state[piece] != COMING) { /* somebody else was faster */
+    if (load->state[piece] != PENDING) { /* another thread was faster */
         pthread_mutex_unlock(&load->mutex);
         return;
     }
@@ -144,9 +142,9 @@ static void report(struct hl_load *load, uint32_t piece, const struct hl_error *
         load->err = *err;
         atomic_store(&load->stop, true);
     }
-    load->state[piece] = err ? LOST : HERE;
+    load->state[piece] = err ? LOST : RESIDENT;
     uint32_t before = load->n_here;
-    while (load->n_here < load->n_pieces && load->state[load->n_here] == HERE)
+    while (load->n_here < load->n_pieces && load->state[load->n_here] == RESIDENT)
         load->n_here++;
     if (before < load->n_pieces && load->n_here == load->n_pieces)
         ends = true;
@@ -156,11 +154,11 @@ static void report(struct hl_load *load, uint32_t piece, const struct hl_error *
         load->options.done(load->options.context, err);
 }
 
-static void bring(struct hl_load *load, uint32_t piece)
+static void load_piece(struct hl_load *load, uint32_t piece)
 {
     struct hl_error err;
     int result =
-        load->staged ? copy_piece(load, &load->pieces[piece], &err) : enter_piece(load, &load->pieces[piece], &err);
+        load->staged ? copy_piece(load, &load->pieces[piece], &err) : fault_in_piece(load, &load->pieces[piece], &err);
     report(load, piece, result < 0 ? &err : NULL);
 }
 
@@ -173,13 +171,13 @@ static void *read_pieces(void *argument)
         uint32_t piece = atomic_fetch_add(&load->next, 1);
         if (piece >= load->n_pieces)
             break;
-        bring(load, piece);
+        load_piece(load, piece);
     }
     return NULL;
 }
 
-/* Also what the others are at: entering a piece twice does no harm. */
-static void *enter_the_rest(void *argument)
+/* Includes the pieces that readers are working on: faulting in a piece twice is harmless. */
+static void *fault_in_rest(void *argument)
 {
     struct hl_load *load = argument;
     struct timespec until;
@@ -195,7 +193,7 @@ static void *enter_the_rest(void *argument)
     while (!atomic_load(&load->stop) && load->n_here < load->n_pieces) {
         uint32_t piece = load->n_here;
         pthread_mutex_unlock(&load->mutex);
-        bring(load, piece);
+        load_piece(load, piece);
         pthread_mutex_lock(&load->mutex);
     }
     pthread_mutex_unlock(&load->mutex);
@@ -220,8 +218,8 @@ static int open_stage(struct hl_load *load, struct hl_error *err)
     load->memory = mmap(NULL, load->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (load->memory == MAP_FAILED) {
         load->memory = NULL;
-        return hl_fail(err, "%s: out of memory for a copy of %llu MiB of weights; --load map needs none",
-                       load->hot->path, (unsigned long long)(header->weight_bytes >> 20));
+        return hl_fail(err, "%s: out of memory for a copy of %llu MiB of weights; use --load map", load->hot->path,
+                       (unsigned long long)(header->weight_bytes >> 20));
     }
     load->staged = (uint8_t *)(uintptr_t)hl_round_up((uintptr_t)load->memory, HL_SHARD_ALIGN);
     madvise(load->staged, (size_t)header->weight_bytes, MADV_HUGEPAGE);
@@ -235,11 +233,11 @@ static int start_readers(struct hl_load *load, struct hl_error *err)
         n++;
     for (; load->n_readers < n; load->n_readers++) {
         bool last = !load->staged && load->n_readers == n - 1;
-        int code = pthread_create(&load->reader[load->n_readers], NULL, last ? enter_the_rest : read_pieces, load);
+        int code = pthread_create(&load->reader[load->n_readers], NULL, last ? fault_in_rest : read_pieces, load);
         if (code && load->n_readers == 0)
             return hl_fail(err, "the thread that reads the weights cannot be started: %s", strerror(code));
         if (code)
-            break; /* fewer will do */
+            break; /* fewer readers suffice */
     }
     return 0;
 }
@@ -307,7 +305,7 @@ static bool lacks(const struct hl_load *load, uint64_t end)
     return load->n_here < load->n_pieces && load->pieces[load->n_here].offset < end;
 }
 
-/* Pieces are taken in order: those before a lost one are here, or a reader has them and will report. */
+/* Readers take pieces in order: those before a lost one are resident, or a reader has them and will report. */
 int hl_load_wait(struct hl_load *load, uint64_t end, struct hl_error *err)
 {
     int result = 0;

@@ -1,11 +1,11 @@
-/* Brings a model's weights to where they are computed with, in the one order, while the first step already runs.
+/* Makes a model's weights resident, in the order of computation, while the first step already runs.
  *
- *   map    they are used where they are mapped. Readers go ahead of the kernels, so that the disk is never idle while
- *          they compute; what these have not reached yet, kernels fetch by touching it.
- *   stage  the readers copy them into memory of our own, in large pieces; whoever wants to compute with them waits
- *          for the first bytes that he needs, not for all. For file systems whose mappings are slow.
+ *   map    The weights are used where they are mapped. Reader threads run ahead of the kernels, so that the disk never
+ *          idles; kernels fault in what the readers have not reached.
+ *   stage  The readers copy the weights into private memory, in large pieces. A kernel waits only for the bytes that it
+ *          needs next. For file systems whose mappings are slow.
  *
- * docs/performance.md has what both were measured to take; auto is map by that. */
+ * auto is map: docs/performance.md, "Loading", has the measurements. */
 #ifndef HL_RUNTIME_ENGINE_LOAD_H
 #define HL_RUNTIME_ENGINE_LOAD_H
 
@@ -18,28 +18,29 @@ struct hl_load;
 
 struct hl_load_options {
     enum hl_load_way way;
-    /* map: from so many milliseconds on, a thread of the usual priority enters what the readers have not; 0 is 1000. */
+    /* map: after so many milliseconds a thread of normal priority faults in what the readers have left; 0 means
+     * 1000. */
     uint32_t patience_ms;
-    /* From a thread of the load's, once: every weight is resident (err is NULL), or never will be. May be NULL. It is
-     * not called when the load is closed before. */
+    /* Called once, from one of the load's threads: every weight is resident (err is NULL), or loading failed. Not
+     * called if the load is closed first. May be NULL. */
     void (*done)(void *context, const struct hl_error *err);
     void *context;
 };
 
-/* Starts the readers. The file's weights must be mapped, and stay so until the load is closed. */
+/* Starts the readers. The file's weights must be mapped, and must stay mapped until the load is closed. */
 int hl_load_open(const struct hl_hot *hot, const struct hl_load_options *options, struct hl_load **out,
                  struct hl_error *err);
-/* Ends the readers where they are, and releases what was staged. */
+/* Stops the readers and releases the staged copy. */
 void hl_load_close(struct hl_load *load);
 
-/* Where the weights are, or will be. */
+/* Returns the address where the weights are, or will be. */
 const uint8_t *hl_load_weights(const struct hl_load *load);
 
-/* Must they be waited for before they are used? */
+/* Returns whether users must call hl_load_wait() before they read weights. */
 bool hl_load_must_wait(const struct hl_load *load);
 
-/* Returns when the first `end` bytes of the weights' space are resident; with an error when some of them never will be,
- * whatever has become of those behind. From any thread. */
+/* Waits until the first `end` bytes of the weights are resident. Fails if one of them cannot be read, regardless of
+ * later bytes. Call it from any thread. */
 int hl_load_wait(struct hl_load *load, uint64_t end, struct hl_error *err);
 
 #endif

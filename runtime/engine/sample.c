@@ -1,6 +1,6 @@
-/* Sampling. With a temperature of 0 it is the maximum after the penalties, ties going to the lower id. Otherwise the
- * candidates are cut to the k best with a heap, sorted, cut by probability, and one is drawn with a generator of our
- * own (splitmix64), so that a seed means the same everywhere. */
+/* Sampling. At temperature 0 the most likely token after the penalties wins; ties go to the lower id. Otherwise a heap
+ * selects the k best candidates; they are sorted and cut by probability, and one is drawn. The random generator is our
+ * own (splitmix64), so that a seed gives the same tokens on every system. */
 #include "runtime/engine/sample.h"
 #include <math.h>
 #include <stdbool.h>
@@ -89,7 +89,7 @@ static int32_t most_likely(const float *logits, uint32_t n)
     return best;
 }
 
-/* Is a worse than b? A total order, NaN last. */
+/* Returns whether a is worse than b. A total order, NaN last. */
 static bool worse(struct candidate a, struct candidate b)
 {
     bool a_nan = isnan(a.logit), b_nan = isnan(b.logit);
@@ -106,7 +106,7 @@ static int best_first(const void *a, const void *b)
     return worse(*x, *y) ? 1 : worse(*y, *x) ? -1 : 0;
 }
 
-/* Restores a heap whose root is the worst of its `n`. */
+/* Restores the heap (its root is the worst of `n`) after entry `at` changed. */
 static void sift_down(struct candidate *heap, uint32_t n, uint32_t at)
 {
     for (;;) {
@@ -124,7 +124,7 @@ static void sift_down(struct candidate *heap, uint32_t n, uint32_t at)
     }
 }
 
-/* The k best candidates, best first. */
+/* Puts the k best candidates first, the best at 0. Returns k. */
 static uint32_t select_best(struct hl_sampler *s)
 {
     uint32_t k = s->sampling.top_k && s->sampling.top_k < s->vocabulary ? s->sampling.top_k : s->vocabulary;
@@ -151,7 +151,8 @@ static double weight_of(const struct candidate *c, float best, float temperature
     return isnan(weight) ? 0 : weight;
 }
 
-/* Cuts the sorted candidates by top_p and min_p, on probabilities before the temperature. At least one stays. */
+/* Returns how many of the sorted candidates pass top_p and min_p, by probabilities before the temperature; at least
+ * 1. */
 static uint32_t cut(const struct hl_sampler *s, uint32_t n)
 {
     const struct candidate *c = s->candidates;
@@ -162,7 +163,7 @@ static uint32_t cut(const struct hl_sampler *s, uint32_t n)
     uint32_t keep = 0;
     while (keep < n) {
         double weight = weight_of(&c[keep], c[0].logit, 1);
-        /* With 1 all stay, those too whose weight is lost in the rounding of the sum. */
+        /* top_p = 1 keeps all, even candidates whose weight vanishes in the sum's rounding. */
         if (keep && ((top_p < 1 && sum >= top_p * total) || weight < min_p))
             break;
         sum += weight;

@@ -1,4 +1,4 @@
-/* From logits to the next token. */
+/* Chooses the next token from logits. */
 #ifndef HL_RUNTIME_ENGINE_SAMPLE_H
 #define HL_RUNTIME_ENGINE_SAMPLE_H
 
@@ -14,7 +14,7 @@ struct hl_sampling {
     float repeat_penalty;    /* 1: none; divides positive logits, multiplies negative ones */
     float presence_penalty;  /* 0: none */
     float frequency_penalty; /* 0: none */
-    uint32_t repeat_last_n;  /* how many of the last tokens the penalties look at */
+    uint32_t repeat_last_n;  /* the number of last tokens that the penalties consider */
     uint64_t seed;
 };
 
@@ -27,8 +27,8 @@ int hl_sampler_open(const struct hl_sampling *sampling, uint32_t vocabulary, str
                     struct hl_error *err);
 void hl_sampler_close(struct hl_sampler *sampler);
 
-/* `recent`: the sequence so far, prompt included; the penalties look at its end. The same seed and logits give the same
- * tokens. Always a valid token, whatever the logits. */
+/* Returns the next token, a valid one for any logits. `recent` is the sequence so far, with the prompt; the penalties
+ * consider its end. The same seed and logits give the same tokens. */
 int32_t hl_sample(struct hl_sampler *sampler, const float *logits, const int32_t *recent, uint32_t n_recent);
 
 #endif

@@ -1,18 +1,21 @@
-/* schedule: tasks stand in one list, in order of arrival. The first `parallel` of them own a sequence and run.
+/* The requests are one list, in order of arrival. The first `parallel` of them own a sequence and run.
  *
- *   task:  prompt tokens ... | generated tokens ...
- *          ^ fed: those already in the cache          the last one generated is fed by the next step
- */
+ *   request->tokens:  [ prompt ............ | generated ..... ]
+ *                      `- sequence.length of them are in the cache; the next step feeds the last generated one
+ *
+ * The last generated token is not in the cache: a context of n positions takes a prompt of n - 1 tokens and one
+ * more. */
 #include "runtime/engine/scheduler.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/sizes.h"
+#include <assert.h>
 
-struct hl_task {
-    struct hl_task *next;
-    struct hl_request request;
-    int32_t *tokens; /* prompt and generated */
-    uint32_t n_tokens, room;
+struct scheduled {
+    struct scheduled *next;
+    struct hl_request *request;
+    struct hl_scheduler_events events;
+    uint32_t room; /* tokens that fit in the request's */
     bool running;
     struct hl_sequence sequence;
     struct hl_sampler *sampler;
@@ -23,7 +26,7 @@ struct hl_task {
 struct hl_scheduler {
     const struct hl_model *model;
     struct hl_engine *engine;
-    struct hl_task *tasks; /* oldest first */
+    struct scheduled *first; /* oldest first */
     struct hl_batch batch;
 };
 
@@ -54,171 +57,180 @@ int hl_scheduler_open(const struct hl_model *model, struct hl_engine *engine, st
     return 0;
 }
 
-static void free_task(struct hl_scheduler *scheduler, struct hl_task *task)
+static void release(struct hl_scheduler *scheduler, struct scheduled *s)
 {
-    hl_sequence_close(scheduler->engine, &task->sequence);
-    hl_sampler_close(task->sampler);
-    free(task->tokens);
-    free(task);
+    hl_sequence_close(scheduler->engine, &s->sequence);
+    hl_sampler_close(s->sampler);
+    free(s);
 }
 
-static void finish(struct hl_scheduler *scheduler, struct hl_task *task, enum hl_finish reason,
+static void finish(struct hl_scheduler *scheduler, struct scheduled *s, enum hl_finish reason,
                    const struct hl_error *err)
 {
     uint64_t now = hl_clock_ns();
-    struct hl_timings timings = {.n_prompt = task->request.n_prompt,
-                                 .n_decoded = task->n_tokens - task->request.n_prompt};
-    if (task->first_token) {
-        timings.prompt_ns = task->first_token - task->started;
-        timings.decode_ns = now - task->first_token;
+    struct hl_timings timings = {.n_prompt = s->request->n_prompt,
+                                 .n_decoded = s->request->n_tokens - s->request->n_prompt};
+    if (s->first_token) {
+        timings.prompt_ns = s->first_token - s->started;
+        timings.decode_ns = now - s->first_token;
     }
-    for (struct hl_task **link = &scheduler->tasks; *link; link = &(*link)->next)
-        if (*link == task) {
-            *link = task->next;
+    for (struct scheduled **link = &scheduler->first; *link; link = &(*link)->next)
+        if (*link == s) {
+            *link = s->next;
             break;
         }
-    task->request.finish(task->request.context, reason, &timings, err);
-    free_task(scheduler, task);
+    s->events.finish(s->events.context, reason, &timings, err);
+    release(scheduler, s);
 }
 
-void hl_scheduler_cancel(struct hl_scheduler *scheduler, struct hl_task *task)
+void hl_scheduler_cancel(struct hl_scheduler *scheduler, const struct hl_request *request)
 {
-    finish(scheduler, task, HL_FINISH_CANCELLED, NULL);
+    struct scheduled *s = scheduler->first;
+    while (s && s->request != request)
+        s = s->next;
+    assert(s);
+    finish(scheduler, s, HL_FINISH_CANCELLED, NULL);
 }
 
 void hl_scheduler_close(struct hl_scheduler *scheduler)
 {
     if (!scheduler)
         return;
-    while (scheduler->tasks)
-        finish(scheduler, scheduler->tasks, HL_FINISH_CANCELLED, NULL);
+    while (scheduler->first)
+        finish(scheduler, scheduler->first, HL_FINISH_CANCELLED, NULL);
     hl_batch_close(&scheduler->batch);
     free(scheduler);
 }
 
-int hl_scheduler_add(struct hl_scheduler *scheduler, const struct hl_request *request, struct hl_task **out,
-                     struct hl_error *err)
+static int check_request(const struct hl_engine *engine, const struct hl_request *request, struct hl_error *err)
 {
-    const struct hl_engine *engine = scheduler->engine;
     if (hl_scheduler_check(request->n_prompt, engine->context, err) < 0)
         return -1;
     for (uint32_t i = 0; i < request->n_prompt; i++)
-        if (request->prompt[i] < 0 || (uint32_t)request->prompt[i] >= engine->vocabulary)
+        if (request->tokens[i] < 0 || (uint32_t)request->tokens[i] >= engine->vocabulary)
             return hl_fail_as(err, HL_ERROR_REQUEST, "token %d of the prompt is outside the vocabulary of %u",
-                              request->prompt[i], engine->vocabulary);
-    if (request->n_predict == 0)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "no tokens are asked for");
-    struct hl_task *task = calloc(1, sizeof *task);
-    if (!task)
+                              request->tokens[i], engine->vocabulary);
+    return request->n_predict ? 0 : hl_fail_as(err, HL_ERROR_REQUEST, "the request asks for 0 tokens");
+}
+
+int hl_scheduler_add(struct hl_scheduler *scheduler, struct hl_request *request,
+                     const struct hl_scheduler_events *events, struct hl_error *err)
+{
+    const struct hl_engine *engine = scheduler->engine;
+    if (check_request(engine, request, err) < 0)
+        return -1;
+    uint32_t room = request->n_prompt + hl_min_u32(request->n_predict, engine->context - request->n_prompt);
+    assert(room > request->n_prompt); /* check_request() insists on it */
+    int32_t *tokens = realloc(request->tokens, (size_t)room * sizeof *tokens);
+    if (!tokens)
         return hl_no_memory(err);
-    task->request = *request;
-    uint32_t left = engine->context - request->n_prompt;
-    task->room = request->n_prompt + hl_min_u32(request->n_predict, left);
-    task->tokens = malloc((size_t)task->room * sizeof *task->tokens);
-    if (!task->tokens || hl_sampler_open(&request->sampling, engine->vocabulary, &task->sampler, err) < 0) {
-        free_task(scheduler, task);
+    request->tokens = tokens;
+    request->n_tokens = request->n_prompt;
+    struct scheduled *s = calloc(1, sizeof *s);
+    if (!s || hl_sampler_open(&request->sampling, engine->vocabulary, &s->sampler, err) < 0) {
+        free(s);
         return hl_no_memory(err);
     }
-    memcpy(task->tokens, request->prompt, request->n_prompt * sizeof *task->tokens);
-    task->n_tokens = request->n_prompt;
-    struct hl_task **link = &scheduler->tasks;
+    s->request = request;
+    s->events = *events;
+    s->room = room;
+    struct scheduled **link = &scheduler->first;
     while (*link)
         link = &(*link)->next;
-    *link = task;
-    *out = task;
+    *link = s;
     return 0;
 }
 
 bool hl_scheduler_idle(const struct hl_scheduler *scheduler)
 {
-    return scheduler->tasks == NULL;
+    return scheduler->first == NULL;
 }
 
-/* Gives waiting tasks a sequence while there are free ones. */
-static void start_tasks(struct hl_scheduler *scheduler)
+/* Gives waiting requests a sequence while there are free ones. */
+static void start_waiting(struct hl_scheduler *scheduler)
 {
     uint32_t running = 0;
-    for (struct hl_task *task = scheduler->tasks, *next; task && running < scheduler->engine->parallel; task = next) {
+    for (struct scheduled *s = scheduler->first, *next; s && running < scheduler->engine->parallel; s = next) {
         struct hl_error err;
-        next = task->next;
-        if (!task->running && hl_sequence_open(scheduler->engine, &task->sequence, &err) < 0) {
-            finish(scheduler, task, HL_FINISH_ERROR, &err);
+        next = s->next;
+        if (!s->running && hl_sequence_open(scheduler->engine, &s->sequence, &err) < 0) {
+            finish(scheduler, s, HL_FINISH_ERROR, &err);
             continue;
         }
-        if (!task->running)
-            task->started = hl_clock_ns();
-        task->running = true;
+        if (!s->running)
+            s->started = hl_clock_ns();
+        s->running = true;
         running++;
     }
 }
 
-/* Puts up to `most` of a task's tokens into the batch; the last known token's logits are wanted. */
-static int feed(struct hl_scheduler *scheduler, struct hl_task *task, uint32_t most, struct hl_error *err)
+/* Puts up to `most` of a request's tokens into the batch; asks for the logits of the last known token. */
+static int feed(struct hl_scheduler *scheduler, struct scheduled *s, uint32_t most, struct hl_error *err)
 {
     struct hl_batch *batch = &scheduler->batch;
-    uint32_t n = hl_min_u32(task->n_tokens - task->sequence.length, most);
-    if (hl_sequence_reserve(scheduler->engine, &task->sequence, task->sequence.length + n, err) < 0)
+    uint32_t n = hl_min_u32(s->request->n_tokens - s->sequence.length, most);
+    if (hl_sequence_reserve(scheduler->engine, &s->sequence, s->sequence.length + n, err) < 0)
         return -1;
     while (n--) {
-        bool last = task->sequence.length + 1 == task->n_tokens;
+        bool last = s->sequence.length + 1 == s->request->n_tokens;
         if (last)
-            task->output = batch->n_outputs;
-        hl_batch_add(batch, &task->sequence, task->tokens[task->sequence.length], last);
+            s->output = batch->n_outputs;
+        hl_batch_add(batch, &s->sequence, s->request->tokens[s->sequence.length], last);
     }
     return 0;
 }
 
-/* Decoding tasks first, one token each: nobody who already reads waits for another's long prompt more than one step. */
+/* Decoding requests first, one token each: another's long prompt delays a token by one step at most. */
 static void fill_batch(struct hl_scheduler *scheduler)
 {
     for (int prompts = 0; prompts < 2; prompts++)
-        for (struct hl_task *task = scheduler->tasks, *next; task; task = next) {
+        for (struct scheduled *s = scheduler->first, *next; s; s = next) {
             struct hl_error err;
             uint32_t room = scheduler->engine->batch - scheduler->batch.n_tokens;
-            next = task->next;
+            next = s->next;
             if (!prompts)
-                task->output = HL_NONE;
-            if (!task->running || room == 0 || (task->n_tokens - task->sequence.length > 1) != (prompts == 1) ||
-                task->output != HL_NONE)
+                s->output = HL_NONE;
+            if (!s->running || room == 0 || (s->request->n_tokens - s->sequence.length > 1) != (prompts == 1) ||
+                s->output != HL_NONE)
                 continue;
-            if (feed(scheduler, task, room, &err) < 0)
-                finish(scheduler, task, HL_FINISH_ERROR, &err);
+            if (feed(scheduler, s, room, &err) < 0)
+                finish(scheduler, s, HL_FINISH_ERROR, &err);
         }
 }
 
-/* One task's new token: sampled, judged, told. */
-static void advance(struct hl_scheduler *scheduler, struct hl_task *task, const float *logits)
+/* Samples one request's next token and reports it. */
+static void advance(struct hl_scheduler *scheduler, struct scheduled *s, const float *logits)
 {
-    int32_t token = hl_sample(task->sampler, logits, task->tokens, task->n_tokens);
-    if (!task->first_token)
-        task->first_token = hl_clock_ns();
+    int32_t token = hl_sample(s->sampler, logits, s->request->tokens, s->request->n_tokens);
+    if (!s->first_token)
+        s->first_token = hl_clock_ns();
     if (hl_model_stops_at(scheduler->model, token)) {
-        finish(scheduler, task, HL_FINISH_STOP, NULL);
+        finish(scheduler, s, HL_FINISH_STOP, NULL);
         return;
     }
-    task->tokens[task->n_tokens++] = token;
-    if (!task->request.token(task->request.context, token))
-        finish(scheduler, task, HL_FINISH_STOP, NULL);
-    else if (task->n_tokens == task->room)
-        finish(scheduler, task, HL_FINISH_LENGTH, NULL);
+    s->request->tokens[s->request->n_tokens++] = token;
+    if (!s->events.token(s->events.context, token))
+        finish(scheduler, s, HL_FINISH_STOP, NULL);
+    else if (s->request->n_tokens == s->room)
+        finish(scheduler, s, HL_FINISH_LENGTH, NULL);
 }
 
 void hl_scheduler_step(struct hl_scheduler *scheduler)
 {
     struct hl_error err;
     struct hl_logits logits;
-    start_tasks(scheduler);
+    start_waiting(scheduler);
     fill_batch(scheduler);
     if (scheduler->batch.n_tokens == 0)
         return;
     if (hl_batch_run(scheduler->engine, &scheduler->batch, &logits, &err) < 0) {
-        while (scheduler->tasks)
-            finish(scheduler, scheduler->tasks, HL_FINISH_ERROR, &err);
+        while (scheduler->first)
+            finish(scheduler, scheduler->first, HL_FINISH_ERROR, &err);
         return;
     }
-    for (struct hl_task *task = scheduler->tasks, *next; task; task = next) {
-        next = task->next;
-        if (task->running && task->output != HL_NONE)
-            advance(scheduler, task, logits.data + task->output * logits.stride);
+    for (struct scheduled *s = scheduler->first, *next; s; s = next) {
+        next = s->next;
+        if (s->running && s->output != HL_NONE)
+            advance(scheduler, s, logits.data + s->output * logits.stride);
     }
 }

@@ -1,10 +1,11 @@
-/* Jobs go one way, news the other; one mutex guards both lists.
+/* Requests go one way, news the other; one mutex guards both lists.
  *
- *   main thread     start, cancel --> inbox --> worker: map, open, then step after step
+ *   main thread     start, cancel --> inbox --> worker thread: map, open, then step after step
  *   event loop  <-- news <-- text, finish (an eventfd wakes the loop)
  *
- * A job belongs to the worker from the inbox until the news of its end is taken from the list; then the main thread
- * frees it. Jobs wait here rather than in the scheduler, where each would hold a sampler as large as the vocabulary. */
+ * An entry is a request in this file. It belongs to the worker thread from the inbox until the news of its end leaves
+ * the list; then the main thread frees it. Requests wait here and not in the scheduler, where each would hold a sampler
+ * as large as the vocabulary. */
 #include "runtime/engine/worker.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -13,17 +14,16 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 
-/* A piece of text, or with `last` the end of its job. */
+/* A piece of text, or with `last` the end of its request. */
 struct news {
     struct news *next;
-    struct hl_job *job;
+    struct entry *entry;
     bool last;
-    int32_t token;
     size_t n;
     char text[];
 };
 
-struct end { /* a job's last news: allocated beforehand, since it must not fail */
+struct end { /* an entry's last news */
     struct hl_timings timings;
     enum hl_finish reason;
     struct hl_error err;
@@ -31,17 +31,16 @@ struct end { /* a job's last news: allocated beforehand, since it must not fail 
     size_t n;
 };
 
-struct hl_job {
-    struct hl_job *next; /* in the inbox, then among the worker's jobs */
+struct entry {
+    struct entry *next; /* in the inbox, then among the worker thread's entries */
     struct hl_worker *worker;
-    struct hl_generate request; /* with the main thread's callbacks */
-    int32_t *prompt;
-    bool cancel;                      /* guarded by the mutex */
-    bool doomed;                      /* the worker's copy of it */
-    bool starved;                     /* the worker's: text was lost for want of memory */
-    struct hl_generation *generation; /* the worker's; NULL while it waits */
+    struct hl_request *request;         /* the caller's */
+    struct hl_generation_events events; /* the caller's, for the main thread */
+    bool doomed;                        /* the worker thread's: it is cancelled */
+    bool starved;                       /* the worker thread's: text was lost, out of memory */
+    bool running;                       /* the worker thread's: the scheduler has the request */
     struct end end;
-    struct news *last;
+    struct news *last; /* allocated in advance, since the end must not fail */
 };
 
 enum state { OPENING, READY, FAILED };
@@ -51,14 +50,14 @@ struct hl_worker {
     struct hl_worker_options options;
     pthread_t thread;
     int wake;        /* an eventfd */
-    uint32_t n_jobs; /* the main thread's count: started, end not yet dispatched */
-    enum state told; /* the main thread's: what it has been told */
+    uint32_t n_open; /* the main thread's count: started, end not yet dispatched */
+    enum state told; /* the main thread's: the last state that it dispatched */
 
     pthread_mutex_t mutex;
     pthread_cond_t work; /* there is something in the inbox, to cancel, or to stop */
-    struct hl_job *inbox, **inbox_end;
+    struct entry *inbox, **inbox_end;
     struct news *news, **news_end;
-    bool any_cancel, stop;
+    bool any_cancel, cancel_all, stop;
     enum state state;
     bool opened, loaded; /* both: ready */
     uint64_t mapped_ns, ready_ns;
@@ -67,7 +66,7 @@ struct hl_worker {
     /* the worker thread's */
     struct hl_engine *engine;
     struct hl_scheduler *scheduler;
-    struct hl_job *jobs; /* oldest first */
+    struct entry *entries; /* oldest first */
     uint32_t n_running;
 };
 
@@ -89,115 +88,114 @@ static void tell(struct hl_worker *worker, struct news *news)
         wake_main(worker);
 }
 
-static bool on_text(void *context, int32_t token, const char *piece, size_t n)
+static bool on_text(void *context, const char *piece, size_t n)
 {
-    struct hl_job *job = context;
+    struct entry *entry = context;
     struct news *news = malloc(sizeof *news + n);
     if (!news) {
-        job->starved = true;
+        entry->starved = true;
         return false;
     }
-    *news = (struct news){.job = job, .token = token, .n = n};
+    *news = (struct news){.entry = entry, .n = n};
     memcpy(news->text, piece, n);
-    tell(job->worker, news);
+    tell(entry->worker, news);
     return true;
 }
 
-static void end_job(struct hl_job *job, enum hl_finish reason, const struct hl_timings *timings,
-                    const struct hl_error *err)
+static void end_entry(struct entry *entry, enum hl_finish reason, const struct hl_timings *timings,
+                      const struct hl_error *err)
 {
-    struct hl_worker *worker = job->worker;
-    struct hl_job **link = &worker->jobs;
-    while (*link != job)
+    struct hl_worker *worker = entry->worker;
+    struct entry **link = &worker->entries;
+    while (*link != entry)
         link = &(*link)->next;
-    *link = job->next;
-    worker->n_running -= job->generation != NULL;
-    job->end.reason = reason;
+    *link = entry->next;
+    worker->n_running -= entry->running;
+    entry->end.reason = reason;
     if (timings)
-        job->end.timings = *timings;
+        entry->end.timings = *timings;
     if (err)
-        job->end.err = *err;
-    struct news *last = job->last;
-    job->last = NULL;
-    tell(worker, last); /* the job is the main thread's now */
+        entry->end.err = *err;
+    struct news *last = entry->last;
+    entry->last = NULL;
+    tell(worker, last); /* from here on the entry is the main thread's */
 }
 
 static void on_finish(void *context, enum hl_finish reason, const char *rest, size_t n,
                       const struct hl_timings *timings, const struct hl_error *err)
 {
-    struct hl_job *job = context;
+    struct entry *entry = context;
     struct hl_error starved;
-    if (n && (job->end.rest = malloc(n))) {
-        memcpy(job->end.rest, rest, n);
-        job->end.n = n;
+    if (n && (entry->end.rest = malloc(n))) {
+        memcpy(entry->end.rest, rest, n);
+        entry->end.n = n;
     } else if (n) {
-        job->starved = true;
+        entry->starved = true;
     }
-    if (job->starved && reason != HL_FINISH_ERROR) {
+    if (entry->starved && reason != HL_FINISH_ERROR) {
         hl_no_memory(&starved);
         err = &starved;
         reason = HL_FINISH_ERROR;
     }
-    end_job(job, reason, timings, err);
+    end_entry(entry, reason, timings, err);
 }
 
-static void start_job(struct hl_worker *worker, struct hl_job *job)
+static void start_entry(struct hl_worker *worker, struct entry *entry)
 {
+    const struct hl_generation_events events = {.text = on_text, .finish = on_finish, .context = entry};
     struct hl_error err;
-    struct hl_generate request = job->request;
-    request.prompt = job->prompt;
-    request.text = on_text;
-    request.finish = on_finish;
-    request.context = job;
-    if (hl_generate_start(worker->scheduler, worker->model, &request, &job->generation, &err) < 0)
-        end_job(job, HL_FINISH_ERROR, NULL, &err);
-    else
-        worker->n_running++;
+    if (hl_generation_start(worker->scheduler, worker->model, entry->request, &events, &err) < 0) {
+        end_entry(entry, HL_FINISH_ERROR, NULL, &err);
+        return;
+    }
+    entry->running = true;
+    worker->n_running++;
 }
 
-/* Between two steps: ends what is cancelled, answers what only waits for the engine, starts what there is room for. */
-static void manage_jobs(struct hl_worker *worker)
+/* Runs between two steps: ends cancelled requests, answers those that only wait for the engine, starts others while
+ * there is room. */
+static void manage_entries(struct hl_worker *worker)
 {
-    for (struct hl_job *job = worker->jobs, *next; job; job = next) {
-        next = job->next;
-        if (job->doomed && job->generation)
-            hl_generation_cancel(worker->scheduler, job->generation);
-        else if (job->doomed)
-            end_job(job, HL_FINISH_CANCELLED, NULL, NULL);
-        else if (job->request.n_prompt == 0)
-            end_job(job, HL_FINISH_STOP, NULL, NULL);
-        else if (!job->generation && worker->n_running < worker->engine->parallel)
-            start_job(worker, job);
+    for (struct entry *entry = worker->entries, *next; entry; entry = next) {
+        next = entry->next;
+        if (entry->doomed && entry->running)
+            hl_scheduler_cancel(worker->scheduler, entry->request);
+        else if (entry->doomed)
+            end_entry(entry, HL_FINISH_CANCELLED, NULL, NULL);
+        else if (entry->request->n_prompt == 0)
+            end_entry(entry, HL_FINISH_STOP, NULL, NULL);
+        else if (!entry->running && worker->n_running < worker->engine->parallel)
+            start_entry(worker, entry);
     }
 }
 
-static struct hl_job **last_link(struct hl_worker *worker)
+static struct entry **last_link(struct hl_worker *worker)
 {
-    struct hl_job **link = &worker->jobs;
+    struct entry **link = &worker->entries;
     while (*link)
         link = &(*link)->next;
     return link;
 }
 
-/* Takes the inbox; sleeps while there is nothing to do. False: stop. */
+/* Takes the inbox; sleeps while there is nothing to do. Returns false to stop. */
 static bool take_work(struct hl_worker *worker)
 {
-    struct hl_job **end = last_link(worker);
+    struct entry **end = last_link(worker);
     pthread_mutex_lock(&worker->mutex);
-    while (!worker->stop && !worker->inbox && !worker->any_cancel && !worker->jobs)
+    while (!worker->stop && !worker->inbox && !worker->any_cancel && !worker->entries)
         pthread_cond_wait(&worker->work, &worker->mutex);
     *end = worker->inbox;
     worker->inbox = NULL;
     worker->inbox_end = &worker->inbox;
-    for (struct hl_job *job = worker->jobs; worker->any_cancel && job; job = job->next)
-        job->doomed = job->cancel;
-    worker->any_cancel = false;
+    for (struct entry *entry = worker->entries; worker->any_cancel && entry; entry = entry->next)
+        entry->doomed = entry->request->cancel || worker->cancel_all;
+    worker->any_cancel = worker->cancel_all = false;
     bool stop = worker->stop;
     pthread_mutex_unlock(&worker->mutex);
     return !stop;
 }
 
-/* One of the two things that make the worker ready has happened, or will not; err is NULL, or why not. */
+/* Notes that the engine is open or the weights are loaded, whichever *what is; with err, that it failed. */
 static void advance(struct hl_worker *worker, bool *what, const struct hl_error *err)
 {
     pthread_mutex_lock(&worker->mutex);
@@ -213,7 +211,7 @@ static void advance(struct hl_worker *worker, bool *what, const struct hl_error 
     wake_main(worker);
 }
 
-/* From one of the threads that read the weights. */
+/* Runs on one of the threads that read the weights. */
 static void on_loaded(void *context, const struct hl_error *err)
 {
     struct hl_worker *worker = context;
@@ -240,7 +238,7 @@ static void *work(void *argument)
     int opened = open_engine(worker, &err);
     advance(worker, &worker->opened, opened < 0 ? &err : NULL);
     while (opened == 0 && take_work(worker)) {
-        manage_jobs(worker);
+        manage_entries(worker);
         hl_scheduler_step(worker->scheduler);
     }
     hl_scheduler_close(worker->scheduler);
@@ -286,51 +284,52 @@ int hl_worker_open(struct hl_model *model, const struct hl_worker_options *optio
     return 0;
 }
 
-static void free_job(struct hl_job *job)
+static void free_entry(struct entry *entry)
 {
-    free(job->prompt);
-    free(job->end.rest);
-    free(job->last);
-    free(job);
+    free(entry->end.rest);
+    free(entry->last);
+    free(entry);
 }
 
-int hl_worker_start(struct hl_worker *worker, const struct hl_generate *generate, struct hl_job **out,
+int hl_worker_start(struct hl_worker *worker, struct hl_request *request, const struct hl_generation_events *events,
                     struct hl_error *err)
 {
     uint32_t parallel = worker->options.engine.parallel;
-    if (worker->n_jobs >= parallel && worker->n_jobs - parallel >= worker->options.max_waiting)
+    if (worker->n_open >= parallel && worker->n_open - parallel >= worker->options.max_waiting)
         return hl_fail_as(err, HL_ERROR_BUSY, "the server is busy: %u requests are running or waiting; try again later",
-                          worker->n_jobs);
-    struct hl_job *job = calloc(1, sizeof *job);
-    if (job) {
-        job->prompt = malloc((generate->n_prompt + 1) * sizeof *job->prompt);
-        job->last = calloc(1, sizeof *job->last);
-    }
-    if (!job || !job->prompt || !job->last) {
-        if (job)
-            free_job(job);
+                          worker->n_open);
+    struct entry *entry = calloc(1, sizeof *entry);
+    if (!entry || !(entry->last = calloc(1, sizeof *entry->last))) {
+        free(entry);
         return hl_no_memory(err);
     }
-    job->worker = worker;
-    job->request = *generate;
-    job->last->job = job;
-    job->last->last = true;
-    if (generate->n_prompt)
-        memcpy(job->prompt, generate->prompt, generate->n_prompt * sizeof *job->prompt);
-    worker->n_jobs++;
-    *out = job;
+    entry->worker = worker;
+    entry->request = request;
+    entry->events = *events;
+    entry->last->entry = entry;
+    entry->last->last = true;
+    worker->n_open++;
     pthread_mutex_lock(&worker->mutex);
-    *worker->inbox_end = job;
-    worker->inbox_end = &job->next;
+    request->cancel = false;
+    *worker->inbox_end = entry;
+    worker->inbox_end = &entry->next;
     pthread_cond_signal(&worker->work);
     pthread_mutex_unlock(&worker->mutex);
     return 0;
 }
 
-void hl_worker_cancel(struct hl_worker *worker, struct hl_job *job)
+void hl_worker_cancel(struct hl_worker *worker, struct hl_request *request)
 {
     pthread_mutex_lock(&worker->mutex);
-    job->cancel = worker->any_cancel = true;
+    request->cancel = worker->any_cancel = true;
+    pthread_cond_signal(&worker->work);
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void hl_worker_cancel_all(struct hl_worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    worker->cancel_all = worker->any_cancel = true;
     pthread_cond_signal(&worker->work);
     pthread_mutex_unlock(&worker->mutex);
 }
@@ -353,16 +352,16 @@ static void dispatch_state(struct hl_worker *worker, enum state state)
 
 static void dispatch_news(struct hl_worker *worker, struct news *news)
 {
-    struct hl_job *job = news->job;
-    const struct hl_generate *request = &job->request;
-    const struct end *end = &job->end;
+    struct entry *entry = news->entry;
+    const struct hl_generation_events *events = &entry->events;
+    const struct end *end = &entry->end;
     if (!news->last) {
-        request->text(request->context, news->token, news->text, news->n);
+        events->text(events->context, news->text, news->n);
     } else {
-        worker->n_jobs--;
-        request->finish(request->context, end->reason, end->rest ? end->rest : "", end->n, &end->timings,
-                        end->reason == HL_FINISH_ERROR ? &end->err : NULL);
-        free_job(job);
+        worker->n_open--;
+        events->finish(events->context, end->reason, end->rest ? end->rest : "", end->n, &end->timings,
+                       end->reason == HL_FINISH_ERROR ? &end->err : NULL);
+        free_entry(entry);
     }
     free(news);
 }
@@ -400,10 +399,10 @@ bool hl_worker_close(struct hl_worker *worker, uint32_t patience)
     until.tv_nsec %= 1000000000;
     if (pthread_timedjoin_np(worker->thread, NULL, &until) != 0)
         return false;
-    worker->told = worker->state; /* nobody needs to know any more */
+    worker->told = worker->state; /* ready() and failed() are not called any more */
     *last_link(worker) = worker->inbox;
-    while (worker->jobs)
-        end_job(worker->jobs, HL_FINISH_CANCELLED, NULL, NULL);
+    while (worker->entries)
+        end_entry(worker->entries, HL_FINISH_CANCELLED, NULL, NULL);
     hl_worker_dispatch(worker);
     free_worker(worker);
     return true;

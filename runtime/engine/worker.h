@@ -1,21 +1,20 @@
-/* The thread between: it owns the engine and the scheduler, so that computing never keeps the event loop from
- * answering, and the event loop never keeps a step from starting. All functions here are the main thread's; so are the
- * callbacks, which hl_worker_dispatch() makes. */
+/* The compute thread. It owns the engine and the scheduler, so that computing never blocks the event loop and the event
+ * loop never delays a step. Call all functions here from the main thread; hl_worker_dispatch() runs the callbacks
+ * there. */
 #ifndef HL_RUNTIME_ENGINE_WORKER_H
 #define HL_RUNTIME_ENGINE_WORKER_H
 
 #include "runtime/engine/generation.h"
 
 struct hl_worker;
-struct hl_job;
 
 struct hl_worker_options {
     struct hl_engine_options engine;
-    uint32_t max_waiting; /* jobs beyond those that run */
-    /* The engine is open and every weight resident; when the weights were mapped and when it was done, on the clock of
-     * hl_clock_ns(). Jobs may have been answered before. */
+    uint32_t max_waiting; /* requests beyond those that run */
+    /* The engine is open and every weight is resident. Times are those of hl_clock_ns(): weights mapped, all resident.
+     * Requests may have been answered before. */
     void (*ready)(void *context, uint64_t mapped_ns, uint64_t ready_ns);
-    /* It cannot be opened, or its weights cannot be read: no job will succeed any more. */
+    /* The engine cannot be opened, or its weights cannot be read: no request will succeed. */
     void (*failed)(void *context, const struct hl_error *err);
     void *context;
 };
@@ -24,21 +23,22 @@ struct hl_worker_options {
 int hl_worker_open(struct hl_model *model, const struct hl_worker_options *options, struct hl_worker **out,
                    struct hl_error *err);
 
-/* Queues a generation; jobs that come before the engine is there wait for it. Copies what it is given. Both callbacks
- * of `generate` come from hl_worker_dispatch(); a call of finish is certain, and the job's end; the result of text does
- * not matter. With an empty prompt nothing is generated: finish comes when the engine is open. HL_ERROR_BUSY when too
- * many jobs wait. */
-int hl_worker_start(struct hl_worker *worker, const struct hl_generate *generate, struct hl_job **out,
+/* Queues a request, also before the engine is open. Borrows it until the finish callback, which always comes; between
+ * the two calls the request's tokens belong to the worker. The result of the text callback is ignored. An empty prompt
+ * generates nothing: finish comes once the engine is open. Fails with HL_ERROR_BUSY if too many requests wait. */
+int hl_worker_start(struct hl_worker *worker, struct hl_request *request, const struct hl_generation_events *events,
                     struct hl_error *err);
-/* Ends a job soon, with HL_FINISH_CANCELLED unless it ends by itself first. */
-void hl_worker_cancel(struct hl_worker *worker, struct hl_job *job);
 
-/* Readable when there is something to dispatch. */
+/* Ends a queued request soon, with HL_FINISH_CANCELLED unless it ends by itself first. */
+void hl_worker_cancel(struct hl_worker *worker, struct hl_request *request);
+void hl_worker_cancel_all(struct hl_worker *worker);
+
+/* Returns the descriptor that is readable when there is something to dispatch. */
 int hl_worker_fd(const struct hl_worker *worker);
 void hl_worker_dispatch(struct hl_worker *worker);
 
-/* Ends all jobs and the thread. False when the thread does not end within `patience` milliseconds, since a step cannot
- * be interrupted: then nothing is released, the model is still in use, and the process can but exit. */
+/* Ends all requests and the thread. Returns false if the thread does not end within `patience` milliseconds, since a
+ * step cannot be interrupted. Nothing is released then, the model is still in use, and the process can only exit. */
 bool hl_worker_close(struct hl_worker *worker, uint32_t patience);
 
 #endif

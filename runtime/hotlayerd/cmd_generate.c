@@ -3,7 +3,7 @@
 #include "base/cleanup.h"
 #include "runtime/engine/generation.h"
 #include "runtime/hotlayerd/commands.h"
-#include "runtime/server/httpd.h"
+#include "runtime/server/reply.h"
 #include "runtime/template/prompt.h"
 #include <assert.h>
 #include <getopt.h>
@@ -31,7 +31,7 @@ static const char help[] =
 struct options {
     struct hl_common common;
     const char *prompt, *system;
-    struct hl_generate generate;
+    struct hl_request generate;
     uint32_t seed;
     bool raw, json, help;
 };
@@ -125,9 +125,8 @@ static bool put(struct output *out, const char *piece, size_t n)
     return hl_bytes_append(&out->text, piece, n, SIZE_MAX) == 0;
 }
 
-static bool on_text(void *context, int32_t token, const char *piece, size_t n)
+static bool on_text(void *context, const char *piece, size_t n)
 {
-    (void)token;
     return put(context, piece, n);
 }
 
@@ -151,7 +150,7 @@ static int print_json(const struct output *out)
     if (!json)
         return -1;
     evbuffer_add_printf(json, "{\"text\":");
-    hl_json_string(json, out->text.data ? (const char *)out->text.data : "", out->text.size);
+    hl_reply_add_string(json, out->text.data ? (const char *)out->text.data : "", out->text.size);
     evbuffer_add_printf(json,
                         ",\"finish\":\"%s\",\"prompt_tokens\":%u,\"tokens\":%u,\"prompt_ms\":%.3f,"
                         "\"decode_ms\":%.3f}\n",
@@ -205,23 +204,23 @@ static int generate(const struct options *o, const struct hl_model *model, struc
                     struct hl_error *err)
 {
     struct hl_scheduler *scheduler;
-    struct hl_generation *generation;
     struct output out = {.json = o->json};
-    struct hl_generate request = o->generate;
-    HL_FREE int32_t *prompt = NULL;
+    struct hl_request request = o->generate;
+    const struct hl_generation_events events = {.text = on_text, .finish = on_finish, .context = &out};
     size_t n_prompt = 0;
     assert(o->prompt); /* parse() insists on it */
-    if (encode(o, model, &prompt, &n_prompt, err) < 0 || hl_scheduler_open(model, engine, &scheduler, err) < 0)
+    if (encode(o, model, &request.tokens, &n_prompt, err) < 0)
         return -1;
-    request.prompt = prompt;
+    if (hl_scheduler_open(model, engine, &scheduler, err) < 0) {
+        hl_request_release(&request);
+        return -1;
+    }
     request.n_prompt = n_prompt > UINT32_MAX ? UINT32_MAX : (uint32_t)n_prompt;
-    request.text = on_text;
-    request.finish = on_finish;
-    request.context = &out;
-    int result = hl_generate_start(scheduler, model, &request, &generation, err);
+    int result = hl_generation_start(scheduler, model, &request, &events, err);
     while (result == 0 && !out.done)
         hl_scheduler_step(scheduler);
     hl_scheduler_close(scheduler);
+    hl_request_release(&request);
     if (result == 0 && out.reason == HL_FINISH_ERROR) {
         *err = out.err;
         result = -1;

@@ -1,33 +1,14 @@
-/* hotlayerd serve: the life of a server.
- *
- *   options -> port open -> head of the model -> event loop ................................. -> drained, exit 0
- *                                             `-> worker: weights mapped -> engine -> steps
- *
- * The port opens first: from then on the kernel accepts connections, whatever else takes how long. Times are counted
- * from the entry of this command, a millisecond after exec at most (what the dynamic linker takes); the kernel's own
- * record of the start has 10 ms steps, too coarse for a port that opens in less. */
+/* hotlayerd serve: options and environment variables; runtime/server/server.c does the rest. */
 #include "base/address.h"
-#include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/sizes.h"
 #include "runtime/hotlayerd/commands.h"
 #include "runtime/server/log.h"
 #include "runtime/server/ollama/api.h"
-#include <dirent.h>
-#include <event2/event.h>
+#include "runtime/server/server.h"
 #include <getopt.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-
-/* Cloud Run kills 10 s after SIGTERM: the last second is for telling the clients, and for the way out. */
-#define DRAIN_SECONDS 9
-#define LEAVE_MS 500u
 
 #define QUEUE_MOST (1u << 20)
 #define QUEUE_UNSET UINT32_MAX
-
-static const char models_folder[] = "/models";
 
 static const char help[] =
     "usage: hotlayerd serve [--model PATH] [OPTIONS]\n"
@@ -55,18 +36,6 @@ struct options {
     uint32_t max_queue, timeout;
     bool context_chosen, help;
     struct hl_address address;
-};
-
-struct server {
-    struct options options;
-    struct event_base *base;
-    struct hl_httpd *http;
-    struct hl_model *model;
-    struct hl_worker *worker;
-    struct hl_api api;
-    struct event *on_term, *on_int, *on_news, *on_patience;
-    uint64_t started, port_open, validated, mapped, ready;
-    bool stopping, cancelled, failed;
 };
 
 /* ---- options ---- */
@@ -131,7 +100,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
     return 0;
 }
 
-/* A number from the environment, where no option has set it: it is `unset` still. */
+/* Reads a number from the environment, unless an option has set it already. */
 static int take_variable(const char *name, uint32_t most, uint32_t unset, uint32_t *out, struct hl_error *err)
 {
     char value[256];
@@ -142,8 +111,8 @@ static int take_variable(const char *name, uint32_t most, uint32_t unset, uint32
     return *value ? hl_cli_count(name, value, 0, most, out, err) : 0;
 }
 
-/* The cache's type, by Ollama's names. A smaller one than we have is a matter of memory, not of answers: without it the
- * server serves all the same. */
+/* Reads the cache's type, by Ollama's names. For an unknown type (q4_0) the server only warns: a smaller cache would
+ * save memory, but its absence does not change answers. */
 static int take_kv(struct hl_common *common, struct hl_error *err)
 {
     char value[256];
@@ -185,266 +154,7 @@ static int choose_address(struct options *o, struct hl_error *err)
     return hl_address_choose(&sources, &o->address, err);
 }
 
-/* The one folder under /models. */
-static int find_model(char out[HL_PATH_BYTES], struct hl_error *err)
-{
-    char path[HL_PATH_BYTES];
-    const struct dirent *entry;
-    struct stat file;
-    int found = 0;
-    DIR *dir = opendir(models_folder);
-    while (dir && (entry = readdir(dir))) {
-        snprintf(path, sizeof path, "%s/%s", models_folder, entry->d_name);
-        if (entry->d_name[0] == '.' || stat(path, &file) < 0 || !S_ISDIR(file.st_mode))
-            continue;
-        if (found++ == 0)
-            memcpy(out, path, sizeof path);
-    }
-    if (dir)
-        closedir(dir);
-    if (found > 1)
-        return hl_fail(err, "%s holds %d models, and this version serves one; choose it with --model", models_folder,
-                       found);
-    return found ? 0 : hl_fail(err, "there is no model: pass --model PATH, or put one under %s", models_folder);
-}
-
-/* ---- the log ---- */
-
-static void add_phase(cJSON *phases, const char *name, const struct server *server, uint64_t when)
-{
-    cJSON_AddNumberToObject(phases, name, hl_log_ms(when - server->started));
-}
-
-/* In the order in which they happened: an answer may come before the last weights. */
-static void log_phases(const struct server *server, const char *message)
-{
-    cJSON *fields = cJSON_CreateObject(), *phases = cJSON_CreateObject();
-    uint64_t token = server->api.first_token, ready = server->ready;
-    add_phase(phases, "port_open", server, server->port_open);
-    add_phase(phases, "validated", server, server->validated);
-    if (ready)
-        add_phase(phases, "mapped", server, server->mapped);
-    if (token && (!ready || token < ready))
-        add_phase(phases, "first_token", server, token);
-    if (ready)
-        add_phase(phases, "weights_ready", server, ready);
-    if (token && ready && token >= ready)
-        add_phase(phases, "first_token", server, token);
-    cJSON_AddStringToObject(fields, "model", server->model->name);
-    cJSON_AddNumberToObject(fields, "context", server->api.context);
-    cJSON_AddNumberToObject(fields, "parallel", server->options.common.engine.parallel);
-    cJSON_AddItemToObject(fields, "phases", phases);
-    hl_log(HL_LOG_INFO, message, fields);
-}
-
-static void log_listening(const struct server *server)
-{
-    cJSON *fields = cJSON_CreateObject();
-    cJSON_AddStringToObject(fields, "address", server->options.address.host);
-    cJSON_AddNumberToObject(fields, "port", server->options.address.port);
-    hl_log(HL_LOG_INFO, "listening", fields);
-}
-
-static void on_libevent_message(int severity, const char *message)
-{
-    if (severity >= EVENT_LOG_WARN)
-        hl_log(HL_LOG_WARNING, message, NULL);
-}
-
-/* ---- events ---- */
-
-static void on_ready(void *context, uint64_t mapped_ns, uint64_t ready_ns)
-{
-    struct server *server = context;
-    server->mapped = mapped_ns;
-    server->ready = ready_ns;
-    server->api.ready = true;
-    log_phases(server, "ready");
-}
-
-static void on_failed(void *context, const struct hl_error *err)
-{
-    struct server *server = context;
-    hl_log(HL_LOG_ERROR, err->message, NULL);
-    server->failed = true;
-    event_base_loopbreak(server->base);
-}
-
-static void on_first_token(void *context)
-{
-    log_phases(context, "start-up");
-}
-
-static void on_news(evutil_socket_t fd, short what, void *argument)
-{
-    const struct server *server = argument;
-    (void)fd;
-    (void)what;
-    hl_worker_dispatch(server->worker);
-}
-
-/* Draining has taken too long: first the generations end, then, a little later, the server. */
-static void on_patience(evutil_socket_t fd, short what, void *argument)
-{
-    struct server *server = argument;
-    const struct timeval leave = {.tv_usec = LEAVE_MS * 1000};
-    (void)fd;
-    (void)what;
-    if (server->cancelled) {
-        event_base_loopexit(server->base, NULL);
-        return;
-    }
-    server->cancelled = true;
-    hl_api_cancel_all(&server->api);
-    evtimer_add(server->on_patience, &leave);
-}
-
-static void on_signal(evutil_socket_t number, short what, void *argument)
-{
-    struct server *server = argument;
-    const struct timeval drain = {.tv_sec = DRAIN_SECONDS};
-    (void)what;
-    if (server->stopping)
-        _exit(128 + (int)number);
-    server->stopping = server->api.stopping = true;
-    evtimer_add(server->on_patience, &drain);
-    hl_httpd_stop(server->http); /* ends the loop when nothing is under way any more */
-    hl_log(HL_LOG_INFO, "stopping", NULL);
-}
-
-/* ---- life ---- */
-
-/* As many connections as there are file descriptors, less a few of our own; halved, because libevent closes a
- * connection's descriptor only after others may have been accepted. */
-static uint32_t connections_most(void)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
-        return 512;
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-    getrlimit(RLIMIT_NOFILE, &files);
-    uint32_t most = files.rlim_cur > 131072 ? 131072 : (uint32_t)files.rlim_cur;
-    return most > 64 ? (most - 32) / 2 : 16;
-}
-
-/* The first process of a container has no default action: what came before the handlers are there would be lost, and
- * the platform would wait in vain. So signals are held back until then; they may also have been blocked by who started
- * this program. */
-static void hold_signals(int how)
-{
-    sigset_t ending;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGINT);
-    sigprocmask(how, &ending, NULL);
-}
-
-static int open_loop(struct server *server, struct hl_error *err)
-{
-    const struct hl_httpd_options http = {.routes = hl_api_routes,
-                                          .context = &server->api,
-                                          .connections = connections_most(),
-                                          .timeout = server->options.timeout};
-    int listener;
-    if (hl_address_listen(&server->options.address, &listener, err) < 0)
-        return -1;
-    server->port_open = hl_clock_ns();
-    log_listening(server);
-    event_set_log_callback(on_libevent_message);
-    server->base = event_base_new();
-    if (!server->base) {
-        close(listener);
-        return hl_fail(err, "the event loop cannot be made");
-    }
-    if (hl_httpd_open(server->base, listener, &http, &server->http, err) < 0)
-        return -1;
-    server->on_term = evsignal_new(server->base, SIGTERM, on_signal, server);
-    server->on_int = evsignal_new(server->base, SIGINT, on_signal, server);
-    server->on_patience = evtimer_new(server->base, on_patience, server);
-    if (!server->on_term || !server->on_int || !server->on_patience || evsignal_add(server->on_term, NULL) < 0 ||
-        evsignal_add(server->on_int, NULL) < 0)
-        return hl_fail(err, "signals cannot be received");
-    hold_signals(SIG_UNBLOCK);
-    return 0;
-}
-
-/* Prompts are checked before there is an engine. */
-static int choose_context(struct server *server, struct hl_error *err)
-{
-    struct options *o = &server->options;
-    uint32_t most = server->model->hot->program.head->context, *context = &o->common.engine.context;
-    if (*context > most && o->context_chosen)
-        return hl_fail(err, "--ctx %u is more than the %u positions that the model was made for", *context, most);
-    if (*context > most)
-        hl_log(HL_LOG_WARNING, "OLLAMA_CONTEXT_LENGTH is more than the model was made for; its own limit is used",
-               NULL);
-    *context = hl_min_u32(hl_engine_context(server->model->hot, *context), most);
-    return 0;
-}
-
-static int open_model(struct server *server, struct hl_error *err)
-{
-    char found[HL_PATH_BYTES];
-    struct hl_common *common = &server->options.common;
-    if (!common->model && find_model(found, err) < 0)
-        return -1;
-    if (hl_model_open(common->model ? common->model : found, &server->model, err) < 0)
-        return -1;
-    server->validated = hl_clock_ns();
-    if (choose_context(server, err) < 0)
-        return -1;
-    if (!common->kv_chosen)
-        common->engine.kv_type = server->model->kv_type;
-    const struct hl_worker_options options = {.engine = common->engine,
-                                              .max_waiting = server->options.max_queue,
-                                              .ready = on_ready,
-                                              .failed = on_failed,
-                                              .context = server};
-    if (hl_worker_open(server->model, &options, &server->worker, err) < 0)
-        return -1;
-    server->api = (struct hl_api){.model = server->model,
-                                  .worker = server->worker,
-                                  .context = common->engine.context,
-                                  .first = on_first_token,
-                                  .first_context = server};
-    server->on_news = event_new(server->base, hl_worker_fd(server->worker), EV_READ | EV_PERSIST, on_news, server);
-    if (!server->on_news || event_add(server->on_news, NULL) < 0)
-        return hl_fail(err, "the event loop cannot be made");
-    return 0;
-}
-
-static void free_event(struct event *event)
-{
-    if (event)
-        event_free(event);
-}
-
-static void close_server(struct server *server)
-{
-    hl_httpd_close(server->http); /* drops clients, and so cancels their jobs */
-    if (!hl_worker_close(server->worker, LEAVE_MS)) {
-        hl_log(HL_LOG_WARNING, "left in the middle of a step", NULL);
-        _exit(server->failed);
-    }
-    hl_model_close(server->model);
-    free_event(server->on_term);
-    free_event(server->on_int);
-    free_event(server->on_news);
-    free_event(server->on_patience);
-    if (server->base)
-        event_base_free(server->base);
-}
-
-static int serve(struct server *server, struct hl_error *err)
-{
-    if (open_loop(server, err) < 0 || open_model(server, err) < 0)
-        return -1;
-    event_base_dispatch(server->base);
-    return 0;
-}
-
-/* Options and variables are mostly a deployment's: who looks into its log must find what is wrong with them. */
+/* Options and variables mostly come from a deployment: its log must say what is wrong with them. */
 static int refuse(const struct hl_error *err)
 {
     char message[sizeof err->message + 40];
@@ -456,24 +166,26 @@ static int refuse(const struct hl_error *err)
 
 int hl_cmd_serve(int argc, char **argv)
 {
-    struct server server = {.started = hl_clock_ns(), .options = {.max_queue = QUEUE_UNSET, .timeout = 60}};
-    struct options *o = &server.options;
+    struct options o = {.max_queue = QUEUE_UNSET, .timeout = 60};
+    const uint64_t started = hl_clock_ns();
     struct hl_error err;
-    if (parse(argc, argv, o, &err) < 0)
+    if (parse(argc, argv, &o, &err) < 0)
         return refuse(&err);
-    if (o->help) {
+    if (o.help) {
         fputs(help, stdout);
         return 0;
     }
-    hold_signals(SIG_BLOCK);
-    if (take_environment(o, &err) < 0 || choose_address(o, &err) < 0)
+    hl_server_hold_signals();
+    if (take_environment(&o, &err) < 0 || choose_address(&o, &err) < 0)
         return refuse(&err);
-    if (serve(&server, &err) < 0) {
-        hl_log(HL_LOG_ERROR, err.message, NULL);
-        server.failed = true;
-    }
-    close_server(&server);
-    if (!server.failed)
-        hl_log(HL_LOG_INFO, "stopped", NULL);
-    return server.failed;
+    const struct hl_server_options options = {.address = o.address,
+                                              .model = o.common.model,
+                                              .engine = o.common.engine,
+                                              .context_chosen = o.context_chosen,
+                                              .kv_chosen = o.common.kv_chosen,
+                                              .max_queue = o.max_queue,
+                                              .timeout = o.timeout,
+                                              .routes = hl_api_routes,
+                                              .started = started};
+    return hl_server_run(&options);
 }

@@ -1,4 +1,4 @@
-/* map: the first thing that happens to a model at run time.
+/* Maps a model: the first step at run time.
  *
  *   head file   one read-only mapping; header, sections and program are checked, checksums too (they are small)
  *   shards      one reserved range of addresses, each shard's file mapped over its part of it:
@@ -6,8 +6,8 @@
  *       weights    0           2 MiB * k                                weight_bytes
  *       addresses  [ shard 1   ][gap][ shard 2        ][gap][ shard 3 ]
  *
- * so that a tensor is found at base + offset whatever shard it lies in. Nothing of the weights is read here except each
- * shard's trailer. The base is aligned to 2 MiB, for huge pages.
+ * so that base + offset is the address of a tensor in any shard. Of the shards only the trailers are read here. The
+ * base is aligned to 2 MiB, for huge pages.
  */
 #include "runtime/model/hot.h"
 #include "base/sizes.h"
@@ -35,7 +35,7 @@ int hl_hot_shard_path(const char *path, uint32_t index, char out[HL_PATH_BYTES],
     return 0;
 }
 
-/* The one .hot file of a folder. */
+/* Finds the only .hot file of a folder. */
 static int find_in_folder(const char *folder, char out[HL_PATH_BYTES], struct hl_error *err)
 {
     DIR *dir = opendir(folder);
@@ -68,7 +68,7 @@ static bool all_zero(const uint8_t *bytes, size_t n)
 static int check_header(const struct hl_header *header, uint64_t file_bytes, struct hl_error *err)
 {
     if (memcmp(header->magic, HL_HEADER_MAGIC, sizeof header->magic) != 0)
-        return hl_fail(err, "no .hot file: it does not begin with \"" HL_HEADER_MAGIC "\"");
+        return hl_fail(err, "not a .hot file: it does not begin with \"" HL_HEADER_MAGIC "\"");
     if (header->version != HL_FORMAT_VERSION)
         return hl_fail(err, "format version %u; this program reads version %u. Pack the model again", header->version,
                        HL_FORMAT_VERSION);
@@ -92,7 +92,7 @@ static int check_sections(const struct hl_header *header, const uint8_t *file, s
         if (section->reserved)
             return hl_fail(err, "section %s: reserved is not zero", name);
         if (section->offset % HL_PAGE_BYTES || section->offset < end)
-            return hl_fail(err, "section %s: offset %" PRIu64 " is not a page behind the section before", name,
+            return hl_fail(err, "section %s: offset %" PRIu64 " is not on a page after the section before", name,
                            section->offset);
         if (!hl_in_range(section->offset, section->bytes, header->head_bytes))
             return hl_fail(err,
@@ -130,7 +130,7 @@ static int check_shards(const struct hl_header *header, struct hl_error *err)
     return 0;
 }
 
-/* Every tensor lies where a shard holds bytes, not in a gap: offsets alone could not promise that. */
+/* Fails if a tensor lies in a gap between shards, which the check of its offset alone cannot see. */
 static int check_coverage(const struct hl_hot *hot, struct hl_error *err)
 {
     const struct hl_header *header = hot->header;
@@ -141,7 +141,7 @@ static int check_coverage(const struct hl_hot *hot, struct hl_error *err)
             if (at >= header->shard[s].offset && at < header->shard[s].offset + header->shard[s].bytes)
                 at = header->shard[s].offset + header->shard[s].bytes;
         if (at < end)
-            return hl_fail(err, "tensor %u (%s): offset %" PRIu64 " is in no shard", i, tensor->name, at);
+            return hl_fail(err, "tensor %u (%s): offset %" PRIu64 " is not in a shard", i, tensor->name, at);
     }
     return 0;
 }
@@ -170,21 +170,21 @@ static int open_sections(struct hl_hot *hot, struct hl_error *err)
     return check_coverage(hot, err);
 }
 
-/* Opens a regular file. Anything else is refused before it is opened: a FIFO would make open() wait for its writer. The
- * descriptor, or -1. */
+/* Opens a regular file; returns the descriptor or -1. Refuses other files before opening them: open() of a FIFO would
+ * wait for its writer. */
 static int open_file(const char *path, struct stat *st, struct hl_error *err)
 {
     if (stat(path, st) < 0)
         return hl_fail(err, "cannot be opened: %s", strerror(errno));
     if (!S_ISREG(st->st_mode))
-        return hl_fail(err, "no regular file");
+        return hl_fail(err, "not a regular file");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return hl_fail(err, "cannot be opened: %s", strerror(errno));
     if (fstat(fd, st) == 0)
         return fd;
     close(fd);
-    return hl_fail(err, "cannot be looked at: %s", strerror(errno));
+    return hl_fail(err, "cannot be examined: %s", strerror(errno));
 }
 
 static int map_head(struct hl_hot *hot, struct hl_error *err)
@@ -248,7 +248,7 @@ int hl_hot_open_shard(const struct hl_hot *hot, uint32_t index, char path[HL_PAT
         result = hl_fail(err, "%s: trailer cannot be read: %s", path, strerror(errno));
     else if (memcmp(trailer.magic, HL_SHARD_MAGIC, sizeof trailer.magic) != 0 || trailer.version != HL_FORMAT_VERSION ||
              !all_zero(trailer.reserved, sizeof trailer.reserved))
-        result = hl_fail(err, "%s: the trailer is damaged, or this is no shard", path);
+        result = hl_fail(err, "%s: the trailer is damaged, or this is not a shard", path);
     else if (trailer.index != index || memcmp(&trailer.shard, shard, sizeof *shard) != 0)
         result = hl_fail(err, "%s: the trailer belongs to another shard or another build of the model than %s", path,
                          hot->path);

@@ -1,10 +1,10 @@
-/* Meta data, checked like everything else in a .hot file. */
+/* Reads the meta data, and checks them like everything else in a .hot file. */
 #include "runtime/model/model.h"
 #include "base/sizes.h"
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
-/* Words that appear in messages, in JSON and on terminals as they are. */
+/* Returns whether a text can appear in messages, in JSON and on terminals without escapes. */
 static bool is_plain(const char *text)
 {
     for (const char *c = text; *c; c++)
@@ -17,7 +17,7 @@ static int read_text(const cJSON *meta, const char *key, char *out, size_t n, st
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(meta, key);
     if (!cJSON_IsString(item) || strlen(item->valuestring) >= n || !is_plain(item->valuestring))
-        return hl_fail(err, "meta: %s is missing, or no word of plain characters, %zu at most", key, n - 1);
+        return hl_fail(err, "meta: %s is missing, or is not a word of plain characters, %zu at most", key, n - 1);
     snprintf(out, n, "%s", item->valuestring);
     return 0;
 }
@@ -55,7 +55,7 @@ static int copy_text(const cJSON *meta, const char *key, char **out, struct hl_e
     return !text || (*out = strdup(text)) ? 0 : hl_no_memory(err);
 }
 
-/* Source and compiled form come together or not at all. */
+/* Opens the template. Fails if only one of source and compiled form is present. */
 static int open_template(struct hl_model *model, struct hl_error *err)
 {
     const struct hl_hot *hot = model->hot;
@@ -64,7 +64,7 @@ static int open_template(struct hl_model *model, struct hl_error *err)
     return hot->template_bytes ? hl_template_open(hot->template, hot->template_bytes, &model->template, err) : 0;
 }
 
-/* For people: nothing is computed with it. */
+/* Reads a number that is only displayed; returns 0 if it is missing or odd. */
 static uint32_t read_count(const cJSON *meta, const char *key)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(meta, key);

@@ -1,13 +1,10 @@
-/* Programs are data from outside: here they are checked, once, so that devices may trust them.
+/* Programs are untrusted input: they are checked here, once, so that devices may trust them.
  *
- * The rule is simple to state: every span lies inside its buffer, every tensor, buffer and cache index inside its
- * table, shapes fit each other, and an operation's output overlaps its input only where the operation works in place.
- */
+ * The rule: every span lies inside its buffer, every index of a tensor, buffer or cache inside its table, shapes fit
+ * each other, and an operation's output overlaps its input only if the operation works in place. */
 #include "base/sizes.h"
 #include "runtime/model/hot.h"
 #include <inttypes.h>
-
-/* Far above any model, far below any overflow. */
 
 static const char *const op_names[HL_OP_COUNT] = {
     [HL_OP_ANGLES] = "angles", [HL_OP_GATHER] = "gather",     [HL_OP_NORM] = "norm",       [HL_OP_LINEAR] = "linear",
@@ -43,7 +40,7 @@ int hl_program_open(const void *section, uint64_t bytes, const struct hl_tensor 
     return 0;
 }
 
-/* Printable ASCII, for names appear in messages and listings; zeros fill the rest. */
+/* Returns whether a name is printable ASCII (it appears in messages and listings), padded with zeros. */
 static bool is_name(const char name[HL_NAME_BYTES])
 {
     size_t n = strnlen(name, HL_NAME_BYTES);
@@ -76,7 +73,7 @@ static int check_tensor(const struct hl_tensor *tensor, uint32_t index, uint64_t
     return 0;
 }
 
-/* What is checked, for messages. */
+/* The operation under check, for messages. */
 struct checker {
     const struct hl_program_view *program;
     const struct hl_op *op;
@@ -122,7 +119,7 @@ static bool same(struct hl_span a, struct hl_span b)
     return a.buffer == b.buffer && a.column == b.column;
 }
 
-/* Looks a tensor up; `tiled` says which kind it must be. */
+/* Looks up a tensor; it must be tiled or, with `tiled` false, a vector of one row. */
 static const struct hl_tensor *find(const struct checker *c, const char *field, uint32_t index, bool tiled)
 {
     if (index >= c->program->n_tensors) {
@@ -131,7 +128,7 @@ static const struct hl_tensor *find(const struct checker *c, const char *field, 
     }
     const struct hl_tensor *tensor = &c->program->tensors[index];
     if (tiled != (tensor->type != HL_TYPE_VECTOR)) {
-        bad(c, "%s names tensor %s, which is %s", field, tensor->name, tiled ? "a vector" : "no vector");
+        bad(c, "%s names tensor %s, which is %s", field, tensor->name, tiled ? "a vector" : "not a vector");
         return NULL;
     }
     if (!tiled && tensor->rows != 1) {
@@ -244,7 +241,7 @@ static int check_attend(const struct checker *c)
     if (!kv || check_heads(c, c->op->attend.heads, kv->head_dim) < 0)
         return -1;
     if (c->op->attend.heads % kv->heads)
-        return bad(c, "heads is %u, no multiple of the kv's %u", c->op->attend.heads, kv->heads);
+        return bad(c, "heads is %u, not a multiple of the kv's %u", c->op->attend.heads, kv->heads);
     uint64_t cols = (uint64_t)c->op->attend.heads * kv->head_dim;
     if (check_span(c, "out", c->op->attend.out, cols, HL_DOMAIN_TOKENS) < 0 ||
         check_span(c, "q", c->op->attend.q, cols, HL_DOMAIN_TOKENS) < 0)
@@ -254,7 +251,7 @@ static int check_attend(const struct checker *c)
     return 0;
 }
 
-/* Elementwise operations may work in place, but not shifted. */
+/* Checks an elementwise operation: it may work in place, but its output may not be a shifted input. */
 static int check_elementwise(const struct checker *c, const char *field, struct hl_span out, struct hl_span in,
                              uint64_t cols)
 {
@@ -349,7 +346,7 @@ int hl_program_check(const struct hl_program_view *program, uint64_t weight_byte
         if (check_tensor(tensor, i, weight_bytes, err) < 0)
             return -1;
         if (tensor->offset < end)
-            return hl_fail(err, "tensor %u (%s): offset %" PRIu64 " is not behind the tensor before", i, tensor->name,
+            return hl_fail(err, "tensor %u (%s): offset %" PRIu64 " is not after the tensor before", i, tensor->name,
                            tensor->offset);
         end = tensor->offset + tensor->bytes;
     }

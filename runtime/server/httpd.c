@@ -1,21 +1,20 @@
-/* The glue to evhttp, and what evhttp leaves open.
+/* The glue to evhttp, and the limits that evhttp lacks.
  *
  *   bytes arrive --> request complete --> handler --> reply --> (keep-alive) bytes arrive --> ...
  *   `---- one deadline for all ----'      `- deferred: watched for the client's leaving
  *
- * evhttp's timeout counts from byte to byte, so a client that sends a byte a minute would hold its connection for ever;
- * a deadline of our own starts with a request's first byte. evhttp tells nobody about new connections, so we meet each
- * one through its bufferevent, right after it was accepted; evhttp's connection is the argument of the bufferevent's
- * callbacks then (so it is in libevent 2.1.12, which is linked statically and is what every supported distribution
- * has). From there until its close callback a connection stands in a table by file descriptor.
+ * evhttp's timeout counts from byte to byte: a client that sends a byte a minute would hold its connection for ever. So
+ * httpd sets a deadline of its own at a request's first byte. evhttp does not report new connections. httpd finds each
+ * one through its bufferevent, right after the accept; at that moment the argument of the bufferevent's callbacks is
+ * evhttp's connection. This holds in libevent 2.1.12, the version that every supported distribution has; it is linked
+ * statically. From there until its close callback a connection stands in a table, indexed by file descriptor.
  *
- * While a reply is deferred evhttp does not read, and would not notice that the client left; and what a client sends
- * behind its request must not pile up in memory. So a deferred exchange reads on, up to a watermark, with a callback of
- * its own; evhttp puts its callbacks back with the first byte of the reply. */
-#include "runtime/server/httpd.h"
-#include "hotlayer/version.h"
+ * While a reply is deferred evhttp does not read, and would not notice that the client left. Bytes that a client sends
+ * after its request must not pile up in memory either. So a deferred exchange reads on, up to a watermark, with a
+ * callback of its own; evhttp restores its callbacks with the first byte of the reply. */
+#include "runtime/server/exchange.h"
+#include "runtime/server/reply.h"
 #include <event2/bufferevent.h>
-#include <event2/http.h>
 #include <event2/http_struct.h>
 #include <event2/listener.h>
 #include <netinet/in.h>
@@ -23,35 +22,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <utf8proc.h>
 
-#define BEHIND_REQUEST_LIMIT 65536u /* bytes of a next request that are read while one is in progress */
-
-struct connection {
-    struct hl_httpd *http;
-    struct evhttp_connection *peer;
-    struct bufferevent *stream;
-    struct event *deadline; /* pending while a request arrives */
-    struct hl_exchange *exchange;
-    size_t fd;
-};
-
-struct hl_exchange {
-    struct connection *connection;
-    struct evhttp_request *request;
-    void (*left)(void *context);
-    void *context;
-    bool streaming;
-};
+#define NEXT_REQUEST_LIMIT 65536u /* bytes of the next request that are read during an exchange */
 
 struct hl_httpd {
     struct event_base *base;
     struct evhttp *server;
     struct evhttp_bound_socket *socket; /* NULL once it is closed */
     struct hl_httpd_options options;
-    struct connection **connections; /* by file descriptor */
+    struct hl_connection **connections; /* by file descriptor */
     size_t n_connections;
-    uint32_t open;   /* connections, met or not */
+    uint32_t open;   /* connections, in the table or not yet */
     uint32_t active; /* exchanges */
     bool stopping;
 };
@@ -67,7 +48,7 @@ static void end_exchange(struct hl_exchange *exchange)
         event_base_loopexit(http->base, NULL);
 }
 
-/* Accepts as long as there is room; more connections wait in the kernel's queue. */
+/* Stops accepting at the limit: further connections wait in the kernel's queue. */
 static void count_open(struct hl_httpd *http, int change)
 {
     http->open += (uint32_t)change;
@@ -81,13 +62,13 @@ static void count_open(struct hl_httpd *http, int change)
 
 static void on_close(struct evhttp_connection *peer, void *argument)
 {
-    struct connection *c = argument;
+    struct hl_connection *c = argument;
     struct hl_exchange *exchange = c->exchange;
     (void)peer;
     if (exchange) {
         void (*left)(void *) = exchange->left;
         void *context = exchange->context;
-        /* evhttp leaves us the request whose reply we have not completed, except where we close the connection. */
+        /* evhttp does not free a request with an incomplete reply, except when httpd closes the connection. */
         if (!evhttp_request_get_connection(exchange->request))
             evhttp_request_free(exchange->request);
         end_exchange(exchange);
@@ -102,13 +83,13 @@ static void on_close(struct evhttp_connection *peer, void *argument)
 
 static void on_deadline(evutil_socket_t fd, short what, void *argument)
 {
-    const struct connection *c = argument;
+    const struct hl_connection *c = argument;
     (void)fd;
     (void)what;
     evhttp_connection_free(c->peer); /* calls on_close() */
 }
 
-static void start_deadline(struct connection *c)
+static void start_deadline(struct hl_connection *c)
 {
     const struct timeval wait = {.tv_sec = c->http->options.timeout};
     if (!c->exchange && !evtimer_pending(c->deadline, NULL))
@@ -122,15 +103,15 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
         start_deadline(argument);
 }
 
-static bool enter_table(struct connection *c)
+static bool add_to_table(struct hl_connection *c)
 {
     struct hl_httpd *http = c->http;
     if (c->fd >= http->n_connections) {
         size_t n = 2 * c->fd + 64;
-        struct connection **grown = realloc(http->connections, n * sizeof(struct connection *));
+        struct hl_connection **grown = realloc(http->connections, n * sizeof(struct hl_connection *));
         if (!grown)
             return false;
-        memset(grown + http->n_connections, 0, (n - http->n_connections) * sizeof(struct connection *));
+        memset(grown + http->n_connections, 0, (n - http->n_connections) * sizeof(struct hl_connection *));
         http->connections = grown;
         http->n_connections = n;
     }
@@ -138,9 +119,9 @@ static bool enter_table(struct connection *c)
     return true;
 }
 
-static void meet(evutil_socket_t fd, short what, void *argument)
+static void register_connection(evutil_socket_t fd, short what, void *argument)
 {
-    struct connection *c = argument;
+    struct hl_connection *c = argument;
     struct bufferevent *stream = c->stream;
     void *peer;
     (void)fd;
@@ -148,9 +129,9 @@ static void meet(evutil_socket_t fd, short what, void *argument)
     bufferevent_getcb(stream, NULL, NULL, NULL, &peer);
     c->fd = (size_t)bufferevent_getfd(stream);
     c->peer = peer;
-    setsockopt((int)c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* a token goes out when it is there */
+    setsockopt((int)c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* each token leaves at once */
     c->deadline = evtimer_new(c->http->base, on_deadline, c);
-    if (peer && c->deadline && enter_table(c)) {
+    if (peer && c->deadline && add_to_table(c)) {
         evhttp_connection_set_closecb(c->peer, on_close, c);
         evbuffer_add_cb(bufferevent_get_input(stream), on_input, c);
     } else {
@@ -167,27 +148,27 @@ static void meet(evutil_socket_t fd, short what, void *argument)
 static struct bufferevent *new_stream(struct event_base *base, void *argument)
 {
     struct bufferevent *stream = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-    struct connection *c = calloc(1, sizeof *c);
-    if (!stream || !c || event_base_once(base, -1, EV_TIMEOUT, meet, c, NULL) < 0) {
+    struct hl_connection *c = calloc(1, sizeof *c);
+    if (!stream || !c || event_base_once(base, -1, EV_TIMEOUT, register_connection, c, NULL) < 0) {
         free(c);
         if (stream)
             bufferevent_free(stream);
-        return NULL; /* evhttp makes one of its own; its requests are turned away below */
+        return NULL; /* evhttp then creates one itself, and on_request() refuses its requests */
     }
     c->http = argument;
     c->stream = stream;
     count_open(c->http, 1);
-    bufferevent_incref(stream); /* until we have met: evhttp may close it before */
+    bufferevent_incref(stream); /* until register_connection(): evhttp may close it earlier */
     return stream;
 }
 
 /* ---- requests ---- */
 
-/* Back to waiting for requests. */
+/* Waits for the next request again. */
 static void on_complete(struct evhttp_request *request, void *argument)
 {
     struct hl_exchange *exchange = argument;
-    struct connection *c = exchange->connection;
+    struct hl_connection *c = exchange->connection;
     const struct timeval wait = {.tv_sec = c->http->options.timeout};
     (void)request;
     end_exchange(exchange);
@@ -201,7 +182,7 @@ static struct hl_exchange *new_exchange(struct hl_httpd *http, struct evhttp_req
 {
     struct bufferevent *stream = evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
     size_t fd = (size_t)bufferevent_getfd(stream);
-    struct connection *c = fd < http->n_connections ? http->connections[fd] : NULL;
+    struct hl_connection *c = fd < http->n_connections ? http->connections[fd] : NULL;
     struct hl_exchange *exchange = c ? calloc(1, sizeof *exchange) : NULL;
     if (!exchange)
         return NULL;
@@ -211,8 +192,8 @@ static struct hl_exchange *new_exchange(struct hl_httpd *http, struct evhttp_req
     c->exchange = exchange;
     http->active++;
     evtimer_del(c->deadline);
-    bufferevent_set_timeouts(stream, NULL, &wait); /* a client may wait for its reply as long as it takes */
-    bufferevent_setwatermark(stream, EV_READ, 0, BEHIND_REQUEST_LIMIT);
+    bufferevent_set_timeouts(stream, NULL, &wait); /* a reply may take any time */
+    bufferevent_setwatermark(stream, EV_READ, 0, NEXT_REQUEST_LIMIT);
     evhttp_request_set_on_complete_cb(request, on_complete, exchange);
     return exchange;
 }
@@ -245,7 +226,7 @@ static void on_request(struct evhttp_request *request, void *argument)
             route->handle(http->options.context, exchange);
         return;
     }
-    hl_reply_error(exchange, 404, "there is nothing at this path");
+    hl_reply_error(exchange, 404, "unknown path");
 }
 
 /* ---- the server ---- */
@@ -270,9 +251,9 @@ int hl_httpd_open(struct event_base *base, int listener, const struct hl_httpd_o
     evhttp_set_timeout(http->server, (int)options->timeout);
     evhttp_set_max_body_size(http->server, HL_HTTP_BODY_LIMIT);
     evhttp_set_max_headers_size(http->server, HL_HTTP_HEADER_LIMIT);
-    evhttp_set_flags(http->server, EVHTTP_SERVER_LINGERING_CLOSE); /* so that 413 reaches who is still sending */
+    evhttp_set_flags(http->server, EVHTTP_SERVER_LINGERING_CLOSE); /* a client that still sends can read the 413 */
     evhttp_set_default_content_type(http->server, NULL);
-    evhttp_set_allowed_methods(http->server, UINT16_MAX); /* ours to refuse, in JSON */
+    evhttp_set_allowed_methods(http->server, UINT16_MAX); /* on_request() refuses, in JSON */
     *out = http;
     return 0;
 }
@@ -282,6 +263,11 @@ static void stop_accepting(struct hl_httpd *http)
     if (http->socket)
         evhttp_del_accept_socket(http->server, http->socket);
     http->socket = NULL;
+}
+
+bool hl_httpd_stopping(const struct hl_httpd *http)
+{
+    return http->stopping;
 }
 
 void hl_httpd_stop(struct hl_httpd *http)
@@ -297,7 +283,7 @@ void hl_httpd_close(struct hl_httpd *http)
     if (!http)
         return;
     if (http->server) {
-        stop_accepting(http); /* before connections end and make room for others */
+        stop_accepting(http); /* first: each connection that ends makes room for another */
         evhttp_free(http->server);
     }
     free(http->connections);
@@ -315,7 +301,7 @@ const char *hl_exchange_body(struct hl_exchange *exchange, size_t *n)
 
 static void on_gone(struct bufferevent *stream, short what, void *argument)
 {
-    const struct connection *c = argument;
+    const struct hl_connection *c = argument;
     (void)stream;
     (void)what;
     evhttp_connection_free(c->peer); /* calls on_close() */
@@ -323,108 +309,11 @@ static void on_gone(struct bufferevent *stream, short what, void *argument)
 
 void hl_exchange_defer(struct hl_exchange *exchange, void (*left)(void *context), void *context)
 {
-    struct connection *c = exchange->connection;
+    struct hl_connection *c = exchange->connection;
     struct evbuffer *body = evhttp_request_get_input_buffer(exchange->request);
-    evbuffer_drain(body, evbuffer_get_length(body)); /* many may be deferred, for long */
+    evbuffer_drain(body, evbuffer_get_length(body)); /* hundreds of exchanges may be deferred for long */
     exchange->left = left;
     exchange->context = context;
     bufferevent_setcb(c->stream, NULL, NULL, on_gone, c);
     bufferevent_enable(c->stream, EV_READ);
-}
-
-static void add_headers(struct hl_exchange *exchange, const char *type)
-{
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(exchange->request);
-    evhttp_add_header(headers, "Content-Type", type);
-    evhttp_add_header(headers, "Server", "hotlayer/" HL_VERSION);
-    if (exchange->connection->http->stopping)
-        evhttp_add_header(headers, "Connection", "close");
-}
-
-void hl_reply(struct hl_exchange *exchange, int status, const char *type, struct evbuffer *body)
-{
-    if (evhttp_request_get_command(exchange->request) == EVHTTP_REQ_HEAD)
-        evbuffer_drain(body, evbuffer_get_length(body));
-    exchange->left = NULL;
-    add_headers(exchange, type);
-    evhttp_send_reply(exchange->request, status, NULL, body);
-}
-
-void hl_reply_error(struct hl_exchange *exchange, int status, const char *message)
-{
-    struct evbuffer *body = evbuffer_new();
-    if (!body) {
-        evhttp_connection_free(exchange->connection->peer);
-        return;
-    }
-    evbuffer_add_printf(body, "{\"error\":");
-    hl_json_string(body, message, strlen(message));
-    evbuffer_add_printf(body, "}");
-    if (status == 503)
-        evhttp_add_header(evhttp_request_get_output_headers(exchange->request), "Retry-After", "1");
-    hl_reply(exchange, status, HL_HTTP_JSON, body);
-    evbuffer_free(body);
-}
-
-void hl_reply_failure(struct hl_exchange *exchange, const struct hl_error *err)
-{
-    hl_reply_error(exchange,
-                   err->kind == HL_ERROR_REQUEST ? 400
-                   : err->kind == HL_ERROR_BUSY  ? 503
-                                                 : 500,
-                   err->message);
-}
-
-/* HTTP/1.0 has no chunks: the end of the connection is the end of the reply. evhttp would keep the connection where the
- * client asks for that, and announce an empty reply. */
-static void start_stream(struct hl_exchange *exchange, const char *type)
-{
-    struct evkeyvalq *asked = evhttp_request_get_input_headers(exchange->request);
-    exchange->streaming = true;
-    add_headers(exchange, type);
-    if (exchange->request->major < 1 || exchange->request->minor < 1)
-        while (evhttp_find_header(asked, "Connection"))
-            evhttp_remove_header(asked, "Connection");
-    evhttp_send_reply_start(exchange->request, 200, NULL);
-}
-
-bool hl_stream(struct hl_exchange *exchange, const char *type, struct evbuffer *piece)
-{
-    struct connection *c = exchange->connection;
-    if (!exchange->streaming)
-        start_stream(exchange, type);
-    evhttp_send_reply_chunk(exchange->request, piece);
-    if (evbuffer_get_length(bufferevent_get_output(c->stream)) <= HL_HTTP_BEHIND_LIMIT)
-        return true;
-    evhttp_connection_free(c->peer); /* calls on_close() */
-    return false;
-}
-
-void hl_stream_end(struct hl_exchange *exchange)
-{
-    exchange->left = NULL;
-    evhttp_send_reply_end(exchange->request);
-}
-
-void hl_json_string(struct evbuffer *out, const char *text, size_t n)
-{
-    evbuffer_add(out, "\"", 1);
-    for (const char *at = text, *end = text + n; at < end;) {
-        utf8proc_int32_t code;
-        const char *plain = at;
-        while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' && *at != '\\')
-            at++;
-        evbuffer_add(out, plain, (size_t)(at - plain));
-        if (at == end)
-            break;
-        if ((unsigned char)*at < 0x80) {
-            evbuffer_add_printf(out, *at == '"' || *at == '\\' ? "\\%c" : "\\u%04x", *at);
-            at++;
-            continue;
-        }
-        utf8proc_ssize_t bytes = utf8proc_iterate((const utf8proc_uint8_t *)at, end - at, &code);
-        evbuffer_add(out, bytes > 0 ? at : "\xef\xbf\xbd", bytes > 0 ? (size_t)bytes : 3); /* U+FFFD */
-        at += bytes > 0 ? bytes : 1;
-    }
-    evbuffer_add(out, "\"", 1);
 }

@@ -1,11 +1,11 @@
-/* Log lines. A line goes out in one write, so that lines of several processes on one stderr do not mix. */
+/* A line is one write, so that lines of several processes on one stderr do not mix. */
 #include "runtime/server/log.h"
 #include "base/cleanup.h"
 #include <math.h>
 #include <string.h>
 #include <utf8proc.h>
 
-/* Paths and names may hold any bytes, JSON may not: what is not UTF-8 becomes '?'. */
+/* Replaces bytes that are not UTF-8 by '?': paths and names may hold any bytes, JSON may not. */
 static void clean(char *text)
 {
     utf8proc_int32_t code;
@@ -23,7 +23,7 @@ void hl_log(enum hl_severity severity, const char *message, cJSON *fields)
     cJSON_AddStringToObject(line, "severity", names[severity]);
     cJSON_AddStringToObject(line, "message", message);
     for (cJSON *field; fields && (field = cJSON_DetachItemFromArray(fields, 0));)
-        cJSON_AddItemToArray(line, field); /* with the name that it has */
+        cJSON_AddItemToArray(line, field); /* keeps its name */
     HL_FREE char *text = cJSON_PrintUnformatted(line);
     cJSON_Delete(line);
     cJSON_Delete(fields);

@@ -245,7 +245,7 @@ exits "doctor" 0 "$hotlayerd" doctor --model "$work/m.hot"
 says "doctor" out '^ok *model'
 # shellcheck disable=SC2016 # the inner shell's
 exits "with stderr closed" 1 sh -c 'exec "$0" doctor --model /proc/self/fd/2 2>&-' "$hotlayerd"
-says "no file of ours gets its descriptor" out '/proc/self/fd/2: no regular file'
+says "no file of ours takes its number" out '/proc/self/fd/2: not a regular file'
 exits "doctor with a broken model" 1 "$hotlayerd" doctor --model "$work/m.hot.001"
 
 tally

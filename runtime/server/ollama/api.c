@@ -1,4 +1,4 @@
-/* The table of routes, and those that need no thought. */
+/* The table of routes, and the short handlers. */
 #include "runtime/server/ollama/api.h"
 #include "hotlayer/version.h"
 #include <inttypes.h>
@@ -28,51 +28,39 @@ void hl_api_time(const struct timespec *time, char out[40])
     snprintf(out + n, 40 - n, ".%09ldZ", time->tv_nsec);
 }
 
-static void reply_text(struct hl_exchange *exchange, const char *type, const char *text)
-{
-    struct evbuffer *body = evbuffer_new();
-    if (!body) {
-        hl_reply_error(exchange, 500, "out of memory");
-        return;
-    }
-    evbuffer_add(body, text, strlen(text));
-    hl_reply(exchange, 200, type, body);
-    evbuffer_free(body);
-}
-
-/* The very words: health checks of many compose files and start scripts look for them. */
+/* Health checks of many compose files and start scripts look for exactly these words. */
 static void root(void *context, struct hl_exchange *exchange)
 {
     (void)context;
-    reply_text(exchange, "text/plain; charset=utf-8", "Ollama is running");
+    hl_reply_text(exchange, "text/plain; charset=utf-8", "Ollama is running");
 }
 
 static void version(void *context, struct hl_exchange *exchange)
 {
     (void)context;
-    reply_text(exchange, HL_HTTP_JSON, "{\"version\":\"" HL_VERSION "\"}");
+    hl_reply_text(exchange, HL_REPLY_JSON, "{\"version\":\"" HL_VERSION "\"}");
 }
 
 static void health(void *context, struct hl_exchange *exchange)
 {
     (void)context;
-    reply_text(exchange, HL_HTTP_JSON, "{\"status\":\"ok\"}");
+    hl_reply_text(exchange, HL_REPLY_JSON, "{\"status\":\"ok\"}");
 }
 
 static void ready(void *context, struct hl_exchange *exchange)
 {
-    const struct hl_api *api = context;
-    if (api->stopping)
+    const struct hl_server *server = context;
+    if (server->stopping)
         hl_reply_error(exchange, 503, "the server is shutting down");
-    else if (!api->ready)
+    else if (!server->ready)
         hl_reply_error(exchange, 503, "the model is being loaded");
     else
-        reply_text(exchange, HL_HTTP_JSON, "{\"status\":\"ready\"}");
+        hl_reply_text(exchange, HL_REPLY_JSON, "{\"status\":\"ready\"}");
 }
 
-/* Clients want a digest, and some show its first twelve digits. Ours is what the head says of itself: the checksums of
- * the header, which covers those of all shards, and of the five sections, 48 hexadecimal digits. Two models that differ
- * have different ones but for chance; it is no SHA-256. */
+/* Adds a digest: clients want one, and some show its first twelve digits. It consists of checksums in the head file:
+ * the header's, which covers those of all shards, and the five sections', 48 hexadecimal digits. Different models have
+ * different digests except by chance; it is not a SHA-256. */
 static void add_digest(struct evbuffer *body, const struct hl_header *header)
 {
     evbuffer_add_printf(body, "%08x", header->crc32c);
@@ -80,7 +68,7 @@ static void add_digest(struct evbuffer *body, const struct hl_header *header)
         evbuffer_add_printf(body, "%08x", header->section[i].crc32c);
 }
 
-/* What lists say of a model; the brace that closes it is the caller's. */
+/* Adds what lists say about a model; the caller closes the object. */
 static void begin_model(struct evbuffer *body, const struct hl_model *model)
 {
     const struct hl_header *header = model->hot->header;
@@ -101,7 +89,7 @@ static void begin_model(struct evbuffer *body, const struct hl_model *model)
 void hl_api_add_text(struct evbuffer *out, const char *name, const char *text)
 {
     evbuffer_add_printf(out, "\"%s\":", name);
-    hl_json_string(out, text, strlen(text));
+    hl_reply_add_string(out, text, strlen(text));
 }
 
 void hl_api_add_modified(struct evbuffer *out, const struct hl_model *model)
@@ -120,7 +108,7 @@ void hl_api_add_details(struct evbuffer *body, const struct hl_model *model)
     evbuffer_add_printf(body, "\"details\":{\"parent_model\":\"\",\"format\":\"hot\",");
     hl_api_add_text(body, "family", model->family);
     evbuffer_add_printf(body, ",\"families\":[");
-    hl_json_string(body, model->family, strlen(model->family));
+    hl_reply_add_string(body, model->family, strlen(model->family));
     evbuffer_add_printf(body, "],");
     hl_api_add_text(body, "parameter_size", size);
     evbuffer_add_printf(body, ",");
@@ -128,7 +116,7 @@ void hl_api_add_details(struct evbuffer *body, const struct hl_model *model)
     evbuffer_add_printf(body, "}");
 }
 
-/* {"models":[...]}: one, followed by `more` of its fields, or none. */
+/* Sends {"models":[...]}: one model with the further fields in `more`, or no model. */
 static void reply_models(struct hl_exchange *exchange, const struct hl_model *model, const char *more)
 {
     struct evbuffer *body = evbuffer_new();
@@ -142,24 +130,24 @@ static void reply_models(struct hl_exchange *exchange, const struct hl_model *mo
         evbuffer_add_printf(body, "%s}", more);
     }
     evbuffer_add_printf(body, "]}");
-    hl_reply(exchange, 200, HL_HTTP_JSON, body);
+    hl_reply_send(exchange, 200, HL_REPLY_JSON, body);
     evbuffer_free(body);
 }
 
 static void tags(void *context, struct hl_exchange *exchange)
 {
-    const struct hl_api *api = context;
-    reply_models(exchange, api->model, "");
+    const struct hl_server *server = context;
+    reply_models(exchange, server->model, "");
 }
 
-/* What is loaded: the model, from when it can be used, for ever. */
+/* Lists the loaded models: the served one as soon as it is ready, and it never expires. */
 static void ps(void *context, struct hl_exchange *exchange)
 {
-    const struct hl_api *api = context;
+    const struct hl_server *server = context;
     char more[120];
     snprintf(more, sizeof more, ",\"expires_at\":\"9999-12-31T23:59:59Z\",\"size_vram\":0,\"context_length\":%u",
-             api->context);
-    reply_models(exchange, api->ready ? api->model : NULL, more);
+             server->context);
+    reply_models(exchange, server->ready ? server->model : NULL, more);
 }
 
 const struct hl_route hl_api_routes[] = {

@@ -1,15 +1,16 @@
-/* POST /api/show: what a model is. Ollama's clients ask for the template, the context's length and the capabilities;
- * what they do not use of Ollama's answer (projectors, tensors, the parser's name) is not there. */
+/* POST /api/show: a description of the model. Ollama's clients use the template, the context's length and the
+ * capabilities; the answer leaves out the fields that they do not use (projectors, tensors, the parser's name). */
+#include "base/sizes.h"
 #include "runtime/server/ollama/api.h"
 #include <inttypes.h>
 
 static void add_stop(struct evbuffer *lines, const char *text, size_t n)
 {
     evbuffer_add_printf(lines, "%s%-30s ", evbuffer_get_length(lines) ? "\n" : "", "stop");
-    hl_json_string(lines, text, n);
+    hl_reply_add_string(lines, text, n);
 }
 
-/* As a Modelfile says it, a line each. */
+/* Adds the stop texts as lines of a Modelfile. */
 static void add_parameters(struct evbuffer *out, const struct hl_model *model)
 {
     struct evbuffer *lines = evbuffer_new();
@@ -25,7 +26,7 @@ static void add_parameters(struct evbuffer *out, const struct hl_model *model)
         add_stop(lines, model->stop_text[i], strlen(model->stop_text[i]));
     size_t n = evbuffer_get_length(lines);
     evbuffer_add_printf(out, ",\"parameters\":");
-    hl_json_string(out, n ? (const char *)evbuffer_pullup(lines, -1) : "", n);
+    hl_reply_add_string(out, n ? (const char *)evbuffer_pullup(lines, -1) : "", n);
     evbuffer_free(lines);
 }
 
@@ -58,7 +59,7 @@ static void add_model(struct evbuffer *out, const struct hl_model *model)
                         model->template && hl_prompt_fills(model->template) ? ",\"insert\"" : "");
 }
 
-static void show(const struct hl_api *api, struct hl_exchange *exchange, const char *name)
+static void show(const struct hl_server *server, struct hl_exchange *exchange, const char *name)
 {
     struct evbuffer *out = evbuffer_new();
     if (!out) {
@@ -67,28 +68,38 @@ static void show(const struct hl_api *api, struct hl_exchange *exchange, const c
     }
     if (!name) {
         hl_reply_error(exchange, 400, "\"model\" is missing");
-    } else if (!hl_api_is_model(api->model, name)) {
+    } else if (!hl_api_is_model(server->model, name)) {
         hl_api_unknown_model(exchange, name);
     } else {
-        add_model(out, api->model);
-        hl_reply(exchange, 200, HL_HTTP_JSON, out);
+        add_model(out, server->model);
+        hl_reply_send(exchange, 200, HL_REPLY_JSON, out);
     }
     evbuffer_free(out);
+}
+
+/* Returns the model's name; older clients call the field "name". */
+static const char *model_name(struct hl_value body)
+{
+    static const char *const fields[] = {"model", "name"};
+    for (size_t i = 0; i < HL_COUNT(fields); i++) {
+        const struct hl_value *name = hl_api_member(body, fields[i]);
+        if (name && name->kind == HL_VALUE_STRING)
+            return name->text;
+    }
+    return NULL;
 }
 
 void hl_api_show(void *context, struct hl_exchange *exchange)
 {
     struct hl_error err;
+    struct hl_arena arena;
+    struct hl_value json = hl_none();
     size_t n;
     const char *body = hl_exchange_body(exchange, &n);
-    cJSON *json;
-    if (hl_api_json_read(body, n, &json, &err) < 0) {
+    hl_arena_init(&arena, HL_TEMPLATE_MEMORY, HL_TEMPLATE_WORK);
+    if (hl_api_json_read(&arena, body, n, &json, &err) < 0)
         hl_reply_failure(exchange, &err);
-        return;
-    }
-    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "model"));
-    if (!name) /* its older word */
-        name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "name"));
-    show(context, exchange, name);
-    cJSON_Delete(json);
+    else
+        show(context, exchange, model_name(json));
+    hl_arena_release(&arena);
 }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <utf8proc.h>
 
-#define VALUES_MOST (1u << 20) /* cJSON makes 64 bytes of each */
+#define VALUES_MOST 65536u /* cJSON allocates 64 bytes for each: 16 MiB of "[[],[],..." would need half a gigabyte */
 
 struct cursor {
     struct hl_arena *arena;
@@ -117,6 +117,7 @@ static int check_text(const char *text, size_t n, struct hl_error *err)
     return 0;
 }
 
+/* Copies a text and terminates it: runtime/server/ollama uses the strings of a body as C strings. */
 static int copy(struct cursor *c, const char *text, size_t n, struct hl_value *out)
 {
     char *bytes = hl_arena_alloc(c->arena, n + 1);

@@ -23,7 +23,7 @@ struct answer {
     bool finished;
     enum hl_finish reason;
     struct hl_timings timings;
-    struct hl_task *task;
+    struct hl_request request; /* with the prompt and the tokens in a buffer of its own */
 };
 
 static bool on_token(void *context, int32_t token)
@@ -39,6 +39,10 @@ static void on_finish(void *context, enum hl_finish reason, const struct hl_timi
 {
     struct answer *a = context;
     CHECK(!a->finished && (reason == HL_FINISH_ERROR) == (err != NULL));
+    CHECK(a->request.n_tokens == a->n_prompt + a->n_tokens &&
+          memcmp(a->request.tokens, a->prompt, a->n_prompt * sizeof *a->prompt) == 0 &&
+          memcmp(a->request.tokens + a->n_prompt, a->tokens, a->n_tokens * sizeof *a->tokens) == 0);
+    hl_request_release(&a->request);
     a->finished = true;
     a->reason = reason;
     a->timings = *timings;
@@ -68,16 +72,18 @@ static void close_bench(struct bench *b)
 
 static bool add(struct bench *b, struct answer *a, struct hl_error *err)
 {
-    struct hl_request request = {.prompt = a->prompt,
-                                 .n_prompt = a->n_prompt,
-                                 .n_predict = a->n_predict,
-                                 .sampling = {.top_p = 1, .repeat_penalty = 1},
-                                 .token = on_token,
-                                 .finish = on_finish,
-                                 .context = a};
+    const struct hl_scheduler_events events = {.token = on_token, .finish = on_finish, .context = a};
+    a->request = (struct hl_request){.tokens = malloc((a->n_prompt + 1) * sizeof *a->tokens),
+                                     .n_prompt = a->n_prompt,
+                                     .n_predict = a->n_predict,
+                                     .sampling = {.top_p = 1, .repeat_penalty = 1}};
+    memcpy(a->request.tokens, a->prompt, a->n_prompt * sizeof *a->tokens);
     a->n_tokens = 0;
     a->finished = false;
-    return hl_scheduler_add(b->scheduler, &request, &a->task, err) == 0;
+    if (hl_scheduler_add(b->scheduler, &a->request, &events, err) == 0)
+        return true;
+    hl_request_release(&a->request);
+    return false;
 }
 
 static void run_all(struct bench *b)
@@ -212,7 +218,7 @@ static void test_cancel(const char *path, const struct answer alone[REQUESTS])
         struct answer *gone = &answers[when % REQUESTS];
         bool there = !gone->finished;
         if (there) {
-            hl_scheduler_cancel(b.scheduler, gone->task);
+            hl_scheduler_cancel(b.scheduler, &gone->request);
             CHECK(gone->finished && gone->reason == HL_FINISH_CANCELLED);
         }
         run_all(&b);

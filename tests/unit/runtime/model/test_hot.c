@@ -228,7 +228,7 @@ static void test_damage(void)
     check_damage("truncate -s -4096 m.hot", "m.hot: header: head_bytes");
     check_damage("truncate -s 100 m.hot", "m.hot: 100 bytes");
     check_damage("rm m.hot && mkdir m.hot", "m.hot: the folder holds 0");
-    check_damage("rm m.hot && mkfifo m.hot", "m.hot: no regular file");
+    check_damage("rm m.hot && mkfifo m.hot", "m.hot: not a regular file");
     check_damage("rm m.hot.002 && mkfifo m.hot.002", "m.hot.002: ");
 }
 

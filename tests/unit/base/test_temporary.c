@@ -1,8 +1,8 @@
 /* base/temporary.c: a file appears whole or not at all, also where the disk is full or the name is taken. */
 #include "base/cleanup.h"
 #include "base/temporary.h"
-#include "check.h"
-#include "scratch.h"
+#include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>

@@ -2,7 +2,7 @@
 #include "base/cleanup.h"
 #include "base/cli.h"
 #include "base/text.h"
-#include "check.h"
+#include "tests/unit/check.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>

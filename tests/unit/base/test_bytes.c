@@ -1,7 +1,7 @@
 /* base/bytes.c: a buffer that grows up to a limit. */
 #include "base/bytes.h"
 #include "base/utf8.h"
-#include "check.h"
+#include "tests/unit/check.h"
 #include <errno.h>
 #include <sys/resource.h>
 
