@@ -1,17 +1,21 @@
-/* Command lines. Results go to stdout, everything else to stderr; what could not be written to stdout is an error. */
+/* Command lines. Results go to stdout, everything else to stderr. A command fails if its results cannot be written. */
 #include "base/cli.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 int hl_cli_report(const char *command, const struct hl_error *err)
 {
     const char *program = program_invocation_short_name;
+    if (err->kind == HL_ERROR_HELP)
+        return 0;
     fprintf(stderr, "%s %s: ", program, command);
-    for (const char *c = err->message; *c; c++) /* names out of a file could steer the terminal */
+    for (const char *c = err->message; *c; c++) /* names from a file could control the terminal */
         putc(iscntrl((unsigned char)*c) ? '?' : *c, stderr);
     putc('\n', stderr);
     if (err->kind == HL_ERROR_USAGE)
@@ -43,8 +47,8 @@ int hl_cli_real(const char *option, const char *text, double least, double most,
     return 0;
 }
 
-/* Where a standard stream is closed, the next file opened would take its number, and get its messages. Reading only, so
- * that what is written there still fails. */
+/* Fills closed standard streams with /dev/null: the next file that is opened would take their numbers and receive their
+ * messages. Opens it for reading, so that writing to such a stream still fails. */
 static void hold_standard_streams(void)
 {
     int fd;
@@ -59,8 +63,7 @@ static void usage(const struct hl_cli *cli, FILE *to)
     fprintf(to, "usage: %s COMMAND [OPTIONS]\n\n%s\n\n", cli->name, cli->tagline);
     for (const struct hl_command *command = cli->commands; command->name; command++)
         fprintf(to, "  %-9s %s\n", command->name, command->summary);
-    fprintf(to, "\n'%s COMMAND --help' explains one of them, '%s --version' says which build this is.\n", cli->name,
-            cli->name);
+    fprintf(to, "\n'%s COMMAND --help' explains a command, '%s --version' prints the version.\n", cli->name, cli->name);
 }
 
 static int run(const struct hl_cli *cli, int argc, char **argv)
@@ -78,18 +81,36 @@ static int run(const struct hl_cli *cli, int argc, char **argv)
         return 0;
     }
     if (*name)
-        fprintf(stderr, "%s: '%s' is no command\n", cli->name, name);
+        fprintf(stderr, "%s: unknown command '%s'\n", cli->name, name);
     usage(cli, stderr);
     return 2;
+}
+
+/* Returns true if stdout is a pipe or socket that nobody reads any more. The error of the write itself may be long past. */
+static bool reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+/* Ends the program as a filter ends whose reader has left: `hotlayer inspect FILE | head`. Does nothing if the parent
+ * has blocked the signal. */
+static void end_by_sigpipe(void)
+{
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
 }
 
 int hl_cli_main(const struct hl_cli *cli, int argc, char **argv)
 {
     hold_standard_streams();
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe or connection is an error of write(), which is handled */
+    signal(SIGPIPE, SIG_IGN); /* of sockets and helpers' pipes, write() reports the error */
     int status = run(cli, argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
-    fprintf(stderr, "%s: standard output cannot be written\n", cli->name);
+    if (reader_is_gone())
+        end_by_sigpipe();
+    else
+        fprintf(stderr, "%s: cannot write to standard output\n", cli->name);
     return 1;
 }

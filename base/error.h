@@ -11,8 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a caller may need to tell apart; the numbers of the first two are the exit status of the commands. */
+/* What a caller may need to tell apart; the numbers of the first three are the exit status of the commands. */
 enum hl_error_kind {
+    HL_ERROR_HELP = 0,    /* not a failure: --help was answered, and nothing is left to do */
     HL_ERROR_FAILED = 1,  /* the work could not be done */
     HL_ERROR_USAGE = 2,   /* the command line was wrong */
     HL_ERROR_REQUEST = 3, /* a request asked for what cannot be given (HTTP 400) */
