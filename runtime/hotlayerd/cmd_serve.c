@@ -70,7 +70,7 @@ static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
         hl_option_texts("--model PATH", &models,
                         "a .hot file, or a folder that holds one; default: the one folder under /models"),
         hl_option_text("--host HOST", &o->host,
-                       "the address; default: all if PORT is set, else OLLAMA_HOST, else 127.0.0.1"),
+                       "the address; default: that of OLLAMA_HOST, else 0.0.0.0 if PORT is set, else 127.0.0.1"),
         hl_option_text("--port PORT", &o->port, "the port; default: PORT, else that of OLLAMA_HOST, else 11434"),
         hl_option_count("--parallel N", 1, 256, &o->common.engine.parallel,
                         "requests computed at once; default: OLLAMA_NUM_PARALLEL, else 1"),
