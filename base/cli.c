@@ -86,7 +86,7 @@ static int run(const struct hl_cli *cli, int argc, char **argv)
     return 2;
 }
 
-/* Returns true if stdout is a pipe or socket that nobody reads any more. The error of the write itself may be long past. */
+/* Returns true if stdout is a pipe without a reader: the write that failed may be long past, and its errno lost. */
 static bool reader_is_gone(void)
 {
     struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
@@ -104,11 +104,12 @@ static void end_by_sigpipe(void)
 int hl_cli_main(const struct hl_cli *cli, int argc, char **argv)
 {
     hold_standard_streams();
-    signal(SIGPIPE, SIG_IGN); /* of sockets and helpers' pipes, write() reports the error */
+    signal(SIGPIPE, SIG_IGN); /* for sockets and helpers' pipes, where write() reports the error */
     int status = run(cli, argc, argv);
+    errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
-    if (reader_is_gone())
+    if (errno == EPIPE || reader_is_gone())
         end_by_sigpipe();
     else
         fprintf(stderr, "%s: cannot write to standard output\n", cli->name);

@@ -41,6 +41,11 @@ holds() {
     if "$@"; then ok "$what"; else fails "$what"; fi
 }
 
+# full COMMAND...: its stdout is a device without room.
+full() {
+    "$@" >/dev/full
+}
+
 for program in "$hotlayer" "$hotlayerd"; do
     name=$(basename "$program")
     exits "$name --version" 0 "$program" --version
@@ -51,7 +56,7 @@ for program in "$hotlayer" "$hotlayerd"; do
     silent "$name alone on stdout" out
     exits "$name nonsense" 2 "$program" nonsense
     says "$name nonsense" err "^$name: unknown command 'nonsense'"
-    exits "$name to a full disk" 1 sh -c '"$0" --help >/dev/full' "$program"
+    exits "$name to a full disk" 1 full "$program" --help
     says "$name to a full disk says so" err "^$name: cannot write to standard output"
 done
 
@@ -105,7 +110,7 @@ says "inspect lists the tensors" out 'blocks.0.attn.qkv '
 exits "inspect --json" 0 "$hotlayer" inspect "$work/n.hot" --json
 cp "$work/out" "$work/json"
 without_reader "inspect --json | true" "$hotlayer" inspect --json "$work/n.hot"
-exits "inspect --json to a full disk" 1 sh -c '"$0" inspect --json "$1" >/dev/full' "$hotlayer" "$work/n.hot"
+exits "inspect --json to a full disk" 1 full "$hotlayer" inspect --json "$work/n.hot"
 says "inspect --json to a full disk says so" err '^hotlayer: cannot write to standard output'
 exits "options after the operand, joined and shortened" 0 "$hotlayer" inspect "$work/n.hot" --bri --jobs=2
 exits "-- ends the options" 1 "$hotlayer" inspect -- --json
@@ -193,7 +198,7 @@ exits "generate --seed 2" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 
 holds "another seed gives another text" [ "$(cat "$work/out")" != "$(cat "$work/seed-1")" ]
 without_reader "generate | true" "$hotlayerd" generate --model "$work/m.hot" -p a -n 3
 without_reader "generate --json | true" "$hotlayerd" generate --model "$work/m.hot" -p a -n 3 --json
-exits "generate --json to a full disk" 1 sh -c '"$0" generate --json --model "$1" -p a -n 3 >/dev/full' "$hotlayerd" "$work/m.hot"
+exits "generate --json to a full disk" 1 full "$hotlayerd" generate --json --model "$work/m.hot" -p a -n 3
 says "generate --json to a full disk says so" err '^hotlayerd: cannot write to standard output'
 exits "generate --json" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 3 --json
 says "generate --json" out '"finish":"length"'
