@@ -1,18 +1,22 @@
-/* Command lines. Results go to stdout, everything else to stderr. A failed write to stdout fails the command. */
+/* Command lines. Results go to stdout, everything else to stderr. A command fails if its results cannot be written. */
 #include "base/cli.h"
 #include "base/text.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 int hl_cli_report(const char *command, const struct hl_error *err)
 {
     const char *program = program_invocation_short_name;
+    if (err->kind == HL_ERROR_HELP)
+        return 0;
     char message[sizeof err->message];
-    hl_text_copy(message, sizeof message, err->message); /* names from a file could steer the terminal */
+    hl_text_copy(message, sizeof message, err->message); /* names from a file could control the terminal */
     fprintf(stderr, "%s %s: %s\n", program, command, message);
     if (err->kind == HL_ERROR_USAGE)
         fprintf(stderr, "Try '%s %s --help'.\n", program, command);
@@ -43,8 +47,8 @@ int hl_cli_real(const char *option, const char *text, double least, double most,
     return 0;
 }
 
-/* Opens /dev/null for each standard stream that is closed: else the next file opened would get the stream's number, and
- * its messages. Opens it read-only, so that writes to the stream still fail. */
+/* Fills closed standard streams with /dev/null: the next file that is opened would take their numbers and receive their
+ * messages. Opens it for reading, so that writing to such a stream still fails. */
 static void hold_standard_streams(void)
 {
     int fd;
@@ -59,8 +63,7 @@ static void usage(const struct hl_cli *cli, FILE *to)
     fprintf(to, "usage: %s COMMAND [OPTIONS]\n\n%s\n\n", cli->name, cli->tagline);
     for (const struct hl_command *command = cli->commands; command->name; command++)
         fprintf(to, "  %-9s %s\n", command->name, command->summary);
-    fprintf(to, "\n'%s COMMAND --help' explains a command; '%s --version' prints the version of this build.\n",
-            cli->name, cli->name);
+    fprintf(to, "\n'%s COMMAND --help' explains a command, '%s --version' prints the version.\n", cli->name, cli->name);
 }
 
 static int run(const struct hl_cli *cli, int argc, char **argv)
@@ -83,13 +86,32 @@ static int run(const struct hl_cli *cli, int argc, char **argv)
     return 2;
 }
 
+/* Returns true if stdout is a pipe without a reader: the write that failed may be long past, and its errno lost. */
+static bool reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+/* Ends the program as a filter ends whose reader has left: `hotlayer inspect FILE | head`. Does nothing if the parent
+ * has blocked the signal. */
+static void end_by_sigpipe(void)
+{
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+}
+
 int hl_cli_main(const struct hl_cli *cli, int argc, char **argv)
 {
     hold_standard_streams();
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe or connection is an error of write(), which we handle */
+    signal(SIGPIPE, SIG_IGN); /* for sockets and helpers' pipes, where write() reports the error */
     int status = run(cli, argc, argv);
+    errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
-    fprintf(stderr, "%s: standard output cannot be written\n", cli->name);
+    if (errno == EPIPE || reader_is_gone())
+        end_by_sigpipe();
+    else
+        fprintf(stderr, "%s: cannot write to standard output\n", cli->name);
     return 1;
 }

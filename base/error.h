@@ -11,9 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The kinds that a caller may need to tell apart. The numbers of the first two are exit statuses of the commands. */
+/* What a caller may need to tell apart; the numbers of the first three are the exit status of the commands. */
 enum hl_error_kind {
-    HL_ERROR_FAILED = 1,  /* the work failed */
+    HL_ERROR_HELP = 0,    /* not a failure: --help was answered, and nothing is left to do */
+    HL_ERROR_FAILED = 1,  /* the work could not be done */
     HL_ERROR_USAGE = 2,   /* the command line was wrong */
     HL_ERROR_REQUEST = 3, /* a request was wrong or unsupported (HTTP 400) */
     HL_ERROR_BUSY = 4,    /* the server is full or stopping (HTTP 503) */

@@ -1,6 +1,7 @@
-/* hotlayer image: a packed model and the runtime become an OCI image, in a folder, in a file or in a registry. */
+/* hotlayer image: makes an OCI image of a packed model and the runtime, in a folder, a file or a registry. */
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sizes.h"
 #include "base/text.h"
 #include "pack/hotlayer/place.h"
 #include "pack/hotlayer/verbs.h"
@@ -10,27 +11,14 @@
 #include <sys/auxv.h>
 #include <sys/stat.h>
 
-static const char help[] =
-    "usage: hotlayer image MODEL.hot (-o oci:DIR[:TAG] | -o oci-archive:FILE[:TAG] | --push HOST/REPOSITORY[:TAG])\n"
-    "                      [--base REF|oci:DIR[:TAG]|scratch] [--compress none|zstd[:LEVEL]] [--runtime PATH]\n"
-    "                      [--model-only] [--jobs N] [--ca FILE] [--plain-http] [--json]\n"
+static const char about[] =
+    "usage: hotlayer image MODEL.hot (-o oci:DIR[:TAG] | -o oci-archive:FILE[:TAG] | --push REF) [OPTIONS]\n"
     "\n"
-    "Makes an image of a packed model: hotlayerd with the libraries that it needs, and the model's files in\n"
-    "layers of their own. The same inputs give the same digest on any machine.\n"
-    "\n"
-    "  -o, --output oci:DIR[:TAG]  the image layout to write to; TAG is \"latest\" by default. Other tags of it stay\n"
-    "  -o, --output oci-archive:FILE[:TAG]\n"
-    "                     one file that podman load and docker load take\n"
-    "      --push REF     send it to a registry while it is made\n"
-    "      --base REF     put it on this image, of a registry or a layout, instead of on nothing (scratch)\n"
-    "      --compress zstd[:LEVEL]\n"
-    "                     layers as tar+zstd, LEVEL 1 to 19, 3 by default. None by default: quantized weights\n"
-    "                     hardly shrink\n"
-    "      --runtime PATH the hotlayerd to put in; by default the one that came with this hotlayer\n"
-    "      --model-only   no runtime: the model's files alone, to be mounted, or put on a base that has hotlayerd\n"
-    "      --json         describe the image as JSON on stdout\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
-    "\n"
-    "SOURCE_DATE_EPOCH, in seconds since 1970, becomes the image's date; without it the image has none.\n"
+    "Makes an image of a packed model: hotlayerd with the libraries that it needs, and the model's files in layers of\n"
+    "their own. The same inputs give the same digest on any machine. REF is HOST/REPOSITORY[:TAG].\n";
+
+static const char examples[] =
+    "SOURCE_DATE_EPOCH, in seconds since 1970, becomes the image's date; without it the image has no date.\n"
     "The last line on stdout is the digest of the image's manifest.\n"
     "\n"
     "examples:\n"
@@ -39,24 +27,22 @@ static const char help[] =
     "  hotlayer image gemma3-1b.hot -o oci-archive:gemma.tar && docker load -i gemma.tar\n"
     "  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) hotlayer image gemma3-1b.hot -o oci:image:v2\n";
 
-enum { RUNTIME = 256, COMPRESS, BASE, PUSH, MODEL_ONLY, JSON };
-
 struct options {
     const char *model;
     const char *runtime;
     struct hl_place to;   /* a layout, an archive or a registry */
-    struct hl_place base; /* HL_PLACE_FILE: none */
+    struct hl_place base; /* HL_PLACE_FILE: no base */
     struct hl_registry_options registry;
     int64_t created;
-    int compress; /* level; 0: none */
-    bool model_only, json, help;
+    int compress; /* level; 0: layers stay plain tar */
+    bool model_only, json;
 };
 
 static int parse_date(const char *text, int64_t *out, struct hl_error *err)
 {
     size_t digits = strspn(text, "0123456789");
     if (!digits || text[digits] || digits > 12)
-        return hl_fail_as(err, HL_ERROR_USAGE, "SOURCE_DATE_EPOCH is '%.40s', not a number of seconds since 1970",
+        return hl_fail_as(err, HL_ERROR_USAGE, "SOURCE_DATE_EPOCH must be a number of seconds since 1970, not '%.40s'",
                           text);
     *out = strtoll(text, NULL, 10);
     if (*out > HL_LAST_CREATED)
@@ -65,18 +51,18 @@ static int parse_date(const char *text, int64_t *out, struct hl_error *err)
     return 0;
 }
 
-static int parse_compress(const char *text, int *level, struct hl_error *err)
+static int parse_compress(const char *text, void *where, struct hl_error *err)
 {
     static const char zstd[] = "zstd";
     size_t length = strlen(zstd);
     uint32_t number = HL_COMPRESS_LEVEL;
+    int *level = where;
     *level = 0;
     if (!strcmp(text, "none"))
         return 0;
     if (strncmp(text, zstd, length) != 0 || (text[length] && text[length] != ':'))
-        return hl_fail_as(err, HL_ERROR_USAGE, "--compress takes none, zstd or zstd:LEVEL, not '%.40s'%s", text,
-                          hl_text_begins(text, "gzip") ? " (gzip would take many times as long, and gain nothing)"
-                                                       : "");
+        return hl_fail_as(err, HL_ERROR_USAGE, "--compress must be none, zstd or zstd:LEVEL, not '%.40s'%s", text,
+                          hl_text_begins(text, "gzip") ? " (gzip would take many times as long and save nothing)" : "");
     if (text[length] &&
         hl_cli_count("the LEVEL of --compress", text + length + 1, 1, HL_COMPRESS_LEVEL_MOST, &number, err))
         return -1;
@@ -89,101 +75,73 @@ static bool is_layout(const char *text)
     return (hl_text_begins(text, "oci:") && !hl_text_begins(text, "oci://")) || hl_text_begins(text, "oci-archive:");
 }
 
-static int parse_base(const char *text, struct hl_place *out, struct hl_error *err)
+static int parse_base(const char *text, void *where, struct hl_error *err)
 {
+    struct hl_place *out = where;
     *out = (struct hl_place){.kind = HL_PLACE_FILE, .text = text};
     if (!strcmp(text, "scratch"))
         return 0;
     out->kind = is_layout(text) ? HL_PLACE_LAYOUT : HL_PLACE_REGISTRY;
     if (out->kind == HL_PLACE_REGISTRY && !strchr(text, '/'))
-        return hl_fail_as(err, HL_ERROR_USAGE,
-                          "--base %.200s: in which registry? Docker Hub's is docker.io/library/%.200s; a layout is "
-                          "oci:DIR[:TAG]",
-                          text, text);
+        return hl_fail_as(
+            err, HL_ERROR_USAGE,
+            "--base %.200s has no registry; write docker.io/library/%.200s for Docker Hub, or oci:DIR[:TAG] "
+            "for a layout",
+            text, text);
     if (out->kind == HL_PLACE_REGISTRY)
         return hl_reference_parse(text, &out->reference, err) ? hl_error_prefix(err, "--base") : 0;
     if (hl_oci_reference_parse(text, &out->layout, err))
         return hl_error_prefix(err, "--base");
     if (out->layout.archive)
-        return hl_fail_as(err, HL_ERROR_USAGE, "--base %.200s: an archive is written, but not read; unpack it with tar",
-                          text);
+        return hl_fail_as(err, HL_ERROR_USAGE,
+                          "--base %.200s: archives can be written but not read; unpack it with tar", text);
     return 0;
 }
 
 static int parse_target(const char *output, const char *push, struct hl_place *out, struct hl_error *err)
 {
     if (!output == !push)
-        return hl_fail_as(err, HL_ERROR_USAGE, "%s: -o oci:DIR[:TAG], -o oci-archive:FILE[:TAG] or --push REF",
-                          output ? "one place at a time" : "where to?");
+        return hl_fail_as(err, HL_ERROR_USAGE, "%s -o oci:DIR[:TAG], -o oci-archive:FILE[:TAG] or --push REF",
+                          output ? "only one target is possible:" : "the target is missing:");
     *out = (struct hl_place){.kind = output ? HL_PLACE_LAYOUT : HL_PLACE_REGISTRY, .text = output ? output : push};
     if (output)
         return hl_oci_reference_parse(output, &out->layout, err);
     if (hl_reference_parse(push, &out->reference, err))
         return hl_error_prefix(err, "--push");
     if (*out->reference.digest)
-        return hl_fail_as(err, HL_ERROR_USAGE, "--push %.200s: the digest is not known before the image is made", push);
+        return hl_fail_as(err, HL_ERROR_USAGE,
+                          "--push %.200s: leave out the digest; it is known only when the image is complete", push);
     return 0;
-}
-
-/* Options with values whose place in `out` needs no more than this. 1: taken, 0: another option, -1: a bad value. */
-static int take_option(int option, const char *value, struct options *out, struct hl_error *err)
-{
-    switch (option) {
-    case RUNTIME:
-        out->runtime = value;
-        return 1;
-    case COMPRESS:
-        return parse_compress(value, &out->compress, err) ? -1 : 1;
-    case BASE:
-        return parse_base(value, &out->base, err) ? -1 : 1;
-    case MODEL_ONLY:
-        out->model_only = true;
-        return 1;
-    case JSON:
-        out->json = true;
-        return 1;
-    case 'h':
-        out->help = true;
-        return 1;
-    default:
-        return hl_registry_option(option, value, &out->registry, err);
-    }
 }
 
 static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
 {
-    static const struct option known[] = {{"output", required_argument, NULL, 'o'},
-                                          {"push", required_argument, NULL, PUSH},
-                                          {"base", required_argument, NULL, BASE},
-                                          {"compress", required_argument, NULL, COMPRESS},
-                                          {"runtime", required_argument, NULL, RUNTIME},
-                                          {"model-only", no_argument, NULL, MODEL_ONLY},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"help", no_argument, NULL, 'h'},
-                                          HL_REGISTRY_OPTIONS,
-                                          {NULL, 0, NULL, 0}};
     const char *output = NULL, *push = NULL, *date = getenv("SOURCE_DATE_EPOCH");
     *out = (struct options){.created = -1};
-    optind = 0;
-    for (int option; (option = getopt_long(argc, argv, ":o:h", known, NULL)) != -1;) {
-        int taken = option == 'o' || option == PUSH ? 1 : take_option(option, optarg, out, err);
-        if (taken < 0)
-            return -1;
-        if (!taken)
-            return hl_fail_as(err, HL_ERROR_USAGE, option == ':' ? "%.100s wants a value" : "%.100s is not an option",
-                              argv[optind - 1]);
-        if (option == 'o')
-            output = optarg;
-        else if (option == PUSH)
-            push = optarg;
-    }
-    if (out->help)
-        return 0;
-    if (argc - optind != 1)
-        return hl_fail_as(err, HL_ERROR_USAGE, optind == argc ? "which MODEL.hot?" : "one MODEL.hot at a time");
+    const struct hl_option table[] = {
+        hl_option_text("-o, --output oci:DIR[:TAG]", &output,
+                       "the image layout to write to; TAG is by default \"latest\". Other tags of the layout stay.\n"
+                       "oci-archive:FILE[:TAG]: one file, for podman load and docker load"),
+        hl_option_text("--push REF", &push, "send the image to a registry while it is made"),
+        hl_option_custom("--base REF", parse_base, &out->base,
+                         "the image to build on, from a registry or a layout (oci:DIR[:TAG]); default: scratch"),
+        hl_option_custom("--compress HOW", parse_compress, &out->compress,
+                         "none (default): quantized weights hardly shrink; zstd[:LEVEL]: layers as tar+zstd, LEVEL 1 "
+                         "to 19, by default 3"),
+        hl_option_text("--runtime PATH", &out->runtime,
+                       "the hotlayerd to put in; default: the one next to this hotlayer, in ../bin or in PATH"),
+        hl_option_flag("--model-only", &out->model_only,
+                       "put in the model's files alone, for a mount or for a base that has hotlayerd"),
+        hl_option_flag("--json", &out->json, "describe the image on stdout as JSON"),
+        HL_REGISTRY_OPTIONS(&out->registry),
+    };
+    const struct hl_options options = {about, table, HL_COUNT(table), examples, "one MODEL.hot", 1, 1};
+    int first = hl_options_parse(&options, argc, argv, err);
+    if (first < 0)
+        return -1;
     if (out->model_only && out->runtime)
-        return hl_fail_as(err, HL_ERROR_USAGE, "--model-only has no room for --runtime");
-    out->model = argv[optind];
+        return hl_fail_as(err, HL_ERROR_USAGE, "--model-only and --runtime exclude each other");
+    out->model = argv[first];
     return parse_target(output, push, &out->to, err) || (date && *date && parse_date(date, &out->created, err)) ? -1
                                                                                                                 : 0;
 }
@@ -194,14 +152,14 @@ static bool is_program(const char *path)
     return !stat(path, &status) && S_ISREG(status.st_mode) && !access(path, X_OK);
 }
 
-/* hotlayerd in `folder` of `length` bytes, behind `middle`. */
+/* Returns true if there is a hotlayerd in `folder` (its first `length` bytes) followed by `middle`. */
 static bool runtime_in(const char *folder, size_t length, const char *middle, char out[PATH_MAX])
 {
     int n = snprintf(out, PATH_MAX, "%.*s%s/hotlayerd", (int)length, folder, middle);
     return n < PATH_MAX && is_program(out);
 }
 
-/* The hotlayerd of this installation, else the one in PATH. */
+/* Finds the hotlayerd of this installation, else the one in PATH. */
 static int find_runtime(char out[PATH_MAX], struct hl_error *err)
 {
     char self[PATH_MAX];
@@ -217,18 +175,19 @@ static int find_runtime(char out[PATH_MAX], struct hl_error *err)
             return 0;
         path += length;
     }
-    return hl_fail(err, "no hotlayerd beside this program, in ../bin or in PATH; name it with --runtime PATH");
+    return hl_fail(err, "no hotlayerd next to this program, in ../bin or in PATH; name it with --runtime PATH");
 }
 
-/* Where the model came from, if it is a place: the annotation is meant to be a URL. */
+/* Returns the model's source if it is a URL, as the annotation must be; else NULL. */
 static const char *source_url(const cJSON *meta)
 {
     const char *source = hl_json_text(meta, "source");
     return source && strstr(source, "://") ? source : NULL;
 }
 
-/* The name that an archive's image is loaded under: the model's, as far as it can be a repository. What is not a letter
- * or digit may stand only between such, once: distribution-spec, "Pulling manifests". */
+/* Makes the name under which an archive's image is loaded: the model's name, changed where a repository's name allows
+ * less. A separator may stand only between letters or digits, and only one at a time: distribution-spec, "Pulling
+ * manifests". */
 static void repository_name(const char *model, char out[HL_NAME_LIMIT + 1])
 {
     size_t used = 0;
@@ -300,17 +259,17 @@ static int list_shards(const struct hl_hot *hot, struct shard_paths *out, struct
     return 0;
 }
 
-/* What a registry got and what it had. */
+/* Prints what was sent to a registry and what it already had. */
 static void print_uploads(struct hl_target *target)
 {
     struct hl_upload_counts counts;
     char size[24];
     hl_target_uploads(target, &counts);
-    fprintf(stderr, "%zu layer%s sent (%s), %zu mounted from another repository, %zu there already\n", counts.sent,
+    fprintf(stderr, "%zu layer%s sent (%s), %zu mounted from another repository, %zu already there\n", counts.sent,
             counts.sent == 1 ? "" : "s", hl_text_bytes(counts.bytes, size), counts.mounted, counts.present);
 }
 
-/* Opens base and target and writes the model as the options say. */
+/* Opens the base and the target and writes the image. */
 static int write_image(const struct options *options, const struct hl_image_spec *model, struct hl_image *out,
                        struct hl_error *err)
 {
@@ -361,8 +320,7 @@ static int describe_model(const struct hl_hot *hot, const struct options *option
     return write_image(options, &spec, out, err);
 }
 
-/* Where the image is, to be written as it stands: "oci:DIR:TAG", "oci-archive:FILE:TAG", "HOST/REPOSITORY:TAG@DIGEST".
- */
+/* Formats the image's place as users write it: "oci:DIR:TAG", "oci-archive:FILE:TAG", "HOST/REPOSITORY:TAG@DIGEST". */
 static void format_place(const struct hl_place *place, const char *digest, char *out, size_t size)
 {
     if (place->kind == HL_PLACE_REGISTRY)
@@ -432,10 +390,6 @@ int hl_cmd_image(int argc, char **argv)
     struct hl_progress progress = {.out = stderr};
     if (parse_options(argc, argv, &options, &err))
         return hl_cli_report("image", &err);
-    if (options.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     if (make_image(&options, &progress, &err)) {
         hl_progress_clear(&progress);
         return hl_cli_report("image", &err);

@@ -1,5 +1,6 @@
-/* hotlayer inspect: what is in a .hot file, or in an image, wherever it is. */
+/* hotlayer inspect: shows the content of a .hot file, or of an image in a layout or a registry. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "base/text.h"
 #include "pack/hotlayer/place.h"
 #include "pack/hotlayer/verbs.h"
@@ -7,28 +8,23 @@
 #include "pack/image/find_models.h"
 #include "pack/image/listing.h"
 
-static const char help[] =
+static const char about[] =
     "usage: hotlayer inspect MODEL.hot | oci:DIR[:TAG] | REF [OPTIONS]\n"
     "\n"
-    "Shows a model's meta data, sections, shards, program and tensors; of an image its layers and the same of the\n"
-    "models in it. Of an image in a registry (REF: HOST/REPOSITORY[:TAG][@DIGEST]) only the manifest, the config and\n"
-    "the small heads of the models are read, not the weights.\n"
-    "\n"
-    "      --json         everything, as one JSON document\n"
-    "      --brief        leave out the listing of operations and tensors\n"
-    "      --cloud-run    of an image: would it run on Cloud Run, and what would fail? Exit 1 if something "
-    "would\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
-    "\n"
-    "examples:\n"
-    "  hotlayer inspect llama.hot\n"
-    "  hotlayer inspect oci:image:v2 --json | jq .layers\n"
-    "  hotlayer inspect europe-docker.pkg.dev/project/models/gemma:v1 --brief\n"
-    "  hotlayer inspect europe-docker.pkg.dev/project/models/gemma:v1 --cloud-run\n";
+    "Shows a model's metadata, sections, shards, program and tensors. Of an image, shows the layers and the models in\n"
+    "them. From a registry (REF is HOST/REPOSITORY[:TAG][@DIGEST]) only the manifest, the config and the small heads\n"
+    "of the models are read, not the weights.\n";
+
+static const char examples[] = "examples:\n"
+                               "  hotlayer inspect llama.hot\n"
+                               "  hotlayer inspect oci:image:v2 --json | jq .layers\n"
+                               "  hotlayer inspect europe-docker.pkg.dev/PROJECT/REPOSITORY/gemma:v1 --brief\n"
+                               "  hotlayer inspect europe-docker.pkg.dev/PROJECT/REPOSITORY/gemma:v1 --cloud-run\n";
 
 struct options {
     struct hl_place place;
     struct hl_registry_options registry;
-    bool json, brief, cloud_run, help;
+    bool json, brief, cloud_run;
 };
 
 static int print_json(cJSON *json, struct hl_error *err)
@@ -97,7 +93,8 @@ static void image_text(const struct hl_image *image, const struct hl_models *mod
         }
 }
 
-/* What the layers of an image from elsewhere hold need not be readable for the rest to be shown. */
+/* Finds the models of an image. If another tool made the image, an unreadable layer is a warning, and the rest is still
+ * shown. */
 static int find_models(const struct hl_place *place, struct hl_store *store, const struct hl_image *image,
                        struct hl_models *out, struct hl_error *err)
 {
@@ -105,10 +102,10 @@ static int find_models(const struct hl_place *place, struct hl_store *store, con
     if (result && hl_models_ours(image))
         return -1;
     if (!result && out->partial)
-        result = hl_fail(err, "not every compressed layer was looked through to its end");
+        result = hl_fail(err, "some compressed layers were read only in part");
     if (result) {
         out->partial = true;
-        hl_error_prefix(err, "%s: there may be more models in it", place->text);
+        hl_error_prefix(err, "%s: the image may hold more models", place->text);
         hl_cli_report("inspect", err);
     }
     return 0;
@@ -138,38 +135,20 @@ static int inspect_image(const struct hl_place *place, const struct options *opt
 
 static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
 {
-    static const struct option longs[] = {{"json", no_argument, NULL, 'j'},
-                                          {"brief", no_argument, NULL, 'b'},
-                                          {"cloud-run", no_argument, NULL, 'c'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          HL_REGISTRY_OPTIONS,
-                                          {NULL, 0, NULL, 0}};
     *out = (struct options){.json = false};
-    opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":h", longs, NULL)) != -1;) {
-        int common = hl_registry_option(option, optarg, &out->registry, err);
-        if (common < 0)
-            return -1;
-        if (option == 'j')
-            out->json = true;
-        else if (option == 'b')
-            out->brief = true;
-        else if (option == 'c')
-            out->cloud_run = true;
-        else if (option == 'h')
-            out->help = true;
-        else if (!common)
-            return hl_fail_as(err, HL_ERROR_USAGE, option == ':' ? "'%s' wants a value" : "'%s' is not understood",
-                              argv[optind - 1]);
-    }
-    if (!out->help && optind + 1 != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "name one MODEL.hot, oci:DIR[:TAG] or HOST/REPOSITORY[:TAG]");
-    if (out->help)
-        return 0;
-    if (hl_place_parse(argv[optind], &out->place, err))
+    const struct hl_option table[] = {
+        hl_option_flag("--json", &out->json, "print everything as one JSON document"),
+        hl_option_flag("--brief", &out->brief, "leave out the lists of operations and tensors"),
+        hl_option_flag("--cloud-run", &out->cloud_run,
+                       "check whether an image would run on Cloud Run; exit with 1 if something would fail"),
+        HL_REGISTRY_OPTIONS(&out->registry),
+    };
+    const struct hl_options options = {about, table, HL_COUNT(table), examples, HL_PLACE_EXPECTED, 1, 1};
+    int first = hl_options_parse(&options, argc, argv, err);
+    if (first < 0 || hl_place_parse(argv[first], &out->place, err))
         return -1;
     return out->cloud_run && out->place.kind == HL_PLACE_FILE
-               ? hl_fail_as(err, HL_ERROR_USAGE, "--cloud-run is about an image, and '%s' is a file", out->place.text)
+               ? hl_fail_as(err, HL_ERROR_USAGE, "--cloud-run needs an image, and '%s' is a file", out->place.text)
                : 0;
 }
 
@@ -179,10 +158,6 @@ int hl_cmd_inspect(int argc, char **argv)
     struct options options;
     if (parse_options(argc, argv, &options, &err))
         return hl_cli_report("inspect", &err);
-    if (options.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     int result = options.place.kind == HL_PLACE_FILE
                      ? inspect_hot(options.place.text, options.json, options.brief, &err)
                      : inspect_image(&options.place, &options, &err);

@@ -1,126 +1,69 @@
-/* hotlayer pack: a model's folder or .gguf -> MODEL.hot. */
+/* hotlayer pack: converts a model's folder or .gguf file into MODEL.hot. */
 #include "base/cleanup.h"
+#include "base/options.h"
 #include "base/sizes.h"
 #include "base/text.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/meta.h"
 #include "pack/pack.h"
-#include <ctype.h>
-#include <errno.h>
-#include <getopt.h>
 
-static const char help[] =
+static const char about[] =
     "usage: hotlayer pack SOURCE -o MODEL.hot [OPTIONS]\n"
     "\n"
-    "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) or a\n"
-    ".gguf file (F32, F16, BF16, Q8_0, Q6_K, Q5_*, Q4_*; of one in parts, the first) into\n"
-    "MODEL.hot and its shards MODEL.hot.001, MODEL.hot.002, ...\n"
-    "\n"
-    "  -o, --output FILE      where the head file goes; the shards are put beside it\n"
-    "      --quant TYPE       q4 or q8: 4 or 8 bits in blocks of 32; bf16; keep: no loss.\n"
-    "                         By default numbers become q4, and what a .gguf has quantized is kept\n"
-    "      --quant-report     say what each matrix loses: ||W - Q|| / ||W||\n"
-    "      --name NAME        the model's name to its users (default: the folder's or file's)\n"
-    "      --shard-size SIZE  at most this much per shard, up to 2G (default 1G)\n"
-    "      --template FILE    a chat template instead of the model's own: Jinja, or, if its\n"
-    "                         name ends in .gotmpl, Go's as Ollama has it\n"
-    "      --threads N        for the conversion (default: one per core)\n"
-    "      --json             print the result as JSON\n"
-    "  -h, --help\n"
-    "\n"
-    "examples:\n"
-    "  hotlayer pack ./Llama-2-7b-hf -o llama.hot\n"
-    "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2 --quant-report\n"
-    "  hotlayer pack gemma-3-4b-it-Q8_0.gguf -o gemma.hot\n";
+    "Converts a Hugging Face model folder (config.json, model.safetensors, tokenizer) or a .gguf file\n"
+    "(F32, F16, BF16, Q8_0, Q6_K, Q5_*, Q4_*; of a split file, the first part) into MODEL.hot and its\n"
+    "shards MODEL.hot.001, MODEL.hot.002, ...\n";
+
+static const char examples[] = "examples:\n"
+                               "  hotlayer pack ./Llama-2-7b-hf -o llama.hot\n"
+                               "  hotlayer pack ./Llama-2-7b-hf -o llama.hot --quant q8 --name llama2 --quant-report\n"
+                               "  hotlayer pack gemma-3-4b-it-Q8_0.gguf -o gemma.hot\n";
 
 struct options {
     struct hl_pack pack;
-    bool json, help;
+    bool json;
 };
 
-/* "1G", "512M", "2MiB", "4096". */
-static int parse_size(const char *text, uint64_t *out, struct hl_error *err)
+static int take_name(const char *value, void *where, struct hl_error *err)
 {
-    char *end;
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    static const char units[] = "KMGT";
-    const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
-    uint64_t factor = unit ? 1ull << (10 * (unit - units + 1)) : 1;
-    if (unit)
-        end++;
-    if (strcmp(end, "iB") == 0 || strcmp(end, "B") == 0)
-        end += strlen(end);
-    if (!isdigit((unsigned char)*text) || errno || *end || !hl_mul(number, factor, out))
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is no size; write it as 512M or 1G", text);
-    return 0;
-}
-
-static int parse_quant(const char *text, enum hl_quant *out, struct hl_error *err)
-{
-    for (enum hl_quant quant = HL_QUANT_KEEP; quant <= HL_QUANT_Q4; quant++)
-        if (strcmp(text, hl_quant_name(quant)) == 0) {
-            *out = quant;
-            return 0;
-        }
-    return hl_fail_as(err, HL_ERROR_USAGE, "--quant must be keep, bf16, q8 or q4, not '%s'", text);
+    *(const char **)where = value;
+    if (hl_meta_check_name(value, err) == 0)
+        return 0;
+    err->kind = HL_ERROR_USAGE;
+    return -1;
 }
 
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 {
-    static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
-                                          {"quant", required_argument, NULL, 'q'},
-                                          {"quant-report", no_argument, NULL, 'r'},
-                                          {"name", required_argument, NULL, 'n'},
-                                          {"shard-size", required_argument, NULL, 's'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"template", required_argument, NULL, 'T'},
-                                          {NULL, 0, NULL, 0}};
-    int option, result = 0;
-    opterr = 0;
-    while (result == 0 && (option = getopt_long(argc, argv, "o:h", longs, NULL)) != -1)
-        switch (option) {
-        case 'o':
-            o->pack.output = optarg;
-            break;
-        case 'q':
-            result = parse_quant(optarg, &o->pack.quant, err);
-            break;
-        case 'r':
-            o->pack.report = true;
-            break;
-        case 'n':
-            o->pack.name = optarg;
-            if ((result = hl_meta_check_name(optarg, err)) < 0)
-                err->kind = HL_ERROR_USAGE;
-            break;
-        case 'T':
-            o->pack.template = optarg;
-            break;
-        case 's':
-            result = parse_size(optarg, &o->pack.shard_bytes, err);
-            break;
-        case 't':
-            result = hl_cli_count("--threads", optarg, 1, 1024, &o->pack.threads, err);
-            break;
-        case 'j':
-            o->json = true;
-            break;
-        case 'h':
-            o->help = true;
-            return 0;
-        default:
-            return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
-        }
-    if (result < 0)
+    static const char *const quants[] = {[HL_QUANT_KEEP] = "keep",
+                                         [HL_QUANT_BF16] = "bf16",
+                                         [HL_QUANT_Q8] = "q8",
+                                         [HL_QUANT_Q4] = "q4",
+                                         [HL_QUANT_DEFAULT] = NULL};
+    const struct hl_option table[] = {
+        hl_option_text("-o, --output FILE", &o->pack.output, "the head file; the shards are written next to it"),
+        hl_option_word("--quant TYPE", quants, &o->pack.quant,
+                       "q4, q8: 4 or 8 bits in blocks of 32; bf16; keep: without loss. Default: q4 for floating-point "
+                       "matrices, keep for the quantized ones of a .gguf"),
+        hl_option_flag("--quant-report", &o->pack.report, "print the loss of each matrix: ||W - Q|| / ||W||"),
+        hl_option_custom("--name NAME", take_name, &o->pack.name,
+                         "the model's name for its users; default: the name of the folder or file"),
+        hl_option_size("--shard-size SIZE", &o->pack.shard_bytes,
+                       "the largest size of a shard; at most 2G, default 1G"),
+        hl_option_text("--template FILE", &o->pack.template,
+                       "a chat template that replaces the model's own: Go's language as in Ollama if the name ends in "
+                       ".gotmpl, else Jinja"),
+        hl_option_count("--threads N", 1, 1024, &o->pack.threads, "threads of the conversion; default: one per core"),
+        hl_option_flag("--json", &o->json, "print the result as JSON"),
+    };
+    const struct hl_options options = {
+        about, table, HL_COUNT(table), examples, "one SOURCE, a model's folder or .gguf file", 1, 1};
+    int first = hl_options_parse(&options, argc, argv, err);
+    if (first < 0)
         return -1;
-    if (optind + 1 != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "name one SOURCE, a model's folder or .gguf file");
     if (!o->pack.output)
         return hl_fail_as(err, HL_ERROR_USAGE, "-o MODEL.hot is missing");
-    o->pack.source = argv[optind];
+    o->pack.source = argv[first];
     return 0;
 }
 
@@ -169,10 +112,6 @@ int hl_cmd_pack(int argc, char **argv)
     struct hl_error err;
     if (parse(argc, argv, &o, &err) < 0)
         return hl_cli_report("pack", &err);
-    if (o.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     int result = hl_pack(&o.pack, &packed, &err);
     if (result < 0)
         result = hl_cli_report("pack", &err);

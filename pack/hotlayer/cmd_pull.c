@@ -1,4 +1,4 @@
-/* hotlayer pull: a model out of an image onto the disk, or an image into a layout. */
+/* hotlayer pull: extracts the model of an image into a folder, or copies an image into a layout. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "base/text.h"
@@ -6,25 +6,19 @@
 #include "pack/hotlayer/verbs.h"
 #include "pack/image/pull.h"
 
-static const char help[] =
+static const char about[] =
     "usage: hotlayer pull SOURCE [-o DIR | -o oci:DIR[:TAG] | -o oci-archive:FILE[:TAG]] [OPTIONS]\n"
     "\n"
-    "Fetches the model that is in an image: MODEL.hot and its shards, ready for hotlayerd. Layers come side by side\n"
-    "and are checked before anything is taken out of them; a pull that was interrupted goes on where it was, and one\n"
-    "of what is there already fetches nothing. SOURCE is oci://HOST/REPOSITORY[:TAG][@DIGEST] (oci:// may be left\n"
-    "out) or oci:DIR[:TAG].\n"
-    "\n"
-    "  -o, --output DIR   the folder for the files; by default one with the model's name, here. Several models get a\n"
-    "                     folder each in it. It must be empty, or what an earlier pull left\n"
-    "      oci:DIR[:TAG]  the image as it is, into an image layout; TAG is the image's own by default\n"
-    "      oci-archive:FILE[:TAG]\n"
-    "                     the same as one file, for podman load and docker load\n"
-    "      --json         describe what there is now as JSON on stdout\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
-    "\n"
+    "Fetches the model of an image: MODEL.hot and its shards, ready for hotlayerd. SOURCE is\n"
+    "oci://HOST/REPOSITORY[:TAG][@DIGEST] (oci:// may be left out) or oci:DIR[:TAG]. Layers are fetched in parallel, "
+    "and\n"
+    "each is verified before it is extracted. An interrupted pull resumes; a repeated one fetches nothing.\n";
+
+static const char examples[] =
     "The last line on stdout is the path of the model's head, or the digest of the image in a layout.\n"
     "\n"
     "examples:\n"
-    "  hotlayer pull oci://europe-docker.pkg.dev/project/models/gemma:v1\n"
+    "  hotlayer pull oci://europe-docker.pkg.dev/PROJECT/REPOSITORY/gemma:v1\n"
     "  hotlayer pull localhost:5000/gemma -o /srv/models/gemma\n"
     "  hotlayer pull localhost:5000/gemma:v1 -o oci:image\n";
 
@@ -32,53 +26,44 @@ struct options {
     struct hl_place source;
     struct hl_registry_options registry;
     const char *output;
-    bool json, help;
+    bool json;
 };
 
-/* What the design knows and this version does not. */
+/* Refuses the sources that are planned but not supported yet. */
 static int check_source(const char *text, const struct hl_place *place, struct hl_error *err)
 {
     static const char *const later[] = {"hf://", "ollama://", "gs://", "https://", "http://"};
     for (size_t i = 0; i < HL_COUNT(later); i++)
         if (hl_text_begins(text, later[i]))
-            return hl_fail_as(err, HL_ERROR_USAGE,
-                              "'%.200s': %s is no source yet; this version pulls images, oci://HOST/REPOSITORY[:TAG]",
-                              text, later[i]);
+            return hl_fail_as(
+                err, HL_ERROR_USAGE,
+                "'%.200s': %s is not supported yet; this version pulls images, oci://HOST/REPOSITORY[:TAG]", text,
+                later[i]);
     if (place->kind == HL_PLACE_FILE)
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' names no image; write oci://HOST/REPOSITORY[:TAG]", text);
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' is not an image; write oci://HOST/REPOSITORY[:TAG]", text);
     return 0;
 }
 
 static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
 {
-    static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          HL_REGISTRY_OPTIONS,
-                                          {NULL, 0, NULL, 0}};
     *out = (struct options){.json = false};
-    opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":o:h", longs, NULL)) != -1;) {
-        int common = hl_registry_option(option, optarg, &out->registry, err);
-        if (common < 0)
-            return -1;
-        if (option == 'o')
-            out->output = optarg;
-        else if (option == 'j')
-            out->json = true;
-        else if (option == 'h')
-            out->help = true;
-        else if (!common)
-            return hl_fail_as(err, HL_ERROR_USAGE, option == ':' ? "'%s' wants a value" : "'%s' is not understood",
-                              argv[optind - 1]);
-    }
-    if (out->help)
-        return 0;
-    if (optind + 1 != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "name one SOURCE: oci://HOST/REPOSITORY[:TAG]");
+    const struct hl_option table[] = {
+        hl_option_text("-o, --output DIR", &out->output,
+                       "the folder for the files; default: one with the model's name, in the current folder. Several "
+                       "models get a folder each in it. It must be empty or hold an earlier pull.\n"
+                       "oci:DIR[:TAG]: copy the whole image into a layout; TAG is by default the image's own.\n"
+                       "oci-archive:FILE[:TAG]: the same as one file, for podman load and docker load"),
+        hl_option_flag("--json", &out->json, "describe the result on stdout as JSON"),
+        HL_REGISTRY_OPTIONS(&out->registry),
+    };
+    const struct hl_options options = {
+        about, table, HL_COUNT(table), examples, "one SOURCE: oci://HOST/REPOSITORY[:TAG]", 1, 1};
+    int first = hl_options_parse(&options, argc, argv, err);
+    if (first < 0)
+        return -1;
     if (out->output && !*out->output)
-        return hl_fail_as(err, HL_ERROR_USAGE, "-o names no folder");
-    return hl_place_parse(argv[optind], &out->source, err) || check_source(argv[optind], &out->source, err) ? -1 : 0;
+        return hl_fail_as(err, HL_ERROR_USAGE, "--output must not be empty");
+    return hl_place_parse(argv[first], &out->source, err) || check_source(argv[first], &out->source, err) ? -1 : 0;
 }
 
 static int print_json(cJSON *json, struct hl_error *err)
@@ -95,7 +80,7 @@ static int report_models(const struct hl_pulled *pulled, const struct options *o
 {
     char bytes[24], fetched[24];
     if (!options->json) {
-        fprintf(stderr, "%.19s: %s, of which %s were fetched\n", pulled->digest, hl_text_bytes(pulled->bytes, bytes),
+        fprintf(stderr, "%.19s: %s, %s of it fetched\n", pulled->digest, hl_text_bytes(pulled->bytes, bytes),
                 hl_text_bytes(pulled->fetched, fetched));
         for (size_t i = 0; i < pulled->n; i++)
             puts(pulled->model[i].path);
@@ -128,7 +113,7 @@ static int pull_models(struct hl_store *store, const char *name, const struct op
     return status;
 }
 
-/* The tag that the image has where it is; "": it has none. */
+/* Returns the tag of the image at its source, or "". */
 static int own_tag(struct hl_store *store, const struct options *options, char out[HL_TAG_BYTES], struct hl_error *err)
 {
     struct hl_descriptor found;
@@ -184,10 +169,6 @@ int hl_cmd_pull(int argc, char **argv)
     const char *name;
     if (parse_options(argc, argv, &options, &err))
         return hl_cli_report("pull", &err);
-    if (options.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     if (hl_place_open_store(&options.source, &options.registry, &store, &name, &err))
         return hl_cli_report("pull", &err);
     bool layout =

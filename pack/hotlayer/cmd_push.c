@@ -1,24 +1,24 @@
-/* hotlayer push: an image goes into a registry, as it is. */
+/* hotlayer push: copies an image into a registry, unchanged. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "base/text.h"
 #include "pack/hotlayer/place.h"
 #include "pack/hotlayer/verbs.h"
 #include "registry/oci/oci_image.h"
 #include "registry/remote/upload.h"
 
-static const char help[] =
-    "usage: hotlayer push oci:DIR[:TAG] HOST/REPOSITORY[:TAG] [--json]\n"
+static const char about[] =
+    "usage: hotlayer push oci:DIR[:TAG] HOST/REPOSITORY[:TAG] [OPTIONS]\n"
+    "       hotlayer push oci://HOST/REPOSITORY[:TAG][@DIGEST] HOST/REPOSITORY[:TAG] [OPTIONS]\n"
     "\n"
-    "Carries an image into a registry, byte by byte. What is there already is not sent; layers that another\n"
-    "repository of the registry has are mounted from there; an upload that broke, or a push that was killed, goes on\n"
-    "where the registry says that it stopped. The tag comes last: it never leads to a part of an image.\n"
-    "\n"
-    "An image may also come from a registry: write oci://HOST/REPOSITORY[:TAG] for oci:DIR[:TAG]. Without a TAG\n"
-    "behind REPOSITORY the image is tagged \"latest\", whatever its tag was.\n"
-    "\n"
-    "      --json         say what was done as JSON on stdout\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
-    "\n"
-    "Credentials are those of docker, podman and gcloud. What was pushed, and what is not finished, is remembered in\n"
+    "Copies an image into a registry, byte for byte, from a layout or another registry. Blobs that the repository has\n"
+    "are not sent. Layers that another repository of the registry has are mounted from there. An interrupted upload "
+    "or\n"
+    "push resumes at the offset that the registry reports. The tag is written last, so it never names an incomplete\n"
+    "image. Without a TAG in the target the image is tagged \"latest\", whatever its own tag is.\n";
+
+static const char examples[] =
+    "Credentials are those of docker, podman and gcloud. Finished and unfinished uploads are recorded in\n"
     "$XDG_STATE_HOME/hotlayer or ~/.local/state/hotlayer.\n"
     "The last line on stdout is the digest of the image.\n"
     "\n"
@@ -31,38 +31,25 @@ struct options {
     struct hl_place from;
     struct hl_reference to;
     struct hl_registry_options registry;
-    bool json, help;
+    bool json;
 };
 
 static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
 {
-    enum { JSON = 256 };
-    static const struct option known[] = {
-        {"json", no_argument, NULL, JSON}, {"help", no_argument, NULL, 'h'}, HL_REGISTRY_OPTIONS, {NULL, 0, NULL, 0}};
-    *out = (struct options){.help = false};
-    optind = 0;
-    for (int option; (option = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
-        int common = hl_registry_option(option, optarg, &out->registry, err);
-        if (common < 0)
-            return -1;
-        if (option == 'h')
-            out->help = true;
-        else if (option == JSON)
-            out->json = true;
-        else if (!common)
-            return hl_fail_as(err, HL_ERROR_USAGE, option == ':' ? "%.100s wants a value" : "%.100s is not an option",
-                              argv[optind - 1]);
-    }
-    if (out->help)
-        return 0;
-    if (argc - optind != 2)
-        return hl_fail_as(err, HL_ERROR_USAGE, "name an image and where it goes: oci:DIR[:TAG] HOST/REPOSITORY[:TAG]");
-    if (hl_place_parse(argv[optind], &out->from, err))
+    *out = (struct options){.json = false};
+    const struct hl_option table[] = {
+        hl_option_flag("--json", &out->json, "describe the result on stdout as JSON"),
+        HL_REGISTRY_OPTIONS(&out->registry),
+    };
+    const struct hl_options options = {
+        about, table, HL_COUNT(table), examples, "an image and a target: oci:DIR[:TAG] HOST/REPOSITORY[:TAG]", 2, 2};
+    int first = hl_options_parse(&options, argc, argv, err);
+    if (first < 0 || hl_place_parse(argv[first], &out->from, err))
         return -1;
     if (out->from.kind == HL_PLACE_FILE)
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' is no image; write oci:DIR[:TAG], and see hotlayer-image(1)",
-                          argv[optind]);
-    return hl_reference_parse(argv[optind + 1], &out->to, err);
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' is not an image; write oci:DIR[:TAG], see hotlayer-image(1)",
+                          argv[first]);
+    return hl_reference_parse(argv[first + 1], &out->to, err);
 }
 
 struct pushed {
@@ -71,7 +58,7 @@ struct pushed {
     uint64_t bytes; /* of configs and layers */
 };
 
-/* "4 layers, 1 sent (1.07 GB), 3 there already" */
+/* "4 layers, 1 sent (1.07 GB), 3 already there" */
 static void print_summary(const struct pushed *pushed)
 {
     const struct hl_upload_counts *counts = &pushed->counts;
@@ -81,7 +68,7 @@ static void print_summary(const struct pushed *pushed)
             hl_text_bytes(counts->bytes, size));
     if (counts->mounted)
         fprintf(stderr, ", %zu mounted from another repository", counts->mounted);
-    fprintf(stderr, ", %zu there already\n", counts->present);
+    fprintf(stderr, ", %zu already there\n", counts->present);
 }
 
 static int print_json(const struct hl_reference *reference, const struct pushed *pushed, struct hl_error *err)
@@ -114,7 +101,7 @@ static int push(const struct options *options, struct hl_progress *progress, str
         from->class->resolve(from, name, &out->root, err))
         return from ? hl_error_prefix(err, "%s", from->name) : -1;
     if (*options->to.digest && strcmp(options->to.digest, out->root.digest) != 0)
-        return hl_fail(err, "%s is %s, not %s; leave the digest out to push it", options->from.text, out->root.digest,
+        return hl_fail(err, "%s is %s, not %s; to push it, leave out the digest", options->from.text, out->root.digest,
                        options->to.digest);
     if (hl_target_open_registry(&options->to, &options->registry, &to, err))
         return -1;
@@ -134,10 +121,6 @@ int hl_cmd_push(int argc, char **argv)
     struct hl_progress progress = {.out = stderr};
     if (parse_options(argc, argv, &options, &err))
         return hl_cli_report("push", &err);
-    if (options.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     int status = push(&options, &progress, &pushed, &err);
     hl_progress_clear(&progress);
     if (status)

@@ -1,53 +1,45 @@
-/* hotlayer synth: a model of random numbers in a real model's shape -> a folder.
+/* hotlayer synth: writes a model of random numbers in a real model's shape into a folder.
  *
- * A large model takes minutes, so people will interrupt it: the signals that end a program are held back and looked for
- * between chunks, and delivered when the unfinished files are gone. */
+ * A large model takes minutes, so users interrupt it. The command blocks the signals that would end it, checks for them
+ * between chunks, and lets them through after it has removed the unfinished files. */
 #include "base/cleanup.h"
+#include "base/options.h"
 #include "base/sizes.h"
 #include "base/text.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/synth/synth.h"
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 
-static const char help[] = "usage: hotlayer synth FAMILY-SIZE -o FOLDER [OPTIONS]\n"
-                           "       hotlayer synth --list [--json]\n"
-                           "\n"
-                           "Writes a Hugging Face model folder in the exact shape of a published model (config.json,\n"
-                           "model.safetensors, tokenizer) whose weights are random numbers and whose vocabulary is\n"
-                           "made of syllables: for benchmarks, where it is as fast as the real one, and says nothing.\n"
-                           "Text models only: gemma3-4b and larger come without their vision tower.\n"
-                           "\n"
-                           "  -o, --output FOLDER  where it goes; empty, or does not exist yet\n"
-                           "      --seed S         another model of the same shape (default 0); the same seed gives\n"
-                           "                       the same bytes\n"
-                           "      --blocks N       only the first N blocks of the transformer\n"
-                           "      --threads N      that draw and write (default: one per core)\n"
-                           "      --list           show the models: names, parameters, bytes in BF16\n"
-                           "      --json           print the result as JSON\n"
-                           "  -h, --help\n"
-                           "\n"
-                           "examples:\n"
-                           "  hotlayer synth llama3.2-1b -o llama\n"
-                           "  hotlayer pack llama --quant q8 -o llama.hot\n"
-                           "  hotlayer synth gemma2-9b --blocks 2 -o small\n";
+static const char about[] =
+    "usage: hotlayer synth FAMILY-SIZE -o FOLDER [OPTIONS]\n"
+    "       hotlayer synth --list [--json]\n"
+    "\n"
+    "Writes a Hugging Face model folder in the exact shape of a published model (config.json,\n"
+    "model.safetensors, tokenizer), for benchmarks: the weights are random numbers and the vocabulary is\n"
+    "made of syllables, so it is as fast as the real model and its text means nothing.\n"
+    "Text models only: gemma3-4b and larger come without their vision tower.\n";
+
+static const char examples[] = "examples:\n"
+                               "  hotlayer synth llama3.2-1b -o llama\n"
+                               "  hotlayer pack llama --quant q8 -o llama.hot\n"
+                               "  hotlayer synth gemma2-9b --blocks 2 -o small\n";
 
 struct options {
     const char *name, *output;
     uint64_t seed;
     uint32_t blocks, threads;
-    bool list, json, help;
+    bool list, json;
 };
 
-static int parse_seed(const char *text, uint64_t *out, struct hl_error *err)
+static int parse_seed(const char *text, void *where, struct hl_error *err)
 {
     char *end;
     errno = 0;
     unsigned long long number = strtoull(text, &end, 10);
     if (*text < '0' || *text > '9' || *end || errno)
         return hl_fail_as(err, HL_ERROR_USAGE, "--seed must be a whole number below 2^64, not '%s'", text);
-    *out = number;
+    *(uint64_t *)where = number;
     return 0;
 }
 
@@ -56,7 +48,7 @@ static int check(const struct options *o, int names, struct hl_error *err)
     if (o->list)
         return names || o->output ? hl_fail_as(err, HL_ERROR_USAGE, "--list takes no model and no -o") : 0;
     if (names != 1)
-        return hl_fail_as(err, HL_ERROR_USAGE, "name one model; 'hotlayer synth --list' shows them");
+        return hl_fail_as(err, HL_ERROR_USAGE, "expected one model; 'hotlayer synth --list' shows them");
     if (!o->output)
         return hl_fail_as(err, HL_ERROR_USAGE, "-o FOLDER is missing");
     return 0;
@@ -64,42 +56,21 @@ static int check(const struct options *o, int names, struct hl_error *err)
 
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 {
-    static const struct option longs[] = {
-        {"output", required_argument, NULL, 'o'}, {"seed", required_argument, NULL, 's'},
-        {"blocks", required_argument, NULL, 'b'}, {"threads", required_argument, NULL, 't'},
-        {"list", no_argument, NULL, 'l'},         {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
-    int option, result = 0;
-    opterr = 0;
-    while (result == 0 && (option = getopt_long(argc, argv, "o:h", longs, NULL)) != -1)
-        switch (option) {
-        case 'o':
-            o->output = optarg;
-            break;
-        case 's':
-            result = parse_seed(optarg, &o->seed, err);
-            break;
-        case 'b':
-            result = hl_cli_count("--blocks", optarg, 1, 1024, &o->blocks, err);
-            break;
-        case 't':
-            result = hl_cli_count("--threads", optarg, 1, 1024, &o->threads, err);
-            break;
-        case 'l':
-            o->list = true;
-            break;
-        case 'j':
-            o->json = true;
-            break;
-        case 'h':
-            o->help = true;
-            return 0;
-        default:
-            return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
-        }
-    if (result < 0 || check(o, argc - optind, err) < 0)
+    const struct hl_option table[] = {
+        hl_option_text("-o, --output FOLDER", &o->output, "the folder to write; must be empty or not exist"),
+        hl_option_custom("--seed S", parse_seed, &o->seed,
+                         "another seed gives another model of the same shape, the same seed the same bytes; default 0"),
+        hl_option_count("--blocks N", 1, 1024, &o->blocks, "write only the first N blocks of the transformer"),
+        hl_option_count("--threads N", 1, 1024, &o->threads, "threads that draw and write; default: one per core"),
+        hl_option_flag("--list", &o->list, "list the models: names, parameters, bytes in BF16"),
+        hl_option_flag("--json", &o->json, "print the list or the result as JSON"),
+    };
+    const struct hl_options options = {
+        about, table, HL_COUNT(table), examples, "one model; 'hotlayer synth --list' shows them", 0, 1};
+    int first = hl_options_parse(&options, argc, argv, err);
+    if (first < 0 || check(o, argc - first, err) < 0)
         return -1;
-    o->name = argv[optind];
+    o->name = argv[first];
     return 0;
 }
 
@@ -144,7 +115,7 @@ static int list(bool as_json, struct hl_error *err)
     return 0;
 }
 
-/* The signals that end a program, but for those that whoever started this one has told it to ignore. */
+/* Returns the signals that end a program, except those that the parent process has told it to ignore. */
 static void ending_signals(sigset_t *set)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
@@ -176,7 +147,7 @@ static int write_model(const struct options *o, const struct hl_synth_model *mod
     ending_signals(&ending);
     pthread_sigmask(SIG_BLOCK, &ending, &before);
     int result = hl_synth_write(&synth, err);
-    pthread_sigmask(SIG_SETMASK, &before, NULL); /* here an interrupted run ends */
+    pthread_sigmask(SIG_SETMASK, &before, NULL); /* a pending signal ends the program here */
     return result;
 }
 
@@ -184,8 +155,7 @@ static int run(const struct options *o, struct hl_error *err)
 {
     const struct hl_synth_model *found = hl_synth_find(o->name);
     if (!found)
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is no model that is known; 'hotlayer synth --list' shows them",
-                          o->name);
+        return hl_fail_as(err, HL_ERROR_USAGE, "unknown model '%s'; 'hotlayer synth --list' shows the models", o->name);
     struct hl_synth_model model = *found;
     uint64_t parameters;
     char size[24];
@@ -212,9 +182,5 @@ int hl_cmd_synth(int argc, char **argv)
     struct hl_error err;
     if (parse(argc, argv, &o, &err) < 0)
         return hl_cli_report("synth", &err);
-    if (o.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     return (o.list ? list(o.json, &err) : run(&o, &err)) < 0 ? hl_cli_report("synth", &err) : 0;
 }

@@ -1,28 +1,27 @@
-/* hotlayer verify: every checksum of a .hot file, or of an image. */
+/* hotlayer verify: checks every checksum of a .hot file or of an image. */
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "base/text.h"
 #include "pack/hotlayer/place.h"
 #include "pack/hotlayer/verbs.h"
 #include "pack/image/find_models.h"
 #include "runtime/model/model.h"
 
-static const char help[] =
+static const char about[] =
     "usage: hotlayer verify MODEL.hot | oci:DIR[:TAG] | REF [OPTIONS]\n"
     "\n"
-    "Reads everything and compares every checksum; checks all else as the runtime does at start.\n"
-    "Prints what was verified, or what is wrong and exits with 1. REF is HOST/REPOSITORY[:TAG][@DIGEST]; its layers\n"
-    "are read and not stored.\n"
-    "\n" HL_REGISTRY_OPTIONS_HELP "  -h, --help\n"
-    "\n"
-    "examples:\n"
-    "  hotlayer verify llama.hot\n"
-    "  hotlayer verify oci:image:v2\n"
-    "  hotlayer verify europe-docker.pkg.dev/project/models/gemma:v1\n";
+    "Reads the whole file or image, compares every checksum, and makes all checks of the runtime's start.\n"
+    "Prints what was verified, or prints what is wrong and exits with 1. REF is HOST/REPOSITORY[:TAG][@DIGEST];\n"
+    "the layers of an image in a registry are read and not stored.\n";
+
+static const char examples[] = "examples:\n"
+                               "  hotlayer verify llama.hot\n"
+                               "  hotlayer verify oci:image:v2\n"
+                               "  hotlayer verify europe-docker.pkg.dev/PROJECT/REPOSITORY/gemma:v1\n";
 
 struct options {
     struct hl_place place;
     struct hl_registry_options registry;
-    bool help;
 };
 
 static void add_bytes(void *progress, uint64_t bytes)
@@ -52,7 +51,8 @@ static int verify_hot(const char *path, struct hl_error *err)
     return result;
 }
 
-/* Does the name mean one image, which should then run on linux/amd64? "" in a layout may mean all that is there. */
+/* Returns true if `name` means one image, which must then run on linux/amd64. "" means every image of a layout, which may
+ * be one or several. */
 static bool means_one(struct hl_store *store, const char *name)
 {
     HL_FREE struct hl_descriptor *roots = NULL;
@@ -61,8 +61,8 @@ static bool means_one(struct hl_store *store, const char *name)
     return *name || !store->class->list || (!store->class->list(store, &roots, &n, &ignored) && n == 1);
 }
 
-/* The models that `hotlayer image` put in, beyond the digests of the blobs: do heads open, and are their shards there?
- * Of what is compressed only the beginning is looked at. */
+/* Checks, beyond the digests of the blobs, the models that `hotlayer image` put in: the heads open, and their shards are
+ * present. Of a compressed layer only the beginning is read. */
 static int verify_models(struct hl_store *store, const struct hl_image *image, struct hl_error *err)
 {
     HL_MODELS models = {.n = 0};
@@ -105,22 +105,11 @@ static int verify_image(const struct hl_place *place, const struct hl_registry_o
 
 static int parse_options(int argc, char **argv, struct options *out, struct hl_error *err)
 {
-    static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, HL_REGISTRY_OPTIONS, {NULL, 0, NULL, 0}};
-    *out = (struct options){.help = false};
-    opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":h", longs, NULL)) != -1;) {
-        int common = hl_registry_option(option, optarg, &out->registry, err);
-        if (common < 0)
-            return -1;
-        if (option == 'h')
-            out->help = true;
-        else if (!common)
-            return hl_fail_as(err, HL_ERROR_USAGE, option == ':' ? "'%s' wants a value" : "'%s' is not understood",
-                              argv[optind - 1]);
-    }
-    if (!out->help && optind + 1 != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "name one MODEL.hot, oci:DIR[:TAG] or HOST/REPOSITORY[:TAG]");
-    return out->help ? 0 : hl_place_parse(argv[optind], &out->place, err);
+    *out = (struct options){.registry = {.jobs = 0}};
+    const struct hl_option table[] = {HL_REGISTRY_OPTIONS(&out->registry)};
+    const struct hl_options options = {about, table, HL_COUNT(table), examples, HL_PLACE_EXPECTED, 1, 1};
+    int first = hl_options_parse(&options, argc, argv, err);
+    return first < 0 ? -1 : hl_place_parse(argv[first], &out->place, err);
 }
 
 int hl_cmd_verify(int argc, char **argv)
@@ -129,10 +118,6 @@ int hl_cmd_verify(int argc, char **argv)
     struct options options;
     if (parse_options(argc, argv, &options, &err))
         return hl_cli_report("verify", &err);
-    if (options.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     int result = options.place.kind == HL_PLACE_FILE ? verify_hot(options.place.text, &err)
                                                      : verify_image(&options.place, &options.registry, &err);
     return result < 0 ? hl_cli_report("verify", &err) : 0;

@@ -1,28 +1,7 @@
-/* One way to name an image for all commands. */
+/* How all commands name an image. */
 #include "pack/hotlayer/place.h"
-#include "base/cli.h"
 #include "base/text.h"
 #include <sys/stat.h>
-
-int hl_registry_option(int option, const char *value, struct hl_registry_options *out, struct hl_error *err)
-{
-    uint32_t jobs;
-    switch (option) {
-    case HL_OPTION_CA:
-        out->ca = value;
-        return 1;
-    case HL_OPTION_PLAIN_HTTP:
-        out->plain_http = true;
-        return 1;
-    case HL_OPTION_JOBS:
-        if (hl_cli_count("--jobs", value, 1, HL_JOBS_MOST, &jobs, err))
-            return -1;
-        out->jobs = jobs;
-        return 1;
-    default:
-        return 0;
-    }
-}
 
 int hl_place_parse(const char *text, struct hl_place *out, struct hl_error *err)
 {
@@ -46,10 +25,10 @@ static int open_store(const struct hl_place *place, const struct hl_registry_opt
     if (place->kind == HL_PLACE_REGISTRY)
         return hl_store_open_registry(&place->reference, options, out, err);
     if (place->kind != HL_PLACE_LAYOUT)
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' names no image; write oci:DIR[:TAG] or HOST/REPOSITORY[:TAG]",
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s' is not an image; write oci:DIR[:TAG] or HOST/REPOSITORY[:TAG]",
                           place->text);
     if (place->layout.archive)
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s': an archive is written, but not read; unpack it with tar",
+        return hl_fail_as(err, HL_ERROR_USAGE, "'%.200s': archives can be written but not read; unpack it with tar",
                           place->text);
     return hl_store_open_layout(place->layout.path, out, err);
 }

@@ -1,34 +1,26 @@
-/* What the commands that talk to registries have in common: where an image is (a file, a layout, a registry), and the
- * options --ca, --plain-http and --jobs. */
+/* What the commands that talk to registries share: where an image is (a file, a layout, a registry), and the options
+ * --jobs, --ca and --plain-http. */
 #ifndef HL_PACK_HOTLAYER_PLACE_H
 #define HL_PACK_HOTLAYER_PLACE_H
 
+#include "base/options.h"
 #include "registry/remote/client.h"
-#include <getopt.h>
 
 #define HL_JOBS_MOST 64
 
-/* Values for getopt_long(), above those of a command's own options. */
-enum hl_registry_option { HL_OPTION_CA = 1024, HL_OPTION_PLAIN_HTTP, HL_OPTION_JOBS };
-
-/* Rows of a command's table of long options. */
+/* Rows of a command's table of options. */
 /* clang-format off */
-#define HL_REGISTRY_OPTIONS                                                                                            \
-    {"ca", required_argument, NULL, HL_OPTION_CA},                                                                     \
-    {"plain-http", no_argument, NULL, HL_OPTION_PLAIN_HTTP},                                                           \
-    {"jobs", required_argument, NULL, HL_OPTION_JOBS}
+#define HL_REGISTRY_OPTIONS(registry)                                                                                  \
+    hl_option_count("--jobs N", 1, HL_JOBS_MOST, &(registry)->jobs, "layers to make or transfer at once; default 4"),  \
+    hl_option_text("--ca FILE", &(registry)->ca,                                                                       \
+                   "certificates (PEM) to trust instead of the system's, for a registry with a private authority"),    \
+    hl_option_flag("--plain-http", &(registry)->plain_http, "use HTTP without TLS, for remote hosts too")
 /* clang-format on */
 
-/* Lines of a command's --help; the options' names are as wide as "      --plain-http   ". */
-#define HL_REGISTRY_OPTIONS_HELP                                                                                       \
-    "      --jobs N       layers under way at once; 4 by default\n"                                                    \
-    "      --ca FILE      certificates (PEM) to trust instead of the system's, for a registry's private authority\n"   \
-    "      --plain-http   speak HTTP without TLS, also to other hosts than this one\n"
+/* What `inspect` and `verify` expect, for their errors. */
+#define HL_PLACE_EXPECTED "one MODEL.hot, oci:DIR[:TAG] or HOST/REPOSITORY[:TAG]"
 
-/* Takes one of these options. 1: taken, 0: another option, -1: a bad value (HL_ERROR_USAGE). */
-int hl_registry_option(int option, const char *value, struct hl_registry_options *out, struct hl_error *err);
-
-/* Where something is that a command's argument names. */
+/* The file or the image that a command's argument names. */
 struct hl_place {
     enum { HL_PLACE_FILE, HL_PLACE_LAYOUT, HL_PLACE_REGISTRY } kind;
     const char *text;               /* the argument */
@@ -36,17 +28,17 @@ struct hl_place {
     struct hl_reference reference;  /* of a registry */
 };
 
-/* "oci:DIR[:TAG]" and "oci-archive:FILE[:TAG]" are layouts; "oci://" begins a reference. The name of an existing file
- * is a file, whatever it looks like, then what looks like a reference is one, and all else a file again. A failure is
- * HL_ERROR_USAGE. */
+/* Parses an argument. "oci:DIR[:TAG]" and "oci-archive:FILE[:TAG]" are layouts; "oci://" begins a reference. The name of
+ * an existing file is a file, even if it looks like a reference. Otherwise a text that looks like a reference is one, and
+ * any other text is a file. Fails with HL_ERROR_USAGE. */
 int hl_place_parse(const char *text, struct hl_place *out, struct hl_error *err);
 
-/* Opens a layout or a registry to read from; *name is what to ask it for (store.h). */
+/* Opens a layout or a registry for reading. *name becomes the name to ask it for (registry/oci/store.h). */
 int hl_place_open_store(const struct hl_place *place, const struct hl_registry_options *options, struct hl_store **out,
                         const char **name, struct hl_error *err);
 
-/* Prints to stderr what the registry behind a store or a target wanted its users to know; harmless for others and NULL.
- */
+/* Print to stderr the warnings that the registry of a store or target sent. They do nothing for a layout, an archive or
+ * NULL. */
 void hl_store_warn(struct hl_store *store);
 void hl_target_warn(struct hl_target *target);
 

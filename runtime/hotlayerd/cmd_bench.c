@@ -1,70 +1,42 @@
-/* hotlayerd bench: how fast this machine computes steps of this model. */
+/* hotlayerd bench: measures how fast this machine computes steps of a model. */
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/sizes.h"
 #include "runtime/hotlayerd/commands.h"
-#include <getopt.h>
 
-static const char help[] = "usage: hotlayerd bench --model PATH [-p 512] [-n 128] [-b 1] [OPTIONS]\n"
-                           "\n"
-                           "Measures prefill (a prompt of p tokens) and decode (n tokens each for b sequences at "
-                           "once), in tokens per second.\n"
-                           "The tokens are arbitrary; sampling and text are left out.\n"
-                           "\n"
-                           "  -p N             prompt tokens (default 512; what fits in the context)\n"
-                           "  -n N             tokens to decode (default 128)\n"
-                           "  -b N             sequences at once (default 1)\n"
-                           "      --batch N    tokens per prefill step (default 256)\n"
-                           "      --json       one JSON object\n" HL_COMMON_HELP "  -h, --help\n"
-                           "\n"
-                           "example:\n"
-                           "  hotlayerd bench --model llama.hot -p 256 -n 64\n";
+static const char about[] = "usage: hotlayerd bench --model PATH [-p 512] [-n 128] [-b 1] [OPTIONS]\n"
+                            "\n"
+                            "Measures prefill (a prompt of p tokens) and decode (n tokens each for b sequences at "
+                            "once), in tokens per second.\n"
+                            "The tokens are arbitrary; sampling and text are not measured.\n";
+
+static const char examples[] = "example:\n"
+                               "  hotlayerd bench --model llama.hot -p 256 -n 64\n";
 
 struct options {
     struct hl_common common;
     uint32_t prompt, decode, sequences;
-    bool json, help;
+    bool json;
 };
 
 struct figures {
     uint64_t open_ns, prefill_ns, decode_ns;
 };
 
-enum { BATCH = 1, JSON };
-
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 {
-    static const struct option longs[] = {{"batch", required_argument, NULL, BATCH},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"help", no_argument, NULL, 'h'},
-                                          HL_COMMON_OPTIONS,
-                                          {NULL, 0, NULL, 0}};
-    int option, result = 0;
-    opterr = 0;
-    while (result >= 0 && (option = getopt_long(argc, argv, "p:n:b:h", longs, NULL)) != -1) {
-        if (option == 'h') {
-            o->help = true;
-            return 0;
-        }
-        if (option == 'p')
-            result = hl_cli_count("-p", optarg, 1, 1u << 24, &o->prompt, err);
-        else if (option == 'n')
-            result = hl_cli_count("-n", optarg, 1, 1u << 24, &o->decode, err);
-        else if (option == 'b')
-            result = hl_cli_count("-b", optarg, 1, 1024, &o->sequences, err);
-        else if (option == BATCH)
-            result = hl_cli_count("--batch", optarg, 1, 65536, &o->common.engine.batch, err);
-        else if (option == JSON)
-            o->json = true;
-        else
-            result = hl_common_option(&o->common, option, argv, err);
-    }
-    if (result < 0)
-        return -1;
-    return optind == argc ? 0 : hl_fail_as(err, HL_ERROR_USAGE, "'%s' is one argument too many", argv[optind]);
+    const struct hl_option table[] = {
+        hl_option_count("-p N", 1, 1u << 24, &o->prompt, "prompt tokens; default 512, or what fits in the context"),
+        hl_option_count("-n N", 1, 1u << 24, &o->decode, "tokens to decode; default 128"),
+        hl_option_count("-b N", 1, 1024, &o->sequences, "sequences at once; default 1"),
+        hl_option_count("--batch N", 1, 65536, &o->common.engine.batch, "tokens per prefill step; default 256"),
+        hl_option_flag("--json", &o->json, "print one JSON object"),
+        HL_COMMON_OPTIONS(&o->common),
+    };
+    const struct hl_options options = {about, table, HL_COUNT(table), examples, NULL, 0, 0};
+    return hl_options_parse(&options, argc, argv, err) < 0 ? -1 : 0;
 }
 
-/* Token numbers that wander through the vocabulary. */
+/* Returns the i-th of a series of token ids that are spread over the vocabulary. */
 static int32_t some_token(uint32_t i, uint32_t vocabulary)
 {
     return (int32_t)((i * 2654435761u) % vocabulary);
@@ -176,9 +148,5 @@ int hl_cmd_bench(int argc, char **argv)
     struct hl_error err;
     if (parse(argc, argv, &o, &err) < 0)
         return hl_cli_report("bench", &err);
-    if (o.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     return run(&o, &err) < 0 ? hl_cli_report("bench", &err) : 0;
 }

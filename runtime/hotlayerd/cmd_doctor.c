@@ -1,22 +1,19 @@
-/* hotlayerd doctor: what this machine can do, and what would stop it. */
+/* hotlayerd doctor: reports what this machine can do, and what would prevent serving. */
 #include "base/text.h"
 #include "hotlayer/version.h"
 #include "kernels/device.h"
 #include "runtime/hotlayerd/commands.h"
 #include <dlfcn.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <sys/sysinfo.h>
 
-static const char help[] = "usage: hotlayerd doctor [--model PATH]\n"
-                           "\n"
-                           "Says what this machine can do, and what would stop it. Exits with 1 when something would.\n"
-                           "\n"
-                           "      --model PATH   also check that this model can be served here\n"
-                           "  -h, --help\n"
-                           "\n"
-                           "example:\n"
-                           "  hotlayerd doctor --model llama.hot\n";
+static const char about[] =
+    "usage: hotlayerd doctor [--model PATH]\n"
+    "\n"
+    "Reports what this machine can do, and what would prevent serving. Exits with 1 if something would.\n";
+
+static const char examples[] = "example:\n"
+                               "  hotlayerd doctor --model llama.hot\n";
 
 static void line(const char *mark, const char *what, const char *text)
 {
@@ -34,7 +31,7 @@ static void check_cuda(void)
 {
     void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
     if (driver)
-        line("note", "cuda", "an NVIDIA driver is here, but this build computes on the CPU alone");
+        line("note", "cuda", "an NVIDIA driver was found, but this build computes on the CPU only");
     else
         line("note", "cuda", "no NVIDIA driver (libcuda.so.1) was found; the CPU is used");
     if (driver)
@@ -76,35 +73,20 @@ static int check_model(const char *path, uint64_t memory)
              engine->context);
     line(need > memory ? "FAIL" : "ok", "model", text);
     if (need > memory)
-        line("", "", "that is more than the free memory; choose a smaller --ctx or a smaller quantization");
+        line("", "", "this exceeds the free memory; choose a smaller --ctx or a smaller quantization");
     hl_common_close(model, engine);
     return need > memory;
 }
 
 int hl_cmd_doctor(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"model", required_argument, NULL, HL_OPTION_MODEL}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     struct hl_error err;
     const char *path = NULL;
     char text[64];
-    int option;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (option != HL_OPTION_MODEL) {
-            hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
-            return hl_cli_report("doctor", &err);
-        }
-        path = optarg;
-    }
-    if (optind != argc) {
-        hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is one argument too many", argv[optind]);
+    const struct hl_option table[] = {HL_MODEL_OPTION(&path)};
+    const struct hl_options options = {about, table, HL_COUNT(table), examples, NULL, 0, 0};
+    if (hl_options_parse(&options, argc, argv, &err) < 0)
         return hl_cli_report("doctor", &err);
-    }
     uint64_t memory = free_memory();
     line("ok", "build", "hotlayerd " HL_VERSION);
     check_cpu();

@@ -1,4 +1,4 @@
-/* hotlayerd generate: a prompt on the command line, its continuation on stdout. */
+/* hotlayerd generate: continues a prompt and prints the text. */
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "runtime/engine/generation.h"
@@ -6,110 +6,53 @@
 #include "runtime/server/reply.h"
 #include "runtime/template/prompt.h"
 #include <assert.h>
-#include <getopt.h>
 #include <time.h>
 #include <utf8proc.h>
 
-static const char help[] =
-    "usage: hotlayerd generate --model PATH -p PROMPT [OPTIONS]\n"
-    "\n"
-    "Prints the text that the model continues the prompt with, and nothing else.\n"
-    "\n"
-    "  -p, --prompt TEXT    what to continue; may be empty\n"
-    "  -n, --predict N      at most N new tokens (default: until the model stops)\n"
-    "      --temp T         0 (default): always the most likely token\n"
-    "      --top-k K, --top-p P, --min-p P, --repeat-penalty X\n"
-    "      --seed S         the same seed gives the same text (default 0)\n"
-    "      --system TEXT    what the chat template tells the model in front of the prompt\n"
-    "      --raw            take the prompt as it is, without a chat template\n"
-    "      --json           one JSON object with the text, counts and durations\n" HL_COMMON_HELP "  -h, --help\n"
-    "\n"
-    "examples:\n"
-    "  hotlayerd generate --model llama.hot -p 'Once upon a time'\n"
-    "  hotlayerd generate --model llama.hot -p 'Once' -n 100 --temp 0.8 --seed 7\n";
+static const char about[] = "usage: hotlayerd generate --model PATH -p PROMPT [OPTIONS]\n"
+                            "\n"
+                            "Prints the text with which the model continues the prompt, and nothing else.\n";
+
+static const char examples[] = "examples:\n"
+                               "  hotlayerd generate --model llama.hot -p 'Once upon a time'\n"
+                               "  hotlayerd generate --model llama.hot -p 'Once' -n 100 --temp 0.8 --seed 7\n";
 
 struct options {
     struct hl_common common;
     const char *prompt, *system;
-    struct hl_request generate;
+    struct hl_request request;
     uint32_t seed;
-    bool raw, json, help;
+    bool raw, json;
 };
-
-enum { TEMP = 1, TOP_K, TOP_P, MIN_P, REPEAT, SEED, SYSTEM, RAW, JSON };
-
-static int take(struct options *o, int option, char *const *argv, struct hl_error *err)
-{
-    struct hl_sampling *s = &o->generate.sampling;
-    switch (option) {
-    case 'p':
-        o->prompt = optarg;
-        return 0;
-    case 'n':
-        return hl_cli_count("-n", optarg, 1, UINT32_MAX, &o->generate.n_predict, err);
-    case TEMP:
-        return hl_cli_real("--temp", optarg, 0, 1000, &s->temperature, err);
-    case TOP_K:
-        return hl_cli_count("--top-k", optarg, 0, UINT32_MAX, &s->top_k, err);
-    case TOP_P:
-        return hl_cli_real("--top-p", optarg, 0, 1, &s->top_p, err);
-    case MIN_P:
-        return hl_cli_real("--min-p", optarg, 0, 1, &s->min_p, err);
-    case REPEAT:
-        return hl_cli_real("--repeat-penalty", optarg, 0.01, 100, &s->repeat_penalty, err);
-    case SEED:
-        return hl_cli_count("--seed", optarg, 0, UINT32_MAX, &o->seed, err);
-    case SYSTEM:
-        o->system = optarg;
-        return 0;
-    case RAW:
-        o->raw = true;
-        return 0;
-    case JSON:
-        o->json = true;
-        return 0;
-    case 'h':
-        o->help = true;
-        return 0;
-    default:
-        break;
-    }
-    return hl_common_option(&o->common, option, argv, err);
-}
 
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 {
-    static const struct option longs[] = {{"prompt", required_argument, NULL, 'p'},
-                                          {"predict", required_argument, NULL, 'n'},
-                                          {"temp", required_argument, NULL, TEMP},
-                                          {"top-k", required_argument, NULL, TOP_K},
-                                          {"top-p", required_argument, NULL, TOP_P},
-                                          {"min-p", required_argument, NULL, MIN_P},
-                                          {"repeat-penalty", required_argument, NULL, REPEAT},
-                                          {"seed", required_argument, NULL, SEED},
-                                          {"system", required_argument, NULL, SYSTEM},
-                                          {"raw", no_argument, NULL, RAW},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"help", no_argument, NULL, 'h'},
-                                          HL_COMMON_OPTIONS,
-                                          {NULL, 0, NULL, 0}};
-    int option;
-    opterr = 0;
-    while (!o->help && (option = getopt_long(argc, argv, "p:n:h", longs, NULL)) != -1)
-        if (take(o, option, argv, err) < 0)
-            return -1;
-    if (o->help)
-        return 0;
-    if (optind != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is one argument too many; the prompt goes behind -p",
-                          argv[optind]);
+    struct hl_sampling *s = &o->request.sampling;
+    const struct hl_option table[] = {
+        hl_option_text("-p, --prompt TEXT", &o->prompt, "the text to continue; may be empty"),
+        hl_option_count("-n, --predict N", 1, UINT32_MAX, &o->request.n_predict,
+                        "the largest number of new tokens; default: until the model stops"),
+        hl_option_real("--temp T", 0, 1000, &s->temperature, "temperature; 0 (default): always the most likely token"),
+        hl_option_count("--top-k K", 0, UINT32_MAX, &s->top_k, "sample from the K most likely tokens; 0: from all"),
+        hl_option_real("--top-p P", 0, 1, &s->top_p, "sample from the most likely tokens that sum to P"),
+        hl_option_real("--min-p P", 0, 1, &s->min_p, "drop tokens less likely than P times the most likely one"),
+        hl_option_real("--repeat-penalty X", 0.01, 100, &s->repeat_penalty, "make recent tokens less likely; 1: off"),
+        hl_option_count("--seed S", 0, UINT32_MAX, &o->seed, "the same seed gives the same text; default 0"),
+        hl_option_text("--system TEXT", &o->system, "the system message of the chat template"),
+        hl_option_flag("--raw", &o->raw, "take the prompt as it is, without a chat template"),
+        hl_option_flag("--json", &o->json, "print one JSON object with the text, counts and durations"),
+        HL_COMMON_OPTIONS(&o->common),
+    };
+    const struct hl_options options = {about, table, HL_COUNT(table), examples, "the prompt after -p", 0, 0};
+    if (hl_options_parse(&options, argc, argv, err) < 0)
+        return -1;
     if (!o->prompt)
         return hl_fail_as(err, HL_ERROR_USAGE, "-p PROMPT is missing");
-    o->generate.sampling.seed = o->seed;
+    s->seed = o->seed;
     return 0;
 }
 
-/* What the callbacks write to. */
+/* The state of the callbacks. */
 struct output {
     bool json, done;
     struct hl_bytes text;
@@ -142,13 +85,14 @@ static void on_finish(void *context, enum hl_finish reason, const char *rest, si
         out->err = *err;
 }
 
-/* The text may hold any character, NUL too, so it does not go through cJSON's strings. */
-static int print_json(const struct output *out)
+/* Prints the result without cJSON's strings, since the text may hold any character, NUL too. hl_cli_main() reports a
+ * failed write. */
+static int print_json(const struct output *out, struct hl_error *err)
 {
     const struct hl_timings *t = &out->timings;
     struct evbuffer *json = evbuffer_new();
     if (!json)
-        return -1;
+        return hl_no_memory(err);
     evbuffer_add_printf(json, "{\"text\":");
     hl_reply_add_string(json, out->text.data ? (const char *)out->text.data : "", out->text.size);
     evbuffer_add_printf(json,
@@ -158,23 +102,24 @@ static int print_json(const struct output *out)
                         (double)t->prompt_ns / 1e6, (double)t->decode_ns / 1e6);
     size_t n = evbuffer_get_length(json);
     const void *line = evbuffer_pullup(json, -1);
-    int result = line && fwrite(line, 1, n, stdout) == n ? 0 : -1;
+    if (line)
+        fwrite(line, 1, n, stdout);
     evbuffer_free(json);
-    return result;
+    return line ? 0 : hl_no_memory(err);
 }
 
-/* The tokenizer takes any bytes, templates do not. */
+/* Fails if the text is not UTF-8: the tokenizer takes any bytes, templates do not. */
 static int check_utf8(const char *option, const char *text, struct hl_error *err)
 {
     utf8proc_int32_t code;
     utf8proc_ssize_t n;
     for (const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text; *at; at += n)
         if ((n = utf8proc_iterate(at, -1, &code)) < 1)
-            return hl_fail_as(err, HL_ERROR_USAGE, "the text of %s is not UTF-8; only --raw takes that", option);
+            return hl_fail_as(err, HL_ERROR_USAGE, "the text of %s is not UTF-8; only --raw allows that", option);
     return 0;
 }
 
-/* The prompt is the user's message, where the model has a chat template. */
+/* Encodes the prompt, as the user's message if the model has a chat template. */
 static int encode(const struct options *o, const struct hl_model *model, int32_t **ids, size_t *n_ids,
                   struct hl_error *err)
 {
@@ -184,7 +129,7 @@ static int encode(const struct options *o, const struct hl_model *model, int32_t
     size_t n;
     if (o->system && (o->raw || !model->template))
         return hl_fail(err, "--system needs a chat template, and %s",
-                       o->raw ? "--raw takes none" : "the model has none");
+                       o->raw ? "--raw uses no template" : "the model has no template");
     if (o->raw || !model->template)
         return hl_tokenizer_encode(model->tokenizer, o->prompt, strlen(o->prompt), HL_ENCODE_BOS | HL_ENCODE_SPECIAL,
                                    ids, n_ids, err);
@@ -205,10 +150,10 @@ static int generate(const struct options *o, const struct hl_model *model, struc
 {
     struct hl_scheduler *scheduler;
     struct output out = {.json = o->json};
-    struct hl_request request = o->generate;
+    struct hl_request request = o->request;
     const struct hl_generation_events events = {.text = on_text, .finish = on_finish, .context = &out};
     size_t n_prompt = 0;
-    assert(o->prompt); /* parse() insists on it */
+    assert(o->prompt); /* parse() checks it */
     if (encode(o, model, &request.tokens, &n_prompt, err) < 0)
         return -1;
     if (hl_scheduler_open(model, engine, &scheduler, err) < 0) {
@@ -225,9 +170,9 @@ static int generate(const struct options *o, const struct hl_model *model, struc
         *err = out.err;
         result = -1;
     }
-    if (result == 0 && o->json && print_json(&out) < 0)
-        result = hl_fail(err, "standard output cannot be written");
-    else if (result == 0 && !o->json)
+    if (result == 0 && o->json)
+        result = print_json(&out, err);
+    else if (result == 0)
         putchar('\n');
     free(out.text.data);
     return result;
@@ -235,17 +180,13 @@ static int generate(const struct options *o, const struct hl_model *model, struc
 
 int hl_cmd_generate(int argc, char **argv)
 {
-    struct options o = {.generate = {.n_predict = UINT32_MAX, .sampling = hl_sampling_default}};
+    struct options o = {.request = {.n_predict = UINT32_MAX, .sampling = hl_sampling_default}};
     struct hl_model *model;
     struct hl_engine *engine;
     struct hl_error err;
-    o.generate.sampling.temperature = 0;
+    o.request.sampling.temperature = 0;
     if (parse(argc, argv, &o, &err) < 0)
         return hl_cli_report("generate", &err);
-    if (o.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     if (hl_common_open(&o.common, &model, &engine, &err) < 0)
         return hl_cli_report("generate", &err);
     int result = generate(&o, model, engine, &err);

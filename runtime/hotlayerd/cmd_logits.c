@@ -1,66 +1,41 @@
-/* hotlayerd logits: what the model says of given tokens, for comparison with other implementations. */
+/* hotlayerd logits: prints the logits after given tokens, for comparison with other implementations. */
 #include "base/cleanup.h"
 #include "runtime/hotlayerd/commands.h"
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
 
-static const char help[] =
+static const char about[] =
     "usage: hotlayerd logits --model PATH --tokens 1,2,3 [--all] [OPTIONS]\n"
     "\n"
-    "Prints one line of JSON: {\"logits\":[...]} behind the last token, or with --all a list per token.\n"
-    "\n"
-    "      --tokens IDS     token numbers, separated by commas\n"
-    "      --all            the logits behind every token\n"
-    "      --batch N        tokens per step (default 256); 1 decodes one by one\n" HL_COMMON_HELP "  -h, --help\n"
-    "\n"
-    "example:\n"
-    "  hotlayerd logits --model llama.hot --tokens 128000,9906,1917\n";
+    "Prints one line of JSON: {\"logits\":[...]} after the last token, or with --all a list per token.\n";
+
+static const char examples[] = "example:\n"
+                               "  hotlayerd logits --model llama.hot --tokens 128000,9906,1917\n";
 
 struct options {
     struct hl_common common;
     const char *tokens;
-    bool all, help;
+    bool all;
 };
-
-enum { TOKENS = 1, ALL, BATCH };
 
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 {
-    static const struct option longs[] = {{"tokens", required_argument, NULL, TOKENS},
-                                          {"all", no_argument, NULL, ALL},
-                                          {"batch", required_argument, NULL, BATCH},
-                                          {"help", no_argument, NULL, 'h'},
-                                          HL_COMMON_OPTIONS,
-                                          {NULL, 0, NULL, 0}};
-    int option, result = 0;
-    opterr = 0;
-    while (result >= 0 && (option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-        if (option == 'h') {
-            o->help = true;
-            return 0;
-        }
-        if (option == TOKENS)
-            o->tokens = optarg;
-        else if (option == ALL)
-            o->all = true;
-        else if (option == BATCH)
-            result = hl_cli_count("--batch", optarg, 1, 65536, &o->common.engine.batch, err);
-        else
-            result = hl_common_option(&o->common, option, argv, err);
-    }
-    if (result < 0)
+    const struct hl_option table[] = {
+        hl_option_text("--tokens IDS", &o->tokens, "token ids, separated by commas"),
+        hl_option_flag("--all", &o->all, "print the logits after every token"),
+        hl_option_count("--batch N", 1, 65536, &o->common.engine.batch,
+                        "tokens per step; default 256; 1 decodes one by one"),
+        HL_COMMON_OPTIONS(&o->common),
+    };
+    const struct hl_options options = {about, table, HL_COUNT(table), examples, NULL, 0, 0};
+    if (hl_options_parse(&options, argc, argv, err) < 0)
         return -1;
-    if (optind != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is one argument too many", argv[optind]);
-    if (!o->tokens)
-        return hl_fail_as(err, HL_ERROR_USAGE, "--tokens is missing");
-    return 0;
+    return o->tokens ? 0 : hl_fail_as(err, HL_ERROR_USAGE, "--tokens IDS is missing");
 }
 
-/* "1,2,3" -> ids; the caller frees them. */
+/* Parses "1,2,3". The caller frees the ids. */
 static int parse_tokens(const char *text, int32_t **out, uint32_t *n, struct hl_error *err)
 {
     size_t room = 1;
@@ -85,7 +60,7 @@ static int parse_tokens(const char *text, int32_t **out, uint32_t *n, struct hl_
     return 0;
 }
 
-/* %.9g gives a float32 back exactly; JSON has no infinity. */
+/* Prints numbers with %.9g, which reproduces a float32 exactly. JSON has no infinity: such values become null. */
 static void print_row(const float *row, uint32_t n)
 {
     putchar('[');
@@ -152,10 +127,6 @@ int hl_cmd_logits(int argc, char **argv)
     uint32_t n = 0;
     if (parse(argc, argv, &o, &err) < 0)
         return hl_cli_report("logits", &err);
-    if (o.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     if (parse_tokens(o.tokens, &ids, &n, &err) < 0)
         return hl_cli_report("logits", &err);
     if (!o.common.engine.batch)

@@ -5,25 +5,17 @@
 #include "runtime/server/log.h"
 #include "runtime/server/ollama/api.h"
 #include "runtime/server/server.h"
-#include <getopt.h>
 
 #define QUEUE_MOST (1u << 20)
 #define QUEUE_UNSET UINT32_MAX
 
-static const char help[] =
+static const char about[] =
     "usage: hotlayerd serve [--model PATH] [OPTIONS]\n"
     "\n"
-    "Answers requests over HTTP, with Ollama's API. Serves one model; without --model the one under /models.\n"
-    "\n"
-    "      --host HOST, --port PORT\n"
-    "                       where to listen (default: PORT on all addresses, else OLLAMA_HOST, else 127.0.0.1:11434)\n"
-    "      --parallel N     requests computed at once (default: OLLAMA_NUM_PARALLEL, else 1)\n"
-    "      --max-queue N    requests that may wait (default: OLLAMA_MAX_QUEUE, else 512); further ones get status 503\n"
-    "      --request-timeout S\n"
-    "                       seconds for a request to arrive whole, or for a client to read on (default "
-    "60)\n" HL_COMMON_HELP "  -h, --help\n"
-    "\n"
-    "SIGTERM: finishes what is under way, for 9 seconds at most, and exits.\n"
+    "Answers requests over HTTP, with Ollama's API. Serves one model; without --model the one under /models.\n";
+
+static const char examples[] =
+    "SIGTERM: finishes the current requests, for 9 seconds at most, and exits.\n"
     "\n"
     "examples:\n"
     "  hotlayerd serve --model llama.hot --port 8080\n"
@@ -34,69 +26,37 @@ struct options {
     struct hl_common common;
     const char *host, *port;
     uint32_t max_queue, timeout;
-    bool context_chosen, help;
+    bool context_chosen;
     struct hl_address address;
 };
 
 /* ---- options ---- */
 
-enum { HOST = 1, PORT, PARALLEL, MAX_QUEUE, TIMEOUT };
-
-static int take_model(struct options *o, const char *path, struct hl_error *err)
-{
-    if (o->common.model)
-        return hl_fail_as(err, HL_ERROR_USAGE, "this version serves one model: --model was given twice, '%s' and '%s'",
-                          o->common.model, path);
-    o->common.model = path;
-    return 0;
-}
-
-static int take(struct options *o, int option, char *const *argv, struct hl_error *err)
-{
-    switch (option) {
-    case HOST:
-        o->host = optarg;
-        return 0;
-    case PORT:
-        o->port = optarg;
-        return 0;
-    case PARALLEL:
-        return hl_cli_count("--parallel", optarg, 1, 256, &o->common.engine.parallel, err);
-    case MAX_QUEUE:
-        return hl_cli_count("--max-queue", optarg, 0, QUEUE_MOST, &o->max_queue, err);
-    case TIMEOUT:
-        return hl_cli_count("--request-timeout", optarg, 1, 86400, &o->timeout, err);
-    case 'h':
-        o->help = true;
-        return 0;
-    case HL_OPTION_MODEL:
-        return take_model(o, optarg, err);
-    case HL_OPTION_CTX:
-        o->context_chosen = true;
-        break;
-    default:
-        break;
-    }
-    return hl_common_option(&o->common, option, argv, err);
-}
-
 static int parse(int argc, char **argv, struct options *o, struct hl_error *err)
 {
-    static const struct option longs[] = {{"host", required_argument, NULL, HOST},
-                                          {"port", required_argument, NULL, PORT},
-                                          {"parallel", required_argument, NULL, PARALLEL},
-                                          {"max-queue", required_argument, NULL, MAX_QUEUE},
-                                          {"request-timeout", required_argument, NULL, TIMEOUT},
-                                          {"help", no_argument, NULL, 'h'},
-                                          HL_COMMON_OPTIONS,
-                                          {NULL, 0, NULL, 0}};
-    int option;
-    opterr = 0;
-    while (!o->help && (option = getopt_long(argc, argv, "h", longs, NULL)) != -1)
-        if (take(o, option, argv, err) < 0)
-            return -1;
-    if (!o->help && optind != argc)
-        return hl_fail_as(err, HL_ERROR_USAGE, "'%s' is one argument too many", argv[optind]);
+    struct hl_option_texts models = {.n = 0};
+    const struct hl_option table[] = {
+        hl_option_texts("--model PATH", &models,
+                        "a .hot file, or a folder that holds one; default: the one folder under /models"),
+        hl_option_text("--host HOST", &o->host,
+                       "the address; default: that of OLLAMA_HOST, else 0.0.0.0 if PORT is set, else 127.0.0.1"),
+        hl_option_text("--port PORT", &o->port, "the port; default: PORT, else that of OLLAMA_HOST, else 11434"),
+        hl_option_count("--parallel N", 1, 256, &o->common.engine.parallel,
+                        "requests computed at once; default: OLLAMA_NUM_PARALLEL, else 1"),
+        hl_option_count("--max-queue N", 0, QUEUE_MOST, &o->max_queue,
+                        "requests that may be queued; default: OLLAMA_MAX_QUEUE, else 512; more get status 503"),
+        hl_option_count("--request-timeout S", 1, 86400, &o->timeout,
+                        "seconds for a request to arrive completely, or for a client to read on; default 60"),
+        HL_ENGINE_OPTIONS(&o->common),
+    };
+    const struct hl_options options = {about, table, HL_COUNT(table), examples, NULL, 0, 0};
+    if (hl_options_parse(&options, argc, argv, err) < 0)
+        return -1;
+    if (models.n > 1)
+        return hl_fail_as(err, HL_ERROR_USAGE, "this version serves one model: --model was given twice, '%s' and '%s'",
+                          models.item[0], models.item[1]);
+    o->common.model = models.item[0];
+    o->context_chosen = o->common.engine.context != 0;
     return 0;
 }
 
@@ -170,11 +130,7 @@ int hl_cmd_serve(int argc, char **argv)
     const uint64_t started = hl_clock_ns();
     struct hl_error err;
     if (parse(argc, argv, &o, &err) < 0)
-        return refuse(&err);
-    if (o.help) {
-        fputs(help, stdout);
-        return 0;
-    }
+        return err.kind == HL_ERROR_HELP ? 0 : refuse(&err);
     hl_server_hold_signals();
     if (take_environment(&o, &err) < 0 || choose_address(&o, &err) < 0)
         return refuse(&err);

@@ -1,21 +1,13 @@
-/* hotlayerd tokenize: text to token numbers, as the server does it. */
+/* hotlayerd tokenize: prints the token ids of a text, encoded as the server encodes it. */
 #include "base/cleanup.h"
 #include "runtime/hotlayerd/commands.h"
-#include <getopt.h>
 
-static const char help[] =
-    "usage: hotlayerd tokenize --model PATH [--special] TEXT\n"
-    "\n"
-    "Prints one line of JSON: the text's token numbers.\n"
-    "\n"
-    "      --model PATH   a .hot file, or a folder that holds one\n"
-    "      --special      begin and end as the model does, and recognise special tokens in the text\n"
-    "  -h, --help\n"
-    "\n"
-    "example:\n"
-    "  hotlayerd tokenize --model llama.hot 'Hello world'\n";
+static const char about[] = "usage: hotlayerd tokenize --model PATH [--special] TEXT\n"
+                            "\n"
+                            "Prints one line of JSON: the token ids of the text.\n";
 
-enum { SPECIAL = 1 };
+static const char examples[] = "example:\n"
+                               "  hotlayerd tokenize --model llama.hot 'Hello world'\n";
 
 static int run(const char *path, const char *text, unsigned flags, struct hl_error *err)
 {
@@ -37,33 +29,20 @@ static int run(const char *path, const char *text, unsigned flags, struct hl_err
 
 int hl_cmd_tokenize(int argc, char **argv)
 {
-    static const struct option longs[] = {{"model", required_argument, NULL, HL_OPTION_MODEL},
-                                          {"special", no_argument, NULL, SPECIAL},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     struct hl_error err;
     const char *path = NULL;
-    unsigned flags = 0;
-    int option;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1)
-        switch (option) {
-        case HL_OPTION_MODEL:
-            path = optarg;
-            break;
-        case SPECIAL:
-            flags = HL_ENCODE_BOS | HL_ENCODE_SPECIAL;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return 0;
-        default:
-            hl_fail_as(&err, HL_ERROR_USAGE, "'%s' is not understood, or lacks its value", argv[optind - 1]);
-            return hl_cli_report("tokenize", &err);
-        }
-    if (!path || optind + 1 != argc) {
-        hl_fail_as(&err, HL_ERROR_USAGE, path ? "name one TEXT" : "--model PATH is missing");
+    bool special = false;
+    const struct hl_option table[] = {
+        HL_MODEL_OPTION(&path),
+        hl_option_flag("--special", &special,
+                       "add the tokens that begin and end the model's texts, and recognise special tokens in TEXT"),
+    };
+    const struct hl_options options = {about, table, HL_COUNT(table), examples, "one TEXT", 1, 1};
+    int first = hl_options_parse(&options, argc, argv, &err);
+    if (first >= 0 && !path)
+        first = hl_fail_as(&err, HL_ERROR_USAGE, "--model PATH is missing");
+    if (first < 0)
         return hl_cli_report("tokenize", &err);
-    }
-    return run(path, argv[optind], flags, &err) < 0 ? hl_cli_report("tokenize", &err) : 0;
+    unsigned flags = special ? HL_ENCODE_BOS | HL_ENCODE_SPECIAL : 0;
+    return run(path, argv[first], flags, &err) < 0 ? hl_cli_report("tokenize", &err) : 0;
 }

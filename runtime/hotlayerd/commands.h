@@ -3,6 +3,8 @@
 #define HL_RUNTIME_HOTLAYERD_COMMANDS_H
 
 #include "base/cli.h"
+#include "base/options.h"
+#include "base/sizes.h"
 #include "runtime/engine/engine.h"
 #include "runtime/model/model.h"
 #include <stdint.h>
@@ -14,47 +16,36 @@ int hl_cmd_tokenize(int argc, char **argv);
 int hl_cmd_bench(int argc, char **argv);
 int hl_cmd_doctor(int argc, char **argv);
 
-/* Options that all commands with a model and an engine share. */
+/* The options that all commands with a model and an engine share. */
 struct hl_common {
     const char *model;
     struct hl_engine_options engine;
-    bool kv_chosen; /* else the model's own choice */
+    bool kv_chosen; /* else the model chooses the type */
 };
 
-enum {
-    HL_OPTION_MODEL = 1000,
-    HL_OPTION_DEVICE,
-    HL_OPTION_LOAD,
-    HL_OPTION_THREADS,
-    HL_OPTION_KERNELS,
-    HL_OPTION_CTX,
-    HL_OPTION_KV
-};
+/* Rows of a command's table of options. */
+/* clang-format off */
+#define HL_MODEL_OPTION(path) hl_option_text("--model PATH", path, "a .hot file, or a folder that holds one")
+#define HL_ENGINE_OPTIONS(common)                                                                                      \
+    hl_option_text("--device NAME", &(common)->engine.device, "auto (default) or cpu"),                                \
+    hl_option_word("--load WAY", hl_common_loads, &(common)->engine.load.way,                                          \
+                   "map: use the weights in the mapped file; stage: copy them into memory while the first step runs; " \
+                   "auto (default): map"),                                                                             \
+    hl_option_count("--threads N", 1, 1024, &(common)->engine.threads,                                                 \
+                    "default: one per core, fewer for a small model"),                                                 \
+    hl_option_text("--kernels NAME", &(common)->engine.kernels,                                                        \
+                   "avx512, avx2 or scalar; default: the best that this CPU supports"),                                \
+    hl_option_count("--ctx N", 2, 1u << 24, &(common)->engine.context,                                                 \
+                    "positions per sequence; default: the model's, at most 4096"),                                     \
+    hl_option_custom("--kv TYPE", hl_common_kv, common,                                                                \
+                     "type of the key/value cache: f16, f32 or q8; default: what suits the weights")
+/* clang-format on */
+#define HL_COMMON_OPTIONS(common) HL_MODEL_OPTION(&(common)->model), HL_ENGINE_OPTIONS(common)
 
-/* Rows for a getopt_long table. */
-#define HL_COMMON_OPTIONS                                                                                              \
-    {"model", required_argument, NULL, HL_OPTION_MODEL}, {"device", required_argument, NULL, HL_OPTION_DEVICE},        \
-        {"load", required_argument, NULL, HL_OPTION_LOAD}, {"threads", required_argument, NULL, HL_OPTION_THREADS},    \
-        {"kernels", required_argument, NULL, HL_OPTION_KERNELS}, {"ctx", required_argument, NULL, HL_OPTION_CTX},      \
-    {                                                                                                                  \
-        "kv", required_argument, NULL, HL_OPTION_KV                                                                    \
-    }
+extern const char *const hl_common_loads[]; /* by enum hl_load_way */
+hl_option_parser hl_common_kv;              /* of a struct hl_common */
 
-#define HL_COMMON_HELP                                                                                                 \
-    "      --model PATH     a .hot file, or a folder that holds one\n"                                                 \
-    "      --device NAME    auto (default) or cpu\n"                                                                   \
-    "      --load WAY       map: use the weights where they are mapped; stage: copy them into memory while the\n"      \
-    "                       first step runs; auto (default): map\n"                                                    \
-    "      --threads N      default: one per core, fewer for a small model\n"                                          \
-    "      --kernels NAME   avx512, avx2 or scalar (default: the best this CPU has)\n"                                 \
-    "      --ctx N          positions per sequence (default: the model's, at most 4096)\n"                             \
-    "      --kv TYPE        key/value cache in f16, f32 or q8 (default: what suits the weights)\n"
-
-/* What getopt_long() returned and the command has no use for itself: takes a shared option's value from optarg, and
- * refuses everything else, '?' included, by its name in argv. */
-int hl_common_option(struct hl_common *common, int option, char *const *argv, struct hl_error *err);
-
-/* Opens the model, its weights and the engine; the counterpart closes whatever is open. */
+/* Opens the model, its weights and the engine. hl_common_close() takes NULL for what is not open. */
 int hl_common_open(const struct hl_common *common, struct hl_model **model, struct hl_engine **engine,
                    struct hl_error *err);
 void hl_common_close(struct hl_model *model, struct hl_engine *engine);

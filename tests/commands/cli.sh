@@ -41,6 +41,11 @@ holds() {
     if "$@"; then ok "$what"; else fails "$what"; fi
 }
 
+# full COMMAND...: its stdout is a device without room.
+full() {
+    "$@" >/dev/full
+}
+
 for program in "$hotlayer" "$hotlayerd"; do
     name=$(basename "$program")
     exits "$name --version" 0 "$program" --version
@@ -50,20 +55,42 @@ for program in "$hotlayer" "$hotlayerd"; do
     exits "$name alone" 2 "$program"
     silent "$name alone on stdout" out
     exits "$name nonsense" 2 "$program" nonsense
-    says "$name nonsense" err nonsense
+    says "$name nonsense" err "^$name: unknown command 'nonsense'"
+    exits "$name to a full disk" 1 full "$program" --help
+    says "$name to a full disk says so" err "^$name: cannot write to standard output"
 done
+
+# without_reader NAME COMMAND...: stdout is a pipe whose reader has left.
+without_reader() {
+    what=$1
+    shift
+    exits "$what ends by SIGPIPE" 0 python3 -c '
+import os, subprocess, sys
+reader, writer = os.pipe()
+os.close(reader)
+status = subprocess.run(sys.argv[1:], stdout=writer).returncode
+sys.exit(0 if status == -13 else f"status {status}")' "$@"
+    silent "$what says nothing" err
+}
+without_reader "hotlayer synth --list | true" "$hotlayer" synth --list
+without_reader "hotlayerd doctor | true" "$hotlayerd" doctor
 for command in pack image push pull inspect verify synth; do
     exits "hotlayer $command --help" 0 "$hotlayer" $command --help
     says "hotlayer $command --help shows examples" out '^examples\?:'
     exits "hotlayer $command alone" 2 "$hotlayer" $command
     exits "hotlayer $command --nonsense" 2 "$hotlayer" $command --nonsense x
+    says "hotlayer $command names the option" err "unknown option '--nonsense'"
     says "hotlayer $command points to its help" err "hotlayer $command --help"
+    exits "hotlayer $command -h" 0 "$hotlayer" $command -h
 done
 for command in serve generate logits tokenize bench doctor; do
     exits "hotlayerd $command --help" 0 "$hotlayerd" $command --help
     says "hotlayerd $command --help shows examples" out '^examples\?:'
     exits "hotlayerd $command --nonsense" 2 "$hotlayerd" $command --nonsense
+    says "hotlayerd $command names the option" err "unknown option '--nonsense'"
     says "hotlayerd $command points to its help" err "hotlayerd $command --help"
+    exits "hotlayerd $command --model without a value" 2 "$hotlayerd" $command --model
+    says "hotlayerd $command names the option without a value" err "'--model' needs a value"
 done
 
 exits "pack" 0 "$hotlayer" pack $model -o "$work/m.hot"
@@ -82,6 +109,15 @@ says "inspect lists the program" out 'attend '
 says "inspect lists the tensors" out 'blocks.0.attn.qkv '
 exits "inspect --json" 0 "$hotlayer" inspect "$work/n.hot" --json
 cp "$work/out" "$work/json"
+without_reader "inspect --json | true" "$hotlayer" inspect --json "$work/n.hot"
+exits "inspect --json to a full disk" 1 full "$hotlayer" inspect --json "$work/n.hot"
+says "inspect --json to a full disk says so" err '^hotlayer: cannot write to standard output'
+exits "options after the operand, joined and shortened" 0 "$hotlayer" inspect "$work/n.hot" --bri --jobs=2
+exits "-- ends the options" 1 "$hotlayer" inspect -- --json
+exits "inspect --json=1" 2 "$hotlayer" inspect "$work/n.hot" --json=1
+says "inspect --json=1" err "'--json' takes no value"
+exits "inspect of two files" 2 "$hotlayer" inspect "$work/n.hot" "$work/m.hot"
+says "inspect of two files" err "unexpected argument '.*m.hot'; expected one MODEL.hot"
 exits "inspect --json is JSON" 0 python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$work/json"
 exits "verify" 0 "$hotlayer" verify "$work/m.hot"
 says "verify" out good
@@ -89,7 +125,7 @@ says "verify" out good
 # Images: arguments that mean a file, a layout or a reference; and a model pushed and pulled.
 for source in hf://org/name ollama://llama gs://bucket/path https://example.org/m.gguf; do
     exits "pull $source" 2 "$hotlayer" pull "$source"
-    says "pull $source names the unsupported scheme" err "${source%%://*}:// is no source"
+    says "pull $source says what is not supported yet" err "${source%%://*}:// is not supported yet"
 done
 exits "pull of an invalid reference" 2 "$hotlayer" pull nonsense
 exits "pull --jobs 0" 2 "$hotlayer" pull oci:x --jobs 0
@@ -160,6 +196,10 @@ exits "generate --seed 1 again" 0 "$hotlayerd" generate --model "$work/m.hot" -p
 same "a seed gives the same text" "$work/out" "$work/seed-1"
 exits "generate --seed 2" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 20 --temp 9 --top-p 1 --seed 2
 holds "another seed gives another text" [ "$(cat "$work/out")" != "$(cat "$work/seed-1")" ]
+without_reader "generate | true" "$hotlayerd" generate --model "$work/m.hot" -p a -n 3
+without_reader "generate --json | true" "$hotlayerd" generate --model "$work/m.hot" -p a -n 3 --json
+exits "generate --json to a full disk" 1 full "$hotlayerd" generate --json --model "$work/m.hot" -p a -n 3
+says "generate --json to a full disk says so" err '^hotlayerd: cannot write to standard output'
 exits "generate --json" 0 "$hotlayerd" generate --model "$work/m.hot" -p a -n 3 --json
 says "generate --json" out '"finish":"length"'
 exits "pack a model that generates random bytes" 0 "$hotlayer" pack tests/oracle/fixtures/f32-mha -o "$work/wild.hot"
@@ -174,6 +214,8 @@ exits "--json has every character, NUL too" 0 python3 -c '
 import json, sys
 text = json.load(open(sys.argv[1]))["text"].encode()
 assert b"\0" in text and text + b"\n" == open(sys.argv[2], "rb").read()' "$work/json" "$work/plain"
+exits "serve of two models" 2 "$hotlayerd" serve --model a --model b
+says "serve of two models names both" err "twice, 'a' and 'b'"
 exits "generate without a prompt" 2 "$hotlayerd" generate --model "$work/m.hot"
 exits "generate without a model" 2 "$hotlayerd" generate -p a
 exits "generate --temp x" 2 "$hotlayerd" generate --model "$work/m.hot" -p a --temp x

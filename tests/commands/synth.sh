@@ -44,7 +44,7 @@ free_kb() {
 check "--list" listed
 check "--list --json" listed_json
 check "--list with a model" refuses 2 'takes no model' --list llama3.2-1b
-check "an unknown model" refuses 2 'is no model that is known' llama -o "$work/x"
+check "an unknown model" refuses 2 "unknown model 'llama'" llama -o "$work/x"
 check "without -o" refuses 2 '-o FOLDER is missing' llama3.2-1b
 check "more blocks than there are" refuses 2 'llama3.2-1b has 16' llama3.2-1b -o "$work/x" --blocks 17
 check "--seed nonsense" refuses 2 'must be a whole number' llama3.2-1b -o "$work/x" --seed x
