@@ -1,7 +1,7 @@
-/* The variables that a template finds, by its language.
+/* Makes the variables that a template reads, by its language.
  *
- * Jinja, as transformers' apply_chat_template() calls it: messages, tools, documents, add_generation_prompt, and the
- * special tokens, which the section holds. Go, as Ollama does: runtime/template/go/gotemplate.h. */
+ * Jinja gets those of transformers' apply_chat_template(): messages, tools, documents, add_generation_prompt, and the
+ * special tokens, which are in the section. Go gets those of Ollama: runtime/template/go/gotemplate.h. */
 #include "runtime/template/prompt.h"
 #include "runtime/template/go/gotemplate.h"
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Calls: arguments find their parameters, as in Python. */
+/* Calls: matches arguments to parameters, as Python does. */
 #include "runtime/template/core/eval.h"
 
 #define PARAMETERS_MOST 12 /* of a builtin */
@@ -13,7 +13,7 @@ const struct hl_builtin *hl_builtin_find(const struct hl_dialect *dialect, const
     return NULL;
 }
 
-/* The number of names in "a b c", and where `name` is among them (their number when it is not). */
+/* Returns the number of names in "a b c". *place is the index of `name` among them, or their number if it is absent. */
 static uint32_t find_parameter(const char *parameters, struct hl_value name, uint32_t *place)
 {
     uint32_t count = 0;
@@ -92,7 +92,7 @@ int hl_args_int(struct hl_run *run, const struct hl_args *args, uint32_t i, int6
     return 0;
 }
 
-/* Arguments with names that are no parameters, without `caller` when the function has a slot for it. */
+/* Collects the named arguments that match no parameter, without `caller` when the function has a slot for it. */
 static int leftover(struct hl_run *run, const struct hl_object *f, const struct hl_args *args, uint32_t given,
                     struct hl_dict *rest, struct hl_value *caller)
 {
@@ -117,7 +117,7 @@ static int leftover(struct hl_run *run, const struct hl_object *f, const struct 
     return 0;
 }
 
-/* The slots behind the parameters. */
+/* Sets the slots after the parameters. */
 static int set_specials(struct hl_run *run, const struct hl_object *f, const struct hl_args *args, uint32_t given,
                         struct hl_frame *frame)
 {
@@ -145,7 +145,7 @@ static int set_specials(struct hl_run *run, const struct hl_object *f, const str
     return 0;
 }
 
-/* Parameters that got nothing: their defaults, which see the parameters before them. */
+/* Sets parameters without an argument to their defaults, which see the parameters before them. */
 static int set_defaults(struct hl_run *run, const struct hl_object *f, const struct hl_args *args, uint32_t given,
                         struct hl_frame *frame)
 {

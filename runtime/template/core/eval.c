@@ -1,6 +1,6 @@
-/* The interpreter: walks through the tree, a function for each kind of node, so that the C stack grows by little for
- * each level of it. Every node costs a unit of work, and levels are counted: neither a template nor a conversation can
- * hang it or run out of stack.
+/* The interpreter: walks the tree with a function for each kind of node, so that the C stack grows little for each
+ * level. Every node costs a unit of work, and levels are counted. So neither a template nor a conversation can make the
+ * interpreter hang or overflow the stack.
  */
 #include "runtime/template/core/eval.h"
 
@@ -147,7 +147,7 @@ static int spread(struct hl_run *run, struct hl_args *args, struct hl_list *list
     return got;
 }
 
-/* `first`: a value in front of those in the list, or NULL. */
+/* Evaluates the arguments in `list` after `first`, a value to put before them, or NULL. */
 static int eval_arguments(struct hl_run *run, uint32_t list, const struct hl_value *first, struct hl_args *args)
 {
     const uint32_t *nodes = run->t->lists + list;
@@ -474,7 +474,8 @@ static int exec_set(struct hl_run *run, const struct hl_node *node)
     return hl_evaluate(run, node->b, &value) || assign(run, node->a, value) ? -1 : 0;
 }
 
-/* The items of a loop that its condition lets pass. It may be asked from within a function that was given the loop. */
+/* Iterates over the items of a loop that pass its condition. A function may iterate that was given the loop, so the
+ * condition has its own frame. */
 struct sieve {
     const struct hl_template_loop *loop;
     struct hl_frame *frame;
@@ -526,7 +527,7 @@ static int exec_for(struct hl_run *run, const struct hl_node *node)
 {
     const struct hl_template_loop *loop = &run->t->loops[node->a];
     struct hl_value iterable, variable, item, *slot = NULL;
-    bool complete = false; /* jinja2: `else` runs unless some item came to the end of the body */
+    bool complete = false; /* jinja2: `else` runs unless some item reached the end of the body */
     int got, status;
     if (hl_evaluate(run, loop->iterable, &iterable) || hl_object_new(run, HL_OBJECT_LOOP, &variable))
         return -1;

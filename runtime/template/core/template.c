@@ -1,8 +1,8 @@
-/* A section opened: all that it says is checked here, in one pass over its tables, so that the interpreter follows
- * indices without looking. Only variables are checked where they are used: which frame is which is known then.
+/* Opens a section. One pass over its tables checks everything in it, so that the interpreter follows indices without
+ * checks. Only variables are checked at each use, because only then the frame is known.
  *
- * A node's children lie before it, so one pass from the front knows every child's depth, and nothing can go around in
- * circles.
+ * A node's children are stored before it. So one pass from the start knows every child's depth, and cycles are
+ * impossible.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -50,11 +50,11 @@ static const struct {
     [HL_NODE_PARAMETER] = {STRING, NODE_OR_NONE, NOTHING, 1},
 };
 
-/* While a section is checked. */
+/* State of the check of a section. */
 struct check {
     const struct hl_template_header *h;
     struct hl_template *t;
-    uint16_t *depths; /* of the nodes looked at so far */
+    uint16_t *depths; /* of the nodes checked so far */
     struct hl_error *err;
 };
 
@@ -126,7 +126,7 @@ static int check_constants(const struct check *c)
     return 0;
 }
 
-/* A child of what lies at `before`, whose depth becomes at least one more than the child's. */
+/* Checks a child of the element at `before`, whose depth becomes at least one more than the child's. */
 static bool check_child(const struct check *c, uint32_t child, uint32_t before, uint16_t *depth)
 {
     if (child >= before)
@@ -147,7 +147,7 @@ static bool check_list(const struct check *c, uint32_t list, uint32_t before, ui
     return true;
 }
 
-/* The function's body and parameters lie before the node that makes it. */
+/* Checks that the function's body and parameters are stored before the node that makes the function. */
 static bool check_function(const struct check *c, uint32_t index, uint32_t before, uint16_t *depth)
 {
     if (index >= c->h->functions.count)
@@ -209,7 +209,7 @@ static bool check_field(const struct check *c, enum field kind, uint32_t value, 
     }
 }
 
-/* What a node wants of its list. */
+/* Checks the elements of a node's list by the node's kind. */
 static bool check_elements(const struct check *c, const struct hl_node *node)
 {
     const uint32_t *list = c->t->lists + node->b;
@@ -250,7 +250,7 @@ static int check_nodes(const struct check *c)
     return 0;
 }
 
-/* "filter NAME" -> the function. */
+/* Finds the function of each "filter NAME". */
 static int find_builtins(const struct check *c)
 {
     for (uint32_t i = 0; i < c->h->builtins.count; i++) {
@@ -338,7 +338,7 @@ const char *hl_template_name(const struct hl_template *t, size_t index, size_t *
     return name.text;
 }
 
-/* From the context, else from the section, else a function of the language. */
+/* Looks a name up in the context, then in the section's globals, then among the language's functions. */
 static int find_name(struct hl_run *run, struct hl_value name, struct hl_value *out)
 {
     const struct hl_template *t = run->t;

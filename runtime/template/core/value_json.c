@@ -1,9 +1,9 @@
-/* JSON text -> values.
+/* Parses JSON text into values.
  *
- * cJSON parses; what it is too lenient about or forgets is found by one look at the text beforehand: numbers that JSON
- * does not have, control characters, bytes that are not UTF-8, NUL. cJSON keeps numbers as doubles, so the second walk,
- * over its tree, has a cursor on the text: numbers come in the same order in both, and the text of each says whether it
- * is an int or a float.
+ * cJSON parses. A scan of the text beforehand refuses what cJSON accepts too leniently or forgets: numbers that JSON
+ * does not have, control characters, bytes that are not UTF-8, NUL. cJSON stores numbers as doubles, so the walk over
+ * its tree keeps a cursor on the text. Numbers come in the same order in both, and the text of each says whether it is
+ * an int or a float.
  */
 #include "runtime/template/core/value.h"
 #include <cjson/cJSON.h>
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <utf8proc.h>
 
-#define VALUES_MOST (1u << 20) /* cJSON makes 64 bytes of each */
+#define VALUES_MOST (1u << 20) /* cJSON allocates 64 bytes for each */
 
 struct cursor {
     struct hl_arena *arena;
@@ -32,7 +32,7 @@ static size_t digits(const char *text, size_t n)
     return i;
 }
 
-/* Length of the number at the start of text, as JSON writes it; 0 when it is none. */
+/* Returns the length of the number at the start of text, in JSON's syntax, or 0. */
 static size_t number_length(const char *text, size_t n, bool *whole)
 {
     size_t at = n && text[0] == '-', count = digits(text + at, n - at);
@@ -63,7 +63,7 @@ static bool starts_number(char c)
     return c == '-' || (c >= '0' && c <= '9');
 }
 
-/* Behind the string that begins at text[at]. */
+/* Checks the string that begins at text[*at] and moves *at past it. */
 static int check_string(const char *text, size_t n, size_t *at, struct hl_error *err)
 {
     size_t i = *at + 1;
@@ -128,7 +128,7 @@ static int copy(struct cursor *c, const char *text, size_t n, struct hl_value *o
     return 0;
 }
 
-/* The next number of the text. The text has been checked: strings end, and outside of them numbers are whole. */
+/* Reads the next number of the text. The text has been checked: strings end, and numbers outside them are whole. */
 static int read_number(struct cursor *c, struct hl_value *out)
 {
     while (c->at < c->end && !starts_number(*c->at)) {
