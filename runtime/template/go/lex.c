@@ -1,10 +1,11 @@
-/* Tokens of Go templates. Text and actions alternate:
+/*
+ * Tokens of Go templates. Text and actions alternate:
  *
  *     text {{- action | with "tokens" -}} text {{/ * comment * /}} text
  *
- * A "-" beside a brace, with space on its other side, takes all space from the text there. Inside of an action space
- * separates arguments, so a token knows whether there was any in front of it: ".A.B" is one operand, ".A .B" are two.
- * https://pkg.go.dev/text/template, https://go.dev/ref/spec (literals). */
+ * A "-" next to a brace, with space on its other side, removes all space from the text on that side. Inside an action,
+ * space separates arguments. So a token records whether there was space before it: ".A.B" is one operand, ".A .B" are
+ * two. https://pkg.go.dev/text/template, https://go.dev/ref/spec (literals). */
 #include "runtime/template/go/go_lex.h"
 #include <errno.h>
 #include <math.h>
@@ -42,7 +43,7 @@ static void advance(struct hl_go_lex *lex, const char *to)
         lex->line += *lex->at == '\n';
 }
 
-/* Bytes of the letter, digit or underscore at `at`; 0: something else. */
+/* Returns the length of the letter, digit or underscore at `at`, or 0 for another character. */
 static size_t letter(const struct hl_go_lex *lex, const char *at)
 {
     utf8proc_int32_t code;
@@ -81,7 +82,7 @@ static int token_until(struct hl_go_lex *lex, enum hl_go_token token, const char
     return 0;
 }
 
-/* At the end of an action, or of a comment: over the braces, and over the space that they take. */
+/* Skips the end of an action or comment, and the space that it removes. Returns false if there is none. */
 static bool at_close(const struct hl_go_lex *lex)
 {
     return starts(lex, lex->at, "}}") ||
@@ -99,7 +100,7 @@ static void pass_close(struct hl_go_lex *lex)
     lex->inside = false;
 }
 
-/* Outside of actions: text, or what an action begins with. Comments are passed over. */
+/* Outside actions: reads text or the beginning of an action. Skips comments. */
 static int next_outside(struct hl_go_lex *lex, struct hl_error *err)
 {
     for (;;) {
@@ -130,7 +131,7 @@ static int next_outside(struct hl_go_lex *lex, struct hl_error *err)
     }
 }
 
-/* The end of "...", '...' or `...`, or NULL. */
+/* Returns the end of "...", '...' or `...`, or NULL. */
 static const char *quote_end(const struct hl_go_lex *lex)
 {
     char quote = *lex->at;
@@ -145,7 +146,7 @@ static const char *quote_end(const struct hl_go_lex *lex)
     return NULL;
 }
 
-/* Signs belong to a number at its beginning and in its exponent. */
+/* Returns the end of a number. It may have signs at its beginning and in its exponent. */
 static const char *number_end(const struct hl_go_lex *lex)
 {
     const char *at = lex->at + (*lex->at == '+' || *lex->at == '-');
@@ -159,7 +160,7 @@ static const char *number_end(const struct hl_go_lex *lex)
     }
 }
 
-/* What may follow a name. */
+/* Returns whether the character may follow a name. */
 static bool at_terminator(const struct hl_go_lex *lex, const char *at)
 {
     return at == lex->end || is_space(*at) || strchr(".,|:()", *at) || starts(lex, at, "}}");
@@ -246,7 +247,7 @@ static int hex_digit(char c)
                                   : 99;
 }
 
-/* The digits of \x41, \u0041, \U00000041 or \101, behind the backslash. */
+/* Reads the digits of \x41, \u0041, \U00000041 or \101, after the backslash. */
 static bool escape_number(const char **at, const char *end, uint32_t *code)
 {
     char kind = **at;
@@ -267,7 +268,7 @@ static bool escape_number(const char **at, const char *end, uint32_t *code)
     return *code < 256;
 }
 
-/* One character behind a backslash, `quote` being what must be escaped. As a code point and, with *byte, as a byte. */
+/* Decodes one character after a backslash, as a code point or, with *byte, as a byte. `quote` must be escaped. */
 static bool escaped(const char **at, const char *end, char quote, uint32_t *code, bool *byte)
 {
     static const char letters[] = "abfnrtv\\", meanings[] = "\a\b\f\n\r\t\v\\";
@@ -293,7 +294,7 @@ int hl_go_unquote(const struct hl_go_lex *lex, char *out, size_t *n, struct hl_e
         uint32_t code;
         bool byte;
         if (raw && *at == '\r') {
-            at++; /* Go takes them out of raw strings */
+            at++; /* Go removes them from raw strings */
         } else if (raw || *at != '\\') {
             *to++ = *at++;
         } else {
@@ -339,7 +340,7 @@ static int char_number(const struct hl_go_lex *lex, struct hl_go_number *out, st
     return 0;
 }
 
-/* Copies the digits without the underscores between them; false where an underscore is elsewhere. */
+/* Copies the digits without the underscores between them. Returns false if an underscore is elsewhere. */
 static bool plain_digits(const char *at, size_t n, char *out)
 {
     for (size_t i = 0; i < n; i++) {

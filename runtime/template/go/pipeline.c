@@ -1,9 +1,10 @@
-/* What stands in an action of a Go template: operands, commands and pipelines become expressions.
+/*
+ * Compiles the content of an action of a Go template: operands, commands and pipelines become expressions.
  *
  *   $x := .A.B | index (f 1) "k"     declaration, then commands with | between them
- *         ^^^^   ^^^^^ ^^^^^ ^^^     operands: space is what separates them
+ *         ^^^^   ^^^^^ ^^^^^ ^^^     operands, separated by space
  *
- * How many arguments a function takes is checked here, what they are where it runs. */
+ * The number of a function's arguments is checked here, their types when the function runs. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "runtime/template/go/go_parse.h"
@@ -13,7 +14,7 @@
 
 static const struct rule {
     const char *name;
-    uint32_t least, most; /* arguments, the piped one too */
+    uint32_t least, most; /* arguments, including the piped one */
 } rules[] = {
     {"and", 1, MOST_ARGUMENTS},
     {"or", 1, MOST_ARGUMENTS},
@@ -87,7 +88,7 @@ int hl_go_add_variable(struct parser *p, const char *name, size_t n, uint32_t sl
     return 0;
 }
 
-/* A field that the template mentions, in any case: what it knows of the data (hl_template_name()). */
+/* Records, in lower case, a field that the template mentions, for hl_template_name(). */
 static void mention(struct parser *p, const char *name, size_t n)
 {
     static const char *const fields[] = {
@@ -105,7 +106,7 @@ static void mention(struct parser *p, const char *name, size_t n)
 
 /* ---- operands ---- */
 
-/* .A.B behind `object`. */
+/* Parses .A.B after `object`. */
 static int parse_fields(struct parser *p, struct operand *out)
 {
     bool first = true;
@@ -187,7 +188,7 @@ static int parse_parentheses(struct parser *p, struct operand *out)
     return next(p);
 }
 
-/* A function that stands among the arguments, or that fields are taken of, is called without arguments. */
+/* Calls a function without arguments that is itself an argument, or whose result's fields are read. */
 static int call_alone(struct parser *p, struct operand *operand)
 {
     if (operand->kind != FUNCTION)
@@ -263,7 +264,7 @@ static bool at_end_of_command(const struct parser *p)
     return p->lex.token == HL_GO_CLOSE || is_sign(p, ")") || is_sign(p, "|");
 }
 
-/* One command; `piped` is what comes out of the one before, or HL_NONE. */
+/* Parses a command; `piped` is the result of the one before, or HL_NONE. */
 static int parse_command(struct parser *p, uint32_t piped, struct operand *out)
 {
     uint32_t arguments[MOST_ARGUMENTS + 1] = {0}, n = 0;
@@ -291,7 +292,7 @@ static int parse_command(struct parser *p, uint32_t piped, struct operand *out)
     return out->kind == FUNCTION ? call_function(p, out->rule, arguments, n, out) : 0;
 }
 
-/* $a := or $a, $b := (up to `most` of them) or the same with =. Nothing is read when there is none. */
+/* Parses $a := or $a, $b := (up to `most` of them), or the same with =. Reads nothing if there is no declaration. */
 static int parse_declaration(struct parser *p, uint32_t most, struct declaration *declared)
 {
     struct hl_go_lex bookmark = p->lex;
@@ -318,7 +319,7 @@ static int parse_declaration(struct parser *p, uint32_t most, struct declaration
     return 0;
 }
 
-/* Gives declared variables their slots, or finds those that are assigned to. */
+/* Assigns slots to declared variables, or finds those that are assigned to. */
 static int resolve(struct parser *p, struct declaration *declared)
 {
     for (uint32_t i = 0; i < declared->n; i++) {
@@ -351,7 +352,7 @@ int hl_go_pipeline(struct parser *p, uint32_t most, struct declaration *declared
         if (next(p) != 0)
             return -1;
         if (p->lex.token == HL_GO_CLOSE || is_sign(p, ")"))
-            break; /* Go does not mind a | at the end */
+            break; /* Go accepts a | at the end */
         if (parse_command(p, out->node, out) != 0)
             return -1;
     }

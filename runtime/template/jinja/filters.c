@@ -1,5 +1,5 @@
-/* The filters of Jinja that take one value: texts and numbers. Those that go through items are in template_sequence.c.
- * The formulas are those of jinja2/filters.py, https://github.com/pallets/jinja
+/* The filters of Jinja that take one value: texts and numbers. Filters over items are in sequences.c. The formulas are
+ * those of jinja2/filters.py, https://github.com/pallets/jinja
  */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
@@ -118,7 +118,8 @@ static int filter_string(struct hl_run *run, const struct hl_args *args, struct 
     return text_of(run, args, VALUE, out);
 }
 
-/* A number as Python's float() and int() read it: white space around it and _ between digits. Terminated in `text`. */
+/* Numbers in the syntax of Python's float() and int(): white space around them and _ between digits. They are copied to
+ * `text` and terminated. */
 #define NUMBER_MOST 400
 
 static bool plain_number(struct hl_run *run, struct hl_value s, char text[NUMBER_MOST])
@@ -147,7 +148,7 @@ static bool parse_real(struct hl_run *run, struct hl_value s, double *real)
     return !*end && end != text;
 }
 
-/* 1, or 0 when it is no number, or -1 when it is too large. */
+/* Returns 1, or 0 if the text is not a number, or -1 if the number is too large. */
 static int parse_whole(struct hl_run *run, struct hl_value s, int base, int64_t *whole)
 {
     char text[NUMBER_MOST], *end, *digits = text;
@@ -156,7 +157,7 @@ static int parse_whole(struct hl_run *run, struct hl_value s, int base, int64_t 
     digits += *text == '-' || *text == '+';
     bool prefixed = digits[0] == '0' && digits[1] && strchr("xXoObB", digits[1]);
     int prefix = !prefixed ? 0 : strchr("xX", digits[1]) ? 16 : strchr("oO", digits[1]) ? 8 : 2;
-    if (prefixed && (base == prefix || base == 0)) { /* not known to strtoll: 0b, 0o */
+    if (prefixed && (base == prefix || base == 0)) { /* prefixes that strtoll does not know: 0b, 0o */
         memmove(digits, digits + 2, strlen(digits + 2) + 1);
         base = prefix;
     } else if (base == 0) {
@@ -220,7 +221,7 @@ static int filter_float(struct hl_run *run, const struct hl_args *args, struct h
     return 0;
 }
 
-/* Halves go to the even neighbour, by the exact value of the double. */
+/* Rounds halves to the even neighbour, by the exact value of the double. */
 static int round_common(struct hl_run *run, struct hl_value v, int64_t digits, struct hl_value *out)
 {
     char text[512];
@@ -324,7 +325,8 @@ static bool begins_word(int32_t c)
     return hl_char_is_space(c) || strchr("-({[<", c < 0x80 && c ? c : 'x') != NULL;
 }
 
-/* Words and what lies between them take turns; the first character of each goes to upper case, the others to lower. */
+/* Converts to title case. Words alternate with the text between them. The first character of each goes to upper case,
+ * the others to lower case. */
 static int filter_title(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_text text = {.arena = run->arena};

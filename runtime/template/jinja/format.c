@@ -1,10 +1,10 @@
-/* Formatting as Python does it: "%s and %d" % (a, b), and "{} and {name:>8}".format(a, name=b). */
+/* Formats text as Python does: "%s and %d" % (a, b), and "{} and {name:>8}".format(a, name=b). */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
 #include <inttypes.h>
 #include <math.h>
 
-#define WIDTH_MOST 1000 /* of a field, and digits behind the point */
+#define WIDTH_MOST 1000 /* of a field, and digits after the point */
 #define NUMBER_TEXT 1600
 
 struct spec {
@@ -38,7 +38,7 @@ static int pad(struct hl_run *run, struct hl_text *out, const struct spec *spec,
     return 0;
 }
 
-/* A sign for each group of digits in front of the point. */
+/* Inserts a sign between groups of digits before the point. */
 static size_t group_digits(char text[NUMBER_TEXT], char group, size_t every)
 {
     char digits[NUMBER_TEXT];
@@ -104,7 +104,7 @@ static void write_real(char text[NUMBER_TEXT], const struct spec *spec, double v
         snprintf(text, NUMBER_TEXT - 2, format, spec->precision < 0 ? 6 : spec->precision, /* NOLINT */
                  percent ? value * 100 : value);
     if (percent)
-        strcat(text, "%"); /* NOLINT: it has room */
+        strcat(text, "%"); /* it has room */
 }
 
 static int64_t as_whole(struct hl_value value)
@@ -178,7 +178,7 @@ static int next_argument(struct hl_run *run, struct percent *p, struct hl_value 
     return 0;
 }
 
-/* A width or precision: digits or *. */
+/* Reads a width or precision: digits or *. */
 static int read_size(struct hl_run *run, struct percent *p, struct hl_value format, size_t *at, int *size)
 {
     struct hl_value value = {0};
@@ -252,7 +252,7 @@ static int read_key(struct hl_run *run, struct percent *p, struct hl_value forma
     return 0;
 }
 
-/* One field, behind its %. */
+/* Formats one field, after its %. */
 static int percent_field(struct hl_run *run, struct hl_text *out, struct percent *p, struct hl_value format, size_t *at)
 {
     struct spec spec = {.fill = " ", .n_fill = 1, .precision = -1};
@@ -391,7 +391,7 @@ static int put_field(struct hl_run *run, struct hl_text *out, struct hl_value va
     return put_number(run, out, &spec, value);
 }
 
-/* "0", "name", "" -> the argument; then .attribute and [item]. */
+/* Finds the argument of "0", "name" or ""; then follows .attribute and [item]. */
 static int find_field(struct hl_run *run, const struct hl_args *args, const char *text, size_t n, uint32_t *automatic,
                       struct hl_value *out)
 {
@@ -435,7 +435,7 @@ static int find_field(struct hl_run *run, const struct hl_args *args, const char
     return 0;
 }
 
-/* The field between braces: NAME!CONVERSION:SPEC. */
+/* Formats the field between braces: NAME!CONVERSION:SPEC. */
 static int brace_field(struct hl_run *run, struct hl_text *out, const struct hl_args *args, const char *text, size_t n,
                        uint32_t *automatic)
 {

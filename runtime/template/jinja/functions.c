@@ -1,4 +1,4 @@
-/* Jinja as transformers sets it up: its functions, and what makes up the language for the interpreter. */
+/* Jinja as transformers configures it: its functions, and the table that describes the language to the interpreter. */
 #include "runtime/template/jinja/jinja_library.h"
 #include <time.h>
 
@@ -45,7 +45,7 @@ static int range(struct hl_run *run, const struct hl_args *args, struct hl_value
     return 0;
 }
 
-/* dict(pairs or a dict, **named) into a dict or a namespace. */
+/* Fills a dict or a namespace: dict(pairs or a dict, **named). */
 static int fill_dict(struct hl_run *run, const struct hl_args *args, enum hl_value_kind kind, struct hl_value *out)
 {
     struct hl_iterator pairs;
@@ -105,7 +105,7 @@ static int joiner(struct hl_run *run, const struct hl_args *args, struct hl_valu
     return 0;
 }
 
-/* The message is the template's own; only what would break the line is taken out. */
+/* Fails with the template's own message. Only characters that would break the line are removed. */
 static int raise_exception(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value text;

@@ -1,9 +1,9 @@
-/* Jinja text -> tokens, with white space taken away as trim_blocks, lstrip_blocks and the signs in tags ask for it.
+/* Splits Jinja text into tokens. Removes white space according to trim_blocks, lstrip_blocks and the signs in tags.
  *
- * Rules (jinja2/lexer.py, https://github.com/pallets/jinja): one newline at the very end of the source is dropped. A
- * tag with a - takes all white space on that side. A block or comment takes the newline behind it, unless it ends with
- * + or -; it takes the blanks before it when nothing else is on the line, unless it begins with + or -. {{ }} takes
- * nothing by itself.
+ * Rules (jinja2/lexer.py, https://github.com/pallets/jinja): One newline at the very end of the source is dropped. A
+ * tag with a - removes all white space on that side. A block or comment removes the newline after it, unless it ends
+ * with + or -. It removes the blanks before it if nothing else is on the line, unless it begins with + or -. {{ }}
+ * removes nothing by itself.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -18,7 +18,7 @@ struct lexer {
     size_t n, at;
     uint32_t line;
     bool line_starts;           /* the last match ended with a newline */
-    char open[JINJA_MAX_DEPTH]; /* closing brackets that are due */
+    char open[JINJA_MAX_DEPTH]; /* the closing brackets that are expected */
     unsigned n_open;
 };
 
@@ -68,7 +68,7 @@ static size_t skip_space(const struct lexer *x, size_t at)
     return at;
 }
 
-/* Moves on to `at` and counts lines. */
+/* Moves to `at` and counts lines. */
 static void move(struct lexer *x, size_t at)
 {
     for (size_t i = x->at; i < at; i++)
@@ -77,7 +77,7 @@ static void move(struct lexer *x, size_t at)
     x->at = at;
 }
 
-/* The end of text[from, to) when a tag with this sign follows. */
+/* Returns the end of text[from, to) when a tag with this sign follows. */
 static size_t strip_before(const struct lexer *x, size_t from, size_t to, char sign, bool variable)
 {
     size_t end = to, n;
@@ -102,7 +102,7 @@ static int put_data(struct lexer *x, size_t from, size_t to, uint32_t line)
     return from < to ? add_token(x, JINJA_DATA, hl_string(x->text + from, to - from), line) : 0;
 }
 
-/* Behind a tag's end: `sign` in front of it, the end itself at `at`, two bytes. */
+/* Returns the position after a tag's end, which is two bytes at `at`, with `sign` before it. */
 static size_t behind_end(const struct lexer *x, size_t at, char sign, bool trims)
 {
     at += 2;
@@ -116,7 +116,7 @@ static char sign_at(const struct lexer *x, size_t at)
     return is_at(x, at, "-") ? '-' : is_at(x, at, "+") ? '+' : 0;
 }
 
-/* Is a tag "{% name" at `at`? Then *inside is behind the name and the white space around it. */
+/* Returns whether a tag "{% name" is at `at`. Then *inside is after the name and the white space around it. */
 static bool is_tag(const struct lexer *x, size_t at, const char *name, size_t *inside)
 {
     if (!is_at(x, at, "{%"))
@@ -137,7 +137,7 @@ static int lex_comment(struct lexer *x, size_t at)
         end++;
     if (end >= x->n && from < x->n)
         return jinja_fail(x->j, line, "a comment has no end: write #} behind it");
-    if (end >= x->n) { /* jinja2 lets it pass when nothing follows */
+    if (end >= x->n) { /* jinja2 accepts it when nothing follows */
         move(x, x->n);
         return 0;
     }
@@ -146,7 +146,7 @@ static int lex_comment(struct lexer *x, size_t at)
     return 0;
 }
 
-/* Is "{% raw %}" at `at`? Then *behind is where its text starts. */
+/* Returns whether "{% raw %}" is at `at`. Then *behind is the start of its text. */
 static bool is_raw(const struct lexer *x, size_t at, size_t *behind)
 {
     size_t inside;
@@ -191,7 +191,7 @@ static int hex_digits(const char *text, size_t n, size_t want, uint32_t *code)
     return 0;
 }
 
-/* The escape text[at], behind its backslash; *at moves behind it. */
+/* Decodes the escape at text[*at], after its backslash, and moves *at past it. */
 static int unescape(struct lexer *x, const char *text, size_t n, size_t *at, struct hl_text *out)
 {
     static const char letters[] = "abfnrtv\\'\"", means[] = "\a\b\f\n\r\t\v\\'\"";
@@ -221,7 +221,7 @@ static int unescape(struct lexer *x, const char *text, size_t n, size_t *at, str
         const char both[2] = {'\\', c};
         return hl_text_put(out, both, 2, x->j->err);
     }
-    /* Python writes the character as an escape first, whose backslash is then taken for the second of two. */
+    /* Python first writes the character as an escape, whose backslash then counts as the second of two. */
     code = (uint32_t)hl_char_at(text + *at - 1, n - *at + 1, &bytes_in);
     *at += bytes_in - 1;
     int length = snprintf(bytes, sizeof bytes, code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
@@ -255,7 +255,7 @@ static int lex_string(struct lexer *x)
 
 /* Numbers */
 
-/* Digits with single _ between them; 0 when there are none. */
+/* Returns the length of digits with single _ between them, or 0. */
 static size_t digits_at(const struct lexer *x, size_t at, const char *digits)
 {
     size_t n = 0;
@@ -275,7 +275,7 @@ static size_t exponent_at(const struct lexer *x, size_t at)
     return n ? 1 + sign + n : 0;
 }
 
-/* Length of the number at the present place, and how to read it. */
+/* Returns the length of the number at the current position, and how to parse it. */
 static size_t number_at(const struct lexer *x, bool *real, int *base)
 {
     static const char decimal[] = "0123456789";
@@ -335,7 +335,7 @@ static int lex_name(struct lexer *x)
     return add_token(x, JINJA_NAME, name, line);
 }
 
-/* Brackets must match, as within them }} and %} end nothing. */
+/* Checks that brackets match: within brackets, }} and %} do not end a tag. */
 static int check_bracket(struct lexer *x, char c)
 {
     if (strchr("([{", c)) {
@@ -369,7 +369,7 @@ static int lex_operator(struct lexer *x)
     return 0;
 }
 
-/* Is this the end of the tag? Then *behind is what follows. */
+/* Returns whether the tag ends here. Then *behind is the position after it. */
 static bool at_end(const struct lexer *x, bool variable, size_t *behind)
 {
     char sign = sign_at(x, x->at);
@@ -409,7 +409,7 @@ static int lex_tag(struct lexer *x, bool variable)
     return jinja_fail(x->j, begun, "a tag has no end: %s is missing", variable ? "}}" : "%}");
 }
 
-/* Text up to the next tag, then that tag. */
+/* Reads text up to the next tag, then that tag. */
 static int lex_piece(struct lexer *x)
 {
     size_t at = x->at, behind = 0;
@@ -439,7 +439,7 @@ static int lex_piece(struct lexer *x)
     return lex_tag(x, kind == '{');
 }
 
-/* A copy in which \r\n and \r are \n, without the last newline. */
+/* Copies the source with \r\n and \r as \n, without the last newline. */
 static char *normalize(struct jinja *j, const char *source, size_t n, size_t *n_out)
 {
     char *text = hl_arena_alloc(&j->arena, n + 1), *out = text;

@@ -1,15 +1,15 @@
-/* Attributes and items of values, and the methods of all types but str.
+/* Attributes and items of values, and the methods of all types except str.
  *
- * object.name is a method or attribute of the type before it is the item "name"; object[key] is the other way round, as
- * in jinja2. Methods that would change a list or dict are undefined, as in jinja2's sandbox, and cannot be called.
- * Methods that Python has and this does not are refused, so that no template silently takes another way.
+ * object.name is first a method or attribute of the type, then the item "name". object[key] tries them the other way
+ * round, as in jinja2. Methods that would change a list or dict are undefined, as in jinja2's sandbox, and cannot be
+ * called. Methods of Python that are missing here are refused, so that no template silently renders differently.
  */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
 
 enum { SELF, FIRST, SECOND, THIRD };
 
-/* Words with a space around each. */
+/* Returns whether `name` is one of `words`, each of which has a space on both sides. */
 static bool among(const char *words, struct hl_value name)
 {
     char padded[32];
@@ -19,7 +19,7 @@ static bool among(const char *words, struct hl_value name)
     return strstr(words, padded) != NULL;
 }
 
-/* What changes the object, and what is not supported. */
+/* Returns the methods that change the object; the next function those that are not supported. */
 static const char *changing(struct hl_value object)
 {
     if (object.kind == HL_VALUE_LIST)
@@ -133,7 +133,7 @@ static int item_at(struct hl_run *run, struct hl_value object, int64_t index, st
     }
 }
 
-/* ABSENT when there is no such item, or the object has none. */
+/* Finds an item. *out is ABSENT if it does not exist or the object has no items. */
 static int find_item(struct hl_run *run, struct hl_value object, struct hl_value key, struct hl_value *out)
 {
     struct hl_value *found;

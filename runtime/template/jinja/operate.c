@@ -1,4 +1,4 @@
-/* Operators, with Python's results: ints are exact or refused, never wrapped; // and % round towards minus infinity. */
+/* Operators, with Python's results. Ints are exact or refused, never wrapped; // and % round towards minus infinity. */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
 #include <math.h>
@@ -64,7 +64,8 @@ static int pow_whole(struct hl_run *run, int64_t a, int64_t b, struct hl_value *
     return 0;
 }
 
-/* Rounded once where both are doubles; beyond them with the digits that a long double has more. */
+/* Divides and rounds once if doubles represent both operands; larger operands use the additional digits of a long
+ * double. */
 static double divide_whole(int64_t a, int64_t b)
 {
     const int64_t exact = (int64_t)1 << 53;
@@ -108,7 +109,7 @@ static int operate_whole(struct hl_run *run, enum hl_binary op, int64_t a, int64
     return overflows ? too_large(run) : 0;
 }
 
-/* Quotient rounded down and the remainder that fits it: float_divmod of Python. */
+/* Returns the quotient rounded down and its remainder, as Python's float_divmod does. */
 static void divide_real(double a, double b, double *quotient, double *remainder)
 {
     double rest = fmod(a, b), count = (a - rest) / b;
@@ -153,7 +154,7 @@ static int operate_real(struct hl_run *run, enum hl_binary op, double a, double 
     }
 }
 
-/* The same text or the same items many times. */
+/* Repeats a text or items. */
 static int repeat(struct hl_run *run, struct hl_value a, int64_t times, struct hl_value *out)
 {
     struct hl_text text = {.arena = run->arena};
@@ -182,7 +183,7 @@ static bool is_sequence(struct hl_value value)
     return value.kind == HL_VALUE_STRING || value.kind == HL_VALUE_LIST || value.kind == HL_VALUE_TUPLE;
 }
 
-/* What is added to Markup is escaped, unless it is Markup too. */
+/* Joins two texts. Text added to Markup is escaped, unless it is Markup too. */
 static int join_texts(struct hl_run *run, struct hl_value a, struct hl_value b, struct hl_value *out)
 {
     bool safe = a.flags & HL_STRING_SAFE || b.flags & HL_STRING_SAFE;
@@ -298,7 +299,7 @@ int hl_operate_compare(struct hl_run *run, enum hl_compare op, struct hl_value a
     return 0;
 }
 
-/* Where a slice starts and stops in n items: PySlice_AdjustIndices. */
+/* Computes where a slice of n items starts and stops, as PySlice_AdjustIndices does. */
 static int slice_bounds(struct hl_run *run, const struct hl_value bounds[3], int64_t n, int64_t *start, int64_t *count,
                         int64_t *step)
 {

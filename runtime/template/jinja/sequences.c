@@ -1,7 +1,6 @@
-/* The filters of Jinja that go through items: they pick, change, sort, group and join them. Formulas:
- * jinja2/filters.py.
+/* The filters of Jinja over items: they pick, change, sort, group and join them. Formulas: jinja2/filters.py.
  *
- * map, select and their kin work when their result is gone through, one item at a time; the others at once.
+ * map, select and the like work while their result is iterated, one item at a time; the others work at once.
  */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
@@ -23,7 +22,7 @@ static struct hl_value nothing(const char *reason)
     return hl_undefined(HL_UNDEFINED_REASON, reason, strlen(reason));
 }
 
-/* A list that can be gone through once, as what a generator of Python gives. */
+/* Makes a list that can be iterated once, like the result of a Python generator. */
 static int once(struct hl_run *run, struct hl_value list, bool backwards, const char *type, struct hl_value *out)
 {
     struct hl_iterator items;
@@ -35,7 +34,7 @@ static int once(struct hl_run *run, struct hl_value list, bool backwards, const 
     return 0;
 }
 
-/* Attributes: "a.b.0" leads from an item to a part of it; digits are numbers. */
+/* Attributes: "a.b.0" is a path from an item to a part of it; digits are numbers. */
 
 static int path_of(struct hl_run *run, struct hl_value attribute, struct hl_value *path)
 {
@@ -63,7 +62,7 @@ static int path_of(struct hl_run *run, struct hl_value attribute, struct hl_valu
     return 0;
 }
 
-/* `otherwise` stands in for what is undefined on the way, unless it is None. */
+/* Follows a path. `otherwise` replaces an undefined value on the way, unless it is None. */
 static int follow(struct hl_run *run, struct hl_value path, struct hl_value item, struct hl_value otherwise,
                   struct hl_value *out)
 {
@@ -82,7 +81,7 @@ static int fold_case(struct hl_run *run, bool case_sensitive, struct hl_value *v
     return !case_sensitive && value->kind == HL_VALUE_STRING ? hl_string_lower(run, *value, value) : 0;
 }
 
-/* Sorting: runs of keys are merged, with their items. Stable in both directions. */
+/* Sorting: merges runs of keys, with their items. Stable in both directions. */
 
 struct keyed {
     struct hl_value key, item;
@@ -97,7 +96,7 @@ static int sort_keyed(struct hl_run *run, struct keyed *from, size_t n, bool rev
         for (size_t low = 0; low < n; low += 2 * width) {
             size_t middle = low + width < n ? low + width : n, high = low + 2 * width < n ? low + 2 * width : n;
             for (size_t a = low, b = middle, at = low; at < high; at++) {
-                bool before = a == middle; /* does the right one come before the left one? */
+                bool before = a == middle; /* whether the right one comes before the left one */
                 if (a < middle && b < high &&
                     hl_operate_compare(run, reverse ? HL_COMPARE_GT : HL_COMPARE_LT, from[b].key, from[a].key, &before))
                     return -1;
@@ -136,7 +135,7 @@ static int list_of(struct hl_run *run, const struct keyed *all, size_t n, struct
     return 0;
 }
 
-/* "a,b.c": the key is a list of both. */
+/* Makes the key of "a,b.c": a list of both. */
 static int key_many(struct hl_run *run, struct hl_value list, struct hl_value attribute, bool case_sensitive,
                     struct keyed **out)
 {
@@ -361,7 +360,7 @@ static int filter_first(struct hl_run *run, const struct hl_args *args, struct h
     return got < 0 ? -1 : 0;
 }
 
-/* Can Python go through it backwards? */
+/* Returns whether Python can iterate over it backwards. */
 static bool reversible(struct hl_value v)
 {
     return v.kind != HL_VALUE_OBJECT || v.object->kind == HL_OBJECT_VIEW || v.object->kind == HL_OBJECT_RANGE;
@@ -458,7 +457,7 @@ struct lazy {
     bool begun;
     struct hl_iterator items;
     struct hl_value path, otherwise;  /* of an attribute */
-    const struct hl_builtin *builtin; /* what is asked or done; NULL: the truth, or the attribute */
+    const struct hl_builtin *builtin; /* the test or filter to call; NULL: the truth, or the attribute */
     struct hl_args call;              /* its arguments; the item is the first */
 };
 
@@ -497,7 +496,7 @@ static int begin(struct hl_run *run, struct lazy *lazy)
     lazy->begun = true;
     lazy->otherwise = hl_none();
     if (!hl_value_truth(lazy->args.values[VALUE])) {
-        lazy->args.n = 0; /* nothing to go through, whatever it is */
+        lazy->args.n = 0; /* empties the input, whatever it is */
         return hl_iterate(run, hl_string("", 0), &lazy->items);
     }
     if (lazy->kind == MAP) {
