@@ -1,5 +1,4 @@
-/*
- * The template section: a compiled chat template. The runtime executes the tree in place and parses nothing.
+/* The template section: a compiled chat template. The runtime executes the tree in place and parses nothing.
  *
  *   struct hl_template_header                 (128 bytes)
  *   nodes      struct hl_node[]               the tree; every child is stored before its parent
@@ -52,7 +51,7 @@ enum hl_node_kind {
     HL_NODE_ATTRIBUTE, /* a node, b text: object.name */
     HL_NODE_ITEM,      /* a node, b node: object[key] */
     HL_NODE_SLICE,     /* a node, b list of three nodes: object[start:stop:step] */
-    HL_NODE_CALL,      /* a node: what is called, b list: arguments */
+    HL_NODE_CALL,      /* a node: the callee, b list: arguments */
     HL_NODE_BUILTIN,   /* a index into `builtins`, b list: arguments, the piped value first */
     HL_NODE_KEYWORD,   /* a text, b node: an argument with a name */
     HL_NODE_SPREAD,    /* a node: each item becomes an argument; op 1: each entry becomes a named argument */

@@ -1,5 +1,4 @@
-/*
- * The tokenizer section: tables that the runtime uses in place, straight from the mapping.
+/* The tokenizer section: tables that the runtime uses in place, straight from the mapping.
  *
  *   struct hl_tokenizer_header                      (256 bytes)
  *   tokens   struct hl_token[]        by id

@@ -250,8 +250,8 @@ static int next_word(struct run *run, const uint8_t *text, size_t n, size_t at, 
     if (found == PCRE2_ERROR_JIT_STACKLIMIT)
         found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, run->match, run->limits);
     if (found < 0 && found != PCRE2_ERROR_NOMATCH)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "the tokenizer's split pattern gives up at byte %zu of the text (%d)",
-                          at, found);
+        return hl_fail_as(err, HL_ERROR_REQUEST, "the tokenizer's split pattern fails at byte %zu of the text (%d)", at,
+                          found);
     const PCRE2_SIZE *span = pcre2_get_ovector_pointer(run->match);
     *start = found == PCRE2_ERROR_NOMATCH ? n : span[0];
     *end = found == PCRE2_ERROR_NOMATCH ? n : span[1];
@@ -400,8 +400,7 @@ int hl_tokenizer_encode(const struct hl_tokenizer *t, const char *text, size_t n
     __attribute__((cleanup(release_run))) struct run run = {.t = t, .special = flags & HL_ENCODE_SPECIAL};
     if (!t->n_tokens)
         return hl_fail_as(err, HL_ERROR_REQUEST,
-                          "this model was packed without a tokenizer: it takes token numbers, "
-                          "no text");
+                          "this model was packed without a tokenizer: it takes token numbers, not text");
     if (n > HL_ENCODE_MAX_BYTES)
         return hl_fail_as(err, HL_ERROR_REQUEST, "a text of %zu bytes is too long to tokenize at once", n);
     if (encode_text(&run, (const uint8_t *)text, n, flags, err))

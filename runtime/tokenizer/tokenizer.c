@@ -37,7 +37,7 @@ static int check_tables(const struct hl_tokenizer_header *h, size_t bytes, struc
             return -1;
     if (h->first.count != 257 || h->bytes.count != 256 || h->tokens.count > INT32_MAX ||
         h->pattern.count > HL_PATTERN_MAX_BYTES)
-        return hl_fail(err, "tokenizer section: a table has an impossible number of elements");
+        return hl_fail(err, "tokenizer section: a table has an invalid number of elements");
     return 0;
 }
 
@@ -50,13 +50,13 @@ static int check_header(const struct hl_tokenizer_header *h, size_t bytes, struc
 {
     static const uint8_t zero[sizeof h->reserved];
     if (bytes < sizeof *h || bytes % 8 || (uintptr_t)h % 8)
-        return hl_fail(err, "tokenizer section: %zu bytes, cut short or not aligned", bytes);
+        return hl_fail(err, "tokenizer section: %zu bytes, truncated or not aligned", bytes);
     if (memcmp(h->magic, HL_TOKENIZER_MAGIC, sizeof h->magic))
         return hl_fail(err, "tokenizer section: wrong magic");
     if (h->version != HL_TOKENIZER_VERSION)
         return hl_fail(err, "tokenizer section: version %u, this program reads %u", h->version, HL_TOKENIZER_VERSION);
     if ((h->flags & ~(uint32_t)HL_TOKENIZER_FLAGS) || memcmp(h->reserved, zero, sizeof zero))
-        return hl_fail(err, "tokenizer section: flags or reserved bytes that this program does not know");
+        return hl_fail(err, "tokenizer section: unknown flags or reserved bytes");
     if (check_tables(h, bytes, err))
         return -1;
     if (!id_or_none(h->bos, h->tokens.count) || !id_or_none(h->eos, h->tokens.count) ||
@@ -75,7 +75,7 @@ static int compile_pattern(struct hl_tokenizer *t, const uint8_t *pattern, uint3
     if (!t->words) {
         PCRE2_UCHAR why[256] = "";
         pcre2_get_error_message(code, why, sizeof why);
-        return hl_fail(err, "tokenizer section: the split pattern fails at byte %zu: %s", at, (const char *)why);
+        return hl_fail(err, "tokenizer section: the split pattern is invalid at byte %zu: %s", at, (const char *)why);
     }
     pcre2_jit_compile(t->words, PCRE2_JIT_COMPLETE); /* without it, matching is slower but not different */
     return 0;

@@ -181,7 +181,7 @@ int hl_build_finish(struct hl_build *b, uint8_t **out, size_t *n, struct hl_erro
         total += hl_round_up((uint64_t)b->tables[i].n * sizes[i], 8);
     }
     if (b->failed || total > HL_TEMPLATE_MAX_BYTES)
-        return hl_fail(err, "the template is too large: more than %u bytes when it is compiled", HL_TEMPLATE_MAX_BYTES);
+        return hl_fail(err, "the template is too large: more than %u bytes when compiled", HL_TEMPLATE_MAX_BYTES);
     uint8_t *section = calloc(1, total);
     if (!section)
         return hl_no_memory(err);

@@ -43,7 +43,7 @@ static int bind(struct hl_run *run, const struct hl_builtin *b, const struct hl_
         struct hl_value name = args->named->entries[i].key;
         find_parameter(b->parameters, name, &place);
         if (place == count || bound[place].kind != HL_VALUE_ABSENT)
-            return hl_run_fail(run, "%s '%s' takes no argument '%.*s', or not twice", b->kind, b->name,
+            return hl_run_fail(run, "%s '%s': the argument '%.*s' is unknown or given twice", b->kind, b->name,
                                (int)(name.n & 127), name.text);
         bound[place] = args->named->entries[i].value;
     }
@@ -133,7 +133,7 @@ static int set_specials(struct hl_run *run, const struct hl_object *f, const str
         frame->slots[slot++] = rest;
     if (!(code->flags & HL_FUNCTION_VARARGS)) {
         if (args->n > given)
-            return hl_run_fail(run, "the macro takes not more than %u arguments", given);
+            return hl_run_fail(run, "the macro takes at most %u arguments", given);
         return 0;
     }
     if (hl_list_new(run->arena, HL_VALUE_TUPLE, args->n - given, &many, run->err))

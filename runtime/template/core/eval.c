@@ -25,7 +25,7 @@ static struct hl_value *find_slot(struct hl_run *run, uint32_t slot, uint32_t li
 
 static int outside(struct hl_run *run)
 {
-    return hl_run_fail(run, "template section: a variable outside of its frame");
+    return hl_run_fail(run, "template section: a variable outside its frame");
 }
 
 /* Expressions */
@@ -133,7 +133,7 @@ static int spread(struct hl_run *run, struct hl_args *args, struct hl_list *list
         return -1;
     if (node->op) {
         if (value.kind != HL_VALUE_DICT)
-            return hl_run_fail(run, "what follows ** is of type '%s', not a dict", hl_value_type(value));
+            return hl_run_fail(run, "the value after ** is of type '%s', not a dict", hl_value_type(value));
         for (uint32_t i = 0; i < value.dict->n; i++)
             if (name_argument(run, args, value.dict->entries[i].key, value.dict->entries[i].value))
                 return -1;

@@ -57,15 +57,14 @@ void *hl_arena_alloc(struct hl_arena *arena, size_t bytes)
 
 int hl_arena_full(const struct hl_arena *arena, struct hl_error *err)
 {
-    return hl_fail_as(err, HL_ERROR_REQUEST, "this needs more than the %zu bytes of memory that are allowed",
-                      arena->limit);
+    return hl_fail_as(err, HL_ERROR_REQUEST, "this needs more than the allowed %zu bytes of memory", arena->limit);
 }
 
 int hl_arena_pay(struct hl_arena *arena, uint64_t units, struct hl_error *err)
 {
     if (units > arena->work) {
         arena->work = 0;
-        return hl_fail_as(err, HL_ERROR_REQUEST, "this takes more steps than are allowed");
+        return hl_fail_as(err, HL_ERROR_REQUEST, "this takes more steps than allowed");
     }
     arena->work -= units;
     return 0;
@@ -414,7 +413,7 @@ static int order_at(struct hl_arena *arena, struct hl_value a, struct hl_value b
         return hl_arena_pay(arena, 1 + n / 64, err);
     }
     if (a.kind != b.kind || (a.kind != HL_VALUE_LIST && a.kind != HL_VALUE_TUPLE))
-        return hl_fail_as(err, HL_ERROR_REQUEST, "'%s' and '%s' have no order", hl_value_type(a), hl_value_type(b));
+        return hl_fail_as(err, HL_ERROR_REQUEST, "'%s' and '%s' cannot be ordered", hl_value_type(a), hl_value_type(b));
     for (uint32_t i = 0; i < a.list->n && i < b.list->n; i++) {
         bool equal;
         if (equal_at(arena, a.list->items[i], b.list->items[i], depth + 1, &equal, err))

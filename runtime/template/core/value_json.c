@@ -87,7 +87,7 @@ static int check_string(const char *text, size_t n, size_t *at, struct hl_error 
         }
     }
     if (i >= n)
-        return refuse(err, "a string without an end", *at);
+        return refuse(err, "an unterminated string", *at);
     *at = i + 1;
     return 0;
 }
@@ -106,14 +106,14 @@ static int check_text(const char *text, size_t n, struct hl_error *err)
                 return refuse(err, "a malformed number", at);
             at += length;
         } else if (c >= 0x80 || (c < 0x20 && c != '\t' && c != '\n' && c != '\r')) {
-            return refuse(err, "a character that does not belong there", at);
+            return refuse(err, "an unexpected character", at);
         } else {
             values += c == ',' || c == '[' || c == '{';
             at++;
         }
     }
     if (values > VALUES_MOST)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "more than %u values of JSON are not read", VALUES_MOST);
+        return hl_fail_as(err, HL_ERROR_REQUEST, "JSON with more than %u values is not supported", VALUES_MOST);
     return 0;
 }
 
@@ -160,7 +160,7 @@ static int convert(struct cursor *c, const cJSON *json, unsigned depth, struct h
 {
     struct hl_value key = {0}, item = {0};
     if (depth > HL_VALUE_DEPTH)
-        return hl_fail_as(c->err, HL_ERROR_REQUEST, "JSON of more than %d levels is not read", HL_VALUE_DEPTH);
+        return hl_fail_as(c->err, HL_ERROR_REQUEST, "JSON with more than %d levels is not supported", HL_VALUE_DEPTH);
     if (cJSON_IsString(json))
         return copy(c, json->valuestring, strlen(json->valuestring), out);
     if (cJSON_IsNumber(json))
@@ -193,11 +193,11 @@ int hl_value_json(struct hl_arena *arena, const char *text, size_t n, struct hl_
         return -1;
     cJSON *json = cJSON_ParseWithLengthOpts(text, n, &stop, 0);
     if (!json)
-        return refuse(err, "something is wrong", stop ? (size_t)(stop - text) : 0);
+        return refuse(err, "a syntax error", stop ? (size_t)(stop - text) : 0);
     struct cursor cursor = {.arena = arena, .at = text, .end = text + n, .err = err};
     while (stop < text + n && strchr(" \t\r\n", *stop))
         stop++;
-    int failed = stop < text + n ? refuse(err, "something follows the document", (size_t)(stop - text))
+    int failed = stop < text + n ? refuse(err, "text after the document", (size_t)(stop - text))
                                  : convert(&cursor, json, 0, out);
     cJSON_Delete(json);
     return failed;

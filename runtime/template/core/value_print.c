@@ -370,7 +370,7 @@ static int repr_at(struct hl_text *out, struct hl_value value, unsigned depth, s
         return value.object->kind == HL_OBJECT_VIEW ? repr_view(out, value.object, depth, err)
                                                     : hl_object_repr(out, value.object, err);
     default:
-        return hl_fail_as(err, HL_ERROR_REQUEST, "this cannot be printed");
+        return hl_fail_as(err, HL_ERROR_REQUEST, "this value cannot be printed");
     }
 }
 

@@ -1,5 +1,4 @@
-/*
- * Converts a conversation as clients send it into the data of a Go template, and renders the template with it.
+/* Converts a conversation as clients send it into the data of a Go template, and renders the template with it.
  *
  *     messages ─► one for each text part ─► neighbours joined ─► messages: all at once
  *                                                            └─► turns: System, Prompt, Response; again and again
@@ -335,7 +334,7 @@ static int arguments(struct hl_arena *arena, struct hl_value from, struct hl_val
     if (from.kind == HL_VALUE_STRING && from.n > 0 && hl_value_json(arena, from.text, from.n, &value, err) != 0)
         return hl_error_prefix(err, "the arguments of a tool call");
     if (from.kind == HL_VALUE_STRING && from.n > 0 && value.kind != HL_VALUE_DICT)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "the arguments of a tool call are no JSON object");
+        return hl_fail_as(err, HL_ERROR_REQUEST, "the arguments of a tool call are not a JSON object");
     if (value.kind != HL_VALUE_DICT)
         return empty_dict(arena, HL_GO_ARGUMENTS | HL_GO_NIL, out, err);
     if (any_value(arena, value, 0, out, err) != 0)

@@ -120,7 +120,7 @@ static int call_slice(struct hl_run *run, const struct hl_args *args, struct hl_
         if (to_index(run, args->values[i], n, &at[i - 1]) != 0)
             return -1;
     if (at[0] > at[1] || at[1] > at[2])
-        return hl_run_fail(run, "slice: the index %zu is behind the end", at[0]);
+        return hl_run_fail(run, "slice: the index %zu is beyond the end", at[0]);
     *out = value;
     if (text) {
         out->text += at[0];
@@ -194,7 +194,7 @@ static int equal(struct hl_run *run, struct hl_value a, struct hl_value b, bool 
 static int less(struct hl_run *run, struct hl_value a, struct hl_value b, bool *out)
 {
     if (a.kind != b.kind || (a.kind != HL_VALUE_INT && a.kind != HL_VALUE_FLOAT && a.kind != HL_VALUE_STRING))
-        return hl_run_fail(run, "a %s and a %s have no order", hl_go_type_name(a), hl_go_type_name(b));
+        return hl_run_fail(run, "a %s and a %s cannot be ordered", hl_go_type_name(a), hl_go_type_name(b));
     *out = a.kind == HL_VALUE_INT     ? a.integer < b.integer
            : a.kind == HL_VALUE_FLOAT ? a.real < b.real
                                       : compare_text(a, b) < 0;
@@ -314,7 +314,7 @@ static int date(struct hl_run *run, const struct hl_args *args, int days, struct
         if (args->values[i].kind != HL_VALUE_STRING)
             return fail_type(run, "the format of a date cannot be", args->values[i]);
     if (!localtime_r(&now, &day))
-        return hl_run_fail(run, "there is no date at present");
+        return hl_run_fail(run, "the date is not available");
     day.tm_mday += days;
     day.tm_hour = 12; /* a change of the clocks cannot make it another day */
     mktime(&day);

@@ -1,12 +1,12 @@
-/*
- * Go's text/template, as the templates of Ollama's models use it. It is compiled into the same tree as Jinja and rendered
- * by the same interpreter (runtime/template/core/template.h), with Go's rules of truth, comparison and printing.
+/* Go's text/template, as the templates of Ollama's models use it. It is compiled into the same tree as Jinja and
+ * rendered by the same interpreter (runtime/template/core/template.h), with Go's rules of truth, comparison and
+ * printing.
  *
  * The language is that of https://pkg.go.dev/text/template (Go 1.24), with the functions json, currentDate,
  * yesterdayDate and toTypeScriptType. Not supported, and refused by name: call, html, js, urlquery, imaginary numbers,
- * methods, declarations in parentheses, printf's * and [], %#v of lists and maps, and %x of floats. Go finds some errors
- * only while a template runs (a wrong number of arguments, an unknown template). Those that the text shows are refused
- * when it is compiled.
+ * methods, declarations in parentheses, printf's * and [], %#v of lists and maps, and %x of floats. Go finds some
+ * errors only while a template runs (a wrong number of arguments, an unknown template). Those that the text shows are
+ * refused when it is compiled.
  *
  * The data, after Ollama's https://docs.ollama.com/modelfile (template) and its server:
  *

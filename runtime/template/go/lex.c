@@ -1,5 +1,4 @@
-/*
- * Tokens of Go templates. Text and actions alternate:
+/* Tokens of Go templates. Text and actions alternate:
  *
  *     text {{- action | with "tokens" -}} text {{/ * comment * /}} text
  *
@@ -123,10 +122,10 @@ static int next_outside(struct hl_go_lex *lex, struct hl_error *err)
         }
         const char *close = memmem(lex->at + 2, (size_t)(lex->end - lex->at) - 2, "*/", 2);
         if (!close)
-            return hl_go_fail(lex, err, "the comment has no end");
+            return hl_go_fail(lex, err, "unclosed comment");
         advance(lex, close + 2);
         if (!at_close(lex))
-            return hl_go_fail(lex, err, "a comment must be alone between its braces");
+            return hl_go_fail(lex, err, "a comment must be the only content of its braces");
         pass_close(lex);
     }
 }
@@ -178,7 +177,7 @@ static int next_quoted(struct hl_go_lex *lex, struct hl_error *err)
 {
     const char *end = quote_end(lex);
     if (!end)
-        return hl_go_fail(lex, err, "a quote (%c) has no end", *lex->at);
+        return hl_go_fail(lex, err, "unterminated quote (%c)", *lex->at);
     return token_until(lex, *lex->at == '\'' ? HL_GO_CHAR : HL_GO_STRING, end);
 }
 
@@ -187,7 +186,7 @@ static int next_sign(struct hl_go_lex *lex, struct hl_error *err)
     char c = *lex->at;
     bool declares = c == ':' && starts(lex, lex->at, ":=");
     if (!declares && !strchr("()|,=", c))
-        return hl_go_fail(lex, err, "'%c' means nothing in an action", c >= ' ' && c < 127 ? c : '?');
+        return hl_go_fail(lex, err, "unexpected '%c' in an action", c >= ' ' && c < 127 ? c : '?');
     if (c == ')' && lex->parens == 0)
         return hl_go_fail(lex, err, "unexpected )");
     lex->parens += (c == '(') - (uint32_t)(c == ')');
@@ -203,7 +202,7 @@ static int next_inside(struct hl_go_lex *lex, struct hl_error *err)
     }
     lex->token_line = lex->line;
     if (lex->at == lex->end)
-        return hl_go_fail(lex, err, "the action has no end");
+        return hl_go_fail(lex, err, "unclosed action");
     if (at_close(lex)) {
         if (lex->parens)
             return hl_go_fail(lex, err, "unclosed (");
@@ -300,8 +299,8 @@ int hl_go_unquote(const struct hl_go_lex *lex, char *out, size_t *n, struct hl_e
         } else {
             at++;
             if (!escaped(&at, end, '"', &code, &byte))
-                return hl_go_fail(lex, err, "%.*s has an escape that Go does not know",
-                                  lex->n < SHOWN ? (int)lex->n : SHOWN, lex->text);
+                return hl_go_fail(lex, err, "%.*s has an unknown escape", lex->n < SHOWN ? (int)lex->n : SHOWN,
+                                  lex->text);
             if (byte)
                 *to++ = (char)code;
             else
@@ -335,7 +334,7 @@ static int char_number(const struct hl_go_lex *lex, struct hl_go_number *out, st
         at += n > 0 ? n : 0;
     }
     if (!good || at != end)
-        return hl_go_fail(lex, err, "a character constant is one character");
+        return hl_go_fail(lex, err, "a character constant must be one character");
     out->integer = plain;
     return 0;
 }

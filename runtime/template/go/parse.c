@@ -1,5 +1,4 @@
-/*
- * Compiles the tokens of a Go template to the tree (hotlayer/template_section.h), in one pass.
+/* Compiles the tokens of a Go template to the tree (hotlayer/template_section.h), in one pass.
  *
  *   {{ $x := f a b | g }}   SET x = value of(BUILTIN g(BUILTIN f(a, b)))        a piped value is the last argument
  *   {{ .A.B }}              OUTPUT ATTRIBUTE(ATTRIBUTE(dot, A), B)
@@ -8,8 +7,8 @@
  *   {{ define "n" }}        a function with one parameter, its dot; a slot of the main function holds it
  *
  * The dot and every variable are slots; $ and the dot of a function are its slot 0. "value of" and "range of" are
- * builtins whose names no template can write. "value of" does Go's step at the end of a pipeline: a nil that came out of
- * a map becomes no value, so its fields are not errors.
+ * builtins whose names no template can write. "value of" does Go's step at the end of a pipeline: a nil that came
+ * out of a map becomes no value, so its fields are not errors.
  *
  * The last turn of a template without .Messages ends after the first .Response (gotemplate.h). The statements after it,
  * in its list and in all enclosing lists, become conditional on "not the last turn". So one tree serves both. */
@@ -189,7 +188,7 @@ static int parse_leave(struct parser *p, uint32_t *out)
     bool leaves = is_word(p, "break");
     const char *word = leaves ? "{{break}}" : "{{continue}}";
     if (p->function.loops == 0)
-        return FAIL(p, "%s outside of {{range}}", word);
+        return FAIL(p, "%s outside {{range}}", word);
     *out = node(p, leaves ? HL_NODE_BREAK : HL_NODE_CONTINUE, 0, 0, 0);
     return next(p) != 0 ? -1 : hl_go_expect_close(p, word);
 }
@@ -226,7 +225,7 @@ static struct definition *find_definition(struct parser *p)
     else if (hl_go_unquote(&p->lex, name, &n, p->err) != 0)
         return NULL;
     else if (n == 0 || n > MOST_NAME)
-        FAIL(p, "a template's name has 1 to %u bytes", MOST_NAME);
+        FAIL(p, "a template's name must have 1 to %u bytes", MOST_NAME);
     else
         found = named(p, name, n);
     return found && next(p) == 0 ? found : NULL;
@@ -422,14 +421,14 @@ static int parse(struct parser *p)
     if (next(p) != 0 || hl_go_add_variable(p, "$", 1, 0) != 0 || parse_list(p, &list, NULL) != 0)
         return -1;
     if (p->lex.token != HL_GO_END)
-        return hl_go_unexpected(p, "the template, outside of any block");
+        return hl_go_unexpected(p, "the template, outside any block");
     return build_main(p, list);
 }
 
 static int check_text(const char *source, size_t n, struct hl_error *err)
 {
     if (n > HL_GOTEMPLATE_MAX_BYTES)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "template: it is larger than %u bytes", HL_GOTEMPLATE_MAX_BYTES);
+        return hl_fail_as(err, HL_ERROR_REQUEST, "template: larger than %u bytes", HL_GOTEMPLATE_MAX_BYTES);
     for (size_t i = 0; i < n;) {
         utf8proc_int32_t code;
         utf8proc_ssize_t bytes =
@@ -449,7 +448,7 @@ static int check_section(uint8_t **section, size_t bytes, struct hl_error *err)
         free(*section);
         *section = NULL;
         err->kind = HL_ERROR_REQUEST;
-        return hl_error_prefix(err, "template: it is too deep or too large");
+        return hl_error_prefix(err, "template: too deep or too large");
     }
     hl_template_close(t);
     return 0;

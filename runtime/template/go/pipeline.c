@@ -1,5 +1,4 @@
-/*
- * Compiles the content of an action of a Go template: operands, commands and pipelines become expressions.
+/* Compiles the content of an action of a Go template: operands, commands and pipelines become expressions.
  *
  *   $x := .A.B | index (f 1) "k"     declaration, then commands with | between them
  *         ^^^^   ^^^^^ ^^^^^ ^^^     operands, separated by space
@@ -41,7 +40,7 @@ int hl_go_unexpected(struct parser *p, const char *where)
 {
     const struct hl_go_lex *lex = &p->lex;
     if (lex->token == HL_GO_END)
-        return FAIL(p, "the template ends inside of %s", where);
+        return FAIL(p, "the template ends inside %s", where);
     if (lex->token == HL_GO_CLOSE)
         return FAIL(p, "unexpected end of the action in %s", where);
     return FAIL(p, "unexpected '%.*s' in %s", lex->n < 40 ? (int)lex->n : 40, lex->text, where);
@@ -54,9 +53,7 @@ int hl_go_expect_close(struct parser *p, const char *where)
 
 int hl_go_nest(struct parser *p)
 {
-    return ++p->nesting <= MOST_NESTING
-               ? 0
-               : FAIL(p, "more than %u blocks or parentheses inside of each other", MOST_NESTING);
+    return ++p->nesting <= MOST_NESTING ? 0 : FAIL(p, "more than %u nested blocks or parentheses", MOST_NESTING);
 }
 
 uint32_t hl_go_value_of(struct parser *p, struct operand operand)
@@ -165,7 +162,7 @@ static int parse_word(struct parser *p, struct operand *out)
     const char *known = memmem(refused, sizeof refused, name, n);
     if (known && known[-1] == ' ' && known[n] == ' ')
         return FAIL(p, "the function \"%.*s\" is not supported", (int)n, name);
-    return n < MOST_NAME ? FAIL(p, "there is no function \"%.*s\"", (int)n, name) : hl_go_unexpected(p, "an action");
+    return n < MOST_NAME ? FAIL(p, "function \"%.*s\" not defined", (int)n, name) : hl_go_unexpected(p, "an action");
 }
 
 static int parse_variable(struct parser *p, struct operand *out)
@@ -220,7 +217,7 @@ static int parse_operand(struct parser *p, struct operand *out)
         if (p->lex.token == HL_GO_DOT) {
             result = next(p);
             if (result == 0 && p->lex.token == HL_GO_FIELD && !p->lex.spaced)
-                return hl_go_unexpected(p, "what follows a dot");
+                return hl_go_unexpected(p, "the text after a dot");
             break;
         }
         p->response = p->response || (p->in_action && hl_go_is(&p->lex, HL_GO_FIELD, "Response"));
@@ -271,7 +268,7 @@ static int parse_command(struct parser *p, uint32_t piped, struct operand *out)
     if (parse_operand(p, out) != 0)
         return -1;
     if (out->kind != FUNCTION && piped != HL_NONE)
-        return FAIL(p, "only functions take what | passes on");
+        return FAIL(p, "only a function can take the value of a |");
     while (!at_end_of_command(p)) {
         struct operand argument = {0};
         if (!p->lex.spaced)
@@ -286,7 +283,7 @@ static int parse_command(struct parser *p, uint32_t piped, struct operand *out)
         arguments[n++] = argument.node;
     }
     if (out->kind == NIL)
-        return FAIL(p, "nil cannot stand alone");
+        return FAIL(p, "nil is not a command");
     if (piped != HL_NONE)
         arguments[n++] = piped;
     return out->kind == FUNCTION ? call_function(p, out->rule, arguments, n, out) : 0;

@@ -1,5 +1,4 @@
-/*
- * Prints as Go does: fmt's verbs (https://pkg.go.dev/fmt) and encoding/json, for the values of templates.
+/* Prints as Go does: fmt's verbs (https://pkg.go.dev/fmt) and encoding/json, for the values of templates.
  *
  *   {{ x }}, print    %v: text as it is, [a b], map[k:v], {field field}, 1e+06; tools, arguments and the like as JSON
  *   json              {"a":1,"b":"\u003c"}: maps sorted, structs in their own order, <, > and & escaped
@@ -298,7 +297,7 @@ static int put_scalar(struct hl_run *run, struct hl_text *out, const struct verb
             return -1;
         return put_padded(run, out, verb, built.data, built.n);
     default:
-        return hl_run_fail(run, "a value that Go does not have cannot be printed");
+        return hl_run_fail(run, "a value without a type in Go cannot be printed");
     }
 }
 
@@ -533,7 +532,7 @@ static int put_json_dict(struct hl_run *run, struct hl_text *out, struct hl_valu
         if (field && field->omitted && is_empty(entry->value))
             continue;
         if (entry->key.kind != HL_VALUE_STRING)
-            return hl_run_fail(run, "json: a map whose keys are not text");
+            return hl_run_fail(run, "json: the keys of a map are not text");
         const char *name = field ? field->json : entry->key.text;
         if (put(run, out, comma) != 0 || put_json_string(run, out, name, field ? strlen(name) : entry->key.n) != 0 ||
             put(run, out, ":") != 0 || put_json(run, out, entry->value, depth + 1) != 0)
@@ -581,7 +580,7 @@ static int put_json(struct hl_run *run, struct hl_text *out, struct hl_value val
     case HL_VALUE_DICT:
         return put_json_dict(run, out, value, depth);
     default:
-        return hl_run_fail(run, "json: a value that JSON does not have");
+        return hl_run_fail(run, "json: unsupported value");
     }
 }
 

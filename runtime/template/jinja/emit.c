@@ -145,15 +145,14 @@ static int check_callee(struct jinja *j, const struct jinja_node *callee)
     if ((symbol && symbol->stored) || is_guarded(j, callee->name) ||
         hl_builtin_find(&hl_jinja_dialect, "function", callee->name.text, callee->name.n))
         return 0;
-    return jinja_fail(j, callee->line, "there is no function '%.*s'", n, callee->name.text);
+    return jinja_fail(j, callee->line, "unknown function '%.*s'", n, callee->name.text);
 }
 
 static int check_builtin(struct jinja *j, const char *kind, struct hl_value name, uint32_t line)
 {
     if (hl_builtin_find(&hl_jinja_dialect, kind, name.text, name.n))
         return 0;
-    return jinja_fail(j, line, "there is no %s '%.*s', or it is not supported", kind, (int)(name.n < 60 ? name.n : 60),
-                      name.text);
+    return jinja_fail(j, line, "unknown or unsupported %s '%.*s'", kind, (int)(name.n < 60 ? name.n : 60), name.text);
 }
 
 /* Checks map("upper"), selectattr("role", "eq", ...), where an argument names a filter or test. */

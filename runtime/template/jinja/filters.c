@@ -31,7 +31,7 @@ static int filter_abs(struct hl_run *run, const struct hl_args *args, struct hl_
     else if (v.kind == HL_VALUE_INT && v.integer < 0)
         return hl_operate_unary(run, HL_UNARY_NEGATIVE, v, out);
     else if (v.kind != HL_VALUE_INT)
-        return hl_run_fail(run, "abs wants a number, not '%s'", hl_value_type(v));
+        return hl_run_fail(run, "abs takes a number, not '%s'", hl_value_type(v));
     return 0;
 }
 
@@ -260,7 +260,7 @@ static int filter_round(struct hl_run *run, const struct hl_args *args, struct h
     if (v.kind == HL_VALUE_BOOL)
         v = hl_int(v.truth);
     if (v.kind != HL_VALUE_FLOAT && v.kind != HL_VALUE_INT)
-        return hl_run_fail(run, "round wants a number, not '%s'", hl_value_type(v));
+        return hl_run_fail(run, "round takes a number, not '%s'", hl_value_type(v));
     if (hl_value_is_text(method, "common"))
         return round_common(run, v, digits, out);
     double real = v.kind == HL_VALUE_INT ? (double)v.integer : v.real, unit = pow(10, (double)digits);
@@ -280,7 +280,7 @@ static int filter_indent(struct hl_run *run, const struct hl_args *args, struct 
     bool first = truth_of(args, SECOND), blank = truth_of(args, THIRD);
     if (s.kind != HL_VALUE_STRING)
         return s.kind == HL_VALUE_UNDEFINED ? hl_run_undefined(run, s)
-                                            : hl_run_fail(run, "indent wants a string, not '%s'", hl_value_type(s));
+                                            : hl_run_fail(run, "indent takes a string, not '%s'", hl_value_type(s));
     if (width.kind != HL_VALUE_STRING && hl_operate_binary(run, HL_BINARY_MUL, hl_string(" ", 1), width, &indention))
         return -1;
     if (hl_operate_binary(run, HL_BINARY_ADD, hl_string(s.text, s.n), hl_string("\n", 1), &s) ||
@@ -365,7 +365,7 @@ static int filter_tojson(struct hl_run *run, const struct hl_args *args, struct 
             return -1;
         if (both.list->n != 2 || both.list->items[0].kind != HL_VALUE_STRING ||
             both.list->items[1].kind != HL_VALUE_STRING)
-            return hl_run_fail(run, "tojson: separators are two strings");
+            return hl_run_fail(run, "tojson: separators must be two strings");
         style.item_separator = both.list->items[0];
         style.key_separator = both.list->items[1];
     }
@@ -392,12 +392,12 @@ static int filter_truncate(struct hl_run *run, const struct hl_args *args, struc
         return -1;
     int64_t n_end = hl_value_length(end), n = hl_value_length(s);
     if (n < 0 || n_end < 0 || length < n_end || leeway < 0)
-        return hl_run_fail(run, "truncate: the length is less than that of the end, or there is none");
+        return hl_run_fail(run, "truncate: the length is missing or less than that of the end");
     *out = s;
     if (n <= length || n - length <= leeway)
         return 0;
     if (s.kind != HL_VALUE_STRING || end.kind != HL_VALUE_STRING)
-        return hl_run_fail(run, "truncate wants strings");
+        return hl_run_fail(run, "truncate takes strings");
     size_t keep = hl_char_offset(s.text, s.n, (size_t)(length - n_end));
     const char *space = truth_of(args, SECOND) || !keep ? NULL : memrchr(s.text, ' ', keep);
     if (space)
@@ -441,7 +441,7 @@ static int filter_urlencode(struct hl_run *run, const struct hl_args *args, stru
         if (hl_iterate_all(run, item, HL_VALUE_LIST, &pair))
             return -1;
         if (pair.list->n != 2)
-            return hl_run_fail(run, "urlencode wants pairs");
+            return hl_run_fail(run, "urlencode takes pairs");
         if ((text.n && hl_text_put(&text, "&", 1, run->err)) || quote(run, &text, pair.list->items[0], true) ||
             hl_text_put(&text, "=", 1, run->err) || quote(run, &text, pair.list->items[1], true))
             return -1;

@@ -24,13 +24,13 @@ static int pad(struct hl_run *run, struct hl_text *out, const struct spec *spec,
     int length = (int)(hl_char_count(text, n) < WIDTH_MOST ? hl_char_count(text, n) : WIDTH_MOST);
     int space = spec->width > length ? spec->width - length : 0;
     int left = spec->align == '<' ? 0 : spec->align == '^' ? space / 2 : space;
-    size_t behind = spec->align == '=' ? n_sign : 0; /* the sign comes before the padding */
-    if (hl_text_put(out, text, behind, run->err))
+    size_t leading = spec->align == '=' ? n_sign : 0; /* the sign comes before the padding */
+    if (hl_text_put(out, text, leading, run->err))
         return -1;
     for (int i = 0; i < left; i++)
         if (hl_text_put(out, spec->fill, spec->n_fill, run->err))
             return -1;
-    if (hl_text_put(out, text + behind, n - behind, run->err))
+    if (hl_text_put(out, text + leading, n - leading, run->err))
         return -1;
     for (int i = left; i < space; i++)
         if (hl_text_put(out, spec->fill, spec->n_fill, run->err))
@@ -212,7 +212,7 @@ static int convert(struct hl_run *run, struct hl_text *out, struct spec *spec, s
         if (is_whole(value) && as_whole(value) > 0 && as_whole(value) < 0x110000)
             value = hl_string(c, hl_char_put((int32_t)as_whole(value), c));
         if (value.kind != HL_VALUE_STRING || hl_char_count(value.text, value.n) != 1)
-            return hl_run_fail(run, "%%c wants one character");
+            return hl_run_fail(run, "%%c requires one character");
         spec->align = spec->align ? spec->align : '>';
         return put_text(run, out, spec, value);
     case 'd':
@@ -224,13 +224,13 @@ static int convert(struct hl_run *run, struct hl_text *out, struct spec *spec, s
         if (!is_whole(value))
             return value.kind == HL_VALUE_UNDEFINED
                        ? hl_run_undefined(run, value)
-                       : hl_run_fail(run, "%%%c wants a number, not '%s'", spec->type, hl_value_type(value));
+                       : hl_run_fail(run, "%%%c requires a number, not '%s'", spec->type, hl_value_type(value));
         return put_number(run, out, spec, value);
     default:
         if (!is_whole(value) && value.kind != HL_VALUE_FLOAT)
             return value.kind == HL_VALUE_UNDEFINED
                        ? hl_run_undefined(run, value)
-                       : hl_run_fail(run, "%%%c wants a number, not '%s'", spec->type, hl_value_type(value));
+                       : hl_run_fail(run, "%%%c requires a number, not '%s'", spec->type, hl_value_type(value));
         return put_number(run, out, spec, value);
     }
 }
@@ -244,10 +244,10 @@ static int read_key(struct hl_run *run, struct percent *p, struct hl_value forma
     if (!p->mapping || nested)
         return hl_run_fail(run, nested ? "incomplete format key" : "format requires a mapping");
     if (p->arguments.kind != HL_VALUE_DICT)
-        return hl_run_fail(run, "%%(name) wants a dict");
+        return hl_run_fail(run, "%%(name) requires a dict");
     const struct hl_value *found = hl_dict_get(p->arguments.dict, format.text + start, *at - 1 - start);
     if (!found)
-        return hl_run_fail(run, "there is no key '%.*s'", (int)((*at - 1 - start) & 127), format.text + start);
+        return hl_run_fail(run, "unknown key '%.*s'", (int)((*at - 1 - start) & 127), format.text + start);
     *value = *found;
     return 0;
 }
@@ -368,7 +368,7 @@ static int put_field(struct hl_run *run, struct hl_text *out, struct hl_value va
         return -1;
     if (value.kind == HL_VALUE_STRING) {
         if ((spec.type && spec.type != 's') || spec.sign || spec.alternate || spec.group || spec.align == '=')
-            return hl_run_fail(run, "this format is not for strings");
+            return hl_run_fail(run, "this format does not apply to strings");
         if (spec.zero && !spec.align)
             spec.fill[0] = '0';
         spec.align = spec.align ? spec.align : '<';
@@ -404,17 +404,17 @@ static int find_field(struct hl_run *run, const struct hl_args *args, const char
         digits++;
     if (digits == at) {
         if (digits > 6)
-            return hl_run_fail(run, "there is no such argument");
+            return hl_run_fail(run, "no such argument");
         index = digits ? 0 : (*automatic)++;
         for (size_t i = 0; i < digits; i++)
             index = index * 10 + (uint32_t)(text[i] - '0');
         if (index + 1 >= args->n)
-            return hl_run_fail(run, "there is no argument %u for the format", index);
+            return hl_run_fail(run, "the format has no argument %u", index);
         *out = args->values[index + 1];
     } else {
         const struct hl_value *named = args->named ? hl_dict_get(args->named, text, at) : NULL;
         if (!named)
-            return hl_run_fail(run, "there is no argument '%.*s'", (int)(at & 127), text);
+            return hl_run_fail(run, "the format has no argument '%.*s'", (int)(at & 127), text);
         *out = *named;
     }
     while (at < n) {
@@ -449,7 +449,7 @@ static int brace_field(struct hl_run *run, struct hl_text *out, const struct hl_
     n -= name;
     if (n && *text == '!') {
         if (n < 2 || !strchr("rs", text[1]) || (n > 2 && text[2] != ':'))
-            return hl_run_fail(run, "only !r and !s are known in a format");
+            return hl_run_fail(run, "a format supports only !r and !s");
         if (text_of(run, value, text[1] == 'r', &value))
             return -1;
         text += 2;
@@ -479,7 +479,7 @@ int hl_format_braces(struct hl_run *run, struct hl_value format, const struct hl
         }
         const char *close = *mark == '{' ? memchr(mark, '}', (size_t)(end - mark)) : NULL;
         if (!close || memchr(mark + 1, '{', (size_t)(close - mark - 1)))
-            return hl_run_fail(run, "a single brace, or one within another, in a format");
+            return hl_run_fail(run, "a single or nested brace in a format");
         if (brace_field(run, &text, args, mark + 1, (size_t)(close - mark - 1), &automatic))
             return -1;
         at = close + 1;

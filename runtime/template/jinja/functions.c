@@ -64,7 +64,7 @@ static int fill_dict(struct hl_run *run, const struct hl_args *args, enum hl_val
         if (hl_iterate_all(run, item, HL_VALUE_LIST, &pair))
             return -1;
         if (pair.list->n != 2)
-            return hl_run_fail(run, "a dict is made of pairs");
+            return hl_run_fail(run, "dict() takes pairs");
         if (hl_dict_set(run->arena, out->dict, pair.list->items[0], pair.list->items[1], run->err))
             return -1;
     }
@@ -88,7 +88,7 @@ static int cycler(struct hl_run *run, const struct hl_args *args, struct hl_valu
 {
     struct hl_value list;
     if (!args->n || args->named)
-        return hl_run_fail(run, "cycler() takes at least one item, and none by name");
+        return hl_run_fail(run, "cycler() takes at least one item and no named arguments");
     if (hl_list_new(run->arena, HL_VALUE_LIST, args->n, &list, run->err) || hl_object_new(run, HL_OBJECT_CYCLER, out))
         return -1;
     for (uint32_t i = 0; i < args->n; i++)

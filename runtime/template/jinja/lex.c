@@ -103,7 +103,7 @@ static int put_data(struct lexer *x, size_t from, size_t to, uint32_t line)
 }
 
 /* Returns the position after a tag's end, which is two bytes at `at`, with `sign` before it. */
-static size_t behind_end(const struct lexer *x, size_t at, char sign, bool trims)
+static size_t after_end(const struct lexer *x, size_t at, char sign, bool trims)
 {
     at += 2;
     if (sign == '-')
@@ -136,18 +136,18 @@ static int lex_comment(struct lexer *x, size_t at)
     while (end < x->n && !is_at(x, end, "#}"))
         end++;
     if (end >= x->n && from < x->n)
-        return jinja_fail(x->j, line, "a comment has no end: write #} behind it");
+        return jinja_fail(x->j, line, "unclosed comment: #} is missing");
     if (end >= x->n) { /* jinja2 accepts it when nothing follows */
         move(x, x->n);
         return 0;
     }
     char sign = end > from ? sign_at(x, end - 1) : 0;
-    move(x, behind_end(x, end, sign, true));
+    move(x, after_end(x, end, sign, true));
     return 0;
 }
 
-/* Returns whether "{% raw %}" is at `at`. Then *behind is the start of its text. */
-static bool is_raw(const struct lexer *x, size_t at, size_t *behind)
+/* Returns whether "{% raw %}" is at `at`. Then *after is the start of its text. */
+static bool is_raw(const struct lexer *x, size_t at, size_t *after)
 {
     size_t inside;
     if (!is_tag(x, at, "raw", &inside))
@@ -155,7 +155,7 @@ static bool is_raw(const struct lexer *x, size_t at, size_t *behind)
     char sign = sign_at(x, inside);
     if (sign == '+' || !is_at(x, inside + (sign != 0), "%}"))
         return false;
-    *behind = behind_end(x, inside + (sign != 0), sign, false);
+    *after = after_end(x, inside + (sign != 0), sign, false);
     return true;
 }
 
@@ -171,10 +171,10 @@ static int lex_raw(struct lexer *x)
         size_t end = strip_before(x, x->at, at, sign_at(x, at + 2), false);
         if (put_data(x, x->at, end, x->line))
             return -1;
-        move(x, behind_end(x, inside + (sign != 0), sign, true));
+        move(x, after_end(x, inside + (sign != 0), sign, true));
         return 0;
     }
-    return x->at < x->n ? jinja_fail(x->j, x->line, "{%% raw %%} has no {%% endraw %%}") : 0;
+    return x->at < x->n ? jinja_fail(x->j, x->line, "unclosed {%% raw %%}: {%% endraw %%} is missing") : 0;
 }
 
 /* Strings */
@@ -207,7 +207,7 @@ static int unescape(struct lexer *x, const char *text, size_t n, size_t *at, str
         return jinja_fail(x->j, x->line, "\\N{...} in a string is not supported: write the character");
     if (digits) {
         if (hex_digits(text + *at, n - *at, digits, &code) || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
-            return jinja_fail(x->j, x->line, "\\%c in a string wants %zu digits of a character", c, digits);
+            return jinja_fail(x->j, x->line, "\\%c in a string requires %zu digits of a character", c, digits);
         *at += digits;
         return hl_text_put(out, bytes, hl_char_put((int32_t)code, bytes), x->j->err);
     }
@@ -237,7 +237,7 @@ static int lex_string(struct lexer *x)
     while (end < x->n && x->text[end] != quote)
         end += x->text[end] == '\\' ? 2 : 1;
     if (end >= x->n)
-        return jinja_fail(x->j, line, "a string has no end");
+        return jinja_fail(x->j, line, "unterminated string");
     const char *text = x->text + x->at + 1;
     size_t n = end - x->at - 1;
     for (size_t at = 0; at < n;) {
@@ -369,26 +369,26 @@ static int lex_operator(struct lexer *x)
     return 0;
 }
 
-/* Returns whether the tag ends here. Then *behind is the position after it. */
-static bool at_end(const struct lexer *x, bool variable, size_t *behind)
+/* Returns whether the tag ends here. Then *after is the position after it. */
+static bool at_end(const struct lexer *x, bool variable, size_t *after)
 {
     char sign = sign_at(x, x->at);
     if (x->n_open || (variable && sign == '+') || !is_at(x, x->at + (sign != 0), variable ? "}}" : "%}"))
         return false;
-    *behind = behind_end(x, x->at + (sign != 0), sign, !variable);
+    *after = after_end(x, x->at + (sign != 0), sign, !variable);
     return true;
 }
 
 static int lex_tag(struct lexer *x, bool variable)
 {
     uint32_t begun = x->line;
-    size_t n, behind;
+    size_t n, after;
     while (x->at < x->n) {
         unsigned char c = (unsigned char)x->text[x->at];
         int failed;
-        if (at_end(x, variable, &behind)) {
+        if (at_end(x, variable, &after)) {
             uint32_t line = x->line;
-            move(x, behind);
+            move(x, after);
             return add_token(x, variable ? JINJA_VARIABLE_END : JINJA_BLOCK_END, hl_string("", 0), line);
         }
         if ((n = space_at(x, x->at)) > 0) {
@@ -406,13 +406,13 @@ static int lex_tag(struct lexer *x, bool variable)
         if (failed)
             return -1;
     }
-    return jinja_fail(x->j, begun, "a tag has no end: %s is missing", variable ? "}}" : "%}");
+    return jinja_fail(x->j, begun, "unclosed tag: %s is missing", variable ? "}}" : "%}");
 }
 
 /* Reads text up to the next tag, then that tag. */
 static int lex_piece(struct lexer *x)
 {
-    size_t at = x->at, behind = 0;
+    size_t at = x->at, after = 0;
     while (at < x->n && !(x->text[at] == '{' && at + 1 < x->n && strchr("{%#", x->text[at + 1]) && x->text[at + 1]))
         at++;
     uint32_t line = x->line;
@@ -424,8 +424,8 @@ static int lex_piece(struct lexer *x)
     char sign = sign_at(x, at + 2), kind = x->text[at + 1];
     if (put_data(x, x->at, strip_before(x, x->at, at, sign, kind == '{'), line))
         return -1;
-    if (kind == '%' && is_raw(x, at, &behind)) {
-        move(x, behind);
+    if (kind == '%' && is_raw(x, at, &after)) {
+        move(x, after);
         return lex_raw(x);
     }
     move(x, at);

@@ -1,7 +1,6 @@
-/*
- * Decides where names are stored. jinja2 compiles a template to Python. At that time it decides, scope by scope, whether
- * a name is a variable of the scope, one of an outer scope, or comes from the context. Its results for names that are
- * both read and set depend on that. This file does the same, by the rules of jinja2/idtracking.py
+/* Decides where names are stored. jinja2 compiles a template to Python. It decides then, scope by scope, whether a name
+ * is a variable of the scope, one of an outer scope, or comes from the context. Its results for names that are both
+ * read and set depend on that. This file does the same, by the rules of jinja2/idtracking.py
  * (https://github.com/pallets/jinja):
  *
  * - A scope is analysed as a whole before it is compiled; scopes within it only when they are reached.
@@ -64,7 +63,7 @@ void jinja_scope_close(struct jinja *j)
 static struct jinja_symbol *define(struct jinja *j, struct hl_value name, enum jinja_load load)
 {
     if (j->n_symbols++ >= JINJA_MAX_SYMBOLS) {
-        hl_fail(j->err, "chat template: it has more than %u names", JINJA_MAX_SYMBOLS);
+        hl_fail(j->err, "chat template: more than %u names", JINJA_MAX_SYMBOLS);
         return NULL;
     }
     struct jinja_symbol *symbol = hl_arena_alloc(&j->arena, sizeof *symbol);
@@ -289,7 +288,7 @@ int jinja_scope_slots(struct jinja *j)
             s->slot = function->slots++;
     return function->slots <= HL_TEMPLATE_MAX_SLOTS
                ? 0
-               : hl_fail(j->err, "chat template: it has more than %u variables", HL_TEMPLATE_MAX_SLOTS);
+               : hl_fail(j->err, "chat template: more than %u variables", HL_TEMPLATE_MAX_SLOTS);
 }
 
 /* jinja2 reads in this order and stops at the first store; see UndeclaredNameVisitor in its compiler. */

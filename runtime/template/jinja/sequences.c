@@ -182,7 +182,7 @@ static int filter_dictsort(struct hl_run *run, const struct hl_args *args, struc
     if (v.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, v);
     if (v.kind != HL_VALUE_DICT)
-        return hl_run_fail(run, "dictsort wants a dict, not '%s'", hl_value_type(v));
+        return hl_run_fail(run, "dictsort takes a dict, not '%s'", hl_value_type(v));
     if (by.kind != HL_VALUE_NONE && !by_value && !hl_value_is_text(by, "key"))
         return hl_run_fail(run, "dictsort sorts by 'key' or 'value'");
     struct keyed *all = hl_run_alloc(run, v.dict->n * sizeof *all);
@@ -335,7 +335,7 @@ static int next_failure(struct hl_run *run, void *state, struct hl_value *out)
 {
     (void)state;
     (void)out;
-    return hl_run_fail(run, "items wants a dict");
+    return hl_run_fail(run, "items takes a dict");
 }
 
 static int filter_items(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
@@ -471,7 +471,7 @@ static int find_call(struct hl_run *run, struct lazy *lazy, uint32_t at)
         return -1;
     lazy->builtin = hl_builtin_find(run->dialect, kind, name.text, name.n);
     if (!lazy->builtin)
-        return hl_run_fail(run, "there is no %s '%.*s'", kind, (int)(name.n & 127), name.text);
+        return hl_run_fail(run, "unknown %s '%.*s'", kind, (int)(name.n & 127), name.text);
     lazy->call = (struct hl_args){.n = lazy->args.n - at, .named = lazy->args.named};
     lazy->call.values = lazy->args.values + at; /* the place of the name becomes the item's */
     return 0;

@@ -142,7 +142,7 @@ static int parse_call_block(struct jinja *j, struct jinja_node *node)
     if (!(node->a = jinja_expression(j, true)))
         return -1;
     if (node->a->kind != JINJA_CALL)
-        return jinja_fail(j, node->line, "{%% call %%} wants a call");
+        return jinja_fail(j, node->line, "{%% call %%} requires a call");
     return parse_captured(j, "endcall", &node->items);
 }
 
@@ -174,7 +174,7 @@ static int parse_with(struct jinja *j, struct jinja_node *node)
 static int parse_leave(struct jinja *j, struct jinja_node *node)
 {
     if (!j->in_loop)
-        return jinja_fail(j, node->line, "break or continue outside of a loop, or in a block whose output is captured");
+        return jinja_fail(j, node->line, "break or continue outside a loop, or in a block whose output is captured");
     return 0;
 }
 
@@ -266,8 +266,7 @@ static int parse_body(struct jinja *j, const struct ends *ends, struct jinja_lis
         jinja_append(out, node);
     }
     j->depth--;
-    return ends ? jinja_fail(j, jinja_look(j)->line, "the template ends where {%% %s %%} is missing", ends->tags[0])
-                : 0;
+    return ends ? jinja_fail(j, jinja_look(j)->line, "the template ends without {%% %s %%}", ends->tags[0]) : 0;
 }
 
 int jinja_parse(struct jinja *j, struct jinja_list *body)
