@@ -86,9 +86,9 @@ int hl_args_int(struct hl_run *run, const struct hl_args *args, uint32_t i, int6
     struct hl_value value = hl_args_given(args, i) ? args->values[i] : hl_none();
     if (value.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, value);
-    if (value.kind != HL_VALUE_NONE && value.kind != HL_VALUE_INT && value.kind != HL_VALUE_BOOL)
+    if (value.kind != HL_VALUE_NONE && !hl_value_is_whole(value))
         return hl_run_fail(run, "an argument must be an integer, not '%s'", hl_value_type(value));
-    *out = value.kind == HL_VALUE_NONE ? otherwise : value.kind == HL_VALUE_BOOL ? value.truth : value.integer;
+    *out = value.kind == HL_VALUE_NONE ? otherwise : hl_value_whole(value);
     return 0;
 }
 
@@ -121,10 +121,9 @@ static int leftover(struct hl_run *run, const struct hl_object *f, const struct 
 static int set_specials(struct hl_run *run, const struct hl_object *f, const struct hl_args *args, uint32_t given,
                         struct hl_frame *frame)
 {
-    static const char reason[] = "No caller defined";
     const struct hl_template_function *code = f->function.code;
     uint32_t slot = run->t->lists[code->parameters];
-    struct hl_value caller = hl_undefined(HL_UNDEFINED_REASON, reason, sizeof reason - 1), rest, many;
+    struct hl_value caller = hl_undefined_because("No caller defined"), rest, many;
     if (hl_dict_new(run->arena, HL_VALUE_DICT, &rest, run->err) || leftover(run, f, args, given, rest.dict, &caller))
         return -1;
     if (code->flags & HL_FUNCTION_CALLER)
@@ -149,7 +148,6 @@ static int set_specials(struct hl_run *run, const struct hl_object *f, const str
 static int set_defaults(struct hl_run *run, const struct hl_object *f, const struct hl_args *args, uint32_t given,
                         struct hl_frame *frame)
 {
-    static const char reason[] = "a parameter was not provided";
     const uint32_t *parameters = run->t->lists + f->function.code->parameters;
     uint64_t missing = 0;
     if (parameters[0] > 64)
@@ -166,7 +164,7 @@ static int set_defaults(struct hl_run *run, const struct hl_object *f, const str
         const struct hl_node *parameter = &run->t->nodes[parameters[1 + i]];
         if (!(missing >> i & 1))
             continue;
-        frame->slots[i] = hl_undefined(HL_UNDEFINED_REASON, reason, sizeof reason - 1);
+        frame->slots[i] = hl_undefined_because("a parameter was not provided");
         if (parameter->b != HL_NONE && hl_evaluate(run, parameter->b, &frame->slots[i]))
             return -1;
     }

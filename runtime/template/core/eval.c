@@ -275,13 +275,12 @@ static int eval_concat(struct hl_run *run, const struct hl_node *node, struct hl
 
 static int eval_condition(struct hl_run *run, const struct hl_node *node, struct hl_value *out)
 {
-    static const char reason[] = "the inline if had a false condition and no else";
     struct hl_value test;
     if (hl_evaluate(run, node->a, &test))
         return -1;
     if (run->dialect->truth(test))
         return hl_evaluate(run, node->b, out);
-    *out = hl_undefined(HL_UNDEFINED_REASON, reason, sizeof reason - 1);
+    *out = hl_undefined_because("the inline if had a false condition and no else");
     return node->c == HL_NONE ? 0 : hl_evaluate(run, node->c, out);
 }
 

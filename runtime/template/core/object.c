@@ -357,7 +357,7 @@ static int peek(struct hl_run *run, struct hl_loop *loop)
 
 static struct hl_value or_undefined(struct hl_value value, const char *reason)
 {
-    return value.kind == HL_VALUE_ABSENT ? hl_undefined(HL_UNDEFINED_REASON, reason, strlen(reason)) : value;
+    return value.kind == HL_VALUE_ABSENT ? hl_undefined_because(reason) : value;
 }
 
 int hl_loop_attribute(struct hl_run *run, struct hl_loop *loop, struct hl_value name, struct hl_value *out)

@@ -216,6 +216,12 @@ static inline bool hl_args_given(const struct hl_args *args, uint32_t i)
     return i < args->n && args->values[i].kind != HL_VALUE_ABSENT;
 }
 
+/* Returns Python's bool() of argument i, false if it was not given. */
+static inline bool hl_args_truth(const struct hl_args *args, uint32_t i)
+{
+    return hl_args_given(args, i) && hl_value_truth(args->values[i]);
+}
+
 /* Prints a value as the language does, into a string. */
 int hl_run_print(struct hl_run *run, struct hl_value value, struct hl_value *out);
 

@@ -289,16 +289,6 @@ bool hl_value_truth(struct hl_value value)
     }
 }
 
-static bool is_number(struct hl_value value)
-{
-    return value.kind == HL_VALUE_BOOL || value.kind == HL_VALUE_INT || value.kind == HL_VALUE_FLOAT;
-}
-
-static int64_t as_int(struct hl_value value)
-{
-    return value.kind == HL_VALUE_BOOL ? value.truth : value.integer;
-}
-
 /* Compares exactly, where a conversion of the int to a double would not. */
 static int order_int_real(int64_t a, double b)
 {
@@ -320,12 +310,12 @@ static int order_numbers(struct hl_value a, struct hl_value b)
     if (a.kind == HL_VALUE_FLOAT && b.kind == HL_VALUE_FLOAT)
         return isnan(a.real) || isnan(b.real) ? HL_UNORDERED : (a.real > b.real) - (a.real < b.real);
     if (b.kind == HL_VALUE_FLOAT)
-        return order_int_real(as_int(a), b.real);
+        return order_int_real(hl_value_whole(a), b.real);
     if (a.kind == HL_VALUE_FLOAT) {
-        int order = order_int_real(as_int(b), a.real);
+        int order = order_int_real(hl_value_whole(b), a.real);
         return order == HL_UNORDERED ? order : -order;
     }
-    return (as_int(a) > as_int(b)) - (as_int(a) < as_int(b));
+    return (hl_value_whole(a) > hl_value_whole(b)) - (hl_value_whole(a) < hl_value_whole(b));
 }
 
 static int equal_at(struct hl_arena *arena, struct hl_value a, struct hl_value b, unsigned depth, bool *equal,
@@ -363,7 +353,7 @@ static int equal_at(struct hl_arena *arena, struct hl_value a, struct hl_value b
         return hl_fail_as(err, HL_ERROR_REQUEST, "values are nested too deeply to compare");
     if (hl_arena_pay(arena, 1, err))
         return -1;
-    if (is_number(a) && is_number(b)) {
+    if (hl_value_is_number(a) && hl_value_is_number(b)) {
         *equal = order_numbers(a, b) == 0;
         return 0;
     }
@@ -401,7 +391,7 @@ static int order_at(struct hl_arena *arena, struct hl_value a, struct hl_value b
 {
     if (depth > HL_VALUE_DEPTH)
         return hl_fail_as(err, HL_ERROR_REQUEST, "values are nested too deeply to compare");
-    if (is_number(a) && is_number(b)) {
+    if (hl_value_is_number(a) && hl_value_is_number(b)) {
         *order = order_numbers(a, b);
         return hl_arena_pay(arena, 1, err);
     }

@@ -102,6 +102,12 @@ static inline struct hl_value hl_undefined(enum hl_undefined why, const char *te
     return (struct hl_value){.kind = HL_VALUE_UNDEFINED, .flags = (uint8_t)why, .n = (uint32_t)n, .text = text};
 }
 
+/* Makes an undefined value whose use fails with `reason`, which must last as long as the value. */
+static inline struct hl_value hl_undefined_because(const char *reason)
+{
+    return hl_undefined(HL_UNDEFINED_REASON, reason, strlen(reason));
+}
+
 static inline struct hl_value hl_none(void)
 {
     return (struct hl_value){.kind = HL_VALUE_NONE};
@@ -131,6 +137,23 @@ static inline struct hl_value hl_string(const char *text, size_t n)
 static inline bool hl_value_is_text(struct hl_value value, const char *text)
 {
     return value.kind == HL_VALUE_STRING && value.n == strlen(text) && !memcmp(value.text, text, value.n);
+}
+
+/* Returns whether the value is an int in Python, where a bool is one too. */
+static inline bool hl_value_is_whole(struct hl_value value)
+{
+    return value.kind == HL_VALUE_INT || value.kind == HL_VALUE_BOOL;
+}
+
+/* Returns the int of a value that is whole. */
+static inline int64_t hl_value_whole(struct hl_value value)
+{
+    return value.kind == HL_VALUE_BOOL ? value.truth : value.integer;
+}
+
+static inline bool hl_value_is_number(struct hl_value value)
+{
+    return hl_value_is_whole(value) || value.kind == HL_VALUE_FLOAT;
 }
 
 /* Makes an empty list; kind LIST or TUPLE. */

@@ -154,8 +154,7 @@ static int call_len(struct hl_run *run, const struct hl_args *args, struct hl_va
 
 static bool is_basic(struct hl_value value)
 {
-    return value.kind == HL_VALUE_BOOL || value.kind == HL_VALUE_INT || value.kind == HL_VALUE_FLOAT ||
-           value.kind == HL_VALUE_STRING;
+    return hl_value_is_number(value) || value.kind == HL_VALUE_STRING;
 }
 
 static bool is_nothing(struct hl_value value)

@@ -10,11 +10,6 @@
 
 enum { VALUE, FIRST, SECOND, THIRD, FOURTH };
 
-static bool truth_of(const struct hl_args *args, uint32_t i)
-{
-    return hl_args_given(args, i) && hl_value_truth(args->values[i]);
-}
-
 static int text_of(struct hl_run *run, const struct hl_args *args, uint32_t i, struct hl_value *out)
 {
     return hl_jinja_text(run, args->values[i], out);
@@ -65,7 +60,7 @@ static int filter_center(struct hl_run *run, const struct hl_args *args, struct 
 static int filter_default(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value v = args->values[VALUE];
-    bool replaces = v.kind == HL_VALUE_UNDEFINED || (truth_of(args, SECOND) && !hl_value_truth(v));
+    bool replaces = v.kind == HL_VALUE_UNDEFINED || (hl_args_truth(args, SECOND) && !hl_value_truth(v));
     (void)run;
     *out = !replaces ? v : hl_args_given(args, FIRST) ? args->values[FIRST] : hl_string("", 0);
     return 0;
@@ -185,7 +180,7 @@ static int filter_int(struct hl_run *run, const struct hl_args *args, struct hl_
     *out = hl_args_given(args, FIRST) ? args->values[FIRST] : hl_int(0);
     if (v.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, v);
-    if (v.kind == HL_VALUE_INT || v.kind == HL_VALUE_BOOL || v.kind == HL_VALUE_BIG) {
+    if (hl_value_is_whole(v) || v.kind == HL_VALUE_BIG) {
         *out = v.kind == HL_VALUE_BOOL ? hl_int(v.truth) : v;
         return 0;
     }
@@ -214,8 +209,8 @@ static int filter_float(struct hl_run *run, const struct hl_args *args, struct h
         return hl_run_undefined(run, v);
     if (v.kind == HL_VALUE_FLOAT)
         *out = v;
-    else if (v.kind == HL_VALUE_INT || v.kind == HL_VALUE_BOOL)
-        *out = hl_float(v.kind == HL_VALUE_INT ? (double)v.integer : v.truth);
+    else if (hl_value_is_whole(v))
+        *out = hl_float((double)hl_value_whole(v));
     else if ((v.kind == HL_VALUE_STRING || v.kind == HL_VALUE_BIG) && parse_real(run, v, &real))
         *out = hl_float(real);
     return 0;
@@ -277,7 +272,7 @@ static int filter_indent(struct hl_run *run, const struct hl_args *args, struct 
     struct hl_value s = args->values[VALUE], width = hl_args_given(args, FIRST) ? args->values[FIRST] : hl_int(4);
     struct hl_value lines, indention = width;
     struct hl_text text = {.arena = run->arena};
-    bool first = truth_of(args, SECOND), blank = truth_of(args, THIRD);
+    bool first = hl_args_truth(args, SECOND), blank = hl_args_truth(args, THIRD);
     if (s.kind != HL_VALUE_STRING)
         return s.kind == HL_VALUE_UNDEFINED ? hl_run_undefined(run, s)
                                             : hl_run_fail(run, "indent takes a string, not '%s'", hl_value_type(s));
@@ -352,7 +347,7 @@ static int filter_title(struct hl_run *run, const struct hl_args *args, struct h
 static int filter_tojson(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_text text = {.arena = run->arena};
-    struct hl_json_style style = {.ensure_ascii = truth_of(args, FIRST), .sort_keys = truth_of(args, FOURTH)};
+    struct hl_json_style style = {.ensure_ascii = hl_args_truth(args, FIRST), .sort_keys = hl_args_truth(args, FOURTH)};
     style.indent = hl_args_given(args, SECOND) ? args->values[SECOND] : hl_none();
     style.item_separator.kind = style.key_separator.kind = HL_VALUE_ABSENT;
     if (style.indent.kind == HL_VALUE_BOOL)
@@ -399,7 +394,7 @@ static int filter_truncate(struct hl_run *run, const struct hl_args *args, struc
     if (s.kind != HL_VALUE_STRING || end.kind != HL_VALUE_STRING)
         return hl_run_fail(run, "truncate takes strings");
     size_t keep = hl_char_offset(s.text, s.n, (size_t)(length - n_end));
-    const char *space = truth_of(args, SECOND) || !keep ? NULL : memrchr(s.text, ' ', keep);
+    const char *space = hl_args_truth(args, SECOND) || !keep ? NULL : memrchr(s.text, ' ', keep);
     if (space)
         keep = (size_t)(space - s.text);
     return hl_operate_binary(run, HL_BINARY_ADD, hl_string(s.text, keep), hl_string(end.text, end.n), out);

@@ -107,24 +107,14 @@ static void write_real(char text[NUMBER_TEXT], const struct spec *spec, double v
         strcat(text, "%"); /* it has room */
 }
 
-static int64_t as_whole(struct hl_value value)
-{
-    return value.kind == HL_VALUE_BOOL ? value.truth : value.integer;
-}
-
-static bool is_whole(struct hl_value value)
-{
-    return value.kind == HL_VALUE_INT || value.kind == HL_VALUE_BOOL;
-}
-
 static int put_number(struct hl_run *run, struct hl_text *out, struct spec *spec, struct hl_value value)
 {
     char text[NUMBER_TEXT] = "";
     bool whole = strchr("dxXob", spec->type) != NULL;
     if (whole) {
-        write_whole(text, spec, as_whole(value));
+        write_whole(text, spec, hl_value_whole(value));
     } else {
-        double real = value.kind == HL_VALUE_FLOAT ? value.real : (double)as_whole(value);
+        double real = value.kind == HL_VALUE_FLOAT ? value.real : (double)hl_value_whole(value);
         write_real(text, spec, real);
         if (!isfinite(real))
             spec->zero = false;
@@ -186,9 +176,9 @@ static int read_size(struct hl_run *run, struct percent *p, struct hl_value form
         ++*at;
         if (next_argument(run, p, &value))
             return -1;
-        if (!is_whole(value) || as_whole(value) > WIDTH_MOST || as_whole(value) < -WIDTH_MOST)
+        if (!hl_value_is_whole(value) || hl_value_whole(value) > WIDTH_MOST || hl_value_whole(value) < -WIDTH_MOST)
             return hl_run_fail(run, "* wants an integer of at most %d", WIDTH_MOST);
-        *size = (int)as_whole(value);
+        *size = (int)hl_value_whole(value);
         return 0;
     }
     for (*size = 0; *at < format.n && format.text[*at] >= '0' && format.text[*at] <= '9'; ++*at)
@@ -209,8 +199,8 @@ static int convert(struct hl_run *run, struct hl_text *out, struct spec *spec, s
             spec->align = '>';
         return text_of(run, value, spec->type != 's', &text) ? -1 : put_text(run, out, spec, text);
     case 'c':
-        if (is_whole(value) && as_whole(value) > 0 && as_whole(value) < 0x110000)
-            value = hl_string(c, hl_char_put((int32_t)as_whole(value), c));
+        if (hl_value_is_whole(value) && hl_value_whole(value) > 0 && hl_value_whole(value) < 0x110000)
+            value = hl_string(c, hl_char_put((int32_t)hl_value_whole(value), c));
         if (value.kind != HL_VALUE_STRING || hl_char_count(value.text, value.n) != 1)
             return hl_run_fail(run, "%%c requires one character");
         spec->align = spec->align ? spec->align : '>';
@@ -221,13 +211,13 @@ static int convert(struct hl_run *run, struct hl_text *out, struct spec *spec, s
     case 'o':
         if (value.kind == HL_VALUE_FLOAT && spec->type == 'd' && fabs(value.real) < 0x1p63)
             value = hl_int((int64_t)value.real);
-        if (!is_whole(value))
+        if (!hl_value_is_whole(value))
             return value.kind == HL_VALUE_UNDEFINED
                        ? hl_run_undefined(run, value)
                        : hl_run_fail(run, "%%%c requires a number, not '%s'", spec->type, hl_value_type(value));
         return put_number(run, out, spec, value);
     default:
-        if (!is_whole(value) && value.kind != HL_VALUE_FLOAT)
+        if (!hl_value_is_whole(value) && value.kind != HL_VALUE_FLOAT)
             return value.kind == HL_VALUE_UNDEFINED
                        ? hl_run_undefined(run, value)
                        : hl_run_fail(run, "%%%c requires a number, not '%s'", spec->type, hl_value_type(value));
@@ -374,7 +364,7 @@ static int put_field(struct hl_run *run, struct hl_text *out, struct hl_value va
         spec.align = spec.align ? spec.align : '<';
         return put_text(run, out, &spec, value);
     }
-    if (!is_whole(value) && !real)
+    if (!hl_value_is_whole(value) && !real)
         return hl_run_fail(run, "unsupported format string passed to %s", hl_value_type(value));
     if (!spec.type && real && spec.precision < 0 && !spec.group && !spec.zero && !spec.sign) {
         spec.align = spec.align ? spec.align : '>';

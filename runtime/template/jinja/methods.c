@@ -156,7 +156,7 @@ static int missing(struct hl_value name, struct hl_value *out)
 {
     if (out->kind == HL_VALUE_ABSENT)
         *out = name.kind == HL_VALUE_STRING ? hl_undefined(HL_UNDEFINED_ATTRIBUTE, name.text, name.n)
-                                            : hl_undefined(HL_UNDEFINED_REASON, "there is no such item", 21);
+                                            : hl_undefined_because("no such item");
     return 0;
 }
 

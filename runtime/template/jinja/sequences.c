@@ -7,19 +7,9 @@
 
 enum { VALUE, FIRST, SECOND, THIRD };
 
-static bool truth_of(const struct hl_args *args, uint32_t i)
-{
-    return hl_args_given(args, i) && hl_value_truth(args->values[i]);
-}
-
 static struct hl_value or_none(const struct hl_args *args, uint32_t i)
 {
     return hl_args_given(args, i) ? args->values[i] : hl_none();
-}
-
-static struct hl_value nothing(const char *reason)
-{
-    return hl_undefined(HL_UNDEFINED_REASON, reason, strlen(reason));
 }
 
 /* Makes a list that can be iterated once, like the result of a Python generator. */
@@ -169,8 +159,8 @@ static int filter_sort(struct hl_run *run, const struct hl_args *args, struct hl
     struct hl_value list;
     struct keyed *all;
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) ||
-        key_many(run, list, or_none(args, THIRD), truth_of(args, SECOND), &all) ||
-        sort_keyed(run, all, list.list->n, truth_of(args, FIRST), &all))
+        key_many(run, list, or_none(args, THIRD), hl_args_truth(args, SECOND), &all) ||
+        sort_keyed(run, all, list.list->n, hl_args_truth(args, FIRST), &all))
         return -1;
     return list_of(run, all, list.list->n, out);
 }
@@ -192,13 +182,14 @@ static int filter_dictsort(struct hl_run *run, const struct hl_args *args, struc
         const struct hl_entry *entry = &v.dict->entries[i];
         all[i].key = by_value ? entry->value : entry->key;
         if (hl_list_new(run->arena, HL_VALUE_TUPLE, 2, &all[i].item, run->err) ||
-            fold_case(run, truth_of(args, FIRST), &all[i].key))
+            fold_case(run, hl_args_truth(args, FIRST), &all[i].key))
             return -1;
         all[i].item.list->items[0] = entry->key;
         all[i].item.list->items[1] = entry->value;
         all[i].item.list->n = 2;
     }
-    return sort_keyed(run, all, v.dict->n, truth_of(args, THIRD), &all) || list_of(run, all, v.dict->n, out) ? -1 : 0;
+    return sort_keyed(run, all, v.dict->n, hl_args_truth(args, THIRD), &all) || list_of(run, all, v.dict->n, out) ? -1
+                                                                                                                  : 0;
 }
 
 static int filter_groupby(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
@@ -206,7 +197,7 @@ static int filter_groupby(struct hl_run *run, const struct hl_args *args, struct
     struct hl_value list, path, group, label, otherwise = or_none(args, SECOND);
     struct keyed *all;
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, args->values[FIRST], &path) ||
-        key_items(run, list, path, otherwise, truth_of(args, THIRD), &all) ||
+        key_items(run, list, path, otherwise, hl_args_truth(args, THIRD), &all) ||
         sort_keyed(run, all, list.list->n, false, &all) || hl_list_new(run->arena, HL_VALUE_LIST, 0, out, run->err))
         return -1;
     for (uint32_t from = 0, to; from < list.list->n; from = to) {
@@ -236,7 +227,7 @@ static int filter_unique(struct hl_run *run, const struct hl_args *args, struct 
     struct hl_value list, path, seen, kept, *there;
     struct keyed *all;
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, or_none(args, SECOND), &path) ||
-        key_items(run, list, path, hl_none(), truth_of(args, FIRST), &all) ||
+        key_items(run, list, path, hl_none(), hl_args_truth(args, FIRST), &all) ||
         hl_dict_new(run->arena, HL_VALUE_DICT, &seen, run->err) ||
         hl_list_new(run->arena, HL_VALUE_LIST, 0, &kept, run->err))
         return -1;
@@ -255,10 +246,10 @@ static int extreme(struct hl_run *run, const struct hl_args *args, enum hl_compa
     struct hl_value list, path;
     struct keyed *all;
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, or_none(args, SECOND), &path) ||
-        key_items(run, list, path, hl_none(), truth_of(args, FIRST), &all))
+        key_items(run, list, path, hl_none(), hl_args_truth(args, FIRST), &all))
         return -1;
     if (!list.list->n) {
-        *out = nothing("No aggregated item, sequence was empty.");
+        *out = hl_undefined_because("No aggregated item, sequence was empty.");
         return 0;
     }
     uint32_t best = 0;
@@ -356,7 +347,7 @@ static int filter_first(struct hl_run *run, const struct hl_args *args, struct h
         return -1;
     int got = hl_iterate_next(run, &items, out);
     if (!got)
-        *out = nothing("No first item, sequence was empty.");
+        *out = hl_undefined_because("No first item, sequence was empty.");
     return got < 0 ? -1 : 0;
 }
 
@@ -373,7 +364,8 @@ static int filter_last(struct hl_run *run, const struct hl_args *args, struct hl
         return hl_run_fail(run, "'%s' object is not reversible", hl_value_type(args->values[VALUE]));
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list))
         return -1;
-    *out = list.list->n ? list.list->items[list.list->n - 1] : nothing("No last item, sequence was empty.");
+    *out =
+        list.list->n ? list.list->items[list.list->n - 1] : hl_undefined_because("No last item, sequence was empty.");
     return 0;
 }
 
