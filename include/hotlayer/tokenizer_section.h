@@ -71,11 +71,11 @@ enum hl_tokenizer_flag {
     HL_TOKENIZER_WHOLE_WORDS = 1u << 3,   /* a word that is a token is taken without merging ("ignore_merges") */
     HL_TOKENIZER_NFC = 1u << 4,
     HL_TOKENIZER_ESCAPE_SPACE = 1u << 5,   /* U+2581 in the text is a space */
-    HL_TOKENIZER_DUMMY_PREFIX = 1u << 6,   /* segments get a leading space, decoded text loses it */
-    HL_TOKENIZER_PREFIX_ONCE = 1u << 7,    /* ... only the segment at the very start of the text */
+    HL_TOKENIZER_DUMMY_PREFIX = 1u << 6,   /* segments get a leading space (Prepend), decoded text loses it */
+    HL_TOKENIZER_PREFIX_ONCE = 1u << 7,    /* ... only at the very start of the text (Metaspace "first") */
     HL_TOKENIZER_ADD_BOS = 1u << 8,        /* the model begins a text with bos */
     HL_TOKENIZER_ADD_EOS = 1u << 9,        /* ... and ends it with eos */
-    HL_TOKENIZER_PREFIX_SINGLE = 1u << 10, /* ... only segments that do not begin with a space */
+    HL_TOKENIZER_PREFIX_SINGLE = 1u << 10, /* ... not if the segment begins with one (Metaspace) */
     HL_TOKENIZER_FLAGS = (1u << 11) - 1,
 };
 

@@ -4,6 +4,7 @@
  * special tokens, which are in the section. Go gets those of Ollama: runtime/template/go/gotemplate.h. */
 #include "runtime/template/prompt.h"
 #include "runtime/template/go/gotemplate.h"
+#include <assert.h>
 #include <string.h>
 
 int hl_conversation_add(struct hl_arena *arena, struct hl_conversation *conversation, const char *role,
@@ -52,9 +53,17 @@ bool hl_prompt_fills(const struct hl_template *t)
     return hl_template_language(t) == HL_TEMPLATE_GO && knows(t, "suffix");
 }
 
+/* Returns whether the conversation began as hl_conversation_empty(). A value of zeros is undefined, not none. */
+static bool is_started(const struct hl_conversation *c)
+{
+    return c->messages.kind != HL_VALUE_UNDEFINED && c->tools.kind != HL_VALUE_UNDEFINED &&
+           c->prompt.kind != HL_VALUE_UNDEFINED && c->suffix.kind != HL_VALUE_UNDEFINED;
+}
+
 int hl_prompt_render(const struct hl_template *t, struct hl_arena *arena, const struct hl_conversation *conversation,
                      int64_t now, char **text, size_t *n, struct hl_error *err)
 {
+    assert(is_started(conversation));
     struct hl_value context;
     if (conversation->suffix.kind != HL_VALUE_NONE && !hl_prompt_fills(t))
         return hl_fail_as(err, HL_ERROR_REQUEST, "the chat template has no place for a suffix");

@@ -5,6 +5,8 @@
 #include "runtime/template/core/template.h"
 #include "runtime/tokenizer/tokenizer.h"
 
+/* Begins as hl_conversation_empty(): a value of zeros is undefined, not none. Templates test whether a message has a
+ * key (`'tool_calls' in message`), so leave out members that a client sends as null or as an empty list. */
 struct hl_conversation {
     struct hl_value messages; /* LIST of DICTs with "role" and "content", as Ollama and OpenAI write them */
     struct hl_value tools;    /* LIST of the tools that the model may call, or NONE */

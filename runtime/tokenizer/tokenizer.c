@@ -254,7 +254,7 @@ size_t hl_decoder_push(struct hl_decoder *d, int32_t id, char piece[HL_PIECE_MAX
     const uint8_t *text = t->text + token->offset;
     size_t n = token->bytes;
     if (d->at_start && token->kind != HL_TOKEN_CONTROL) {
-        /* SentencePiece strips the first piece; the Hugging Face pipeline strips the text of all tokens. */
+        /* SentencePiece strips the first piece, unless it is a byte; the Hugging Face pipeline strips the whole text. */
         bool may_strip = token->kind == HL_TOKEN_NORMAL || token->kind == HL_TOKEN_USER || t->n_pairs;
         if (may_strip && n && text[0] == ' ') {
             text++;

@@ -526,7 +526,7 @@ static int exec_for(struct hl_run *run, const struct hl_node *node)
 {
     const struct hl_template_loop *loop = &run->t->loops[node->a];
     struct hl_value iterable, variable, item, *slot = NULL;
-    bool complete = false; /* jinja2: `else` runs unless some item reached the end of the body */
+    bool complete = false; /* jinja2: `else` runs unless an item reached the body's end, so also after an early break */
     int got, status;
     if (hl_evaluate(run, loop->iterable, &iterable) || hl_object_new(run, HL_OBJECT_LOOP, &variable))
         return -1;

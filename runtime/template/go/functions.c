@@ -375,7 +375,8 @@ static int call_typescript(struct hl_run *run, const struct hl_args *args, struc
 
 /* ---- what the compiler adds ---- */
 
-/* Turns nil into no value, as Go does at the end of a pipeline. */
+/* Turns nil into no value, as Go does at the end of a pipeline (a variable, parentheses). A nil out of a map has no
+ * fields; here the same nil has fields, all of them no value. */
 static int call_value_of(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     (void)run;

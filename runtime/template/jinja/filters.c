@@ -344,6 +344,8 @@ static int filter_title(struct hl_run *run, const struct hl_args *args, struct h
     return 0;
 }
 
+/* Writes JSON as transformers' tojson does: json.dumps() with ensure_ascii off and without HTML escapes. The first
+ * argument is ensure_ascii, not indent as in jinja2. */
 static int filter_tojson(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_text text = {.arena = run->arena};

@@ -1,8 +1,9 @@
 /* Attributes and items of values, and the methods of all types except str.
  *
  * object.name is first a method or attribute of the type, then the item "name". object[key] tries them the other way
- * round, as in jinja2. Methods that would change a list or dict are undefined, as in jinja2's sandbox, and cannot be
- * called. Methods of Python that are missing here are refused, so that no template silently renders differently.
+ * round, as in jinja2: x.items is the method, x['items'] the key. A namespace has only its attributes. Methods that
+ * would change a list or dict are undefined, as in jinja2's sandbox, and cannot be called. Methods of Python that are
+ * missing here are refused, so that no template silently renders differently.
  */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
