@@ -38,7 +38,7 @@ static int jinja_context(struct hl_arena *arena, const struct hl_conversation *c
     return hl_dict_put(arena, *out, "add_generation_prompt", hl_bool(true), err);
 }
 
-static bool knows(const struct hl_template *t, const char *name)
+static bool mentions(const struct hl_template *t, const char *name)
 {
     const char *text;
     size_t n;
@@ -50,7 +50,7 @@ static bool knows(const struct hl_template *t, const char *name)
 
 bool hl_prompt_fills(const struct hl_template *t)
 {
-    return hl_template_language(t) == HL_TEMPLATE_GO && knows(t, "suffix");
+    return hl_template_language(t) == HL_TEMPLATE_GO && mentions(t, "suffix");
 }
 
 /* Returns whether the conversation began as hl_conversation_empty(). A value of zeros is undefined, not none. */

@@ -473,9 +473,9 @@ static int exec_set(struct hl_run *run, const struct hl_node *node)
     return hl_evaluate(run, node->b, &value) || assign(run, node->a, value) ? -1 : 0;
 }
 
-/* Iterates over the items of a loop that pass its condition. A function may iterate that was given the loop, so the
- * condition has its own frame. */
-struct sieve {
+/* Iterates over the items of a loop that pass its condition. The iteration may run in another function, so `frame`
+ * is that of the loop. */
+struct filtered {
     const struct hl_template_loop *loop;
     struct hl_frame *frame;
     struct hl_iterator items;
@@ -483,13 +483,13 @@ struct sieve {
 
 static int next_passing(struct hl_run *run, void *state, struct hl_value *out)
 {
-    struct sieve *sieve = state;
+    struct filtered *filtered = state;
     struct hl_frame *frame = run->frame;
     struct hl_value test;
     int got;
-    while ((got = hl_iterate_next(run, &sieve->items, out)) > 0) {
-        run->frame = sieve->frame;
-        if (assign(run, sieve->loop->candidate, *out) || hl_evaluate(run, sieve->loop->condition, &test))
+    while ((got = hl_iterate_next(run, &filtered->items, out)) > 0) {
+        run->frame = filtered->frame;
+        if (assign(run, filtered->loop->candidate, *out) || hl_evaluate(run, filtered->loop->condition, &test))
             return -1;
         run->frame = frame;
         if (run->dialect->truth(test))
@@ -514,11 +514,11 @@ static int start_loop(struct hl_run *run, const struct hl_template_loop *loop, s
         out->length = hl_value_length(iterable);
         return 0;
     }
-    struct sieve *sieve = hl_run_alloc(run, sizeof *sieve);
-    if (!sieve)
+    struct filtered *filtered = hl_run_alloc(run, sizeof *filtered);
+    if (!filtered)
         return -1;
-    *sieve = (struct sieve){loop, run->frame, out->items};
-    out->items = (struct hl_iterator){.kind = HL_ITERATE_LAZY, .next = next_passing, .state = sieve};
+    *filtered = (struct filtered){loop, run->frame, out->items};
+    out->items = (struct hl_iterator){.kind = HL_ITERATE_LAZY, .next = next_passing, .state = filtered};
     return 0;
 }
 

@@ -44,7 +44,7 @@ enum hl_value_kind {
     HL_VALUE_NONE,
     HL_VALUE_BOOL,
     HL_VALUE_INT,
-    HL_VALUE_BIG, /* text, n: an integer beyond 64 bits; prints and compares, but refuses arithmetic */
+    HL_VALUE_BIG, /* text, n: an integer beyond 64 bits; prints and compares equal, but has no arithmetic */
     HL_VALUE_FLOAT,
     HL_VALUE_STRING, /* text, n: UTF-8, not terminated; flags: HL_STRING_SAFE */
     HL_VALUE_LIST,

@@ -300,7 +300,7 @@ static int call_json(struct hl_run *run, const struct hl_args *args, struct hl_v
     return 0;
 }
 
-/* ---- what Ollama adds ---- */
+/* ---- functions of Ollama ---- */
 
 /* Prints the local date, `days` after today, as 2006-01-02. Arguments are formats, reserved for the future, and must be
  * text. */
@@ -373,7 +373,7 @@ static int call_typescript(struct hl_run *run, const struct hl_args *args, struc
     return 0;
 }
 
-/* ---- what the compiler adds ---- */
+/* ---- functions that the compiler inserts ---- */
 
 /* Turns nil into no value, as Go does at the end of a pipeline (a variable, parentheses). A nil out of a map has no
  * fields; here the same nil has fields, all of them no value. */

@@ -11,7 +11,7 @@
 enum { SELF, FIRST, SECOND, THIRD };
 
 /* Returns whether `name` is one of `words`, each of which has a space on both sides. */
-static bool among(const char *words, struct hl_value name)
+static bool contains_word(const char *words, struct hl_value name)
 {
     char padded[32];
     if (name.n > sizeof padded - 3)
@@ -21,7 +21,7 @@ static bool among(const char *words, struct hl_value name)
 }
 
 /* Returns the methods that change the object; the next function those that are not supported. */
-static const char *changing(struct hl_value object)
+static const char *mutating(struct hl_value object)
 {
     if (object.kind == HL_VALUE_LIST)
         return " append clear pop reverse insert sort extend remove ";
@@ -90,9 +90,9 @@ int hl_jinja_own_attribute(struct hl_run *run, struct hl_value object, struct hl
         *out = object.list->items[name.n == 4];
     } else if (object.kind == HL_VALUE_NAMESPACE && (member = hl_dict_get(object.dict, name.text, name.n))) {
         *out = *member;
-    } else if (among(changing(object), name)) {
+    } else if (contains_word(mutating(object), name)) {
         *out = hl_undefined(HL_UNDEFINED_UNSAFE, name.text, name.n);
-    } else if (among(unsupported(object), name)) {
+    } else if (contains_word(unsupported(object), name)) {
         return hl_run_fail(run, "'%.*s' of a value of type '%s' is not supported", (int)name.n, name.text,
                            hl_value_type(object));
     } else if (object.kind == HL_VALUE_OBJECT) {
