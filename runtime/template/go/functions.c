@@ -2,7 +2,7 @@
  * https://pkg.go.dev/text/template#hdr-Functions.
  *
  * The compiler checks only the number of a function's arguments, and a section from elsewhere need not keep to it. So
- * each function checks the types of its arguments. */
+ * each function checks its arguments. */
 #include "base/sizes.h"
 #include "runtime/template/go/go_values.h"
 #include <time.h>

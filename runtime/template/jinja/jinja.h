@@ -18,7 +18,7 @@ struct hl_jinja_global {
     const char *value; /* UTF-8 */
 };
 
-/* Compiles `source`, which is UTF-8. The caller frees *out. The same source makes the same bytes. */
+/* Compiles `source`, which is UTF-8. The caller frees out->data. The same source makes the same bytes. */
 int hl_jinja_compile(const char *source, size_t n, const struct hl_jinja_global *globals, size_t n_globals,
                      struct hl_bytes *out, struct hl_error *err);
 

@@ -121,7 +121,7 @@ static inline void jinja_append(struct jinja_list *list, struct jinja_node *node
 /* lex.c */
 int jinja_lex(struct jinja *j, const char *source, size_t n);
 
-/* Returns the current token. The next two functions compare it with an operator or a name. */
+/* Return the current token, and whether it is this operator or name. */
 static inline const struct jinja_token *jinja_look(const struct jinja *j)
 {
     return &j->tokens.all[j->at];
