@@ -2,42 +2,42 @@
  *
  *   struct hl_tokenizer_header                      (256 bytes)
  *   tokens   struct hl_token[]        by id
- *   text     bytes                    texts of the tokens and the added tokens, as they come out of decoding
+ *   text     bytes                    texts of the tokens and the added tokens, as decoded
  *   strings  struct hl_string_slot[]  hash table: text -> id, of the tokens that ordinary text may become
  *   pairs    struct hl_pair_slot[]    hash table: (left id, right id) -> rank and merged id; empty when merging by text
- *   added    struct hl_added[]        tokens that are split out of the text before anything else, sorted by their bytes
+ *   added    struct hl_added[]        tokens that are cut out of the text before anything else, sorted by their bytes
  *   first    uint32_t[257]            added[first[b]] .. added[first[b + 1] - 1] begin with byte b
  *   bytes    uint32_t[256]            byte -> id of its token, or HL_NONE
  *   pattern  bytes                    PCRE2 pattern (UTF and UCP) that cuts text into words; empty: text is one word
  *
- * A model that comes without a tokenizer has a section without tokens.
+ * The section of a model without a tokenizer has no tokens.
  *
  * Tables start on multiples of 8, and the section ends on one. All numbers are little-endian, all padding is zero.
- * Nothing here is trusted: the reader checks the header when it opens the section, and every offset and id where it
- * follows it, so opening touches one page.
+ * Nothing here is trusted. The reader checks the header when it opens the section, and every offset and id at each use.
+ * So opening touches one page.
  *
- * Both hash tables are open addressing: a key starts at hl_slot_of(hash, slots), goes on to the next slot (around the
- * end) and is absent once it meets an empty slot or has looked at `longest_probe` slots.
+ * Both hash tables use open addressing. The search for a key starts at hl_slot_of(hash, slots) and takes one slot after
+ * another, around the end. The key is absent once the search meets an empty slot or has read `longest_probe` slots.
  *
  * How text becomes tokens:
  *   1. Bytes that are not UTF-8 become U+FFFD, one for each byte.
- *   2. Added tokens with HL_ADDED_RAW are cut out, leftmost and longest first, with the white space on the sides where
- *      they strip it. Each remaining run is a segment.
- *   3. A segment is normalized: NFC; or U+2581 becomes a space (ESCAPE_SPACE: in this section, U+2581 of SentencePiece
- *      is always written as the space that it stands for), and a space is put in front (DUMMY_PREFIX).
+ *   2. Added tokens with HL_ADDED_RAW are cut out, leftmost and longest first, together with the white space on the
+ *      sides that they strip. Each remaining run is a segment.
+ *   3. A segment is normalized: NFC; or U+2581 becomes a space (ESCAPE_SPACE), and a space is put before the segment
+ *      (DUMMY_PREFIX). SentencePiece's U+2581 is always written in this section as the space that it stands for.
  *   4. Added tokens without HL_ADDED_RAW are cut out in the same way.
- *   5. `pattern` cuts what is left into words (matches, and what lies between matches). Without a pattern, text may be
- * cut in front of a space that follows a byte of `cuts`: it changes no result, but short words are ten times as fast.
+ *   5. `pattern` cuts the rest into words: its matches, and the text between matches. Without a pattern, text may be
+ *      cut before a space that follows a byte of `cuts`. That changes no result, but short words are ten times as fast.
  *   6. A word that is a token is that token (WHOLE_WORDS). Otherwise it starts as bytes (BYTE_LEVEL) or characters, and
- *      the neighbours with the lowest rank merge, leftmost first, until none can. A pair's rank is in `pairs`, or, when
- *      that is empty, is the rank of the token whose text is both texts together.
- *   7. A character that is no token becomes its bytes' tokens (BYTE_FALLBACK), or `unk`; with FUSE_UNK, consecutive
- *      ones become one. Merging by pairs this happens before merging, merging by text after it.
+ *      the neighbours with the lowest rank merge, leftmost first, until no pair can. A pair's rank is in `pairs`. When
+ *      `pairs` is empty, it is the rank of the token whose text is both texts together.
+ *   7. A character without a token becomes its bytes' tokens (BYTE_FALLBACK), or `unk`. With FUSE_UNK, consecutive ones
+ *      become one. When merging by pairs, this step comes before step 6; when merging by text, after it.
  *
  * The two kinds of merging are those of the Hugging Face tokenizers' BPE model and of SentencePiece's BPE model:
  * https://github.com/huggingface/tokenizers (tokenizers/src/models/bpe), https://github.com/google/sentencepiece
- * (src/bpe_model.cc). A score table cannot stand in for the pairs of the former: among pairs that give the same token,
- * Gemma's tokenizer.json orders some differently.
+ * (src/bpe_model.cc). A score table cannot replace the pairs of the former: of pairs that make the same token, Gemma's
+ * tokenizer.json orders some differently.
  */
 #ifndef HOTLAYER_TOKENIZER_SECTION_H
 #define HOTLAYER_TOKENIZER_SECTION_H
@@ -52,15 +52,15 @@
 #define HL_TOKEN_MAX_BYTES 4096u   /* a token's text */
 #define HL_ADDED_MAX_BYTES 256u    /* an added token's text: bounds the search for the longest */
 #define HL_PATTERN_MAX_BYTES 4096u /* the split pattern */
-#define HL_PROBE_MAX 1024u         /* no key lies farther from its first slot */
+#define HL_PROBE_MAX 1024u         /* no key is farther from its first slot */
 
 enum hl_token_kind {
-    HL_TOKEN_UNUSED,  /* no such token: a hole in the numbering */
+    HL_TOKEN_UNUSED,  /* no such token: a gap in the numbering */
     HL_TOKEN_NORMAL,  /* text that merging may produce */
     HL_TOKEN_USER,    /* text that is always this token when it occurs */
     HL_TOKEN_BYTE,    /* one byte of a character that has no token */
     HL_TOKEN_UNKNOWN, /* stands for characters without a token */
-    HL_TOKEN_CONTROL, /* means something to the model; decodes to nothing */
+    HL_TOKEN_CONTROL, /* has a meaning for the model; decodes to nothing */
     HL_TOKEN_KINDS,
 };
 
@@ -68,14 +68,14 @@ enum hl_tokenizer_flag {
     HL_TOKENIZER_BYTE_LEVEL = 1u << 0,    /* words start as bytes, not as characters */
     HL_TOKENIZER_BYTE_FALLBACK = 1u << 1, /* characters without a token become bytes */
     HL_TOKENIZER_FUSE_UNK = 1u << 2,      /* consecutive unknown characters are one token */
-    HL_TOKENIZER_WHOLE_WORDS = 1u << 3,   /* a word that is a token is not built by merging ("ignore_merges") */
+    HL_TOKENIZER_WHOLE_WORDS = 1u << 3,   /* a word that is a token is taken without merging ("ignore_merges") */
     HL_TOKENIZER_NFC = 1u << 4,
     HL_TOKENIZER_ESCAPE_SPACE = 1u << 5,   /* U+2581 in the text is a space */
-    HL_TOKENIZER_DUMMY_PREFIX = 1u << 6,   /* segments get a space in front, decoded text loses it */
-    HL_TOKENIZER_PREFIX_ONCE = 1u << 7,    /* ... only the segment at the very start of the text */
-    HL_TOKENIZER_ADD_BOS = 1u << 8,        /* the model's own way to begin a text */
-    HL_TOKENIZER_ADD_EOS = 1u << 9,        /* ... and to end it */
-    HL_TOKENIZER_PREFIX_SINGLE = 1u << 10, /* ... only segments that do not begin with a space */
+    HL_TOKENIZER_DUMMY_PREFIX = 1u << 6,   /* segments get a leading space (Prepend), decoded text loses it */
+    HL_TOKENIZER_PREFIX_ONCE = 1u << 7,    /* ... only at the very start of the text (Metaspace "first") */
+    HL_TOKENIZER_ADD_BOS = 1u << 8,        /* the model begins a text with bos */
+    HL_TOKENIZER_ADD_EOS = 1u << 9,        /* ... and ends it with eos */
+    HL_TOKENIZER_PREFIX_SINGLE = 1u << 10, /* ... not if the segment begins with one (Metaspace) */
     HL_TOKENIZER_FLAGS = (1u << 11) - 1,
 };
 
@@ -91,7 +91,7 @@ struct hl_tokenizer_header {
     uint32_t bos, eos, unk; /* ids or HL_NONE */
     uint32_t longest_probe; /* of both hash tables, at most HL_PROBE_MAX */
     struct hl_tokenizer_table tokens, text, strings, pairs, added, first, bytes, pattern;
-    uint8_t cuts[32]; /* bit b % 8 of byte b / 8: no merge joins a byte b to a space behind it */
+    uint8_t cuts[32]; /* bit b % 8 of byte b / 8: no merge joins byte b to a space after it */
     uint8_t reserved[128];
 };
 
@@ -117,13 +117,13 @@ struct hl_pair_slot {
 };
 
 enum hl_added_flag {
-    HL_ADDED_SPECIAL = 1u << 0, /* recognised only where the caller wants special tokens */
+    HL_ADDED_SPECIAL = 1u << 0, /* recognised only where the caller asks for special tokens */
     HL_ADDED_RAW = 1u << 1,     /* cut out before the text is normalized */
-    HL_ADDED_LSTRIP = 1u << 2,  /* the white space in front of it disappears */
-    HL_ADDED_RSTRIP = 1u << 3,  /* the white space behind it disappears */
+    HL_ADDED_LSTRIP = 1u << 2,  /* the white space before it disappears */
+    HL_ADDED_RSTRIP = 1u << 3,  /* the white space after it disappears */
 };
 
-/* The text to look for; it may differ from the token's text, which is what decoding gives. */
+/* The text to find. It may differ from the token's text, to which the token decodes. */
 struct hl_added {
     uint32_t offset; /* in `text` */
     uint32_t id;
@@ -139,7 +139,7 @@ static_assert(sizeof(struct hl_string_slot) == 8, "on-disk size");
 static_assert(sizeof(struct hl_pair_slot) == 16, "on-disk size");
 static_assert(sizeof(struct hl_added) == 12, "on-disk size");
 
-/* FNV-1a, then mixed so that the high bits, which choose the slot, depend on every byte. */
+/* FNV-1a, then mixed, so that every byte affects the high bits, which choose the slot. */
 static inline uint32_t hl_hash_text(const void *text, size_t n)
 {
     const unsigned char *bytes = text;

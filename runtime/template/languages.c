@@ -1,4 +1,4 @@
-/* The languages that a template section may be in. */
+/* The table of languages that a template section may be in. */
 #include "runtime/template/go/go_values.h"
 #include "runtime/template/jinja/jinja_library.h"
 

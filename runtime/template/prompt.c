@@ -1,9 +1,10 @@
-/* The variables that a template finds, by its language.
+/* Makes the variables that a template reads, by its language.
  *
- * Jinja, as transformers' apply_chat_template() calls it: messages, tools, documents, add_generation_prompt, and the
- * special tokens, which the section holds. Go, as Ollama does: runtime/template/go/gotemplate.h. */
+ * Jinja gets those of transformers' apply_chat_template(): messages, tools, documents, add_generation_prompt, and the
+ * special tokens, which are in the section. Go gets those of Ollama: runtime/template/go/gotemplate.h. */
 #include "runtime/template/prompt.h"
 #include "runtime/template/go/gotemplate.h"
+#include <assert.h>
 #include <string.h>
 
 int hl_conversation_add(struct hl_arena *arena, struct hl_conversation *conversation, const char *role,
@@ -37,7 +38,7 @@ static int jinja_context(struct hl_arena *arena, const struct hl_conversation *c
     return hl_dict_put(arena, *out, "add_generation_prompt", hl_bool(true), err);
 }
 
-static bool knows(const struct hl_template *t, const char *name)
+static bool mentions(const struct hl_template *t, const char *name)
 {
     const char *text;
     size_t n;
@@ -49,12 +50,20 @@ static bool knows(const struct hl_template *t, const char *name)
 
 bool hl_prompt_fills(const struct hl_template *t)
 {
-    return hl_template_language(t) == HL_TEMPLATE_GO && knows(t, "suffix");
+    return hl_template_language(t) == HL_TEMPLATE_GO && mentions(t, "suffix");
+}
+
+/* Returns whether the conversation began as hl_conversation_empty(). A value of zeros is undefined, not none. */
+static bool is_started(const struct hl_conversation *c)
+{
+    return c->messages.kind != HL_VALUE_UNDEFINED && c->tools.kind != HL_VALUE_UNDEFINED &&
+           c->prompt.kind != HL_VALUE_UNDEFINED && c->suffix.kind != HL_VALUE_UNDEFINED;
 }
 
 int hl_prompt_render(const struct hl_template *t, struct hl_arena *arena, const struct hl_conversation *conversation,
                      int64_t now, char **text, size_t *n, struct hl_error *err)
 {
+    assert(is_started(conversation));
     struct hl_value context;
     if (conversation->suffix.kind != HL_VALUE_NONE && !hl_prompt_fills(t))
         return hl_fail_as(err, HL_ERROR_REQUEST, "the chat template has no place for a suffix");

@@ -1,27 +1,27 @@
 /* Text to tokens: the seven steps of hotlayer/tokenizer_section.h.
  *
  * A word is a list of symbols, each a range of the word's bytes, linked through their indices. Every pair of neighbours
- * that can merge is a candidate in a heap ordered by (rank, place). The best one merges: the left symbol takes over the
- * right one's range, and the two new neighbourhoods become candidates. Candidates whose symbols have changed since are
- * noticed when they come up, because the length of the pair is then another. So n symbols cost O(n log n) whatever the
- * text.
+ * that can merge is a candidate in a heap ordered by (rank, place). To merge the best one, the left symbol takes over
+ * the right one's range, and the two new pairs become candidates. A candidate is stale if one of its symbols has
+ * changed since. It is recognised when it is taken off the heap, because its pair then has another length. So n symbols
+ * cost O(n log n) whatever the text.
  */
 #include "runtime/tokenizer/tables.h"
 
 struct symbol {
-    uint32_t start, bytes;   /* in the word; no bytes: it has been merged into its left neighbour */
+    uint32_t start, bytes;   /* in the word; 0 bytes: merged into its left neighbour */
     uint32_t id;             /* HL_NONE: not a token (yet) */
     uint32_t previous, next; /* HL_NONE at the ends */
 };
 
-/* On the heap, the least key comes first: rank, then place. */
+/* The least key is first on the heap: rank, then place. */
 struct candidate {
     uint64_t key;    /* rank in the upper half, the left symbol in the lower */
-    uint32_t bytes;  /* of both symbols, when the candidate was found */
+    uint32_t bytes;  /* of both symbols, when the candidate was added */
     uint32_t merged; /* the token that they become */
 };
 
-#define HEAP_WAYS 4 /* children of a node, together one line of the cache */
+#define HEAP_WAYS 4 /* children of a node: together one cache line */
 
 /* One call of encode: its output, and the memory that its words share. */
 struct run {
@@ -46,7 +46,8 @@ static void release_run(struct run *run)
     free(run->heap);
 }
 
-/* The array with room for one more element, moved if need be; NULL when there is none, then it is as before. */
+/* Returns the array with room for one more element, moved if necessary. Returns NULL when out of memory; the array is
+ * then unchanged. */
 static void *grow(void *array, size_t used, size_t *room, size_t element, struct hl_error *err)
 {
     assert(array || !used);
@@ -116,7 +117,7 @@ static struct candidate pop_candidate(struct run *run)
     return best;
 }
 
-/* Puts the pair (left, its next) on the heap, when there is one that can merge. */
+/* Puts the pair (left, its next) on the heap if it can merge. */
 static int consider(struct run *run, const uint8_t *word, uint32_t left, struct hl_error *err)
 {
     const struct hl_tokenizer *t = run->t;
@@ -178,7 +179,8 @@ static bool has_bytes(const struct hl_tokenizer *t, const uint8_t *text, uint32_
     return true;
 }
 
-/* The symbols that a word begins as. `unknown` symbols carry the id `unk` when merging by pairs, and none otherwise. */
+/* Splits a word into its first symbols. An `unknown` symbol carries the id `unk` when merging by pairs, and HL_NONE
+ * otherwise. */
 static int split_word(struct run *run, const uint8_t *word, uint32_t n, struct hl_error *err)
 {
     const struct hl_tokenizer *t = run->t;
@@ -239,7 +241,7 @@ static int encode_word(struct run *run, const uint8_t *word, size_t n, struct hl
     return put_symbols(run, word, err);
 }
 
-/* The next match of the pattern at or behind `at`; *start == n when there is none. */
+/* Finds the next match of the pattern at or after `at`. *start == n when there is no match. */
 static int next_word(struct run *run, const uint8_t *text, size_t n, size_t at, size_t *start, size_t *end,
                      struct hl_error *err)
 {
@@ -248,15 +250,15 @@ static int next_word(struct run *run, const uint8_t *text, size_t n, size_t at, 
     if (found == PCRE2_ERROR_JIT_STACKLIMIT)
         found = pcre2_match(code, text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, run->match, run->limits);
     if (found < 0 && found != PCRE2_ERROR_NOMATCH)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "the tokenizer's split pattern gives up at byte %zu of the text (%d)",
-                          at, found);
+        return hl_fail_as(err, HL_ERROR_REQUEST, "the tokenizer's split pattern fails at byte %zu of the text (%d)", at,
+                          found);
     const PCRE2_SIZE *span = pcre2_get_ovector_pointer(run->match);
     *start = found == PCRE2_ERROR_NOMATCH ? n : span[0];
     *end = found == PCRE2_ERROR_NOMATCH ? n : span[1];
     return 0;
 }
 
-/* A cut never falls inside a character: a space is one byte. */
+/* Encodes text without a pattern, cut at spaces. A cut never falls inside a character: a space is one byte. */
 static int encode_between_spaces(struct run *run, const uint8_t *text, size_t n, struct hl_error *err)
 {
     size_t done = 0;
@@ -283,7 +285,7 @@ static int encode_by_pattern(struct run *run, const uint8_t *text, size_t n, str
             return -1;
         if (start == n)
             break;
-        if (start < at || end <= start || end > n) { /* no word: an empty match, or one that looks back */
+        if (start < at || end <= start || end > n) { /* not a word: empty, or a lookbehind before `at` */
             at += hl_utf8_length(text[at]);
             continue;
         }
@@ -294,8 +296,8 @@ static int encode_by_pattern(struct run *run, const uint8_t *text, size_t n, str
     return encode_word(run, text + done, n - done, err);
 }
 
-/* Bytes of the white space [Unicode, PropList.txt] at the start of text[0..n); 0 when there is none. Behind the
- * normalizer a space may stand for U+2581, which is none. */
+/* Returns the length of the white space character [Unicode, PropList.txt] at the start of text[0..n), or 0. After the
+ * normalizer, a space may stand for U+2581, which is not white space. */
 static size_t white_space(const uint8_t *text, size_t n, bool space_is_mark)
 {
     if (!n)
@@ -307,7 +309,7 @@ static size_t white_space(const uint8_t *text, size_t n, bool space_is_mark)
     return is_white ? bytes : 0;
 }
 
-/* Moves *start back to the beginning of the white space that ends there, not before `least`. */
+/* Moves *start back to the beginning of the white space that ends there, but not before `least`. */
 static void strip_left(const uint8_t *text, size_t least, size_t *start, bool space_is_mark)
 {
     while (*start > least) {
@@ -320,7 +322,7 @@ static void strip_left(const uint8_t *text, size_t least, size_t *start, bool sp
     }
 }
 
-/* Cuts the added tokens of one stage out of the text; `rest` encodes what lies between them. */
+/* Cuts the added tokens of one stage out of the text. `rest` encodes the text between them. */
 static int encode_around(struct run *run, const uint8_t *text, size_t n, unsigned stage,
                          int (*rest)(struct run *, const uint8_t *, size_t, bool, struct hl_error *),
                          struct hl_error *err)
@@ -362,7 +364,7 @@ static int encode_segment(struct run *run, const uint8_t *text, size_t n, bool a
     return encode_around(run, normal ? normal : text, n, 0, encode_normal, err);
 }
 
-/* Real patterns take back a run of white space once, character by character; a forged one shall not run for ever. */
+/* A real pattern gives back a run of white space once, character by character. A forged one must not run forever. */
 #define MATCH_STEPS 10000000u
 #define MATCH_STEPS_PER_BYTE 4u
 
@@ -398,8 +400,7 @@ int hl_tokenizer_encode(const struct hl_tokenizer *t, const char *text, size_t n
     __attribute__((cleanup(release_run))) struct run run = {.t = t, .special = flags & HL_ENCODE_SPECIAL};
     if (!t->n_tokens)
         return hl_fail_as(err, HL_ERROR_REQUEST,
-                          "this model was packed without a tokenizer: it takes token numbers, "
-                          "no text");
+                          "this model was packed without a tokenizer: it takes token numbers, not text");
     if (n > HL_ENCODE_MAX_BYTES)
         return hl_fail_as(err, HL_ERROR_REQUEST, "a text of %zu bytes is too long to tokenize at once", n);
     if (encode_text(&run, (const uint8_t *)text, n, flags, err))

@@ -1,5 +1,5 @@
-/* What happens to text before it is cut into words: made UTF-8, composed, its spaces put in the tokenizer's form. And
- * what makes the result the same with any version of the libraries (tokenizer_unicode.c). */
+/* Normalizes text before it is cut into words: makes it UTF-8, composes it, and puts its spaces in the tokenizer's
+ * form. Also makes the result the same with any version of the libraries (unicode_versions.c). */
 #include "runtime/tokenizer/tables.h"
 #include <utf8proc.h>
 
@@ -83,8 +83,9 @@ static int normalize_spaces(const struct hl_tokenizer *t, const uint8_t *text, s
     return 0;
 }
 
-/* Canonical order [Unicode 15, D109]: each run of characters with a non-zero combining class, sorted by it, equal ones
- * in place. By counting, since a text may consist of one such run. `spare` holds as many characters as `text`. */
+/* Sorts into canonical order [Unicode 15, D109]: each run of characters with a non-zero combining class by that class,
+ * stably. Counts instead of comparing, since a whole text may be one such run. `spare` has room for as many characters
+ * as `text`. */
 static void order_marks(utf8proc_int32_t *text, size_t n, utf8proc_int32_t *spare)
 {
     for (size_t start = 0; start < n;) {
@@ -106,11 +107,11 @@ static void order_marks(utf8proc_int32_t *text, size_t n, utf8proc_int32_t *spar
     }
 }
 
-/* Text while it is being composed. */
+/* A text that is being composed. */
 struct composing {
     uint8_t *out;
     size_t used;
-    utf8proc_int32_t *wide, *spare; /* what is decomposed and not yet composed */
+    utf8proc_int32_t *wide, *spare; /* decomposed characters that are not yet composed */
     size_t n_wide, room;
 };
 
@@ -121,7 +122,7 @@ static void release_composing(struct composing *c)
     free(c->spare);
 }
 
-/* By utf8proc's steps but its own reordering, which takes quadratic time. */
+/* Composes in utf8proc's steps, except for its reordering, which takes quadratic time. */
 static int compose_waiting(struct composing *c, struct hl_error *err)
 {
     if (!c->n_wide)
@@ -137,7 +138,8 @@ static int compose_waiting(struct composing *c, struct hl_error *err)
     return 0;
 }
 
-/* NFC, between inert characters: what stands on one side of such does not act on the other. */
+/* Makes NFC of the runs between inert characters: text on one side of such a character does not affect the other side.
+ */
 static int compose(const uint8_t *text, size_t n, uint8_t **out, size_t *n_out, struct hl_error *err)
 {
     size_t room = 2 * n + 8; /* at most 3 characters from 2 bytes (U+0390); + 1: utf8proc ends with a NUL */
@@ -173,7 +175,8 @@ static int compose(const uint8_t *text, size_t n, uint8_t **out, size_t *n_out, 
     return 0;
 }
 
-/* Below U+0300 (CC 80) no character composes with or decomposes from another in NFC. */
+/* Returns whether NFC may change the text. Below U+0300 (CC 80) no character composes with another or decomposes in
+ * NFC. */
 static bool may_change_in_nfc(const uint8_t *text, size_t n)
 {
     for (size_t i = 0; i < n; i++)

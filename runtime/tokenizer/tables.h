@@ -1,5 +1,5 @@
-/* The opened tokenizer and its look-ups, shared by the files that make it up. Every look-up checks what it follows: a
- * forged section gives wrong tokens, never a byte from outside the section. */
+/* The opened tokenizer and its look-ups, shared by the files of this folder. Every look-up checks the offsets and ids
+ * that it follows. A forged section yields wrong tokens, never a byte from outside the section. */
 #ifndef HL_RUNTIME_TOKENIZER_TABLES_H
 #define HL_RUNTIME_TOKENIZER_TABLES_H
 
@@ -27,8 +27,7 @@ struct hl_tokenizer {
     pcre2_code *words;     /* NULL: the text is one word */
 };
 
-/* Step 3 of hotlayer/tokenizer_section.h, on UTF-8; *out is the caller's to free(). *out stays NULL when nothing
- * changes. */
+/* Does step 3 of hotlayer/tokenizer_section.h on UTF-8. The caller frees *out. *out stays NULL when nothing changes. */
 int hl_tokenizer_normalize(const struct hl_tokenizer *t, const uint8_t *text, size_t n, bool at_start, uint8_t **out,
                            size_t *n_out, struct hl_error *err);
 
@@ -37,30 +36,31 @@ struct hl_range {
     uint32_t first, last, other;
 };
 
-/* In order, apart from each other. */
+/* Sorted, without overlaps. */
 struct hl_ranges {
     const struct hl_range *rows;
     size_t n;
 };
 
-/* Of tokenizer_unicode.c. Characters that split patterns must not see, with those that they see instead, of as many
- * bytes; and those that NFC takes for starters that do not compose. */
+/* From unicode_versions.c. Split patterns must not see the first: each is replaced by an older character of as many
+ * bytes. NFC treats the second as starters that do not compose. */
 extern const struct hl_ranges hl_later_characters, hl_inert_characters;
 
-/* Where the last look-up ended: text stays in its script, so most need no search. Starts as {ranges}. */
+/* Where the last look-up ended. Text stays in its script, so most characters need no search. Starts as {ranges}. */
 struct hl_range_cursor {
     const struct hl_ranges *ranges;
     uint32_t from, to; /* for characters in [from, to) the answer is `row` */
     const struct hl_range *row;
 };
 
-/* The range that a character is in, or NULL. */
+/* Returns the range that contains the character, or NULL. */
 const struct hl_range *hl_range_of(struct hl_range_cursor *cursor, uint32_t character);
 
-/* A copy of UTF-8 for the split pattern, with stand-ins; *out stays NULL when nothing needs one. */
+/* Copies UTF-8 for the split pattern, with stand-ins. *out stays NULL when no character needs one. The caller frees it.
+ */
 int hl_tokenizer_stand_in(const uint8_t *text, size_t n, uint8_t **out, struct hl_error *err);
 
-/* The token, when there is one with that id whose text lies inside the section. */
+/* Returns the token with this id, or NULL if it does not exist or its text is not inside the section. */
 static inline const struct hl_token *hl_token_at(const struct hl_tokenizer *t, uint32_t id)
 {
     if (id >= t->n_tokens)
@@ -71,7 +71,7 @@ static inline const struct hl_token *hl_token_at(const struct hl_tokenizer *t, u
     return sound ? token : NULL;
 }
 
-/* The id of the token that ordinary text of these bytes becomes, or HL_NONE. */
+/* Returns the id of the token that ordinary text of these bytes becomes, or HL_NONE. */
 static inline uint32_t hl_tables_find_text(const struct hl_tokenizer *t, const uint8_t *text, uint32_t n)
 {
     if (!t->n_strings || n > HL_TOKEN_MAX_BYTES)
@@ -107,8 +107,8 @@ static inline const struct hl_pair_slot *hl_tables_find_pair(const struct hl_tok
 
 #define HL_ADDED_ANY ~0u /* hl_tables_find_added: tokens of either stage */
 
-/* The longest added token that text[0..n) begins with and that ends between characters; NULL when there is none.
- * `stage`: HL_ADDED_RAW, 0, or HL_ADDED_ANY. `special`: are special tokens wanted? */
+/* Returns the longest added token that text[0..n) begins with and that ends between characters, or NULL. `stage` is
+ * HL_ADDED_RAW, 0, or HL_ADDED_ANY. `special` includes the special tokens. */
 const struct hl_added *hl_tables_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n, unsigned stage,
                                             bool special);
 

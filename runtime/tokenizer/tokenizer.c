@@ -1,6 +1,7 @@
-/* The tokenizer opened: what the header claims is checked once, the tables stay where they are in the mapping and are
- * checked where they are used. So opening costs a page and the compilation of the split pattern, however large the
- * vocabulary is. Tokens become text here too; text becomes tokens in tokenizer_encode.c.
+/* Opens a tokenizer and decodes tokens; encode.c turns text into tokens.
+ *
+ * The header is checked once, when the section is opened. The tables stay where they are in the mapping and are checked
+ * at each use. So opening costs a page and the compilation of the split pattern, however large the vocabulary is.
  */
 #include "base/sizes.h"
 #include "runtime/tokenizer/tables.h"
@@ -36,7 +37,7 @@ static int check_tables(const struct hl_tokenizer_header *h, size_t bytes, struc
             return -1;
     if (h->first.count != 257 || h->bytes.count != 256 || h->tokens.count > INT32_MAX ||
         h->pattern.count > HL_PATTERN_MAX_BYTES)
-        return hl_fail(err, "tokenizer section: a table has an impossible number of elements");
+        return hl_fail(err, "tokenizer section: a table has an invalid number of elements");
     return 0;
 }
 
@@ -49,13 +50,13 @@ static int check_header(const struct hl_tokenizer_header *h, size_t bytes, struc
 {
     static const uint8_t zero[sizeof h->reserved];
     if (bytes < sizeof *h || bytes % 8 || (uintptr_t)h % 8)
-        return hl_fail(err, "tokenizer section: %zu bytes, cut short or not aligned", bytes);
+        return hl_fail(err, "tokenizer section: %zu bytes, truncated or not aligned", bytes);
     if (memcmp(h->magic, HL_TOKENIZER_MAGIC, sizeof h->magic))
         return hl_fail(err, "tokenizer section: wrong magic");
     if (h->version != HL_TOKENIZER_VERSION)
         return hl_fail(err, "tokenizer section: version %u, this program reads %u", h->version, HL_TOKENIZER_VERSION);
     if ((h->flags & ~(uint32_t)HL_TOKENIZER_FLAGS) || memcmp(h->reserved, zero, sizeof zero))
-        return hl_fail(err, "tokenizer section: flags or reserved bytes that this program does not know");
+        return hl_fail(err, "tokenizer section: unknown flags or reserved bytes");
     if (check_tables(h, bytes, err))
         return -1;
     if (!id_or_none(h->bos, h->tokens.count) || !id_or_none(h->eos, h->tokens.count) ||
@@ -64,7 +65,8 @@ static int check_header(const struct hl_tokenizer_header *h, size_t bytes, struc
     return 0;
 }
 
-/* \C could stop inside a character; nothing behind this could cope with that. */
+/* Compiles the split pattern. Refuses \C: it could stop inside a character, and the code that follows cannot handle
+ * that. */
 static int compile_pattern(struct hl_tokenizer *t, const uint8_t *pattern, uint32_t bytes, struct hl_error *err)
 {
     int code;
@@ -73,9 +75,9 @@ static int compile_pattern(struct hl_tokenizer *t, const uint8_t *pattern, uint3
     if (!t->words) {
         PCRE2_UCHAR why[256] = "";
         pcre2_get_error_message(code, why, sizeof why);
-        return hl_fail(err, "tokenizer section: the split pattern fails at byte %zu: %s", at, (const char *)why);
+        return hl_fail(err, "tokenizer section: the split pattern is invalid at byte %zu: %s", at, (const char *)why);
     }
-    pcre2_jit_compile(t->words, PCRE2_JIT_COMPLETE); /* without it matching is slower, not different */
+    pcre2_jit_compile(t->words, PCRE2_JIT_COMPLETE); /* without it, matching is slower but not different */
     return 0;
 }
 
@@ -161,8 +163,8 @@ uint32_t hl_tokenizer_find(const struct hl_tokenizer *t, const char *text, size_
     return added && added->bytes == bytes && added->id < t->n_tokens ? added->id : HL_NONE;
 }
 
-/* The entries that begin with the bytes looked at so far are neighbours, [low, high); each further byte narrows them,
- * and the shortest stands first. */
+/* Narrows the entries [low, high) that begin with the bytes read so far, byte by byte. They are neighbours, and the
+ * shortest is first. */
 const struct hl_added *hl_tables_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n, unsigned stage,
                                             bool special)
 {
@@ -215,7 +217,7 @@ static size_t put_replacements(char *out, size_t count)
     return 3 * count;
 }
 
-/* Adds text[0..n) behind what waits. */
+/* Appends text[0..n) to the waiting bytes and writes every whole character. Returns the length. */
 static size_t put_text(struct hl_decoder *d, const uint8_t *text, size_t n, char *out)
 {
     uint8_t joined[sizeof d->waiting + HL_TOKEN_MAX_BYTES];
@@ -252,7 +254,7 @@ size_t hl_decoder_push(struct hl_decoder *d, int32_t id, char piece[HL_PIECE_MAX
     const uint8_t *text = t->text + token->offset;
     size_t n = token->bytes;
     if (d->at_start && token->kind != HL_TOKEN_CONTROL) {
-        /* SentencePiece strips pieces; the Hugging Face pipeline the text that all tokens make. */
+        /* SentencePiece strips the first piece, unless it is a byte; the Hugging Face pipeline strips the whole text. */
         bool may_strip = token->kind == HL_TOKEN_NORMAL || token->kind == HL_TOKEN_USER || t->n_pairs;
         if (may_strip && n && text[0] == ' ') {
             text++;

@@ -1,9 +1,9 @@
-/* Where this program's Unicode is the reference library's, whatever PCRE2 and utf8proc it is built with.
+/* Tables that make this program's Unicode the reference library's, whatever PCRE2 and utf8proc it is built with.
  *
- * Written by tests/tokenizer/make_unicode.py. Characters that Unicode 14 has mean the same in all libraries since;
- * later ones do not. So split patterns never see those: each has a stand-in, an older character of the general category
- * that it has for the reference (Unicode 16), as many bytes long. And NFC leaves alone what the reference's NFC
- * (Unicode 9) does not know.
+ * Written by tests/tokenizer/make_unicode.py. All libraries agree on the characters of Unicode 14, but not on later
+ * ones. So split patterns never see later ones. Each has a stand-in: an older character of as many bytes, in the
+ * general category that the later one has for the reference (Unicode 16). And NFC leaves characters unchanged that the
+ * reference's NFC (Unicode 9) does not know.
  */
 #include "base/sizes.h"
 #include "runtime/tokenizer/tables.h"

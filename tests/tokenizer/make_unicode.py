@@ -16,19 +16,20 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co Cn".split()
 CHANGED_LATER = [0x295]  # Ll until Unicode 17, Lo in 18
 POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-HEAD = '''/* Where this program's Unicode is the reference library's, whatever PCRE2 and utf8proc it is built with.
+HEAD = '''/* Tables that make this program's Unicode the reference library's, whatever PCRE2 and utf8proc it is built with.
  *
- * Written by tests/tokenizer/make_unicode.py. Characters that Unicode 14 has mean the same in all libraries since; later
- * ones do not. So split patterns never see those: each has a stand-in, an older character of the general category that
- * it has for the reference (Unicode 16), as many bytes long. And NFC leaves alone what the reference's NFC (Unicode 9)
- * does not know.
+ * Written by tests/tokenizer/make_unicode.py. All libraries agree on the characters of Unicode 14, but not on later
+ * ones. So split patterns never see later ones. Each has a stand-in: an older character of as many bytes, in the
+ * general category that the later one has for the reference (Unicode 16). And NFC leaves characters unchanged that the
+ * reference's NFC (Unicode 9) does not know.
  */
+#include "base/sizes.h"
 #include "runtime/tokenizer/tables.h"
 
 '''
 TAIL = '''
-const struct hl_ranges hl_later_characters = {later, sizeof later / sizeof *later};
-const struct hl_ranges hl_inert_characters = {inert, sizeof inert / sizeof *inert};
+const struct hl_ranges hl_later_characters = {later, HL_COUNT(later)};
+const struct hl_ranges hl_inert_characters = {inert, HL_COUNT(inert)};
 '''
 
 

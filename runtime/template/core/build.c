@@ -1,4 +1,4 @@
-/* A section under construction: its tables as growing arrays, and how they are laid out in the end. */
+/* A section under construction: its tables are growing arrays, which hl_build_finish() lays out. */
 #include "runtime/template/core/build.h"
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -140,7 +140,7 @@ void hl_build_set_function(struct hl_build *b, uint32_t index, const struct hl_t
         ((struct hl_template_function *)(void *)b->tables[FUNCTIONS].data)[index] = *function;
 }
 
-/* The place of a constant in a table of constants. */
+/* Returns the place of a constant in a table of constants; adds it if it is new. */
 static uint32_t find_or_add(struct hl_build *b, enum table which, uint32_t value)
 {
     const uint32_t *all = (const void *)b->tables[which].data;
@@ -181,7 +181,7 @@ int hl_build_finish(struct hl_build *b, uint8_t **out, size_t *n, struct hl_erro
         total += hl_round_up((uint64_t)b->tables[i].n * sizes[i], 8);
     }
     if (b->failed || total > HL_TEMPLATE_MAX_BYTES)
-        return hl_fail(err, "the template is too large: more than %u bytes when it is compiled", HL_TEMPLATE_MAX_BYTES);
+        return hl_fail(err, "the template is too large: more than %u bytes when compiled", HL_TEMPLATE_MAX_BYTES);
     uint8_t *section = calloc(1, total);
     if (!section)
         return hl_no_memory(err);

@@ -1,4 +1,4 @@
-/* Calls: arguments find their parameters, as in Python. */
+/* Calls: matches arguments to parameters, as Python does. */
 #include "runtime/template/core/eval.h"
 
 #define PARAMETERS_MOST 12 /* of a builtin */
@@ -13,7 +13,7 @@ const struct hl_builtin *hl_builtin_find(const struct hl_dialect *dialect, const
     return NULL;
 }
 
-/* The number of names in "a b c", and where `name` is among them (their number when it is not). */
+/* Returns the number of names in "a b c". *place is the index of `name` among them, or their number if it is absent. */
 static uint32_t find_parameter(const char *parameters, struct hl_value name, uint32_t *place)
 {
     uint32_t count = 0;
@@ -43,7 +43,7 @@ static int bind(struct hl_run *run, const struct hl_builtin *b, const struct hl_
         struct hl_value name = args->named->entries[i].key;
         find_parameter(b->parameters, name, &place);
         if (place == count || bound[place].kind != HL_VALUE_ABSENT)
-            return hl_run_fail(run, "%s '%s' takes no argument '%.*s', or not twice", b->kind, b->name,
+            return hl_run_fail(run, "%s '%s': the argument '%.*s' is unknown or given twice", b->kind, b->name,
                                (int)(name.n & 127), name.text);
         bound[place] = args->named->entries[i].value;
     }
@@ -86,13 +86,13 @@ int hl_args_int(struct hl_run *run, const struct hl_args *args, uint32_t i, int6
     struct hl_value value = hl_args_given(args, i) ? args->values[i] : hl_none();
     if (value.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, value);
-    if (value.kind != HL_VALUE_NONE && value.kind != HL_VALUE_INT && value.kind != HL_VALUE_BOOL)
+    if (value.kind != HL_VALUE_NONE && !hl_value_is_whole(value))
         return hl_run_fail(run, "an argument must be an integer, not '%s'", hl_value_type(value));
-    *out = value.kind == HL_VALUE_NONE ? otherwise : value.kind == HL_VALUE_BOOL ? value.truth : value.integer;
+    *out = value.kind == HL_VALUE_NONE ? otherwise : hl_value_whole(value);
     return 0;
 }
 
-/* Arguments with names that are no parameters, without `caller` when the function has a slot for it. */
+/* Collects the named arguments that match no parameter, without `caller` when the function has a slot for it. */
 static int leftover(struct hl_run *run, const struct hl_object *f, const struct hl_args *args, uint32_t given,
                     struct hl_dict *rest, struct hl_value *caller)
 {
@@ -117,14 +117,13 @@ static int leftover(struct hl_run *run, const struct hl_object *f, const struct 
     return 0;
 }
 
-/* The slots behind the parameters. */
+/* Sets the slots after the parameters. */
 static int set_specials(struct hl_run *run, const struct hl_object *f, const struct hl_args *args, uint32_t given,
                         struct hl_frame *frame)
 {
-    static const char reason[] = "No caller defined";
     const struct hl_template_function *code = f->function.code;
     uint32_t slot = run->t->lists[code->parameters];
-    struct hl_value caller = hl_undefined(HL_UNDEFINED_REASON, reason, sizeof reason - 1), rest, many;
+    struct hl_value caller = hl_undefined_because("No caller defined"), rest, many;
     if (hl_dict_new(run->arena, HL_VALUE_DICT, &rest, run->err) || leftover(run, f, args, given, rest.dict, &caller))
         return -1;
     if (code->flags & HL_FUNCTION_CALLER)
@@ -133,7 +132,7 @@ static int set_specials(struct hl_run *run, const struct hl_object *f, const str
         frame->slots[slot++] = rest;
     if (!(code->flags & HL_FUNCTION_VARARGS)) {
         if (args->n > given)
-            return hl_run_fail(run, "the macro takes not more than %u arguments", given);
+            return hl_run_fail(run, "the macro takes at most %u arguments", given);
         return 0;
     }
     if (hl_list_new(run->arena, HL_VALUE_TUPLE, args->n - given, &many, run->err))
@@ -145,11 +144,10 @@ static int set_specials(struct hl_run *run, const struct hl_object *f, const str
     return 0;
 }
 
-/* Parameters that got nothing: their defaults, which see the parameters before them. */
+/* Sets parameters without an argument to their defaults, which see the parameters before them. */
 static int set_defaults(struct hl_run *run, const struct hl_object *f, const struct hl_args *args, uint32_t given,
                         struct hl_frame *frame)
 {
-    static const char reason[] = "a parameter was not provided";
     const uint32_t *parameters = run->t->lists + f->function.code->parameters;
     uint64_t missing = 0;
     if (parameters[0] > 64)
@@ -166,7 +164,7 @@ static int set_defaults(struct hl_run *run, const struct hl_object *f, const str
         const struct hl_node *parameter = &run->t->nodes[parameters[1 + i]];
         if (!(missing >> i & 1))
             continue;
-        frame->slots[i] = hl_undefined(HL_UNDEFINED_REASON, reason, sizeof reason - 1);
+        frame->slots[i] = hl_undefined_because("a parameter was not provided");
         if (parameter->b != HL_NONE && hl_evaluate(run, parameter->b, &frame->slots[i]))
             return -1;
     }

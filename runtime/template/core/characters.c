@@ -1,5 +1,5 @@
-/* What utf8proc does not know of Unicode as Python uses it: characters that become several in upper case, and
- * properties that are not categories. The tables are of Unicode 14 (SpecialCasing.txt, PropList.txt, UnicodeData.txt).
+/* Parts of Unicode that Python uses and utf8proc lacks: characters that become several in upper case, and properties
+ * that are not categories. The tables are of Unicode 14 (SpecialCasing.txt, PropList.txt, UnicodeData.txt).
  */
 #include "runtime/template/core/characters.h"
 #include "base/sizes.h"
@@ -9,7 +9,8 @@ struct range {
     int32_t first, last;
 };
 
-/* Lower case letters by property, not by category; then the same of upper case; then digits that are not decimal. */
+/* Letters that are lower case by property, not by category; then the same of upper case; then digits that are not
+ * decimal. */
 static const struct range other_lower[] = {
     {0xaa, 0xaa},     {0xba, 0xba},     {0x2b0, 0x2b8},     {0x2c0, 0x2c1},     {0x2e0, 0x2e4},     {0x345, 0x345},
     {0x37a, 0x37a},   {0x1d2c, 0x1d6a}, {0x1d78, 0x1d78},   {0x1d9b, 0x1dbf},   {0x2071, 0x2071},   {0x207f, 0x207f},
@@ -210,7 +211,7 @@ bool hl_char_is_digit(int32_t c)
     return hl_char_is_decimal(c) || IN(c, digit_not_nd);
 }
 
-/* Besides what is a number by category these are ideographs, which are letters as well. */
+/* Returns whether the category is that of a number. Python also counts some ideographs, which are letters as well. */
 bool hl_char_is_numeric(int32_t c)
 {
     utf8proc_category_t kind = category(c);
@@ -263,8 +264,8 @@ unsigned hl_char_upper(int32_t c, int32_t out[HL_CASE_MOST])
     return 1;
 }
 
-/* Of a character that becomes several, the first letter stays in upper case; the iota below a letter is not written
- * beside it. */
+/* Converts to title case. If a character becomes several, its first letter stays in upper case, and an iota below a
+ * letter is not written beside it. */
 unsigned hl_char_title(int32_t c, int32_t out[HL_CASE_MOST])
 {
     unsigned n = hl_char_upper(c, out);
@@ -295,7 +296,8 @@ static bool is_ignored_by_case(int32_t c)
            kind == UTF8PROC_CATEGORY_LM || kind == UTF8PROC_CATEGORY_SK;
 }
 
-/* Is the sigma at text[at], two bytes, the last letter of a word? (Unicode 14, section 3.13, table 3-17) */
+/* Returns whether the sigma at text[at], two bytes, is the last letter of a word. (Unicode 14, section 3.13, table
+ * 3-17) */
 static bool is_final_sigma(const char *text, size_t n, size_t at)
 {
     size_t bytes, before = at;

@@ -1,6 +1,6 @@
-/* The interpreter: walks through the tree, a function for each kind of node, so that the C stack grows by little for
- * each level of it. Every node costs a unit of work, and levels are counted: neither a template nor a conversation can
- * hang it or run out of stack.
+/* The interpreter: walks the tree with a function for each kind of node, so that the C stack grows little for each
+ * level. Every node costs a unit of work, and levels are counted. So neither a template nor a conversation can make the
+ * interpreter hang or overflow the stack.
  */
 #include "runtime/template/core/eval.h"
 
@@ -25,7 +25,7 @@ static struct hl_value *find_slot(struct hl_run *run, uint32_t slot, uint32_t li
 
 static int outside(struct hl_run *run)
 {
-    return hl_run_fail(run, "template section: a variable outside of its frame");
+    return hl_run_fail(run, "template section: a variable outside its frame");
 }
 
 /* Expressions */
@@ -133,7 +133,7 @@ static int spread(struct hl_run *run, struct hl_args *args, struct hl_list *list
         return -1;
     if (node->op) {
         if (value.kind != HL_VALUE_DICT)
-            return hl_run_fail(run, "what follows ** is of type '%s', not a dict", hl_value_type(value));
+            return hl_run_fail(run, "the value after ** is of type '%s', not a dict", hl_value_type(value));
         for (uint32_t i = 0; i < value.dict->n; i++)
             if (name_argument(run, args, value.dict->entries[i].key, value.dict->entries[i].value))
                 return -1;
@@ -147,7 +147,7 @@ static int spread(struct hl_run *run, struct hl_args *args, struct hl_list *list
     return got;
 }
 
-/* `first`: a value in front of those in the list, or NULL. */
+/* Evaluates the arguments in `list` after `first`, a value to put before them, or NULL. */
 static int eval_arguments(struct hl_run *run, uint32_t list, const struct hl_value *first, struct hl_args *args)
 {
     const uint32_t *nodes = run->t->lists + list;
@@ -275,13 +275,12 @@ static int eval_concat(struct hl_run *run, const struct hl_node *node, struct hl
 
 static int eval_condition(struct hl_run *run, const struct hl_node *node, struct hl_value *out)
 {
-    static const char reason[] = "the inline if had a false condition and no else";
     struct hl_value test;
     if (hl_evaluate(run, node->a, &test))
         return -1;
     if (run->dialect->truth(test))
         return hl_evaluate(run, node->b, out);
-    *out = hl_undefined(HL_UNDEFINED_REASON, reason, sizeof reason - 1);
+    *out = hl_undefined_because("the inline if had a false condition and no else");
     return node->c == HL_NONE ? 0 : hl_evaluate(run, node->c, out);
 }
 
@@ -474,8 +473,9 @@ static int exec_set(struct hl_run *run, const struct hl_node *node)
     return hl_evaluate(run, node->b, &value) || assign(run, node->a, value) ? -1 : 0;
 }
 
-/* The items of a loop that its condition lets pass. It may be asked from within a function that was given the loop. */
-struct sieve {
+/* Iterates over the items of a loop that pass its condition. The iteration may run in another function, so `frame`
+ * is that of the loop. */
+struct filtered {
     const struct hl_template_loop *loop;
     struct hl_frame *frame;
     struct hl_iterator items;
@@ -483,13 +483,13 @@ struct sieve {
 
 static int next_passing(struct hl_run *run, void *state, struct hl_value *out)
 {
-    struct sieve *sieve = state;
+    struct filtered *filtered = state;
     struct hl_frame *frame = run->frame;
     struct hl_value test;
     int got;
-    while ((got = hl_iterate_next(run, &sieve->items, out)) > 0) {
-        run->frame = sieve->frame;
-        if (assign(run, sieve->loop->candidate, *out) || hl_evaluate(run, sieve->loop->condition, &test))
+    while ((got = hl_iterate_next(run, &filtered->items, out)) > 0) {
+        run->frame = filtered->frame;
+        if (assign(run, filtered->loop->candidate, *out) || hl_evaluate(run, filtered->loop->condition, &test))
             return -1;
         run->frame = frame;
         if (run->dialect->truth(test))
@@ -514,11 +514,11 @@ static int start_loop(struct hl_run *run, const struct hl_template_loop *loop, s
         out->length = hl_value_length(iterable);
         return 0;
     }
-    struct sieve *sieve = hl_run_alloc(run, sizeof *sieve);
-    if (!sieve)
+    struct filtered *filtered = hl_run_alloc(run, sizeof *filtered);
+    if (!filtered)
         return -1;
-    *sieve = (struct sieve){loop, run->frame, out->items};
-    out->items = (struct hl_iterator){.kind = HL_ITERATE_LAZY, .next = next_passing, .state = sieve};
+    *filtered = (struct filtered){loop, run->frame, out->items};
+    out->items = (struct hl_iterator){.kind = HL_ITERATE_LAZY, .next = next_passing, .state = filtered};
     return 0;
 }
 
@@ -526,7 +526,7 @@ static int exec_for(struct hl_run *run, const struct hl_node *node)
 {
     const struct hl_template_loop *loop = &run->t->loops[node->a];
     struct hl_value iterable, variable, item, *slot = NULL;
-    bool complete = false; /* jinja2: `else` runs unless some item came to the end of the body */
+    bool complete = false; /* jinja2: `else` runs unless an item reached the body's end, so also after an early break */
     int got, status;
     if (hl_evaluate(run, loop->iterable, &iterable) || hl_object_new(run, HL_OBJECT_LOOP, &variable))
         return -1;

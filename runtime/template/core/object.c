@@ -1,7 +1,7 @@
-/* What only the interpreter makes: functions, loops, ranges, views, and what goes through items one by one.
+/* Values that only the interpreter makes: functions, loops, ranges, views, and iterators.
  *
- * A filter that picks or changes items works when its result is gone through, as in Python, and only once: the state is
- * in the arena, and an iterator object is asked for one item after the other.
+ * A filter that picks or changes items works while its result is iterated, as in Python, and only once. Its state is in
+ * the arena, and an iterator object fetches one item after another.
  */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/core/run.h"
@@ -143,7 +143,7 @@ int hl_iterator_new(struct hl_run *run, int (*next)(struct hl_run *run, void *st
     return 0;
 }
 
-/* Items are taken out of the object itself, so that whoever comes next goes on behind them. */
+/* Takes items out of the object itself, so that the next reader continues after them. */
 static int next_of_object(struct hl_run *run, void *state, struct hl_value *out)
 {
     struct hl_object *object = state;
@@ -231,7 +231,7 @@ int hl_iterate_next(struct hl_run *run, struct hl_iterator *it, struct hl_value 
     if (hl_arena_pay(run->arena, 1, run->err))
         return -1;
     switch (it->kind) {
-    case HL_ITERATE_LAZY: { /* of what may be lazy itself */
+    case HL_ITERATE_LAZY: { /* the items may come from a lazy iterator too */
         if (run->depth >= HL_RUN_LEVELS)
             return hl_run_fail(run, "calls are nested too deeply");
         run->depth++;
@@ -327,7 +327,7 @@ int hl_loop_next(struct hl_run *run, struct hl_loop *loop, struct hl_value *out)
     return 1;
 }
 
-/* Items that have no number of their own are all fetched to count them. */
+/* Counts items. If their number is unknown, fetches all of them. */
 static int count_items(struct hl_run *run, struct hl_loop *loop)
 {
     struct hl_value rest = {0}, item = {0};
@@ -357,7 +357,7 @@ static int peek(struct hl_run *run, struct hl_loop *loop)
 
 static struct hl_value or_undefined(struct hl_value value, const char *reason)
 {
-    return value.kind == HL_VALUE_ABSENT ? hl_undefined(HL_UNDEFINED_REASON, reason, strlen(reason)) : value;
+    return value.kind == HL_VALUE_ABSENT ? hl_undefined_because(reason) : value;
 }
 
 int hl_loop_attribute(struct hl_run *run, struct hl_loop *loop, struct hl_value name, struct hl_value *out)

@@ -1,4 +1,4 @@
-/* Inside of the interpreter: what a rendering consists of, and what a language brings along. Not for its users. */
+/* Inside the interpreter: the state of a rendering, and the interface of a language. For runtime/template/ only. */
 #ifndef HL_RUNTIME_TEMPLATE_CORE_RUN_H
 #define HL_RUNTIME_TEMPLATE_CORE_RUN_H
 
@@ -6,22 +6,21 @@
 
 struct hl_run;
 
-/* Arguments of a call. Builtins with a list of parameters find each argument at its parameter's place, HL_VALUE_ABSENT
- * where none was given, and `n` is the number of parameters. Builtins without such a list (`parameters` NULL) find what
- * was given, and arguments with names in `named`. */
+/* Arguments of a call. A builtin with a list of parameters gets each argument at its parameter's place, HL_VALUE_ABSENT
+ * where none was given, and `n` is the number of parameters. A builtin without such a list (`parameters` NULL) gets the
+ * arguments as given, the named ones in `named`. */
 struct hl_args {
     struct hl_value *values;
     uint32_t n;
     struct hl_dict *named; /* NULL: none */
 };
 
-/* Something to call: a filter ("filter"), a test ("test"), a function ("function"), or a method, whose kind is the type
- * that has it ("str"). The piped value or the object is the first argument. A parameter called "-" cannot be given by
- * name. */
+/* A filter ("filter"), a test ("test"), a function ("function"), or a method, whose kind is the type that has it
+ * ("str"). The piped value or the object is the first argument. A parameter called "-" cannot be given by name. */
 struct hl_builtin {
     const char *kind, *name;
-    const char *parameters; /* names with a space between; NULL: takes what comes */
-    uint8_t least;          /* so many of the first must be given */
+    const char *parameters; /* names with a space between; NULL: any arguments */
+    uint8_t least;          /* the first `least` must be given */
     int (*call)(struct hl_run *run, const struct hl_args *args, struct hl_value *out);
 };
 
@@ -33,29 +32,29 @@ struct hl_operators {
     int (*slice)(struct hl_run *run, struct hl_value object, const struct hl_value bounds[3], struct hl_value *out);
 };
 
-/* What differs between the languages. */
+/* The differences between the languages. */
 struct hl_dialect {
-    const struct hl_builtin *const *builtins; /* tables, each ended by one without a kind; then NULL */
+    const struct hl_builtin *const *builtins; /* tables, each ended by an entry without a kind; then NULL */
     bool (*truth)(struct hl_value value);
-    /* What OUTPUT and CONCAT print. */
+    /* Prints a value for OUTPUT and CONCAT. */
     int (*print)(struct hl_run *run, struct hl_text *out, struct hl_value value);
     /* object.name and object[key] */
     int (*attribute)(struct hl_run *run, struct hl_value object, struct hl_value name, struct hl_value *out);
     int (*item)(struct hl_run *run, struct hl_value object, struct hl_value key, struct hl_value *out);
-    /* The method that object.name() calls, or NULL: then it is the attribute that is called. The member may be NULL. */
+    /* Returns the method that object.name() calls, or NULL to call the attribute instead. The member may be NULL. */
     const struct hl_builtin *(*method)(struct hl_run *run, struct hl_value object, struct hl_value name);
     const struct hl_operators *operators; /* NULL: a section with operators is refused */
 };
 
-/* By enum hl_template_language; runtime/template/languages.c has it, above the languages that the interpreter does not
- * know. */
+/* Indexed by enum hl_template_language. Defined in runtime/template/languages.c, since the interpreter knows no
+ * language. */
 extern const struct hl_dialect *const hl_template_dialects[HL_TEMPLATE_LANGUAGES];
 
 struct hl_frame {
-    struct hl_frame *outer; /* where the function was made */
+    struct hl_frame *outer; /* the frame in which the function was made */
     uint32_t n;
     uint32_t depth;                   /* of a recursive loop, from 0 */
-    const struct hl_object *function; /* that is running; NULL: the template itself */
+    const struct hl_object *function; /* the running function; NULL: the template itself */
     struct hl_value slots[];
 };
 
@@ -70,10 +69,10 @@ struct hl_template {
     const struct hl_template_global *globals;
     const char *text;
     const struct hl_dialect *dialect;
-    const struct hl_builtin **builtins; /* what the section's names of builtins stand for */
+    const struct hl_builtin **builtins; /* the builtins that the section names */
 };
 
-#define HL_RUN_LEVELS 1500 /* of nodes within nodes, through all calls */
+#define HL_RUN_LEVELS 1500 /* of nested nodes, through all calls */
 
 struct hl_run {
     const struct hl_template *t;
@@ -82,31 +81,30 @@ struct hl_run {
     struct hl_frame *frame;
     struct hl_text *out;
     struct hl_value context; /* dict */
-    struct hl_value *names;  /* what each of the template's names is in this rendering */
+    struct hl_value *names;  /* the value of each of the template's names in this rendering */
     int64_t now;
     uint32_t depth; /* of C calls */
-    uint32_t line;  /* of the template, where we are */
+    uint32_t line;  /* the current line of the template */
     struct hl_error *err;
 };
 
-/* Goes through the items of a value. Without memory of its own: a copy goes on from the same place, except for lazy
- * ones. */
+/* Iterates over a value. It allocates nothing, so a copy continues from the same place, except for lazy items. */
 struct hl_iterator {
     enum { HL_ITERATE_ITEMS, HL_ITERATE_STRING, HL_ITERATE_DICT, HL_ITERATE_RANGE, HL_ITERATE_LAZY } kind;
     enum hl_dict_view { HL_VIEW_KEYS, HL_VIEW_VALUES, HL_VIEW_ITEMS } view; /* of a dict */
     bool backwards;                                                         /* items and ranges */
     uint64_t at;
     struct hl_value source;
-    int (*next)(struct hl_run *run, void *state, struct hl_value *out); /* lazy: as hl_iterate_next() */
+    int (*next)(struct hl_run *run, void *state, struct hl_value *out); /* of lazy items; as hl_iterate_next() */
     void *state;
 };
 
 enum hl_object_kind {
-    HL_OBJECT_FUNCTION, /* of the template, with the frame it was made in */
+    HL_OBJECT_FUNCTION, /* of the template, with the frame in which it was made */
     HL_OBJECT_BUILTIN,
     HL_OBJECT_METHOD,   /* a builtin with its first argument */
     HL_OBJECT_LOOP,     /* the variable `loop` */
-    HL_OBJECT_ITERATOR, /* what can be gone through once */
+    HL_OBJECT_ITERATOR, /* items that can be iterated once */
     HL_OBJECT_VIEW,     /* keys(), values(), items() of a dict */
     HL_OBJECT_RANGE,
     HL_OBJECT_CYCLER,
@@ -115,12 +113,12 @@ enum hl_object_kind {
 
 struct hl_loop {
     struct hl_iterator items;
-    struct hl_value before, now, after; /* ABSENT: none; `after` has been looked at early */
-    struct hl_value changed;            /* what changed() was called with: a tuple, or ABSENT */
+    struct hl_value before, now, after; /* ABSENT: none; `after` may be fetched early */
+    struct hl_value changed;            /* the last arguments of changed(): a tuple, or ABSENT */
     int64_t index;                      /* from 0; -1 before the first */
-    int64_t length;                     /* -1: not known yet */
+    int64_t length;                     /* -1: not yet known */
     uint32_t depth;
-    const struct hl_object *recursion; /* the function to call for a level below, or NULL */
+    const struct hl_object *recursion; /* the function to call for a nested level, or NULL */
 };
 
 struct hl_object {
@@ -139,7 +137,7 @@ struct hl_object {
         struct hl_loop loop;
         struct {
             struct hl_iterator items;
-            const char *type; /* Python's name of it */
+            const char *type; /* Python's name of the type */
         } iterator;
         struct {
             struct hl_dict *dict;
@@ -163,29 +161,29 @@ bool hl_object_truth(const struct hl_object *object);
 const char *hl_object_type(const struct hl_object *object);
 int hl_object_repr(struct hl_text *out, const struct hl_object *object, struct hl_error *err);
 
-/* A new object of this kind, zeroed. */
+/* Makes an object of this kind, zeroed. */
 int hl_object_new(struct hl_run *run, enum hl_object_kind kind, struct hl_value *out);
 
-/* Begins to go through a value; fails when it cannot be gone through. */
+/* Begins to iterate over a value. Fails if the value is not iterable. */
 int hl_iterate(struct hl_run *run, struct hl_value value, struct hl_iterator *out);
 
-/* 1 and the next item, 0 at the end, -1 for an error. */
+/* Returns 1 and the next item, 0 at the end, or -1 on error. */
 int hl_iterate_next(struct hl_run *run, struct hl_iterator *iterator, struct hl_value *out);
 
-/* An iterator object around a function and its state. */
+/* Makes an iterator object from a function and its state. */
 int hl_iterator_new(struct hl_run *run, int (*next)(struct hl_run *run, void *state, struct hl_value *out), void *state,
                     struct hl_value *out);
 
-/* The same for a loop, whose next item may have been looked at early. */
+/* Returns the next item of a loop like hl_iterate_next(). It may have been fetched early. */
 int hl_loop_next(struct hl_run *run, struct hl_loop *loop, struct hl_value *out);
 
-/* loop.index and the like; *out is ABSENT when there is no such attribute. */
+/* Reads loop.index and the like. *out is ABSENT if the attribute does not exist. */
 int hl_loop_attribute(struct hl_run *run, struct hl_loop *loop, struct hl_value name, struct hl_value *out);
 
-/* All items as a new list; list() of Python. */
+/* Copies all items into a new list, as Python's list() does. */
 int hl_iterate_all(struct hl_run *run, struct hl_value value, enum hl_value_kind kind, struct hl_value *out);
 
-/* The number of items, or -1 when the value has no length (no error is set). */
+/* Returns the number of items, or -1 if the value has no length (sets no error). */
 int64_t hl_value_length(struct hl_value value);
 
 /* Calls any value. `named` may be NULL. */
@@ -195,30 +193,36 @@ int hl_run_builtin(struct hl_run *run, const struct hl_builtin *builtin, const s
 const struct hl_builtin *hl_builtin_find(const struct hl_dialect *dialect, const char *kind, const char *name,
                                          size_t n);
 
-/* The error (HL_ERROR_REQUEST); the rendering puts the line of the template in front. Returns -1. */
+/* Sets the error (HL_ERROR_REQUEST), to which the rendering prepends the template's line. Returns -1. */
 __attribute__((format(printf, 2, 3))) int hl_run_fail(struct hl_run *run, const char *format, ...);
 
-/* Fails: `value`, which is undefined, was used. */
+/* Fails because `value`, which is undefined, was used. */
 int hl_run_undefined(struct hl_run *run, struct hl_value value);
 
-/* Memory, or NULL with the error set. */
+/* Allocates memory. Returns NULL with the error set. */
 void *hl_run_alloc(struct hl_run *run, size_t bytes);
 
-/* A new string of these bytes. */
+/* Makes a string from a copy of these bytes. */
 int hl_run_string(struct hl_run *run, const char *bytes, size_t n, struct hl_value *out);
 
-/* Argument i of a builtin, as a string, or as an int in which None and what is absent are `otherwise`; fails when it is
- * of another type. */
+/* Read argument i of a builtin as a string, or as an int, for which None and a missing argument are `otherwise`. They
+ * fail on any other type. */
 int hl_args_text(struct hl_run *run, const struct hl_args *args, uint32_t i, struct hl_value *out);
 int hl_args_int(struct hl_run *run, const struct hl_args *args, uint32_t i, int64_t otherwise, int64_t *out);
 
-/* Is argument i given? */
+/* Returns whether argument i was given. */
 static inline bool hl_args_given(const struct hl_args *args, uint32_t i)
 {
     return i < args->n && args->values[i].kind != HL_VALUE_ABSENT;
 }
 
-/* What a language prints of a value, as a string. */
+/* Returns Python's bool() of argument i, false if it was not given. */
+static inline bool hl_args_truth(const struct hl_args *args, uint32_t i)
+{
+    return hl_args_given(args, i) && hl_value_truth(args->values[i]);
+}
+
+/* Prints a value as the language does, into a string. */
 int hl_run_print(struct hl_run *run, struct hl_value value, struct hl_value *out);
 
 static inline struct hl_value hl_text_value(const struct hl_text *text)

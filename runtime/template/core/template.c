@@ -1,8 +1,8 @@
-/* A section opened: all that it says is checked here, in one pass over its tables, so that the interpreter follows
- * indices without looking. Only variables are checked where they are used: which frame is which is known then.
+/* Opens a section. One pass over its tables checks everything in it, so that the interpreter follows indices without
+ * checks. Only variables are checked at each use, because only then the frame is known.
  *
- * A node's children lie before it, so one pass from the front knows every child's depth, and nothing can go around in
- * circles.
+ * A node's children are stored before it. So one pass from the start knows every child's depth, and cycles are
+ * impossible.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -50,11 +50,11 @@ static const struct {
     [HL_NODE_PARAMETER] = {STRING, NODE_OR_NONE, NOTHING, 1},
 };
 
-/* While a section is checked. */
+/* State of the check of a section. */
 struct check {
     const struct hl_template_header *h;
     struct hl_template *t;
-    uint16_t *depths; /* of the nodes looked at so far */
+    uint16_t *depths; /* of the nodes checked so far */
     struct hl_error *err;
 };
 
@@ -72,13 +72,13 @@ static int check_header(const struct hl_template_header *h, size_t bytes, struct
 {
     static const uint8_t zero[sizeof h->reserved];
     if (bytes < sizeof *h || bytes % 8 || (uintptr_t)h % 8 || bytes > HL_TEMPLATE_MAX_BYTES)
-        return hl_fail(err, "template section: %zu bytes, cut short, too large or not aligned", bytes);
+        return hl_fail(err, "template section: %zu bytes, truncated, too large or not aligned", bytes);
     if (memcmp(h->magic, HL_TEMPLATE_MAGIC, sizeof h->magic))
         return hl_fail(err, "template section: wrong magic");
     if (h->version != HL_TEMPLATE_VERSION)
         return hl_fail(err, "template section: version %u, this program reads %u", h->version, HL_TEMPLATE_VERSION);
     if (h->language >= HL_TEMPLATE_LANGUAGES || memcmp(h->reserved, zero, sizeof zero))
-        return hl_fail(err, "template section: a language or reserved bytes that this program does not know");
+        return hl_fail(err, "template section: unknown language or reserved bytes");
     const struct {
         const struct hl_template_table *table;
         const char *name;
@@ -113,7 +113,7 @@ static int check_constants(const struct check *c)
         bool is_text = k->kind == HL_CONSTANT_TEXT;
         if (k->kind >= HL_CONSTANT_KINDS || (!is_text && k->bytes) || (k->kind < HL_CONSTANT_INT && k->value) ||
             (is_text && !hl_in_range(k->value, k->bytes, c->h->text.count)))
-            return hl_fail(c->err, "template section: constant %u is none", i);
+            return hl_fail(c->err, "template section: constant %u is invalid", i);
         utf8proc_int32_t code;
         utf8proc_ssize_t n;
         for (uint64_t at = k->value; is_text && at < k->value + k->bytes; at += (uint64_t)n) {
@@ -126,7 +126,7 @@ static int check_constants(const struct check *c)
     return 0;
 }
 
-/* A child of what lies at `before`, whose depth becomes at least one more than the child's. */
+/* Checks a child of the element at `before`, whose depth becomes at least one more than the child's. */
 static bool check_child(const struct check *c, uint32_t child, uint32_t before, uint16_t *depth)
 {
     if (child >= before)
@@ -147,7 +147,7 @@ static bool check_list(const struct check *c, uint32_t list, uint32_t before, ui
     return true;
 }
 
-/* The function's body and parameters lie before the node that makes it. */
+/* Checks that the function's body and parameters are stored before the node that makes the function. */
 static bool check_function(const struct check *c, uint32_t index, uint32_t before, uint16_t *depth)
 {
     if (index >= c->h->functions.count)
@@ -209,7 +209,7 @@ static bool check_field(const struct check *c, enum field kind, uint32_t value, 
     }
 }
 
-/* What a node wants of its list. */
+/* Checks the elements of a node's list by the node's kind. */
 static bool check_elements(const struct check *c, const struct hl_node *node)
 {
     const uint32_t *list = c->t->lists + node->b;
@@ -237,7 +237,7 @@ static int check_nodes(const struct check *c)
             node->op >= shapes[node->kind].ops || !check_field(c, shapes[node->kind].a, node->a, i, &depth) ||
             !check_field(c, shapes[node->kind].b, node->b, i, &depth) ||
             !check_field(c, shapes[node->kind].c, node->c, i, &depth) || !check_elements(c, node))
-            return hl_fail(c->err, "template section: node %u (kind %u, line %u) is not sound", i, node->kind,
+            return hl_fail(c->err, "template section: node %u (kind %u, line %u) is invalid", i, node->kind,
                            node->line);
         if (depth > HL_TEMPLATE_MAX_DEPTH)
             return hl_fail(c->err, "template section: line %u is nested more than %u levels deep", node->line,
@@ -246,11 +246,11 @@ static int check_nodes(const struct check *c)
     }
     uint16_t depth = 1;
     if (!check_function(c, 0, c->h->nodes.count, &depth) || c->t->lists[c->t->functions[0].parameters])
-        return hl_fail(c->err, "template section: there is no body");
+        return hl_fail(c->err, "template section: the body is missing");
     return 0;
 }
 
-/* "filter NAME" -> the function. */
+/* Finds the function of each "filter NAME". */
 static int find_builtins(const struct check *c)
 {
     for (uint32_t i = 0; i < c->h->builtins.count; i++) {
@@ -266,7 +266,7 @@ static int find_builtins(const struct check *c)
             c->t->builtins[i] = hl_builtin_find(c->t->dialect, kind, space + 1, k->bytes - n - 1);
         }
         if (!c->t->builtins[i])
-            return hl_fail(c->err, "template section: it needs the %.*s, which this program does not have",
+            return hl_fail(c->err, "template section: this program lacks the %.*s that it calls",
                            k->bytes < 100 ? (int)k->bytes : 100, text);
     }
     return 0;
@@ -276,10 +276,10 @@ static int check_names(const struct check *c)
 {
     for (uint32_t i = 0; i < c->h->names.count; i++)
         if (!is_string(c, c->t->names[i]))
-            return hl_fail(c->err, "template section: name %u is no text", i);
+            return hl_fail(c->err, "template section: name %u is not a text", i);
     for (uint32_t i = 0; i < c->h->globals.count; i++)
         if (!is_string(c, c->t->globals[i].name) || !is_string(c, c->t->globals[i].value))
-            return hl_fail(c->err, "template section: global %u is no text", i);
+            return hl_fail(c->err, "template section: global %u is not a text", i);
     return 0;
 }
 
@@ -310,7 +310,7 @@ int hl_template_open(const void *section, size_t bytes, struct hl_template **out
     };
     const struct check check = {h, t, depths, err};
     if (!t->dialect)
-        hl_fail(err, "template section: its language is not supported");
+        hl_fail(err, "template section: the language is not supported");
     if (!t->dialect || check_constants(&check) || check_names(&check) || find_builtins(&check) || check_nodes(&check)) {
         hl_template_close(t);
         return -1;
@@ -338,7 +338,7 @@ const char *hl_template_name(const struct hl_template *t, size_t index, size_t *
     return name.text;
 }
 
-/* From the context, else from the section, else a function of the language. */
+/* Looks a name up in the context, then in the section's globals, then among the language's functions. */
 static int find_name(struct hl_run *run, struct hl_value name, struct hl_value *out)
 {
     const struct hl_template *t = run->t;
@@ -393,11 +393,11 @@ int hl_template_render(const struct hl_template *t, struct hl_arena *arena, stru
         .err = err,
     };
     if (context.kind != HL_VALUE_DICT)
-        return hl_fail(err, "chat template: the context is no dict");
+        return hl_fail(err, "chat template: the context is not a dict");
     if (run_template(&run))
         return hl_error_prefix(err, "chat template, line %u", run.line);
     if (text.n > HL_TEMPLATE_OUTPUT)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "chat template: it gives more than %zu bytes", HL_TEMPLATE_OUTPUT);
+        return hl_fail_as(err, HL_ERROR_REQUEST, "chat template: the output exceeds %zu bytes", HL_TEMPLATE_OUTPUT);
     *out = text.data;
     *n = text.n;
     return 0;

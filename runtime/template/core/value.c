@@ -1,8 +1,8 @@
 /* The arena, lists and dicts, and how values compare.
  *
- * A dict is its entries in the order of insertion; from nine entries on it also has a hash table of their numbers,
- * filled to two thirds at most. Nothing is ever removed. Values that a template makes may contain a list many times
- * over, so every walk pays for each value it meets and stops at HL_VALUE_DEPTH levels.
+ * A dict stores its entries in the order of insertion. From nine entries on it also has a hash table of their numbers,
+ * filled to two thirds at most. No entry is ever removed. Values that a template makes may contain a list many times
+ * over. So every walk pays for each value that it meets and stops at HL_VALUE_DEPTH levels.
  */
 #include "runtime/template/core/value.h"
 #include "hotlayer/tokenizer_section.h" /* hl_hash_text */
@@ -12,11 +12,11 @@
 #include <stdlib.h>
 
 #define CHUNK_LEAST ((size_t)16 << 10)
-#define INDEX_FROM 8u /* more entries than this are found through the hash table */
+#define INDEX_FROM 8u /* larger dicts have a hash table */
 
 struct hl_arena_chunk {
     struct hl_arena_chunk *next;
-    size_t n, room; /* behind this header */
+    size_t n, room; /* after this header */
     alignas(16) unsigned char bytes[];
 };
 
@@ -57,21 +57,20 @@ void *hl_arena_alloc(struct hl_arena *arena, size_t bytes)
 
 int hl_arena_full(const struct hl_arena *arena, struct hl_error *err)
 {
-    return hl_fail_as(err, HL_ERROR_REQUEST, "this needs more than the %zu bytes of memory that are allowed",
-                      arena->limit);
+    return hl_fail_as(err, HL_ERROR_REQUEST, "this needs more than the allowed %zu bytes of memory", arena->limit);
 }
 
 int hl_arena_pay(struct hl_arena *arena, uint64_t units, struct hl_error *err)
 {
     if (units > arena->work) {
         arena->work = 0;
-        return hl_fail_as(err, HL_ERROR_REQUEST, "this takes more steps than are allowed");
+        return hl_fail_as(err, HL_ERROR_REQUEST, "this takes more steps than allowed");
     }
     arena->work -= units;
     return 0;
 }
 
-/* Room for one more of `size` bytes; the old place stays as it is. */
+/* Makes room for one more of `size` bytes. The old array stays unchanged. */
 static int grow(struct hl_arena *arena, void **items, uint32_t n, uint32_t *room, size_t size, struct hl_error *err)
 {
     if (n < *room)
@@ -139,7 +138,7 @@ int hl_dict_new(struct hl_arena *arena, enum hl_value_kind kind, struct hl_value
     return 0;
 }
 
-/* Equal keys have equal hashes: 1, 1.0 and True are equal. */
+/* Hashes a key. Equal keys have equal hashes: 1, 1.0 and True are equal. */
 static int hash_key(struct hl_arena *arena, struct hl_value key, unsigned depth, uint32_t *hash, struct hl_error *err)
 {
     double real = key.kind == HL_VALUE_BOOL ? key.truth : key.kind == HL_VALUE_INT ? (double)key.integer : key.real;
@@ -151,7 +150,7 @@ static int hash_key(struct hl_arena *arena, struct hl_value key, unsigned depth,
     case HL_VALUE_BOOL:
     case HL_VALUE_INT:
     case HL_VALUE_FLOAT:
-        real += 0.0; /* no negative zero */
+        real += 0.0; /* turns -0.0 into 0.0 */
         *hash = hl_hash_text(&real, sizeof real);
         return 0;
     case HL_VALUE_NONE:
@@ -175,7 +174,8 @@ static int hash_key(struct hl_arena *arena, struct hl_value key, unsigned depth,
     }
 }
 
-/* Pays for each slot that is taken: keys may be chosen so that all of them meet. */
+/* Adds an entry to the hash table. Pays for each slot that is taken, since keys may be chosen so that all of them
+ * collide. */
 static int index_entry(struct hl_arena *arena, struct hl_dict *dict, uint32_t hash, uint32_t entry,
                        struct hl_error *err)
 {
@@ -289,17 +289,7 @@ bool hl_value_truth(struct hl_value value)
     }
 }
 
-static bool is_number(struct hl_value value)
-{
-    return value.kind == HL_VALUE_BOOL || value.kind == HL_VALUE_INT || value.kind == HL_VALUE_FLOAT;
-}
-
-static int64_t as_int(struct hl_value value)
-{
-    return value.kind == HL_VALUE_BOOL ? value.truth : value.integer;
-}
-
-/* Exact, where a conversion of the int to a double would not be. */
+/* Compares exactly, where a conversion of the int to a double would not. */
 static int order_int_real(int64_t a, double b)
 {
     if (isnan(b))
@@ -320,12 +310,12 @@ static int order_numbers(struct hl_value a, struct hl_value b)
     if (a.kind == HL_VALUE_FLOAT && b.kind == HL_VALUE_FLOAT)
         return isnan(a.real) || isnan(b.real) ? HL_UNORDERED : (a.real > b.real) - (a.real < b.real);
     if (b.kind == HL_VALUE_FLOAT)
-        return order_int_real(as_int(a), b.real);
+        return order_int_real(hl_value_whole(a), b.real);
     if (a.kind == HL_VALUE_FLOAT) {
-        int order = order_int_real(as_int(b), a.real);
+        int order = order_int_real(hl_value_whole(b), a.real);
         return order == HL_UNORDERED ? order : -order;
     }
-    return (as_int(a) > as_int(b)) - (as_int(a) < as_int(b));
+    return (hl_value_whole(a) > hl_value_whole(b)) - (hl_value_whole(a) < hl_value_whole(b));
 }
 
 static int equal_at(struct hl_arena *arena, struct hl_value a, struct hl_value b, unsigned depth, bool *equal,
@@ -363,7 +353,7 @@ static int equal_at(struct hl_arena *arena, struct hl_value a, struct hl_value b
         return hl_fail_as(err, HL_ERROR_REQUEST, "values are nested too deeply to compare");
     if (hl_arena_pay(arena, 1, err))
         return -1;
-    if (is_number(a) && is_number(b)) {
+    if (hl_value_is_number(a) && hl_value_is_number(b)) {
         *equal = order_numbers(a, b) == 0;
         return 0;
     }
@@ -401,19 +391,19 @@ static int order_at(struct hl_arena *arena, struct hl_value a, struct hl_value b
 {
     if (depth > HL_VALUE_DEPTH)
         return hl_fail_as(err, HL_ERROR_REQUEST, "values are nested too deeply to compare");
-    if (is_number(a) && is_number(b)) {
+    if (hl_value_is_number(a) && hl_value_is_number(b)) {
         *order = order_numbers(a, b);
         return hl_arena_pay(arena, 1, err);
     }
     if (a.kind == HL_VALUE_STRING && b.kind == HL_VALUE_STRING) {
         uint32_t n = a.n < b.n ? a.n : b.n;
-        int differs = memcmp(a.text, b.text, n); /* UTF-8 sorts as the characters do */
+        int differs = memcmp(a.text, b.text, n); /* bytes of UTF-8 sort as the characters do */
         *order = differs ? differs : (a.n > b.n) - (a.n < b.n);
         *order = (*order > 0) - (*order < 0);
         return hl_arena_pay(arena, 1 + n / 64, err);
     }
     if (a.kind != b.kind || (a.kind != HL_VALUE_LIST && a.kind != HL_VALUE_TUPLE))
-        return hl_fail_as(err, HL_ERROR_REQUEST, "'%s' and '%s' have no order", hl_value_type(a), hl_value_type(b));
+        return hl_fail_as(err, HL_ERROR_REQUEST, "'%s' and '%s' cannot be ordered", hl_value_type(a), hl_value_type(b));
     for (uint32_t i = 0; i < a.list->n && i < b.list->n; i++) {
         bool equal;
         if (equal_at(arena, a.list->items[i], b.list->items[i], depth + 1, &equal, err))

@@ -1,9 +1,9 @@
-/* JSON text -> values.
+/* Parses JSON text into values.
  *
- * cJSON parses; what it is too lenient about or forgets is found by one look at the text beforehand: numbers that JSON
- * does not have, control characters, bytes that are not UTF-8, NUL. cJSON keeps numbers as doubles, so the second walk,
- * over its tree, has a cursor on the text: numbers come in the same order in both, and the text of each says whether it
- * is an int or a float.
+ * cJSON parses. A scan of the text beforehand refuses what cJSON accepts too leniently or forgets: numbers that JSON
+ * does not have, control characters, bytes that are not UTF-8, NUL. cJSON stores numbers as doubles, so the walk over
+ * its tree keeps a cursor on the text. Numbers come in the same order in both, and the text of each says whether it is
+ * an int or a float.
  */
 #include "runtime/template/core/value.h"
 #include <cjson/cJSON.h>
@@ -32,7 +32,7 @@ static size_t digits(const char *text, size_t n)
     return i;
 }
 
-/* Length of the number at the start of text, as JSON writes it; 0 when it is none. */
+/* Returns the length of the number at the start of text, in JSON's syntax, or 0. */
 static size_t number_length(const char *text, size_t n, bool *whole)
 {
     size_t at = n && text[0] == '-', count = digits(text + at, n - at);
@@ -63,7 +63,7 @@ static bool starts_number(char c)
     return c == '-' || (c >= '0' && c <= '9');
 }
 
-/* Behind the string that begins at text[at]. */
+/* Checks the string that begins at text[*at] and moves *at past it. */
 static int check_string(const char *text, size_t n, size_t *at, struct hl_error *err)
 {
     size_t i = *at + 1;
@@ -87,7 +87,7 @@ static int check_string(const char *text, size_t n, size_t *at, struct hl_error 
         }
     }
     if (i >= n)
-        return refuse(err, "a string without an end", *at);
+        return refuse(err, "an unterminated string", *at);
     *at = i + 1;
     return 0;
 }
@@ -106,14 +106,14 @@ static int check_text(const char *text, size_t n, struct hl_error *err)
                 return refuse(err, "a malformed number", at);
             at += length;
         } else if (c >= 0x80 || (c < 0x20 && c != '\t' && c != '\n' && c != '\r')) {
-            return refuse(err, "a character that does not belong there", at);
+            return refuse(err, "an unexpected character", at);
         } else {
             values += c == ',' || c == '[' || c == '{';
             at++;
         }
     }
     if (values > VALUES_MOST)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "more than %u values of JSON are not read", VALUES_MOST);
+        return hl_fail_as(err, HL_ERROR_REQUEST, "JSON with more than %u values is not supported", VALUES_MOST);
     return 0;
 }
 
@@ -129,7 +129,7 @@ static int copy(struct cursor *c, const char *text, size_t n, struct hl_value *o
     return 0;
 }
 
-/* The next number of the text. The text has been checked: strings end, and outside of them numbers are whole. */
+/* Reads the next number of the text. The text has been checked: strings end, and numbers outside them are whole. */
 static int read_number(struct cursor *c, struct hl_value *out)
 {
     while (c->at < c->end && !starts_number(*c->at)) {
@@ -161,7 +161,7 @@ static int convert(struct cursor *c, const cJSON *json, unsigned depth, struct h
 {
     struct hl_value key = {0}, item = {0};
     if (depth > HL_VALUE_DEPTH)
-        return hl_fail_as(c->err, HL_ERROR_REQUEST, "JSON of more than %d levels is not read", HL_VALUE_DEPTH);
+        return hl_fail_as(c->err, HL_ERROR_REQUEST, "JSON with more than %d levels is not supported", HL_VALUE_DEPTH);
     if (cJSON_IsString(json))
         return copy(c, json->valuestring, strlen(json->valuestring), out);
     if (cJSON_IsNumber(json))
@@ -194,11 +194,11 @@ int hl_value_json(struct hl_arena *arena, const char *text, size_t n, struct hl_
         return -1;
     cJSON *json = cJSON_ParseWithLengthOpts(text, n, &stop, 0);
     if (!json)
-        return refuse(err, "something is wrong", stop ? (size_t)(stop - text) : 0);
+        return refuse(err, "a syntax error", stop ? (size_t)(stop - text) : 0);
     struct cursor cursor = {.arena = arena, .at = text, .end = text + n, .err = err};
     while (stop < text + n && strchr(" \t\r\n", *stop))
         stop++;
-    int failed = stop < text + n ? refuse(err, "something follows the document", (size_t)(stop - text))
+    int failed = stop < text + n ? refuse(err, "text after the document", (size_t)(stop - text))
                                  : convert(&cursor, json, 0, out);
     cJSON_Delete(json);
     return failed;

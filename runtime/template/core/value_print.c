@@ -1,4 +1,4 @@
-/* Values -> text: as JSON like json.dumps(), and like str() and repr() of Python. */
+/* Prints values: as JSON like json.dumps(), and like str() and repr() of Python. */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/core/run.h"
 #include <inttypes.h>
@@ -8,7 +8,7 @@
 struct printer {
     struct hl_text *out;
     const struct hl_json_style *style; /* of JSON */
-    const char *indent;                /* NULL: all in one line */
+    const char *indent;                /* NULL: all on one line */
     size_t n_indent;
     struct hl_value item_separator, key_separator;
     struct hl_error *err;
@@ -26,13 +26,13 @@ static int too_deep(unsigned depth, struct hl_error *err)
     return 0;
 }
 
-/* Does the decimal in `text` read back as `real`? */
+/* Returns whether the decimal in `text` reads back as `real`. */
 static bool reads_back(const char *text, double real)
 {
     return strtod(text, NULL) == real;
 }
 
-/* One more in the last digit of "d.dddde+XX"; false where that would carry. */
+/* Adds one to the last digit of "d.dddde+XX". Returns false if that would carry. */
 static bool next_digits(char *text)
 {
     char *last = strchr(text, 'e') - 1;
@@ -42,7 +42,8 @@ static bool next_digits(char *text)
     return true;
 }
 
-/* The nearest decimal of so many digits, or, where the doubles below are closer together than those above, the next. */
+/* Writes the shortest decimal that reads back. For each number of digits it tries the nearest decimal. It tries the
+ * next one too: the doubles below may be closer together than those above. */
 static void shortest(double real, char text[HL_FLOAT_TEXT])
 {
     int first = fabs(real) < 0x1p-1022 ? 1 : 15;
@@ -172,7 +173,7 @@ static int dump_key(struct printer *p, struct hl_value key)
     }
 }
 
-/* Merges ever longer runs: stable, and each comparison may fail. */
+/* Sorts the entries by merging ever longer runs: stable, and each comparison may fail. */
 static int sorted_entries(struct printer *p, const struct hl_dict *dict, struct hl_entry **out)
 {
     struct hl_arena *arena = p->out->arena;
@@ -369,7 +370,7 @@ static int repr_at(struct hl_text *out, struct hl_value value, unsigned depth, s
         return value.object->kind == HL_OBJECT_VIEW ? repr_view(out, value.object, depth, err)
                                                     : hl_object_repr(out, value.object, err);
     default:
-        return hl_fail_as(err, HL_ERROR_REQUEST, "this cannot be printed");
+        return hl_fail_as(err, HL_ERROR_REQUEST, "this value cannot be printed");
     }
 }
 

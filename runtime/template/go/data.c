@@ -1,10 +1,11 @@
-/* From a conversation as clients send it to the data of a Go template, and the rendering of the two together.
+/* Converts a conversation as clients send it into the data of a Go template, and renders the template with it.
  *
  *     messages ─► one for each text part ─► neighbours joined ─► messages: all at once
  *                                                            └─► turns: System, Prompt, Response; again and again
  *
- * The fields and their order are those of Ollama's api.Message, api.Tool and api.ToolCall: so they print. What clients
- * send beside them is dropped, and so is what has the wrong type: tools of other servers render as far as they go. */
+ * The fields and their order are those of Ollama's api.Message, api.Tool and api.ToolCall, since structs print in that
+ * order. Other members that clients send are dropped, and so are values of the wrong type. Tools made for other servers
+ * render as far as possible. */
 #include "runtime/template/go/go_values.h"
 #include "runtime/template/go/gotemplate.h"
 #include <errno.h>
@@ -122,7 +123,7 @@ static int by_key(const void *one, const void *other)
     return order ? order : (a->n > b->n) - (a->n < b->n);
 }
 
-/* A copy of a dict with its entries sorted; those whose keys are not text are left out. */
+/* Copies a dict with its entries sorted. Entries whose keys are not text are left out. */
 static int sorted(struct hl_arena *arena, struct hl_value from, struct hl_value *out, struct hl_error *err)
 {
     uint32_t n = 0;
@@ -141,7 +142,7 @@ static int sorted(struct hl_arena *arena, struct hl_value from, struct hl_value 
     return 0;
 }
 
-/* What encoding/json makes of a value for `any`: numbers are float64, maps sorted. */
+/* Converts a value as encoding/json does for `any`: numbers are float64, maps sorted. */
 static int any_value(struct hl_arena *arena, struct hl_value from, int depth, struct hl_value *out,
                      struct hl_error *err)
 {
@@ -178,7 +179,7 @@ static int any_value(struct hl_arena *arena, struct hl_value from, int depth, st
     return 0;
 }
 
-/* A member of a dict; none where there is no such thing. */
+/* Returns a member of a dict, or none if it does not exist. */
 static struct hl_value member(struct hl_value object, const char *name)
 {
     const struct hl_value *found = object.kind == HL_VALUE_DICT ? hl_dict_get(object.dict, name, strlen(name)) : NULL;
@@ -195,7 +196,7 @@ static struct hl_value text_member(struct hl_value object, const char *name)
     return text_of(member(object, name));
 }
 
-/* A struct with these values, as many as its class has fields. */
+/* Makes a struct of these values, as many as its class has fields. */
 static int new_struct(struct hl_arena *arena, uint8_t type, const struct hl_value *values, struct hl_value *out,
                       struct hl_error *err)
 {
@@ -211,7 +212,7 @@ static int new_struct(struct hl_arena *arena, uint8_t type, const struct hl_valu
 
 /* ---- tools ---- */
 
-/* The texts of a list; a single text is a list of one where `single`. nil where there is neither. */
+/* Makes a list of the texts in a list. With `single`, a text is a list of one. Anything else becomes nil. */
 static int text_list(struct hl_arena *arena, struct hl_value from, uint8_t type, bool single, struct hl_value *out,
                      struct hl_error *err)
 {
@@ -242,7 +243,7 @@ static int properties(struct hl_arena *arena, struct hl_value from, int depth, s
             hl_dict_set(arena, out->dict, from.dict->entries[i].key, property, err) != 0)
             return -1;
     }
-    /* Only the outermost properties are a Go map; those inside of them keep the order of the client. */
+    /* Only the outermost properties are a Go map; those inside them keep the client's order. */
     return depth > 0 ? 0 : sorted(arena, *out, out, err);
 }
 
@@ -325,15 +326,15 @@ static int tools(struct hl_arena *arena, struct hl_value from, struct hl_value *
 
 /* ---- messages ---- */
 
-/* Arguments are an object, or, from OpenAI's clients, its text. Text that is no object is refused: the model would be
- * told of a call that nobody made. */
+/* Reads arguments: an object, or, from OpenAI's clients, its text. Refuses text that is not an object: the model would
+ * be told of a call that never happened. */
 static int arguments(struct hl_arena *arena, struct hl_value from, struct hl_value *out, struct hl_error *err)
 {
     struct hl_value value = from;
     if (from.kind == HL_VALUE_STRING && from.n > 0 && hl_value_json(arena, from.text, from.n, &value, err) != 0)
         return hl_error_prefix(err, "the arguments of a tool call");
     if (from.kind == HL_VALUE_STRING && from.n > 0 && value.kind != HL_VALUE_DICT)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "the arguments of a tool call are no JSON object");
+        return hl_fail_as(err, HL_ERROR_REQUEST, "the arguments of a tool call are not a JSON object");
     if (value.kind != HL_VALUE_DICT)
         return empty_dict(arena, HL_GO_ARGUMENTS | HL_GO_NIL, out, err);
     if (any_value(arena, value, 0, out, err) != 0)
@@ -361,7 +362,7 @@ static int tool_calls(struct hl_arena *arena, struct hl_value from, struct hl_va
     return 0;
 }
 
-/* "a\n\nb"; `text` starts as what is there. */
+/* Joins "a\n\nb"; `text` holds the first part. */
 static int join(struct hl_arena *arena, struct hl_value *text, struct hl_value more, struct hl_error *err)
 {
     struct hl_text joined = {.arena = arena};
@@ -372,7 +373,7 @@ static int join(struct hl_arena *arena, struct hl_value *text, struct hl_value m
     return 0;
 }
 
-/* The text of a message; of parts, those that are text, as if each were a message. */
+/* Makes the text of a message. Of its parts, each text counts as a message. */
 static int content(struct hl_arena *arena, struct hl_value from, struct hl_value *out, struct hl_error *err)
 {
     bool any = false;
@@ -389,7 +390,7 @@ static int content(struct hl_arena *arena, struct hl_value from, struct hl_value
     return 0;
 }
 
-/* ASCII in lower case. */
+/* Lowers ASCII letters. */
 static int lower(struct hl_arena *arena, struct hl_value *text, struct hl_error *err)
 {
     char *bytes = hl_arena_alloc(arena, text->n + 1u);
@@ -401,7 +402,7 @@ static int lower(struct hl_arena *arena, struct hl_value *text, struct hl_error 
     return 0;
 }
 
-/* The name of the function that was called as `id`, in one of the messages before; *name stays as it is otherwise. */
+/* Finds the name of the function that an earlier message called with this `id`; else *name stays unchanged. */
 static int called(struct hl_arena *arena, struct hl_value messages, uint32_t before, struct hl_value id,
                   struct hl_value *name, struct hl_error *err)
 {
@@ -455,7 +456,7 @@ static bool same_text(struct hl_value a, struct hl_value b)
     return a.n == b.n && !memcmp(a.text, b.text, a.n);
 }
 
-/* All messages, neighbours of one role joined, and the contents of the system's. */
+/* Builds all messages, with neighbours of one role joined, and the joined contents of the system messages. */
 static int collate(struct hl_arena *arena, struct hl_value from, struct hl_value *out, struct hl_value *system,
                    struct hl_error *err)
 {
@@ -499,7 +500,7 @@ static int put(const struct rendering *r, struct hl_value dict, const char *name
     return hl_dict_set(r->arena, dict.dict, hl_string(name, strlen(name)), value, r->err);
 }
 
-/* What every kind of rendering has. */
+/* Makes the data that every kind of rendering has. */
 static int new_data(const struct rendering *r, struct hl_value *data)
 {
     struct hl_value think = r->input->think;
@@ -543,7 +544,7 @@ static int render_turn(const struct rendering *r, struct turn *turn, bool last, 
     return 0;
 }
 
-/* A turn is complete when what comes next would stand in front of something it has. */
+/* Renders turn by turn. A turn is complete when the next message belongs before a part that the turn already has. */
 static int render_turns(const struct rendering *r, struct hl_value messages, char **out, size_t *n)
 {
     struct turn turn = {no_text, no_text, no_text};

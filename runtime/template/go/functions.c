@@ -1,6 +1,8 @@
-/* The rules of Go for the values of templates: truth, fields, comparison, and the functions that templates call.
- * https://pkg.go.dev/text/template#hdr-Functions. What an argument is when the function begins has been checked only by
- * its number: the compiler does that, and a section from elsewhere need not keep to it. */
+/* Go's rules for the values of templates: truth, fields, comparison, and the functions that templates call:
+ * https://pkg.go.dev/text/template#hdr-Functions.
+ *
+ * The compiler checks only the number of a function's arguments, and a section from elsewhere need not keep to it. So
+ * each function checks its arguments. */
 #include "base/sizes.h"
 #include "runtime/template/go/go_values.h"
 #include <time.h>
@@ -33,7 +35,7 @@ bool hl_go_truth(struct hl_value value)
 
 /* ---- fields and indices ---- */
 
-/* What a map gives for a key that it does not have. */
+/* Returns the value of a map for a missing key. */
 static int missing(struct hl_run *run, struct hl_value map, struct hl_value *out)
 {
     *out = hl_none();
@@ -60,7 +62,7 @@ static int attribute(struct hl_run *run, struct hl_value object, struct hl_value
     return 0;
 }
 
-/* An index from 0 to `most`. */
+/* Reads an index from 0 to `most`. */
 static int to_index(struct hl_run *run, struct hl_value value, size_t most, size_t *out)
 {
     if (value.kind != HL_VALUE_INT)
@@ -104,7 +106,7 @@ static int call_index(struct hl_run *run, const struct hl_args *args, struct hl_
     return 0;
 }
 
-/* x[i:j]; a capacity is checked, and then nobody asks for it. */
+/* Computes x[i:j]. A capacity is checked and then ignored. */
 static int call_slice(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value value = args->values[0];
@@ -118,7 +120,7 @@ static int call_slice(struct hl_run *run, const struct hl_args *args, struct hl_
         if (to_index(run, args->values[i], n, &at[i - 1]) != 0)
             return -1;
     if (at[0] > at[1] || at[1] > at[2])
-        return hl_run_fail(run, "slice: the index %zu is behind the end", at[0]);
+        return hl_run_fail(run, "slice: the index %zu is beyond the end", at[0]);
     *out = value;
     if (text) {
         out->text += at[0];
@@ -152,8 +154,7 @@ static int call_len(struct hl_run *run, const struct hl_args *args, struct hl_va
 
 static bool is_basic(struct hl_value value)
 {
-    return value.kind == HL_VALUE_BOOL || value.kind == HL_VALUE_INT || value.kind == HL_VALUE_FLOAT ||
-           value.kind == HL_VALUE_STRING;
+    return hl_value_is_number(value) || value.kind == HL_VALUE_STRING;
 }
 
 static bool is_nothing(struct hl_value value)
@@ -180,7 +181,7 @@ static int equal(struct hl_run *run, struct hl_value a, struct hl_value b, bool 
                                           : compare_text(a, b) == 0;
         return 0;
     }
-    /* Everything compares with nil, and lists and maps with those that are nil. */
+    /* Any value compares with nil; lists and maps compare with those that are nil. */
     bool alike = a.kind == b.kind && (hl_go_is_nil(a) || hl_go_is_nil(b));
     if (!is_nothing(a) && !is_nothing(b) && !alike)
         return hl_run_fail(run, "a %s and a %s cannot be compared", hl_go_type_name(a), hl_go_type_name(b));
@@ -188,11 +189,11 @@ static int equal(struct hl_run *run, struct hl_value a, struct hl_value b, bool 
     return 0;
 }
 
-/* a < b */
+/* Computes a < b. */
 static int less(struct hl_run *run, struct hl_value a, struct hl_value b, bool *out)
 {
     if (a.kind != b.kind || (a.kind != HL_VALUE_INT && a.kind != HL_VALUE_FLOAT && a.kind != HL_VALUE_STRING))
-        return hl_run_fail(run, "a %s and a %s have no order", hl_go_type_name(a), hl_go_type_name(b));
+        return hl_run_fail(run, "a %s and a %s cannot be ordered", hl_go_type_name(a), hl_go_type_name(b));
     *out = a.kind == HL_VALUE_INT     ? a.integer < b.integer
            : a.kind == HL_VALUE_FLOAT ? a.real < b.real
                                       : compare_text(a, b) < 0;
@@ -219,7 +220,8 @@ static int call_ne(struct hl_run *run, const struct hl_args *args, struct hl_val
     return 0;
 }
 
-/* Go builds all orders from "less" and "equal"; with a NaN that is not the same as asking for them. */
+/* Compares in order. Go builds all orders from "less" and "equal"; with a NaN the result differs from asking for each.
+ */
 static int call_order(struct hl_run *run, const struct hl_args *args, bool or_equal, bool inverse, struct hl_value *out)
 {
     bool is = false;
@@ -298,9 +300,10 @@ static int call_json(struct hl_run *run, const struct hl_args *args, struct hl_v
     return 0;
 }
 
-/* ---- what Ollama adds ---- */
+/* ---- functions of Ollama ---- */
 
-/* The local date, `days` after today, as 2006-01-02. Arguments are formats for the future, which must be text. */
+/* Prints the local date, `days` after today, as 2006-01-02. Arguments are formats, reserved for the future, and must be
+ * text. */
 static int date(struct hl_run *run, const struct hl_args *args, int days, struct hl_value *out)
 {
     char text[64];
@@ -310,9 +313,9 @@ static int date(struct hl_run *run, const struct hl_args *args, int days, struct
         if (args->values[i].kind != HL_VALUE_STRING)
             return fail_type(run, "the format of a date cannot be", args->values[i]);
     if (!localtime_r(&now, &day))
-        return hl_run_fail(run, "there is no date at present");
+        return hl_run_fail(run, "the date is not available");
     day.tm_mday += days;
-    day.tm_hour = 12; /* no change of the clocks makes it another day */
+    day.tm_hour = 12; /* a change of the clocks cannot make it another day */
     mktime(&day);
     return hl_run_string(run, text, strftime(text, sizeof text, "%Y-%m-%d", &day), out);
 }
@@ -339,7 +342,7 @@ static const char *typescript_name(struct hl_value name)
     return "any";
 }
 
-/* A | B | C: of anyOf, or else of the names in type. */
+/* Writes A | B | C: the types of anyOf, or else the names in `type`. */
 static int typescript(struct hl_run *run, struct hl_text *out, struct hl_value property, int depth)
 {
     const struct hl_value *any = hl_dict_get(property.dict, "AnyOf", 5), *type = hl_dict_get(property.dict, "Type", 4);
@@ -370,9 +373,10 @@ static int call_typescript(struct hl_run *run, const struct hl_args *args, struc
     return 0;
 }
 
-/* ---- what the compiler adds ---- */
+/* ---- functions that the compiler inserts ---- */
 
-/* nil at the end of a pipeline is no value any more. */
+/* Turns nil into no value, as Go does at the end of a pipeline (a variable, parentheses). A nil out of a map has no
+ * fields; here the same nil has fields, all of them no value. */
 static int call_value_of(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     (void)run;
@@ -393,7 +397,7 @@ static int push_pair(struct hl_run *run, struct hl_value pairs, struct hl_value 
     return hl_list_push(run->arena, pairs.list, pair, run->err);
 }
 
-/* What range walks over, as pairs of index or key and item; the number of variables is the second argument. */
+/* Makes the items of a range: pairs of index or key and item. The number of variables is the second argument. */
 static int call_range_of(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value value = args->values[0];

@@ -1,4 +1,4 @@
-/* Inside of the compiler of Go templates: its tokens. */
+/* Inside the compiler of Go templates: its tokens. */
 #ifndef HL_RUNTIME_TEMPLATE_GO_GO_LEX_H
 #define HL_RUNTIME_TEMPLATE_GO_GO_LEX_H
 
@@ -9,7 +9,7 @@
 
 enum hl_go_token {
     HL_GO_END,      /* of the source */
-    HL_GO_TEXT,     /* outside of actions, trimmed; never empty */
+    HL_GO_TEXT,     /* outside actions, trimmed; never empty */
     HL_GO_OPEN,     /* {{ */
     HL_GO_CLOSE,    /* }} */
     HL_GO_WORD,     /* name of a function, keyword, true, false, nil */
@@ -22,7 +22,7 @@ enum hl_go_token {
     HL_GO_SIGN, /* ( ) | , = and := */
 };
 
-/* Where the lexer stands, and the token that it stands on. Copies are bookmarks. */
+/* The position of the lexer, and its current token. A copy is a bookmark. */
 struct hl_go_lex {
     const char *source, *end, *at;
     uint32_t line; /* of `at` */
@@ -33,26 +33,26 @@ struct hl_go_lex {
     const char *text;
     size_t n;
     uint32_t token_line;
-    bool spaced; /* there is space in front of the token */
+    bool spaced; /* there is space before the token */
 };
 
-/* `source` is UTF-8. */
+/* Starts on `source`, which is UTF-8. Reads no token. */
 void hl_go_lex_start(struct hl_go_lex *lex, const char *source, size_t n);
 
-/* The next token. */
+/* Reads the next token. */
 int hl_go_lex_next(struct hl_go_lex *lex, struct hl_error *err);
 
-/* Is the token this word or sign? */
+/* Returns whether the token is this word or sign. */
 bool hl_go_is(const struct hl_go_lex *lex, enum hl_go_token token, const char *text);
 
-/* "line N: ..." (HL_ERROR_REQUEST), -1. */
+/* Sets the error "line N: ..." (HL_ERROR_REQUEST). Returns -1. */
 __attribute__((format(printf, 3, 4))) int hl_go_fail(const struct hl_go_lex *lex, struct hl_error *err,
                                                      const char *format, ...);
 
-/* What the token STRING says; `out` has room for lex->n bytes. */
+/* Decodes the token STRING. `out` has room for lex->n bytes. */
 int hl_go_unquote(const struct hl_go_lex *lex, char *out, size_t *n, struct hl_error *err);
 
-/* What the token NUMBER or CHAR says. */
+/* The value of the token NUMBER or CHAR. */
 struct hl_go_number {
     bool is_float;
     int64_t integer;

@@ -1,5 +1,5 @@
-/* Inside of the compiler of Go templates: what its two halves share. gotemplate_pipeline.c knows what stands in an
- * action, gotemplate_parse.c what actions make together. */
+/* Inside the compiler of Go templates: the interface between its two halves. pipeline.c parses the content of an
+ * action, parse.c the structure that actions form. */
 #ifndef HL_RUNTIME_TEMPLATE_GO_GO_PARSE_H
 #define HL_RUNTIME_TEMPLATE_GO_GO_PARSE_H
 
@@ -22,7 +22,7 @@ enum operand_kind {
 struct operand {
     enum operand_kind kind;
     uint32_t node;
-    const struct rule *rule; /* of a FUNCTION, which is not called yet */
+    const struct rule *rule; /* of a FUNCTION that is not called yet */
 };
 
 /* Variables in scope; those of a function start at its `first`. */
@@ -33,7 +33,7 @@ struct variable {
 };
 
 struct function {
-    bool defined; /* inside of the template, by {{define}} or {{block}} */
+    bool defined; /* inside the template, by {{define}} or {{block}} */
     uint32_t slots, first, loops;
 };
 
@@ -42,18 +42,18 @@ struct definition {
     size_t n;
     uint32_t slot;           /* of the template itself: 1 to MOST_TEMPLATES */
     uint32_t function, line; /* function HL_NONE: only mentioned so far */
-    bool blank;              /* nothing but space: another definition replaces it */
+    bool blank;              /* only space: another definition replaces it */
 };
 
 struct parser {
     struct hl_go_lex lex;
     struct hl_build *b;
     struct hl_error *err;
-    struct function function; /* that is being compiled */
+    struct function function; /* the one being compiled */
     uint32_t dot;             /* slot */
-    uint32_t line;            /* where the present action began */
+    uint32_t line;            /* where the current action began */
     uint32_t nesting;
-    bool in_action, response, cut; /* .Response was seen: in this action, or in one before */
+    bool in_action, response, cut; /* .Response occurred: in this action, or in an earlier one */
     bool knows_messages, knows_response;
     uint32_t n_variables, n_definitions;
     struct variable variables[MOST_VARIABLES];
@@ -109,23 +109,23 @@ static inline uint32_t set(struct parser *p, uint32_t slot, uint32_t value)
     return node(p, HL_NODE_SET, variable(p, slot, 0), value, 0);
 }
 
-/* "unexpected ... in WHERE", -1. */
+/* Fails with "unexpected ... in WHERE". Returns -1. */
 int hl_go_unexpected(struct parser *p, const char *where);
 
-/* Over the }} that must be there. */
+/* Skips the required }}. */
 int hl_go_expect_close(struct parser *p, const char *where);
 
-/* One level deeper; the caller takes it back from `nesting`. */
+/* Enters a nested level. The caller restores `nesting`. */
 int hl_go_nest(struct parser *p);
 
 int hl_go_new_slot(struct parser *p, uint32_t *slot);
 int hl_go_add_variable(struct parser *p, const char *name, size_t n, uint32_t slot);
 
-/* A pipeline's value where it is kept or looked into. */
+/* Returns a pipeline's value in the form in which it is stored or its fields are read. */
 uint32_t hl_go_value_of(struct parser *p, struct operand operand);
 
-/* Up to }} or ), which is left to the caller. `declared` is for up to `most` variables, which have their slots then;
- * NULL: for none. */
+/* Parses up to }} or ), which the caller reads. `declared` receives up to `most` variables, which then have their
+ * slots; NULL allows none. */
 int hl_go_pipeline(struct parser *p, uint32_t most, struct declaration *declared, struct operand *out);
 
 #endif

@@ -2,9 +2,9 @@
  *
  *     text {{- action | with "tokens" -}} text {{/ * comment * /}} text
  *
- * A "-" beside a brace, with space on its other side, takes all space from the text there. Inside of an action space
- * separates arguments, so a token knows whether there was any in front of it: ".A.B" is one operand, ".A .B" are two.
- * https://pkg.go.dev/text/template, https://go.dev/ref/spec (literals). */
+ * A "-" next to a brace, with space on its other side, removes all space from the text on that side. Inside an action,
+ * space separates arguments. So a token records whether there was space before it: ".A.B" is one operand, ".A .B" are
+ * two. https://pkg.go.dev/text/template, https://go.dev/ref/spec (literals). */
 #include "runtime/template/go/go_lex.h"
 #include <errno.h>
 #include <math.h>
@@ -42,7 +42,7 @@ static void advance(struct hl_go_lex *lex, const char *to)
         lex->line += *lex->at == '\n';
 }
 
-/* Bytes of the letter, digit or underscore at `at`; 0: something else. */
+/* Returns the length of the letter, digit or underscore at `at`, or 0 for another character. */
 static size_t letter(const struct hl_go_lex *lex, const char *at)
 {
     utf8proc_int32_t code;
@@ -81,7 +81,7 @@ static int token_until(struct hl_go_lex *lex, enum hl_go_token token, const char
     return 0;
 }
 
-/* At the end of an action, or of a comment: over the braces, and over the space that they take. */
+/* Skips the end of an action or comment, and the space that it removes. Returns false if there is none. */
 static bool at_close(const struct hl_go_lex *lex)
 {
     return starts(lex, lex->at, "}}") ||
@@ -99,7 +99,7 @@ static void pass_close(struct hl_go_lex *lex)
     lex->inside = false;
 }
 
-/* Outside of actions: text, or what an action begins with. Comments are passed over. */
+/* Outside actions: reads text or the beginning of an action. Skips comments. */
 static int next_outside(struct hl_go_lex *lex, struct hl_error *err)
 {
     for (;;) {
@@ -122,15 +122,15 @@ static int next_outside(struct hl_go_lex *lex, struct hl_error *err)
         }
         const char *close = memmem(lex->at + 2, (size_t)(lex->end - lex->at) - 2, "*/", 2);
         if (!close)
-            return hl_go_fail(lex, err, "the comment has no end");
+            return hl_go_fail(lex, err, "unclosed comment");
         advance(lex, close + 2);
         if (!at_close(lex))
-            return hl_go_fail(lex, err, "a comment must be alone between its braces");
+            return hl_go_fail(lex, err, "a comment must be the only content of its braces");
         pass_close(lex);
     }
 }
 
-/* The end of "...", '...' or `...`, or NULL. */
+/* Returns the end of "...", '...' or `...`, or NULL. */
 static const char *quote_end(const struct hl_go_lex *lex)
 {
     char quote = *lex->at;
@@ -145,7 +145,7 @@ static const char *quote_end(const struct hl_go_lex *lex)
     return NULL;
 }
 
-/* Signs belong to a number at its beginning and in its exponent. */
+/* Returns the end of a number. It may have signs at its beginning and in its exponent. */
 static const char *number_end(const struct hl_go_lex *lex)
 {
     const char *at = lex->at + (*lex->at == '+' || *lex->at == '-');
@@ -159,7 +159,7 @@ static const char *number_end(const struct hl_go_lex *lex)
     }
 }
 
-/* What may follow a name. */
+/* Returns whether the character may follow a name. */
 static bool at_terminator(const struct hl_go_lex *lex, const char *at)
 {
     return at == lex->end || is_space(*at) || strchr(".,|:()", *at) || starts(lex, at, "}}");
@@ -177,7 +177,7 @@ static int next_quoted(struct hl_go_lex *lex, struct hl_error *err)
 {
     const char *end = quote_end(lex);
     if (!end)
-        return hl_go_fail(lex, err, "a quote (%c) has no end", *lex->at);
+        return hl_go_fail(lex, err, "unterminated quote (%c)", *lex->at);
     return token_until(lex, *lex->at == '\'' ? HL_GO_CHAR : HL_GO_STRING, end);
 }
 
@@ -186,7 +186,7 @@ static int next_sign(struct hl_go_lex *lex, struct hl_error *err)
     char c = *lex->at;
     bool declares = c == ':' && starts(lex, lex->at, ":=");
     if (!declares && !strchr("()|,=", c))
-        return hl_go_fail(lex, err, "'%c' means nothing in an action", c >= ' ' && c < 127 ? c : '?');
+        return hl_go_fail(lex, err, "unexpected '%c' in an action", c >= ' ' && c < 127 ? c : '?');
     if (c == ')' && lex->parens == 0)
         return hl_go_fail(lex, err, "unexpected )");
     lex->parens += (c == '(') - (uint32_t)(c == ')');
@@ -202,7 +202,7 @@ static int next_inside(struct hl_go_lex *lex, struct hl_error *err)
     }
     lex->token_line = lex->line;
     if (lex->at == lex->end)
-        return hl_go_fail(lex, err, "the action has no end");
+        return hl_go_fail(lex, err, "unclosed action");
     if (at_close(lex)) {
         if (lex->parens)
             return hl_go_fail(lex, err, "unclosed (");
@@ -246,7 +246,7 @@ static int hex_digit(char c)
                                   : 99;
 }
 
-/* The digits of \x41, \u0041, \U00000041 or \101, behind the backslash. */
+/* Reads the digits of \x41, \u0041, \U00000041 or \101, after the backslash. */
 static bool escape_number(const char **at, const char *end, uint32_t *code)
 {
     char kind = **at;
@@ -267,7 +267,7 @@ static bool escape_number(const char **at, const char *end, uint32_t *code)
     return *code < 256;
 }
 
-/* One character behind a backslash, `quote` being what must be escaped. As a code point and, with *byte, as a byte. */
+/* Decodes one character after a backslash, as a code point or, with *byte, as a byte. `quote` must be escaped. */
 static bool escaped(const char **at, const char *end, char quote, uint32_t *code, bool *byte)
 {
     static const char letters[] = "abfnrtv\\", meanings[] = "\a\b\f\n\r\t\v\\";
@@ -293,14 +293,14 @@ int hl_go_unquote(const struct hl_go_lex *lex, char *out, size_t *n, struct hl_e
         uint32_t code;
         bool byte;
         if (raw && *at == '\r') {
-            at++; /* Go takes them out of raw strings */
+            at++; /* Go removes them from raw strings */
         } else if (raw || *at != '\\') {
             *to++ = *at++;
         } else {
             at++;
             if (!escaped(&at, end, '"', &code, &byte))
-                return hl_go_fail(lex, err, "%.*s has an escape that Go does not know",
-                                  lex->n < SHOWN ? (int)lex->n : SHOWN, lex->text);
+                return hl_go_fail(lex, err, "%.*s has an unknown escape", lex->n < SHOWN ? (int)lex->n : SHOWN,
+                                  lex->text);
             if (byte)
                 *to++ = (char)code;
             else
@@ -334,12 +334,12 @@ static int char_number(const struct hl_go_lex *lex, struct hl_go_number *out, st
         at += n > 0 ? n : 0;
     }
     if (!good || at != end)
-        return hl_go_fail(lex, err, "a character constant is one character");
+        return hl_go_fail(lex, err, "a character constant must be one character");
     out->integer = plain;
     return 0;
 }
 
-/* Copies the digits without the underscores between them; false where an underscore is elsewhere. */
+/* Copies the digits without the underscores between them. Returns false if an underscore is elsewhere. */
 static bool plain_digits(const char *at, size_t n, char *out)
 {
     for (size_t i = 0; i < n; i++) {

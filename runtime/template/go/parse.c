@@ -1,17 +1,17 @@
-/* Go templates, from tokens to the tree (hotlayer/template_section.h), in one pass.
+/* Compiles the tokens of a Go template to the tree (hotlayer/template_section.h), in one pass.
  *
  *   {{ $x := f a b | g }}   SET x = value of(BUILTIN g(BUILTIN f(a, b)))        a piped value is the last argument
  *   {{ .A.B }}              OUTPUT ATTRIBUTE(ATTRIBUTE(dot, A), B)
  *   {{ with p }}            SET dot' = p; IF dot' ... with dot' as the dot
- *   {{ range $i, $v := p }} FOR (i, dot') in range of(p): SET v = dot'; ...     "range of" gives pairs
+ *   {{ range $i, $v := p }} FOR (i, dot') in range of(p): SET v = dot'; ...     "range of" makes pairs
  *   {{ define "n" }}        a function with one parameter, its dot; a slot of the main function holds it
  *
  * The dot and every variable are slots; $ and the dot of a function are its slot 0. "value of" and "range of" are
- * builtins that no template can spell. "value of" is what Go does at the end of a pipeline: a nil that came out of a
- * map is no value any more, so fields of it are no error.
+ * builtins whose names no template can write. "value of" does Go's step at the end of a pipeline: a nil that came
+ * out of a map becomes no value, so its fields are not errors.
  *
- * The last turn of a template without .Messages ends behind the first .Response (gotemplate.h). What follows it in the
- * source, in the list and in all lists around it, is put under "if not the last turn", so one tree does for both. */
+ * The last turn of a template without .Messages ends after the first .Response (gotemplate.h). The statements after it,
+ * in its list and in all enclosing lists, become conditional on "not the last turn". So one tree serves both. */
 #include "base/cleanup.h"
 #include "runtime/template/go/go_parse.h"
 #include "runtime/template/go/gotemplate.h"
@@ -47,14 +47,14 @@ static int push(struct parser *p, struct nodes *nodes, uint32_t node)
 
 /* ---- control structures ---- */
 
-/* Statements that must not run in the last turn, once .Response was seen in the template itself. */
+/* Makes a statement not run in the last turn, if .Response has occurred in the template itself. */
 static uint32_t unless_last(struct parser *p, uint32_t statement)
 {
     uint32_t last = node(p, HL_NODE_NAME, hl_build_name(p->b, "last turn", 9), 0, 0);
     return node(p, HL_NODE_IF, node(p, HL_NODE_NOT, last, 0, 0), statement, HL_NONE);
 }
 
-/* A list that ends with {{end}} or {{else}}, with its own scope. */
+/* Parses a list that ends with {{end}} or {{else}}, with its own scope. */
 static int parse_branch(struct parser *p, uint32_t *out)
 {
     uint32_t variables = p->n_variables;
@@ -65,7 +65,8 @@ static int parse_branch(struct parser *p, uint32_t *out)
     return p->lex.token == HL_GO_END ? hl_go_unexpected(p, "a block that needs its {{end}}") : 0;
 }
 
-/* {{end}}, {{else}}...{{end}}, or {{else WORD ...}} where `chained` is what WORD begins. The action is open. */
+/* Parses {{end}}, {{else}}...{{end}}, or {{else WORD ...}}, where `chained` parses what WORD begins. The action is
+ * open. */
 static int parse_else(struct parser *p, const char *word, int (*chained)(struct parser *, uint32_t *), uint32_t *out)
 {
     bool cut = p->cut;
@@ -91,7 +92,7 @@ static int parse_else(struct parser *p, const char *word, int (*chained)(struct 
     return 0;
 }
 
-/* The condition of if, as a statement that declares (or HL_NONE) and an expression. */
+/* Parses the condition of `if` into a declaring statement (or HL_NONE) and an expression. */
 static int parse_condition(struct parser *p, const char *what, uint32_t *before, struct operand *out)
 {
     struct declaration declared;
@@ -141,7 +142,7 @@ static int parse_with(struct parser *p, uint32_t *out)
     return 0;
 }
 
-/* The variables of a range first have the whole value (that is what {{else}} sees), then those of each pair. */
+/* Parses `range`. Its variables first have the whole value, which {{else}} sees, then those of each pair. */
 static int parse_range(struct parser *p, uint32_t *out)
 {
     struct declaration declared;
@@ -187,14 +188,14 @@ static int parse_leave(struct parser *p, uint32_t *out)
     bool leaves = is_word(p, "break");
     const char *word = leaves ? "{{break}}" : "{{continue}}";
     if (p->function.loops == 0)
-        return FAIL(p, "%s outside of {{range}}", word);
+        return FAIL(p, "%s outside {{range}}", word);
     *out = node(p, leaves ? HL_NODE_BREAK : HL_NODE_CONTINUE, 0, 0, 0);
     return next(p) != 0 ? -1 : hl_go_expect_close(p, word);
 }
 
-/* ---- templates inside of the template ---- */
+/* ---- nested templates ---- */
 
-/* The template of this name; added when it is new. */
+/* Returns the template of this name; adds it if it is new. */
 static struct definition *named(struct parser *p, const char *name, size_t n)
 {
     for (uint32_t i = 0; i < p->n_definitions; i++)
@@ -211,7 +212,7 @@ static struct definition *named(struct parser *p, const char *name, size_t n)
     return fresh;
 }
 
-/* The template that the token names, NULL: none. The token is passed over. */
+/* Returns the template that the token names, or NULL. Skips the token. */
 static struct definition *find_definition(struct parser *p)
 {
     HL_FREE char *name = malloc(p->lex.n + 1);
@@ -224,13 +225,13 @@ static struct definition *find_definition(struct parser *p)
     else if (hl_go_unquote(&p->lex, name, &n, p->err) != 0)
         return NULL;
     else if (n == 0 || n > MOST_NAME)
-        FAIL(p, "a template's name has 1 to %u bytes", MOST_NAME);
+        FAIL(p, "a template's name must have 1 to %u bytes", MOST_NAME);
     else
         found = named(p, name, n);
     return found && next(p) == 0 ? found : NULL;
 }
 
-/* What {{define}} or {{block}} contains, up to its {{end}}. */
+/* Parses the content of {{define}} or {{block}}, up to its {{end}}. */
 static int parse_definition(struct parser *p, struct definition *definition)
 {
     const struct function outer = p->function;
@@ -259,7 +260,7 @@ static int parse_definition(struct parser *p, struct definition *definition)
     return next(p) != 0 ? -1 : hl_go_expect_close(p, "{{end}}");
 }
 
-/* A call of a template; `dot` is its argument. */
+/* Emits a call of a template; `dot` is its argument. */
 static uint32_t call_template(struct parser *p, const struct definition *definition, uint32_t dot)
 {
     uint32_t called = variable(p, definition->slot, p->function.defined ? 1 : 0);
@@ -293,7 +294,7 @@ static int parse_template(struct parser *p, bool defines, uint32_t *out)
 
 /* ---- lists ---- */
 
-/* {{ pipeline }}: prints, unless it declares or assigns. */
+/* Parses {{ pipeline }}, which prints, unless it declares or assigns. */
 static int parse_plain_action(struct parser *p, uint32_t *out)
 {
     struct declaration declared;
@@ -309,7 +310,7 @@ static int parse_plain_action(struct parser *p, uint32_t *out)
     return next(p);
 }
 
-/* The action is open, and is neither {{end}}, {{else}} nor {{define}}. */
+/* Parses an open action that is not {{end}}, {{else}} or {{define}}. */
 static int parse_action(struct parser *p, uint32_t *out)
 {
     bool controls = is_word(p, "if") || is_word(p, "with") || is_word(p, "range");
@@ -332,7 +333,7 @@ static bool is_blank(const char *text, size_t n)
     return n == 0;
 }
 
-/* {{define}} at the top of the template. */
+/* Parses {{define}} at the top level of the template. */
 static int parse_define(struct parser *p)
 {
     struct definition *definition = next(p) == 0 ? find_definition(p) : NULL;
@@ -341,7 +342,7 @@ static int parse_define(struct parser *p)
     return parse_definition(p, definition);
 }
 
-/* Up to the end of the text, {{end or {{else. `blank`: is it nothing but space? */
+/* Parses up to the end of the text, {{end or {{else. *blank says whether the list has only space. */
 static int parse_list(struct parser *p, uint32_t *out, bool *blank)
 {
     NODES struct nodes before = {0}, behind = {0};
@@ -383,7 +384,7 @@ static int parse_list(struct parser *p, uint32_t *out, bool *blank)
 
 /* ---- the template itself ---- */
 
-/* The data and the templates get into their slots; then comes the template's own list. */
+/* Emits the main function: the data and the templates get into their slots, then the template's own list runs. */
 static int build_main(struct parser *p, uint32_t list)
 {
     NODES struct nodes nodes = {0};
@@ -420,14 +421,14 @@ static int parse(struct parser *p)
     if (next(p) != 0 || hl_go_add_variable(p, "$", 1, 0) != 0 || parse_list(p, &list, NULL) != 0)
         return -1;
     if (p->lex.token != HL_GO_END)
-        return hl_go_unexpected(p, "the template, outside of any block");
+        return hl_go_unexpected(p, "the template, outside any block");
     return build_main(p, list);
 }
 
 static int check_text(const char *source, size_t n, struct hl_error *err)
 {
     if (n > HL_GOTEMPLATE_MAX_BYTES)
-        return hl_fail_as(err, HL_ERROR_REQUEST, "template: it is larger than %u bytes", HL_GOTEMPLATE_MAX_BYTES);
+        return hl_fail_as(err, HL_ERROR_REQUEST, "template: larger than %u bytes", HL_GOTEMPLATE_MAX_BYTES);
     for (size_t i = 0; i < n;) {
         utf8proc_int32_t code;
         utf8proc_ssize_t bytes =
@@ -439,7 +440,7 @@ static int check_text(const char *source, size_t n, struct hl_error *err)
     return 0;
 }
 
-/* How deep a tree has become and how large its section, the reader knows best: pipes and arguments add levels too. */
+/* Opens the section to check the tree's depth and the section's size, since pipes and arguments add levels too. */
 static int check_section(uint8_t **section, size_t bytes, struct hl_error *err)
 {
     struct hl_template *t;
@@ -447,7 +448,7 @@ static int check_section(uint8_t **section, size_t bytes, struct hl_error *err)
         free(*section);
         *section = NULL;
         err->kind = HL_ERROR_REQUEST;
-        return hl_error_prefix(err, "template: it is too deep or too large");
+        return hl_error_prefix(err, "template: too deep or too large");
     }
     hl_template_close(t);
     return 0;

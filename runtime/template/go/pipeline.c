@@ -1,9 +1,9 @@
-/* What stands in an action of a Go template: operands, commands and pipelines become expressions.
+/* Compiles the content of an action of a Go template: operands, commands and pipelines become expressions.
  *
  *   $x := .A.B | index (f 1) "k"     declaration, then commands with | between them
- *         ^^^^   ^^^^^ ^^^^^ ^^^     operands: space is what separates them
+ *         ^^^^   ^^^^^ ^^^^^ ^^^     operands, separated by space
  *
- * How many arguments a function takes is checked here, what they are where it runs. */
+ * The number of a function's arguments is checked here, their types when the function runs. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "runtime/template/go/go_parse.h"
@@ -13,7 +13,7 @@
 
 static const struct rule {
     const char *name;
-    uint32_t least, most; /* arguments, the piped one too */
+    uint32_t least, most; /* arguments, including the piped one */
 } rules[] = {
     {"and", 1, MOST_ARGUMENTS},
     {"or", 1, MOST_ARGUMENTS},
@@ -40,7 +40,7 @@ int hl_go_unexpected(struct parser *p, const char *where)
 {
     const struct hl_go_lex *lex = &p->lex;
     if (lex->token == HL_GO_END)
-        return FAIL(p, "the template ends inside of %s", where);
+        return FAIL(p, "the template ends inside %s", where);
     if (lex->token == HL_GO_CLOSE)
         return FAIL(p, "unexpected end of the action in %s", where);
     return FAIL(p, "unexpected '%.*s' in %s", lex->n < 40 ? (int)lex->n : 40, lex->text, where);
@@ -53,9 +53,7 @@ int hl_go_expect_close(struct parser *p, const char *where)
 
 int hl_go_nest(struct parser *p)
 {
-    return ++p->nesting <= MOST_NESTING
-               ? 0
-               : FAIL(p, "more than %u blocks or parentheses inside of each other", MOST_NESTING);
+    return ++p->nesting <= MOST_NESTING ? 0 : FAIL(p, "more than %u nested blocks or parentheses", MOST_NESTING);
 }
 
 uint32_t hl_go_value_of(struct parser *p, struct operand operand)
@@ -87,7 +85,7 @@ int hl_go_add_variable(struct parser *p, const char *name, size_t n, uint32_t sl
     return 0;
 }
 
-/* A field that the template mentions, in any case: what it knows of the data (hl_template_name()). */
+/* Records, in lower case, a field that the template mentions, for hl_template_name(). */
 static void mention(struct parser *p, const char *name, size_t n)
 {
     static const char *const fields[] = {
@@ -105,7 +103,7 @@ static void mention(struct parser *p, const char *name, size_t n)
 
 /* ---- operands ---- */
 
-/* .A.B behind `object`. */
+/* Parses .A.B after `object`. */
 static int parse_fields(struct parser *p, struct operand *out)
 {
     bool first = true;
@@ -164,7 +162,7 @@ static int parse_word(struct parser *p, struct operand *out)
     const char *known = memmem(refused, sizeof refused, name, n);
     if (known && known[-1] == ' ' && known[n] == ' ')
         return FAIL(p, "the function \"%.*s\" is not supported", (int)n, name);
-    return n < MOST_NAME ? FAIL(p, "there is no function \"%.*s\"", (int)n, name) : hl_go_unexpected(p, "an action");
+    return n < MOST_NAME ? FAIL(p, "function \"%.*s\" not defined", (int)n, name) : hl_go_unexpected(p, "an action");
 }
 
 static int parse_variable(struct parser *p, struct operand *out)
@@ -187,7 +185,7 @@ static int parse_parentheses(struct parser *p, struct operand *out)
     return next(p);
 }
 
-/* A function that stands among the arguments, or that fields are taken of, is called without arguments. */
+/* Calls a function without arguments that is itself an argument, or whose result's fields are read. */
 static int call_alone(struct parser *p, struct operand *operand)
 {
     if (operand->kind != FUNCTION)
@@ -219,7 +217,7 @@ static int parse_operand(struct parser *p, struct operand *out)
         if (p->lex.token == HL_GO_DOT) {
             result = next(p);
             if (result == 0 && p->lex.token == HL_GO_FIELD && !p->lex.spaced)
-                return hl_go_unexpected(p, "what follows a dot");
+                return hl_go_unexpected(p, "the text after a dot");
             break;
         }
         p->response = p->response || (p->in_action && hl_go_is(&p->lex, HL_GO_FIELD, "Response"));
@@ -263,14 +261,14 @@ static bool at_end_of_command(const struct parser *p)
     return p->lex.token == HL_GO_CLOSE || is_sign(p, ")") || is_sign(p, "|");
 }
 
-/* One command; `piped` is what comes out of the one before, or HL_NONE. */
+/* Parses a command; `piped` is the result of the one before, or HL_NONE. */
 static int parse_command(struct parser *p, uint32_t piped, struct operand *out)
 {
     uint32_t arguments[MOST_ARGUMENTS + 1] = {0}, n = 0;
     if (parse_operand(p, out) != 0)
         return -1;
     if (out->kind != FUNCTION && piped != HL_NONE)
-        return FAIL(p, "only functions take what | passes on");
+        return FAIL(p, "only a function can take the value of a |");
     while (!at_end_of_command(p)) {
         struct operand argument = {0};
         if (!p->lex.spaced)
@@ -285,13 +283,13 @@ static int parse_command(struct parser *p, uint32_t piped, struct operand *out)
         arguments[n++] = argument.node;
     }
     if (out->kind == NIL)
-        return FAIL(p, "nil cannot stand alone");
+        return FAIL(p, "nil is not a command");
     if (piped != HL_NONE)
         arguments[n++] = piped;
     return out->kind == FUNCTION ? call_function(p, out->rule, arguments, n, out) : 0;
 }
 
-/* $a := or $a, $b := (up to `most` of them) or the same with =. Nothing is read when there is none. */
+/* Parses $a := or $a, $b := (up to `most` of them), or the same with =. Reads nothing if there is no declaration. */
 static int parse_declaration(struct parser *p, uint32_t most, struct declaration *declared)
 {
     struct hl_go_lex bookmark = p->lex;
@@ -318,7 +316,7 @@ static int parse_declaration(struct parser *p, uint32_t most, struct declaration
     return 0;
 }
 
-/* Gives declared variables their slots, or finds those that are assigned to. */
+/* Assigns slots to declared variables, or finds those that are assigned to. */
 static int resolve(struct parser *p, struct declaration *declared)
 {
     for (uint32_t i = 0; i < declared->n; i++) {
@@ -351,7 +349,7 @@ int hl_go_pipeline(struct parser *p, uint32_t most, struct declaration *declared
         if (next(p) != 0)
             return -1;
         if (p->lex.token == HL_GO_CLOSE || is_sign(p, ")"))
-            break; /* Go does not mind a | at the end */
+            break; /* Go accepts a | at the end */
         if (parse_command(p, out->node, out) != 0)
             return -1;
     }

@@ -1,9 +1,9 @@
-/* How Go prints: fmt's verbs (https://pkg.go.dev/fmt) and encoding/json, for the values of templates.
+/* Prints as Go does: fmt's verbs (https://pkg.go.dev/fmt) and encoding/json, for the values of templates.
  *
  *   {{ x }}, print    %v: text as it is, [a b], map[k:v], {field field}, 1e+06; tools, arguments and the like as JSON
  *   json              {"a":1,"b":"\u003c"}: maps sorted, structs in their own order, <, > and & escaped
  *
- * Every list or map pays for itself, and depth is bounded, so that output is the only thing that costs. */
+ * Printing pays for every list and map, and depth is bounded. So output is the only cost. */
 #include "runtime/template/go/go_values.h"
 #include <inttypes.h>
 #include <math.h>
@@ -29,7 +29,7 @@ static int too_deep(struct hl_run *run)
 
 /* ---- numbers ---- */
 
-/* The shortest decimal: fmt's form has an exponent outside of 1e-4 and 1e6, and JSON's outside of 1e-6 and 1e21. */
+/* Writes the shortest decimal. fmt uses an exponent outside 1e-4 to 1e6, JSON outside 1e-6 to 1e21. */
 static void shortest(double real, bool json, char text[64])
 {
     char digits[40], *exponent;
@@ -49,7 +49,7 @@ static void shortest(double real, bool json, char text[64])
     }
 }
 
-/* Sign and digits with zeros or spaces around them. */
+/* Writes sign and digits with zeros or spaces around them. */
 static int put_number(struct hl_run *run, struct hl_text *out, const struct verb *verb, const char *sign,
                       const char *digits)
 {
@@ -73,7 +73,7 @@ static int put_number(struct hl_run *run, struct hl_text *out, const struct verb
     return 0;
 }
 
-/* Text in its width, which counts characters. */
+/* Writes text padded to its width, which counts characters. */
 static int put_padded(struct hl_run *run, struct hl_text *out, const struct verb *verb, const char *text, size_t n)
 {
     size_t characters = 0;
@@ -147,7 +147,7 @@ static int put_float(struct hl_run *run, struct hl_text *out, const struct verb 
 
 /* ---- text ---- */
 
-/* The character at `text`, its bytes in *n; U+FFFD and one byte where it is not UTF-8. */
+/* Returns the character at `text`, its length in *n; U+FFFD and one byte if it is not UTF-8. */
 static utf8proc_int32_t character(const char *text, size_t most, size_t *n, bool *good)
 {
     utf8proc_int32_t code;
@@ -215,7 +215,7 @@ static int put_hex(struct hl_run *run, struct hl_text *out, const struct verb *v
     return 0;
 }
 
-/* %s, %v, %q, %x and %X of text. */
+/* Writes %s, %v, %q, %x and %X of text. */
 static int put_text(struct hl_run *run, struct hl_text *out, const struct verb *verb, const char *text, size_t n)
 {
     size_t kept = 0, bytes;
@@ -245,7 +245,7 @@ static int put_letter(struct hl_run *run, struct hl_text *out, uint32_t letter)
 
 static const struct verb plain_verb = {.letter = 'v', .width = -1, .precision = -1};
 
-/* What a verb makes of a value that it is not for. */
+/* Writes Go's note of a verb that does not fit the value. */
 static int put_wrong(struct hl_run *run, struct hl_text *out, const struct verb *verb, struct hl_value value, int depth)
 {
     if (put(run, out, "%!") != 0 || put_letter(run, out, verb->letter) != 0 || put(run, out, "(") != 0)
@@ -297,7 +297,7 @@ static int put_scalar(struct hl_run *run, struct hl_text *out, const struct verb
             return -1;
         return put_padded(run, out, verb, built.data, built.n);
     default:
-        return hl_run_fail(run, "a value that Go does not have cannot be printed");
+        return hl_run_fail(run, "a value without a type in Go cannot be printed");
     }
 }
 
@@ -320,7 +320,7 @@ static int put_dict(struct hl_run *run, struct hl_text *out, const struct verb *
     return put(run, out, is_struct ? "}" : "]");
 }
 
-/* Types that print themselves do so for the verbs of text. */
+/* Writes types that print themselves, for the verbs of text. */
 static int put_by_itself(struct hl_run *run, struct hl_text *out, const struct verb *verb, struct hl_value value)
 {
     struct hl_text built = {.arena = run->arena};
@@ -382,7 +382,7 @@ int hl_go_format(struct hl_run *run, struct hl_text *out, struct hl_value value)
     return put_value(run, out, &plain_verb, value, 0);
 }
 
-/* What slice has cut in the middle of a character becomes U+FFFD, one for each byte: output is UTF-8. */
+/* Writes text as UTF-8. `slice` may have cut a character: its bytes become U+FFFD, one for each. */
 static int put_valid(struct hl_run *run, struct hl_text *out, const char *text, size_t n)
 {
     size_t plain = 0;
@@ -418,7 +418,7 @@ static int parse_digits(const char **at, const char *end)
     return value;
 }
 
-/* What stands between % and the letter. */
+/* Parses the part between % and the letter. */
 static int parse_verb(struct hl_run *run, const char **at, const char *end, struct verb *verb)
 {
     *verb = plain_verb;
@@ -532,7 +532,7 @@ static int put_json_dict(struct hl_run *run, struct hl_text *out, struct hl_valu
         if (field && field->omitted && is_empty(entry->value))
             continue;
         if (entry->key.kind != HL_VALUE_STRING)
-            return hl_run_fail(run, "json: a map whose keys are not text");
+            return hl_run_fail(run, "json: the keys of a map are not text");
         const char *name = field ? field->json : entry->key.text;
         if (put(run, out, comma) != 0 || put_json_string(run, out, name, field ? strlen(name) : entry->key.n) != 0 ||
             put(run, out, ":") != 0 || put_json(run, out, entry->value, depth + 1) != 0)
@@ -580,7 +580,7 @@ static int put_json(struct hl_run *run, struct hl_text *out, struct hl_value val
     case HL_VALUE_DICT:
         return put_json_dict(run, out, value, depth);
     default:
-        return hl_run_fail(run, "json: a value that JSON does not have");
+        return hl_run_fail(run, "json: unsupported value");
     }
 }
 

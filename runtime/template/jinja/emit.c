@@ -1,15 +1,15 @@
-/* The syntax tree -> the template section, scope by scope.
+/* Compiles the syntax tree into the template section, scope by scope.
  *
- * What jinja2 does by generating Python is done here by assignments: a scope begins with those that give its variables
- * what they begin with. Blocks with a tag become expressions: a `call` block is a call with one more argument, a
- * recursive loop is a function of what it loops over, whose body is the loop.
+ * jinja2 generates Python. Here assignments do the same: a scope begins with those that give its variables their first
+ * values. Blocks with a tag become expressions. A `call` block is a call with one more argument. A recursive loop is a
+ * function of the value to loop over, and its body is the loop.
  */
 #include "base/sizes.h"
 #include "runtime/template/jinja/jinja.h"
 #include "runtime/template/jinja/jinja_ast.h"
 #include "runtime/template/jinja/jinja_library.h"
 
-/* A growing row of nodes, which becomes a list of the section. */
+/* A growing array of nodes, which becomes a list of the section. */
 struct row {
     uint32_t *nodes;
     size_t n, room;
@@ -71,7 +71,7 @@ static uint32_t emit_context(struct jinja *j, struct hl_value name, uint32_t lin
     return put(j, HL_NODE_NAME, line, hl_build_name(j->build, name.text, name.n), 0, 0);
 }
 
-/* The value of a name as seen from `from`. */
+/* Emits the value of a name as seen from `from`. */
 static uint32_t emit_name(struct jinja *j, const struct jinja_scope *from, struct hl_value name, uint32_t line)
 {
     const struct jinja_scope *where;
@@ -79,7 +79,7 @@ static uint32_t emit_name(struct jinja *j, const struct jinja_scope *from, struc
     return symbol && symbol->stored ? emit_slot(j, symbol, where, line) : emit_context(j, name, line);
 }
 
-/* What the variables of the present scope begin as. */
+/* Emits the first values of the current scope's variables. */
 static int emit_begin(struct jinja *j, uint32_t line, struct row *out)
 {
     if (jinja_scope_slots(j))
@@ -127,8 +127,8 @@ static bool is_guarded(const struct jinja *j, struct hl_value name)
     return false;
 }
 
-/* A context has no functions, so a call of a name that nobody knows fails in every conversation. Where the template
- * asks first whether it is defined, it knows what it does. */
+/* Refuses a call of an unknown name. A context has no functions, so such a call would fail in every conversation. A
+ * template that first tests whether the name is defined is accepted. */
 static int check_callee(struct jinja *j, const struct jinja_node *callee)
 {
     static const char *const methods[] = {"encode",    "expandtabs", "format_map", "istitle",         "isidentifier",
@@ -145,18 +145,17 @@ static int check_callee(struct jinja *j, const struct jinja_node *callee)
     if ((symbol && symbol->stored) || is_guarded(j, callee->name) ||
         hl_builtin_find(&hl_jinja_dialect, "function", callee->name.text, callee->name.n))
         return 0;
-    return jinja_fail(j, callee->line, "there is no function '%.*s'", n, callee->name.text);
+    return jinja_fail(j, callee->line, "unknown function '%.*s'", n, callee->name.text);
 }
 
 static int check_builtin(struct jinja *j, const char *kind, struct hl_value name, uint32_t line)
 {
     if (hl_builtin_find(&hl_jinja_dialect, kind, name.text, name.n))
         return 0;
-    return jinja_fail(j, line, "there is no %s '%.*s', or it is not supported", kind, (int)(name.n < 60 ? name.n : 60),
-                      name.text);
+    return jinja_fail(j, line, "unknown or unsupported %s '%.*s'", kind, (int)(name.n < 60 ? name.n : 60), name.text);
 }
 
-/* map("upper"), selectattr("role", "eq", ...): the name of a filter or test is an argument. */
+/* Checks map("upper"), selectattr("role", "eq", ...), where an argument names a filter or test. */
 static int check_named_builtin(struct jinja *j, const struct jinja_node *node)
 {
     static const struct {
@@ -178,7 +177,7 @@ static int check_named_builtin(struct jinja *j, const struct jinja_node *node)
     return 0;
 }
 
-/* A filter or test; `value` is already emitted. */
+/* Emits a filter or test; `value` is already emitted. */
 static int emit_builtin(struct jinja *j, const struct jinja_node *node, const char *kind, uint32_t value, uint32_t *out)
 {
     struct row row = {0};
@@ -191,7 +190,7 @@ static int emit_builtin(struct jinja *j, const struct jinja_node *node, const ch
     return 0;
 }
 
-/* Filters in a row, the first of which gets `value`. */
+/* Emits filters in a row, of which the first gets `value`. */
 static int emit_filters(struct jinja *j, const struct jinja_node *node, uint32_t value, uint32_t *out)
 {
     if (!node) {
@@ -214,7 +213,7 @@ static int emit_slice(struct jinja *j, const struct jinja_node *node, uint32_t o
     return 0;
 }
 
-/* Kinds that are a node of the section with the same children. */
+/* Emits the kinds that are a node of the section with the same children. */
 static int emit_plain(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
     static const uint8_t kinds[] = {
@@ -317,7 +316,7 @@ static int emit_block(struct jinja *j, const struct jinja_list *body, uint32_t l
     return 0;
 }
 
-/* The present scope, of which all is known by now: its beginning, then its statements. */
+/* Emits the current scope, once everything in it is known: the first values, then its statements. */
 static int emit_scope(struct jinja *j, const struct jinja_list *body, uint32_t line, uint32_t *out)
 {
     struct row row = {0};
@@ -332,7 +331,7 @@ static uint32_t emit_capture(struct jinja *j, uint32_t body, uint32_t line)
     return put(j, HL_NODE_CAPTURE, line, body, 0, 0);
 }
 
-/* The scope in which a loop's condition is asked, with a target of its own. */
+/* Emits a loop's condition in a scope of its own, with a separate target. */
 static int emit_condition(struct jinja *j, const struct jinja_node *node, struct hl_template_loop *loop)
 {
     struct row begin = {0};
@@ -346,7 +345,7 @@ static int emit_condition(struct jinja *j, const struct jinja_node *node, struct
     return 0;
 }
 
-/* The loop, in the present scope; `iterable` is already emitted. */
+/* Emits the loop in the current scope; `iterable` is already emitted. */
 static int emit_loop(struct jinja *j, const struct jinja_node *node, uint32_t iterable, uint32_t *out)
 {
     static const char name[] = "loop";
@@ -373,7 +372,7 @@ static int emit_loop(struct jinja *j, const struct jinja_node *node, uint32_t it
     return 0;
 }
 
-/* Functions. The scope of one is open from begin_function() to end_function(). */
+/* Functions. A function's scope is open from begin_function() to end_function(). */
 
 struct pending {
     struct jinja_function function;
@@ -391,7 +390,7 @@ static int begin_function(struct jinja *j, struct pending *p, struct hl_value na
     return jinja_scope_open(j, &p->function) ? 0 : -1;
 }
 
-/* `body` is emitted; *out is the value that can be called. */
+/* Ends a function whose `body` is emitted; *out is the callable value. */
 static void end_function(struct jinja *j, struct pending *p, uint32_t body, uint32_t line, uint32_t *out)
 {
     p->code.parameters = hl_build_list(j->build, p->parameters.nodes, p->parameters.n);
@@ -402,10 +401,10 @@ static void end_function(struct jinja *j, struct pending *p, uint32_t body, uint
     *out = put(j, HL_NODE_FUNCTION, line, p->index, 0, 0);
 }
 
-/* {% for ... recursive %}: prints function(iterable). */
+/* Emits {% for ... recursive %}: prints function(iterable). */
 static int emit_recursive(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
-    static const char name[] = " items"; /* no name that a template could have */
+    static const char name[] = " items"; /* a name that no template can have */
     struct hl_value items = hl_string(name, sizeof name - 1);
     struct pending p;
     uint32_t iterable = 0, body = 0, function = 0;
@@ -428,7 +427,7 @@ static int emit_for(struct jinja *j, const struct jinja_node *node, uint32_t *ou
     return emit(j, node->b, &iterable) || emit_loop(j, node, iterable, out) ? -1 : 0;
 }
 
-/* `caller`, `kwargs` and `varargs` are there when the body uses them and no parameter has the name. */
+/* Declares `caller`, `kwargs` and `varargs` if the body uses them and no parameter has the name. */
 static int declare_specials(struct jinja *j, const struct jinja_node *node, struct pending *p)
 {
     static const struct {
@@ -452,7 +451,7 @@ static int declare_specials(struct jinja *j, const struct jinja_node *node, stru
     return 0;
 }
 
-/* A macro, or what a call block calls `caller`. */
+/* Emits a macro, or the `caller` of a call block. */
 static int emit_function(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
     struct pending p;
@@ -487,7 +486,7 @@ static int emit_call_block(struct jinja *j, const struct jinja_node *node, uint3
     uint32_t caller = 0, callee = 0, call;
     if (emit_function(j, node, &caller))
         return -1;
-    if (!node->a) { /* generation: the block's own output */
+    if (!node->a) { /* generation: prints the block's own output */
         call = put(j, HL_NODE_CALL, node->line, caller, hl_build_list(j->build, NULL, 0), 0);
     } else {
         uint32_t keyword = put(j, HL_NODE_KEYWORD, node->line, hl_build_text(j->build, "caller", 6), caller, 0);
@@ -500,7 +499,7 @@ static int emit_call_block(struct jinja *j, const struct jinja_node *node, uint3
     return 0;
 }
 
-/* Filters of what a block prints; their arguments belong to the block's scope. */
+/* Emits filters over the output of a block. Their arguments belong to the block's scope. */
 static int emit_filter_block(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
     uint32_t body = 0, value = 0;
@@ -527,7 +526,7 @@ static int emit_set_block(struct jinja *j, const struct jinja_node *node, uint32
     return 0;
 }
 
-/* The values belong to the scope outside. */
+/* Emits `with`. Its values belong to the outer scope. */
 static int emit_with(struct jinja *j, const struct jinja_node *node, uint32_t *out)
 {
     struct jinja_scope *outer = j->scope, *inner = jinja_scope_open(j, NULL);

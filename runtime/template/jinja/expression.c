@@ -1,4 +1,4 @@
-/* Jinja's expressions: recursive descent, a function for each level of binding strength, as in jinja2/parser.py. */
+/* Parses Jinja's expressions: recursive descent, a function for each level of precedence, as in jinja2/parser.py. */
 #include "runtime/template/jinja/jinja_ast.h"
 
 struct jinja_node *jinja_new(struct jinja *j, enum jinja_kind kind, uint32_t line)
@@ -19,7 +19,7 @@ bool jinja_skip(struct jinja *j, enum jinja_token_kind kind, const char *text)
     return is;
 }
 
-/* What stands there, for messages. */
+/* Describes the token for messages. */
 static const char *describe(const struct jinja_token *token, char text[64])
 {
     static const char *const names[] = {
@@ -63,7 +63,7 @@ static struct jinja_node *unexpected(struct jinja *j)
     return NULL;
 }
 
-/* A node of one: NULL when that is. */
+/* Makes a node with one child, or returns NULL when the child is NULL. */
 static struct jinja_node *single(struct jinja *j, enum jinja_kind kind, unsigned op, uint32_t line,
                                  struct jinja_node *a)
 {
@@ -75,7 +75,7 @@ static struct jinja_node *single(struct jinja *j, enum jinja_kind kind, unsigned
     return node;
 }
 
-/* A node of two: NULL when b is. */
+/* Makes a node with two children, or returns NULL when b is NULL. */
 static struct jinja_node *pair(struct jinja *j, enum jinja_kind kind, unsigned op, uint32_t line, struct jinja_node *a,
                                struct jinja_node *b)
 {
@@ -105,7 +105,7 @@ static struct jinja_node *parse_name(struct jinja *j)
     return node;
 }
 
-/* Strings next to each other are one. */
+/* Parses a constant. Adjacent strings are one. */
 static struct jinja_node *parse_constant(struct jinja *j)
 {
     const struct jinja_token *token = jinja_look(j);
@@ -170,7 +170,7 @@ static bool ends_tuple(const struct jinja *j, const char *end)
 
 static struct jinja_node *parse_primary(struct jinja *j, bool attributes);
 
-/* `item`: what it consists of, when that is not expressions. */
+/* Parses items separated by commas: a tuple if there is a comma, else the one item. `item` parses each. */
 static struct jinja_node *parse_items(struct jinja *j, struct jinja_node *(*item)(struct jinja *j, bool choice),
                                       bool choice, const char *end, bool may_be_empty)
 {
@@ -226,7 +226,8 @@ static struct jinja_node *parse_parentheses(struct jinja *j)
     return node && jinja_expect(j, JINJA_OPERATOR, ")") == 0 ? node : NULL;
 }
 
-/* `attributes`: a name with a dot is an attribute of a namespace, and no more follows. */
+/* Parses a primary expression. With `attributes`, a name with a dot is an attribute of a namespace and ends the
+ * expression. */
 static struct jinja_node *parse_primary(struct jinja *j, bool attributes)
 {
     struct jinja_node *node, *object;
@@ -258,7 +259,7 @@ static struct jinja_node *parse_primary(struct jinja *j, bool attributes)
     }
 }
 
-/* The arguments of a call, from its ( to its ). */
+/* Parses the arguments of a call, from its ( to its ). */
 static int parse_arguments(struct jinja *j, struct jinja_list *out)
 {
     bool spread = false, spread_dict = false, named = false;
@@ -304,7 +305,7 @@ static struct jinja_node *parse_call(struct jinja *j, struct jinja_node *callee)
     return parse_arguments(j, &node->items) ? NULL : node;
 }
 
-/* a:b:c between brackets, each of which may be missing; or an expression. */
+/* Parses a:b:c between brackets, where each part may be missing; or an expression. */
 static struct jinja_node *parse_subscript(struct jinja *j)
 {
     struct jinja_node *parts[3] = {NULL, NULL, NULL};
@@ -393,7 +394,7 @@ static struct jinja_node *parse_postfix(struct jinja *j, struct jinja_node *node
     return node;
 }
 
-/* A name, with dots in it. */
+/* Parses a name that may contain dots. */
 static int parse_dotted(struct jinja *j, struct hl_value *name)
 {
     *name = jinja_look(j)->value;
@@ -422,7 +423,7 @@ struct jinja_node *jinja_filters(struct jinja *j, struct jinja_node *value, bool
     return value;
 }
 
-/* Does an argument without parentheses follow a test? */
+/* Returns whether a test has an argument without parentheses. */
 static bool starts_argument(const struct jinja *j)
 {
     const struct jinja_token *token = jinja_look(j);
@@ -437,7 +438,7 @@ static struct jinja_node *parse_test(struct jinja *j, struct jinja_node *value)
     struct jinja_node *node = jinja_new(j, JINJA_TEST, jinja_look(j)->line), *argument;
     if (!node)
         return NULL;
-    j->at++; /* is */
+    j->at++; /* skips `is` */
     bool negated = jinja_skip(j, JINJA_NAME, "not");
     node->a = value;
     if (parse_dotted(j, &node->name))
@@ -513,7 +514,7 @@ struct binary {
     enum hl_binary op;
 };
 
-/* `next` joined by the operators in the table, the left-most first. */
+/* Parses operands with `next`, joined by the operators in the table, left-associative. */
 static struct jinja_node *parse_left(struct jinja *j, const struct binary *table,
                                      struct jinja_node *(*next)(struct jinja *j))
 {
@@ -575,7 +576,7 @@ static struct jinja_node *parse_sum(struct jinja *j)
     return parse_left(j, table, parse_concat);
 }
 
-/* The comparison at the present place, behind which it goes on. */
+/* Reads the comparison at the current token and skips it. Returns false if there is none. */
 static bool comparison(struct jinja *j, unsigned *op)
 {
     static const char *const signs[] = {"==", "!=", "<", "<=", ">", ">="};

@@ -1,5 +1,5 @@
-/* The filters of Jinja that take one value: texts and numbers. Those that go through items are in template_sequence.c.
- * The formulas are those of jinja2/filters.py, https://github.com/pallets/jinja
+/* The filters of Jinja that take one value: texts and numbers. Filters over items are in sequences.c. The formulas are
+ * those of jinja2/filters.py, https://github.com/pallets/jinja
  */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
@@ -9,11 +9,6 @@
 #include <stdlib.h>
 
 enum { VALUE, FIRST, SECOND, THIRD, FOURTH };
-
-static bool truth_of(const struct hl_args *args, uint32_t i)
-{
-    return hl_args_given(args, i) && hl_value_truth(args->values[i]);
-}
 
 static int text_of(struct hl_run *run, const struct hl_args *args, uint32_t i, struct hl_value *out)
 {
@@ -31,7 +26,7 @@ static int filter_abs(struct hl_run *run, const struct hl_args *args, struct hl_
     else if (v.kind == HL_VALUE_INT && v.integer < 0)
         return hl_operate_unary(run, HL_UNARY_NEGATIVE, v, out);
     else if (v.kind != HL_VALUE_INT)
-        return hl_run_fail(run, "abs wants a number, not '%s'", hl_value_type(v));
+        return hl_run_fail(run, "abs takes a number, not '%s'", hl_value_type(v));
     return 0;
 }
 
@@ -65,7 +60,7 @@ static int filter_center(struct hl_run *run, const struct hl_args *args, struct 
 static int filter_default(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value v = args->values[VALUE];
-    bool replaces = v.kind == HL_VALUE_UNDEFINED || (truth_of(args, SECOND) && !hl_value_truth(v));
+    bool replaces = v.kind == HL_VALUE_UNDEFINED || (hl_args_truth(args, SECOND) && !hl_value_truth(v));
     (void)run;
     *out = !replaces ? v : hl_args_given(args, FIRST) ? args->values[FIRST] : hl_string("", 0);
     return 0;
@@ -118,7 +113,8 @@ static int filter_string(struct hl_run *run, const struct hl_args *args, struct 
     return text_of(run, args, VALUE, out);
 }
 
-/* A number as Python's float() and int() read it: white space around it and _ between digits. Terminated in `text`. */
+/* Numbers in the syntax of Python's float() and int(): white space around them and _ between digits. They are copied to
+ * `text` and terminated. */
 #define NUMBER_MOST 400
 
 static bool plain_number(struct hl_run *run, struct hl_value s, char text[NUMBER_MOST])
@@ -147,7 +143,7 @@ static bool parse_real(struct hl_run *run, struct hl_value s, double *real)
     return !*end && end != text;
 }
 
-/* 1, or 0 when it is no number, or -1 when it is too large. */
+/* Returns 1, or 0 if the text is not a number, or -1 if the number is too large. */
 static int parse_whole(struct hl_run *run, struct hl_value s, int base, int64_t *whole)
 {
     char text[NUMBER_MOST], *end, *digits = text;
@@ -156,7 +152,7 @@ static int parse_whole(struct hl_run *run, struct hl_value s, int base, int64_t 
     digits += *text == '-' || *text == '+';
     bool prefixed = digits[0] == '0' && digits[1] && strchr("xXoObB", digits[1]);
     int prefix = !prefixed ? 0 : strchr("xX", digits[1]) ? 16 : strchr("oO", digits[1]) ? 8 : 2;
-    if (prefixed && (base == prefix || base == 0)) { /* not known to strtoll: 0b, 0o */
+    if (prefixed && (base == prefix || base == 0)) { /* prefixes that strtoll does not know: 0b, 0o */
         memmove(digits, digits + 2, strlen(digits + 2) + 1);
         base = prefix;
     } else if (base == 0) {
@@ -184,7 +180,7 @@ static int filter_int(struct hl_run *run, const struct hl_args *args, struct hl_
     *out = hl_args_given(args, FIRST) ? args->values[FIRST] : hl_int(0);
     if (v.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, v);
-    if (v.kind == HL_VALUE_INT || v.kind == HL_VALUE_BOOL || v.kind == HL_VALUE_BIG) {
+    if (hl_value_is_whole(v) || v.kind == HL_VALUE_BIG) {
         *out = v.kind == HL_VALUE_BOOL ? hl_int(v.truth) : v;
         return 0;
     }
@@ -213,14 +209,14 @@ static int filter_float(struct hl_run *run, const struct hl_args *args, struct h
         return hl_run_undefined(run, v);
     if (v.kind == HL_VALUE_FLOAT)
         *out = v;
-    else if (v.kind == HL_VALUE_INT || v.kind == HL_VALUE_BOOL)
-        *out = hl_float(v.kind == HL_VALUE_INT ? (double)v.integer : v.truth);
+    else if (hl_value_is_whole(v))
+        *out = hl_float((double)hl_value_whole(v));
     else if ((v.kind == HL_VALUE_STRING || v.kind == HL_VALUE_BIG) && parse_real(run, v, &real))
         *out = hl_float(real);
     return 0;
 }
 
-/* Halves go to the even neighbour, by the exact value of the double. */
+/* Rounds halves to the even neighbour, by the exact value of the double. */
 static int round_common(struct hl_run *run, struct hl_value v, int64_t digits, struct hl_value *out)
 {
     char text[512];
@@ -259,7 +255,7 @@ static int filter_round(struct hl_run *run, const struct hl_args *args, struct h
     if (v.kind == HL_VALUE_BOOL)
         v = hl_int(v.truth);
     if (v.kind != HL_VALUE_FLOAT && v.kind != HL_VALUE_INT)
-        return hl_run_fail(run, "round wants a number, not '%s'", hl_value_type(v));
+        return hl_run_fail(run, "round takes a number, not '%s'", hl_value_type(v));
     if (hl_value_is_text(method, "common"))
         return round_common(run, v, digits, out);
     double real = v.kind == HL_VALUE_INT ? (double)v.integer : v.real, unit = pow(10, (double)digits);
@@ -276,10 +272,10 @@ static int filter_indent(struct hl_run *run, const struct hl_args *args, struct 
     struct hl_value s = args->values[VALUE], width = hl_args_given(args, FIRST) ? args->values[FIRST] : hl_int(4);
     struct hl_value lines, indention = width;
     struct hl_text text = {.arena = run->arena};
-    bool first = truth_of(args, SECOND), blank = truth_of(args, THIRD);
+    bool first = hl_args_truth(args, SECOND), blank = hl_args_truth(args, THIRD);
     if (s.kind != HL_VALUE_STRING)
         return s.kind == HL_VALUE_UNDEFINED ? hl_run_undefined(run, s)
-                                            : hl_run_fail(run, "indent wants a string, not '%s'", hl_value_type(s));
+                                            : hl_run_fail(run, "indent takes a string, not '%s'", hl_value_type(s));
     if (width.kind != HL_VALUE_STRING && hl_operate_binary(run, HL_BINARY_MUL, hl_string(" ", 1), width, &indention))
         return -1;
     if (hl_operate_binary(run, HL_BINARY_ADD, hl_string(s.text, s.n), hl_string("\n", 1), &s) ||
@@ -324,7 +320,8 @@ static bool begins_word(int32_t c)
     return hl_char_is_space(c) || strchr("-({[<", c < 0x80 && c ? c : 'x') != NULL;
 }
 
-/* Words and what lies between them take turns; the first character of each goes to upper case, the others to lower. */
+/* Converts to title case. Words alternate with the text between them. The first character of each goes to upper case,
+ * the others to lower case. */
 static int filter_title(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_text text = {.arena = run->arena};
@@ -347,10 +344,12 @@ static int filter_title(struct hl_run *run, const struct hl_args *args, struct h
     return 0;
 }
 
+/* Writes JSON as transformers' tojson does: json.dumps() with ensure_ascii off and without HTML escapes. The first
+ * argument is ensure_ascii, not indent as in jinja2. */
 static int filter_tojson(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_text text = {.arena = run->arena};
-    struct hl_json_style style = {.ensure_ascii = truth_of(args, FIRST), .sort_keys = truth_of(args, FOURTH)};
+    struct hl_json_style style = {.ensure_ascii = hl_args_truth(args, FIRST), .sort_keys = hl_args_truth(args, FOURTH)};
     style.indent = hl_args_given(args, SECOND) ? args->values[SECOND] : hl_none();
     style.item_separator.kind = style.key_separator.kind = HL_VALUE_ABSENT;
     if (style.indent.kind == HL_VALUE_BOOL)
@@ -363,7 +362,7 @@ static int filter_tojson(struct hl_run *run, const struct hl_args *args, struct 
             return -1;
         if (both.list->n != 2 || both.list->items[0].kind != HL_VALUE_STRING ||
             both.list->items[1].kind != HL_VALUE_STRING)
-            return hl_run_fail(run, "tojson: separators are two strings");
+            return hl_run_fail(run, "tojson: separators must be two strings");
         style.item_separator = both.list->items[0];
         style.key_separator = both.list->items[1];
     }
@@ -390,14 +389,14 @@ static int filter_truncate(struct hl_run *run, const struct hl_args *args, struc
         return -1;
     int64_t n_end = hl_value_length(end), n = hl_value_length(s);
     if (n < 0 || n_end < 0 || length < n_end || leeway < 0)
-        return hl_run_fail(run, "truncate: the length is less than that of the end, or there is none");
+        return hl_run_fail(run, "truncate: the length is missing or less than that of the end");
     *out = s;
     if (n <= length || n - length <= leeway)
         return 0;
     if (s.kind != HL_VALUE_STRING || end.kind != HL_VALUE_STRING)
-        return hl_run_fail(run, "truncate wants strings");
+        return hl_run_fail(run, "truncate takes strings");
     size_t keep = hl_char_offset(s.text, s.n, (size_t)(length - n_end));
-    const char *space = truth_of(args, SECOND) || !keep ? NULL : memrchr(s.text, ' ', keep);
+    const char *space = hl_args_truth(args, SECOND) || !keep ? NULL : memrchr(s.text, ' ', keep);
     if (space)
         keep = (size_t)(space - s.text);
     return hl_operate_binary(run, HL_BINARY_ADD, hl_string(s.text, keep), hl_string(end.text, end.n), out);
@@ -439,7 +438,7 @@ static int filter_urlencode(struct hl_run *run, const struct hl_args *args, stru
         if (hl_iterate_all(run, item, HL_VALUE_LIST, &pair))
             return -1;
         if (pair.list->n != 2)
-            return hl_run_fail(run, "urlencode wants pairs");
+            return hl_run_fail(run, "urlencode takes pairs");
         if ((text.n && hl_text_put(&text, "&", 1, run->err)) || quote(run, &text, pair.list->items[0], true) ||
             hl_text_put(&text, "=", 1, run->err) || quote(run, &text, pair.list->items[1], true))
             return -1;

@@ -1,10 +1,10 @@
-/* Formatting as Python does it: "%s and %d" % (a, b), and "{} and {name:>8}".format(a, name=b). */
+/* Formats text as Python does: "%s and %d" % (a, b), and "{} and {name:>8}".format(a, name=b). */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
 #include <inttypes.h>
 #include <math.h>
 
-#define WIDTH_MOST 1000 /* of a field, and digits behind the point */
+#define WIDTH_MOST 1000 /* of a field, and digits after the point */
 #define NUMBER_TEXT 1600
 
 struct spec {
@@ -24,13 +24,13 @@ static int pad(struct hl_run *run, struct hl_text *out, const struct spec *spec,
     int length = (int)(hl_char_count(text, n) < WIDTH_MOST ? hl_char_count(text, n) : WIDTH_MOST);
     int space = spec->width > length ? spec->width - length : 0;
     int left = spec->align == '<' ? 0 : spec->align == '^' ? space / 2 : space;
-    size_t behind = spec->align == '=' ? n_sign : 0; /* the sign comes before the padding */
-    if (hl_text_put(out, text, behind, run->err))
+    size_t leading = spec->align == '=' ? n_sign : 0; /* the sign comes before the padding */
+    if (hl_text_put(out, text, leading, run->err))
         return -1;
     for (int i = 0; i < left; i++)
         if (hl_text_put(out, spec->fill, spec->n_fill, run->err))
             return -1;
-    if (hl_text_put(out, text + behind, n - behind, run->err))
+    if (hl_text_put(out, text + leading, n - leading, run->err))
         return -1;
     for (int i = left; i < space; i++)
         if (hl_text_put(out, spec->fill, spec->n_fill, run->err))
@@ -38,7 +38,7 @@ static int pad(struct hl_run *run, struct hl_text *out, const struct spec *spec,
     return 0;
 }
 
-/* A sign for each group of digits in front of the point. */
+/* Inserts a sign between groups of digits before the point. */
 static size_t group_digits(char text[NUMBER_TEXT], char group, size_t every)
 {
     char digits[NUMBER_TEXT];
@@ -104,17 +104,7 @@ static void write_real(char text[NUMBER_TEXT], const struct spec *spec, double v
         snprintf(text, NUMBER_TEXT - 2, format, spec->precision < 0 ? 6 : spec->precision, /* NOLINT */
                  percent ? value * 100 : value);
     if (percent)
-        strcat(text, "%"); /* NOLINT: it has room */
-}
-
-static int64_t as_whole(struct hl_value value)
-{
-    return value.kind == HL_VALUE_BOOL ? value.truth : value.integer;
-}
-
-static bool is_whole(struct hl_value value)
-{
-    return value.kind == HL_VALUE_INT || value.kind == HL_VALUE_BOOL;
+        strcat(text, "%"); /* it has room */
 }
 
 static int put_number(struct hl_run *run, struct hl_text *out, struct spec *spec, struct hl_value value)
@@ -122,9 +112,9 @@ static int put_number(struct hl_run *run, struct hl_text *out, struct spec *spec
     char text[NUMBER_TEXT] = "";
     bool whole = strchr("dxXob", spec->type) != NULL;
     if (whole) {
-        write_whole(text, spec, as_whole(value));
+        write_whole(text, spec, hl_value_whole(value));
     } else {
-        double real = value.kind == HL_VALUE_FLOAT ? value.real : (double)as_whole(value);
+        double real = value.kind == HL_VALUE_FLOAT ? value.real : (double)hl_value_whole(value);
         write_real(text, spec, real);
         if (!isfinite(real))
             spec->zero = false;
@@ -178,7 +168,7 @@ static int next_argument(struct hl_run *run, struct percent *p, struct hl_value 
     return 0;
 }
 
-/* A width or precision: digits or *. */
+/* Reads a width or precision: digits or *. */
 static int read_size(struct hl_run *run, struct percent *p, struct hl_value format, size_t *at, int *size)
 {
     struct hl_value value = {0};
@@ -186,9 +176,9 @@ static int read_size(struct hl_run *run, struct percent *p, struct hl_value form
         ++*at;
         if (next_argument(run, p, &value))
             return -1;
-        if (!is_whole(value) || as_whole(value) > WIDTH_MOST || as_whole(value) < -WIDTH_MOST)
+        if (!hl_value_is_whole(value) || hl_value_whole(value) > WIDTH_MOST || hl_value_whole(value) < -WIDTH_MOST)
             return hl_run_fail(run, "* wants an integer of at most %d", WIDTH_MOST);
-        *size = (int)as_whole(value);
+        *size = (int)hl_value_whole(value);
         return 0;
     }
     for (*size = 0; *at < format.n && format.text[*at] >= '0' && format.text[*at] <= '9'; ++*at)
@@ -209,10 +199,10 @@ static int convert(struct hl_run *run, struct hl_text *out, struct spec *spec, s
             spec->align = '>';
         return text_of(run, value, spec->type != 's', &text) ? -1 : put_text(run, out, spec, text);
     case 'c':
-        if (is_whole(value) && as_whole(value) > 0 && as_whole(value) < 0x110000)
-            value = hl_string(c, hl_char_put((int32_t)as_whole(value), c));
+        if (hl_value_is_whole(value) && hl_value_whole(value) > 0 && hl_value_whole(value) < 0x110000)
+            value = hl_string(c, hl_char_put((int32_t)hl_value_whole(value), c));
         if (value.kind != HL_VALUE_STRING || hl_char_count(value.text, value.n) != 1)
-            return hl_run_fail(run, "%%c wants one character");
+            return hl_run_fail(run, "%%c requires one character");
         spec->align = spec->align ? spec->align : '>';
         return put_text(run, out, spec, value);
     case 'd':
@@ -221,16 +211,16 @@ static int convert(struct hl_run *run, struct hl_text *out, struct spec *spec, s
     case 'o':
         if (value.kind == HL_VALUE_FLOAT && spec->type == 'd' && fabs(value.real) < 0x1p63)
             value = hl_int((int64_t)value.real);
-        if (!is_whole(value))
+        if (!hl_value_is_whole(value))
             return value.kind == HL_VALUE_UNDEFINED
                        ? hl_run_undefined(run, value)
-                       : hl_run_fail(run, "%%%c wants a number, not '%s'", spec->type, hl_value_type(value));
+                       : hl_run_fail(run, "%%%c requires a number, not '%s'", spec->type, hl_value_type(value));
         return put_number(run, out, spec, value);
     default:
-        if (!is_whole(value) && value.kind != HL_VALUE_FLOAT)
+        if (!hl_value_is_whole(value) && value.kind != HL_VALUE_FLOAT)
             return value.kind == HL_VALUE_UNDEFINED
                        ? hl_run_undefined(run, value)
-                       : hl_run_fail(run, "%%%c wants a number, not '%s'", spec->type, hl_value_type(value));
+                       : hl_run_fail(run, "%%%c requires a number, not '%s'", spec->type, hl_value_type(value));
         return put_number(run, out, spec, value);
     }
 }
@@ -244,15 +234,15 @@ static int read_key(struct hl_run *run, struct percent *p, struct hl_value forma
     if (!p->mapping || nested)
         return hl_run_fail(run, nested ? "incomplete format key" : "format requires a mapping");
     if (p->arguments.kind != HL_VALUE_DICT)
-        return hl_run_fail(run, "%%(name) wants a dict");
+        return hl_run_fail(run, "%%(name) requires a dict");
     const struct hl_value *found = hl_dict_get(p->arguments.dict, format.text + start, *at - 1 - start);
     if (!found)
-        return hl_run_fail(run, "there is no key '%.*s'", (int)((*at - 1 - start) & 127), format.text + start);
+        return hl_run_fail(run, "unknown key '%.*s'", (int)((*at - 1 - start) & 127), format.text + start);
     *value = *found;
     return 0;
 }
 
-/* One field, behind its %. */
+/* Formats one field, after its %. */
 static int percent_field(struct hl_run *run, struct hl_text *out, struct percent *p, struct hl_value format, size_t *at)
 {
     struct spec spec = {.fill = " ", .n_fill = 1, .precision = -1};
@@ -368,13 +358,13 @@ static int put_field(struct hl_run *run, struct hl_text *out, struct hl_value va
         return -1;
     if (value.kind == HL_VALUE_STRING) {
         if ((spec.type && spec.type != 's') || spec.sign || spec.alternate || spec.group || spec.align == '=')
-            return hl_run_fail(run, "this format is not for strings");
+            return hl_run_fail(run, "this format does not apply to strings");
         if (spec.zero && !spec.align)
             spec.fill[0] = '0';
         spec.align = spec.align ? spec.align : '<';
         return put_text(run, out, &spec, value);
     }
-    if (!is_whole(value) && !real)
+    if (!hl_value_is_whole(value) && !real)
         return hl_run_fail(run, "unsupported format string passed to %s", hl_value_type(value));
     if (!spec.type && real && spec.precision < 0 && !spec.group && !spec.zero && !spec.sign) {
         spec.align = spec.align ? spec.align : '>';
@@ -391,7 +381,7 @@ static int put_field(struct hl_run *run, struct hl_text *out, struct hl_value va
     return put_number(run, out, &spec, value);
 }
 
-/* "0", "name", "" -> the argument; then .attribute and [item]. */
+/* Finds the argument of "0", "name" or ""; then follows .attribute and [item]. */
 static int find_field(struct hl_run *run, const struct hl_args *args, const char *text, size_t n, uint32_t *automatic,
                       struct hl_value *out)
 {
@@ -404,17 +394,17 @@ static int find_field(struct hl_run *run, const struct hl_args *args, const char
         digits++;
     if (digits == at) {
         if (digits > 6)
-            return hl_run_fail(run, "there is no such argument");
+            return hl_run_fail(run, "no such argument");
         index = digits ? 0 : (*automatic)++;
         for (size_t i = 0; i < digits; i++)
             index = index * 10 + (uint32_t)(text[i] - '0');
         if (index + 1 >= args->n)
-            return hl_run_fail(run, "there is no argument %u for the format", index);
+            return hl_run_fail(run, "the format has no argument %u", index);
         *out = args->values[index + 1];
     } else {
         const struct hl_value *named = args->named ? hl_dict_get(args->named, text, at) : NULL;
         if (!named)
-            return hl_run_fail(run, "there is no argument '%.*s'", (int)(at & 127), text);
+            return hl_run_fail(run, "the format has no argument '%.*s'", (int)(at & 127), text);
         *out = *named;
     }
     while (at < n) {
@@ -435,7 +425,7 @@ static int find_field(struct hl_run *run, const struct hl_args *args, const char
     return 0;
 }
 
-/* The field between braces: NAME!CONVERSION:SPEC. */
+/* Formats the field between braces: NAME!CONVERSION:SPEC. */
 static int brace_field(struct hl_run *run, struct hl_text *out, const struct hl_args *args, const char *text, size_t n,
                        uint32_t *automatic)
 {
@@ -449,7 +439,7 @@ static int brace_field(struct hl_run *run, struct hl_text *out, const struct hl_
     n -= name;
     if (n && *text == '!') {
         if (n < 2 || !strchr("rs", text[1]) || (n > 2 && text[2] != ':'))
-            return hl_run_fail(run, "only !r and !s are known in a format");
+            return hl_run_fail(run, "a format supports only !r and !s");
         if (text_of(run, value, text[1] == 'r', &value))
             return -1;
         text += 2;
@@ -479,7 +469,7 @@ int hl_format_braces(struct hl_run *run, struct hl_value format, const struct hl
         }
         const char *close = *mark == '{' ? memchr(mark, '}', (size_t)(end - mark)) : NULL;
         if (!close || memchr(mark + 1, '{', (size_t)(close - mark - 1)))
-            return hl_run_fail(run, "a single brace, or one within another, in a format");
+            return hl_run_fail(run, "a single or nested brace in a format");
         if (brace_field(run, &text, args, mark + 1, (size_t)(close - mark - 1), &automatic))
             return -1;
         at = close + 1;

@@ -1,4 +1,4 @@
-/* Jinja as transformers sets it up: its functions, and what makes up the language for the interpreter. */
+/* Jinja as transformers configures it: its functions, and the table that describes the language to the interpreter. */
 #include "runtime/template/jinja/jinja_library.h"
 #include <time.h>
 
@@ -45,7 +45,7 @@ static int range(struct hl_run *run, const struct hl_args *args, struct hl_value
     return 0;
 }
 
-/* dict(pairs or a dict, **named) into a dict or a namespace. */
+/* Fills a dict or a namespace: dict(pairs or a dict, **named). */
 static int fill_dict(struct hl_run *run, const struct hl_args *args, enum hl_value_kind kind, struct hl_value *out)
 {
     struct hl_iterator pairs;
@@ -64,7 +64,7 @@ static int fill_dict(struct hl_run *run, const struct hl_args *args, enum hl_val
         if (hl_iterate_all(run, item, HL_VALUE_LIST, &pair))
             return -1;
         if (pair.list->n != 2)
-            return hl_run_fail(run, "a dict is made of pairs");
+            return hl_run_fail(run, "dict() takes pairs");
         if (hl_dict_set(run->arena, out->dict, pair.list->items[0], pair.list->items[1], run->err))
             return -1;
     }
@@ -88,7 +88,7 @@ static int cycler(struct hl_run *run, const struct hl_args *args, struct hl_valu
 {
     struct hl_value list;
     if (!args->n || args->named)
-        return hl_run_fail(run, "cycler() takes at least one item, and none by name");
+        return hl_run_fail(run, "cycler() takes at least one item and no named arguments");
     if (hl_list_new(run->arena, HL_VALUE_LIST, args->n, &list, run->err) || hl_object_new(run, HL_OBJECT_CYCLER, out))
         return -1;
     for (uint32_t i = 0; i < args->n; i++)
@@ -105,7 +105,7 @@ static int joiner(struct hl_run *run, const struct hl_args *args, struct hl_valu
     return 0;
 }
 
-/* The message is the template's own; only what would break the line is taken out. */
+/* Fails with the template's own message. Only characters that would break the line are removed. */
 static int raise_exception(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_value text;

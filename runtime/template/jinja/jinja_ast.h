@@ -1,5 +1,5 @@
-/* Inside of the Jinja compiler: tokens, the syntax tree, scopes. The order of work: text -> tokens (jinja_lex.c) ->
- * tree (jinja_expression.c, jinja_statement.c) -> section (jinja_emit.c), which asks jinja_scope.c where names live. */
+/* Inside the Jinja compiler: tokens, the syntax tree, scopes. The stages are: text -> tokens (lex.c) -> tree
+ * (expression.c, statement.c) -> section (emit.c). emit.c asks scope.c where names are stored. */
 #ifndef HL_RUNTIME_TEMPLATE_JINJA_JINJA_AST_H
 #define HL_RUNTIME_TEMPLATE_JINJA_JINJA_AST_H
 
@@ -8,7 +8,7 @@
 
 enum jinja_token_kind {
     JINJA_END,
-    JINJA_DATA,           /* text outside of tags */
+    JINJA_DATA,           /* text outside tags */
     JINJA_VARIABLE_BEGIN, /* {{ */
     JINJA_VARIABLE_END,
     JINJA_BLOCK_BEGIN, /* {% */
@@ -21,7 +21,7 @@ enum jinja_token_kind {
 struct jinja_token {
     enum jinja_token_kind kind;
     uint32_t line;
-    struct hl_value value; /* STRING: text, name or operator; of a constant what it is */
+    struct hl_value value; /* STRING: text, name or operator; of a constant its value */
 };
 
 struct jinja_tokens {
@@ -36,7 +36,7 @@ enum jinja_kind {
     JINJA_ITEM,         /* a[b] */
     JINJA_SLICE,        /* a : b : c, each may be NULL; only as b of an item */
     JINJA_CALL,         /* a(items) */
-    JINJA_FILTER,       /* a | name(items); a is NULL where it is what a block prints */
+    JINJA_FILTER,       /* a | name(items); a is NULL where the output of a block is filtered */
     JINJA_TEST,         /* a is name(items) */
     JINJA_KEYWORD,      /* name=a, in a call */
     JINJA_SPREAD,       /* *a, or **a when op is 1 */
@@ -83,29 +83,29 @@ struct jinja_node {
     struct jinja_node *guarded; /* see struct jinja */
 };
 
-/* One compilation. All that it makes lies in the arena. */
+/* One compilation. Everything that it makes lies in the arena. */
 struct jinja {
     struct hl_arena arena;
     struct jinja_tokens tokens;
-    size_t at;      /* the token that is looked at */
+    size_t at;      /* the current token */
     unsigned depth; /* of the parser */
     struct hl_build *build;
     struct jinja_scope *scope;
     uint32_t n_symbols;         /* of all scopes */
     struct jinja_node *guarded; /* tests like "name is defined", linked */
-    unsigned loops;             /* around what is parsed */
-    bool in_loop;               /* break and continue have one to leave */
+    unsigned loops;             /* around the current token */
+    bool in_loop;               /* there is a loop for break and continue to leave */
     struct hl_error *err;
 };
 
-#define JINJA_MAX_LEVELS 400u   /* of an expression as a tree; operators in a row are levels, too */
-#define JINJA_MAX_DEPTH 120u    /* of brackets and blocks within each other */
-#define JINJA_MAX_SYMBOLS 4096u /* they are searched for one by one */
+#define JINJA_MAX_LEVELS 400u   /* of an expression as a tree; operators in a row are levels too */
+#define JINJA_MAX_DEPTH 120u    /* of nested brackets and blocks */
+#define JINJA_MAX_SYMBOLS 4096u /* the search for one is linear */
 
-/* The error "line N: ...". Returns -1. */
+/* Sets the error "line N: ...". Returns -1. */
 __attribute__((format(printf, 3, 4))) int jinja_fail(struct jinja *j, uint32_t line, const char *format, ...);
 
-/* A new node, or NULL with the error set. */
+/* Makes a node. Returns NULL with the error set. */
 struct jinja_node *jinja_new(struct jinja *j, enum jinja_kind kind, uint32_t line);
 
 static inline void jinja_append(struct jinja_list *list, struct jinja_node *node)
@@ -118,10 +118,10 @@ static inline void jinja_append(struct jinja_list *list, struct jinja_node *node
     list->n++;
 }
 
-/* jinja_lex.c */
+/* lex.c */
 int jinja_lex(struct jinja *j, const char *source, size_t n);
 
-/* The current token, and whether it is this operator or this name. */
+/* Return the current token, and whether it is this operator or name. */
 static inline const struct jinja_token *jinja_look(const struct jinja *j)
 {
     return &j->tokens.all[j->at];
@@ -132,43 +132,44 @@ static inline bool jinja_is(const struct jinja *j, enum jinja_token_kind kind, c
     return jinja_look(j)->kind == kind && hl_value_is_text(jinja_look(j)->value, text);
 }
 
-/* Goes on behind it, when it is this one. */
+/* Skips the current token if it is this one. */
 bool jinja_skip(struct jinja *j, enum jinja_token_kind kind, const char *text);
 
-/* Goes on behind it, or fails; text NULL: whatever it says. */
+/* Skips the current token if it is this one, else fails. With text NULL, any text matches. */
 int jinja_expect(struct jinja *j, enum jinja_token_kind kind, const char *text);
 
-/* jinja_expression.c. An expression; with commas a tuple. `condition`: may be an inline if. `end`: a name that ends a
- * tuple, or NULL. */
+/* expression.c. Parse an expression; the second one also a tuple, by its commas. With `condition` it may be an inline
+ * if. `end` is a name that ends a tuple, or NULL. */
 struct jinja_node *jinja_expression(struct jinja *j, bool condition);
 struct jinja_node *jinja_tuple(struct jinja *j, bool condition, const char *end);
 
-/* What can be assigned to; `attributes`: namespace.name, too. */
+/* Parses an assignment target. With `attributes` it may also be namespace.name. */
 struct jinja_node *jinja_target(struct jinja *j, bool attributes, const char *end);
 
-/* Filters in a row; `now`: the first is not behind a |. NULL without an error when there is none. */
+/* Parses filters in a row. With `now`, the first has no | before it. Returns NULL without an error when there are none.
+ */
 struct jinja_node *jinja_filters(struct jinja *j, struct jinja_node *value, bool now);
 
-/* jinja_statement.c */
+/* statement.c */
 int jinja_parse(struct jinja *j, struct jinja_list *body);
 
-/* jinja_emit.c */
+/* emit.c */
 int jinja_emit(struct jinja *j, const struct jinja_list *body);
 
-/* jinja_scope.c */
+/* scope.c */
 
 enum jinja_load { JINJA_LOAD_PARAMETER, JINJA_LOAD_CONTEXT, JINJA_LOAD_OUTER, JINJA_LOAD_UNDEFINED };
 
 struct jinja_function {
     uint32_t slots;
-    uint32_t level; /* of functions within functions */
+    uint32_t level; /* of nested functions */
 };
 
 /* A name that a scope knows. */
 struct jinja_symbol {
     struct hl_value name;
-    enum jinja_load load; /* what it is when the scope begins */
-    bool stored;          /* something is assigned to it in the scope: it has a slot */
+    enum jinja_load load; /* its first value when the scope begins */
+    bool stored;          /* the scope assigns to it, so it has a slot */
     uint32_t slot;
     struct jinja_symbol *next;
 };
@@ -179,24 +180,25 @@ struct jinja_scope {
     struct jinja_symbol *symbols;
 };
 
-/* A scope within the present one, which becomes the present; and back. `function` NULL: that of the outer scope. */
+/* Open a scope in the current one and make it current; and close it. With `function` NULL it belongs to the outer
+ * scope's function. */
 struct jinja_scope *jinja_scope_open(struct jinja *j, struct jinja_function *function);
 void jinja_scope_close(struct jinja *j);
 
-/* What the present scope does with names: of a parameter, an expression, statements. */
+/* Record how the current scope uses names: those of a parameter, an expression, or statements. */
 int jinja_scope_parameters(struct jinja *j, const struct jinja_node *target);
 int jinja_scope_parameter(struct jinja *j, struct hl_value name);
 int jinja_scope_expression(struct jinja *j, const struct jinja_node *node);
 int jinja_scope_body(struct jinja *j, const struct jinja_list *body);
 
-/* Gives slots to the names of the present scope, when all is known of it. */
+/* Assigns slots to the names of the current scope, once everything in it is known. */
 int jinja_scope_slots(struct jinja *j);
 
-/* The symbol of a name as seen from the present scope, and its scope; NULL when no scope knows it. */
+/* Finds the symbol of a name as seen from the scope `from`, and its scope. Returns NULL when no scope knows it. */
 const struct jinja_symbol *jinja_scope_find(const struct jinja_scope *from, struct hl_value name,
                                             const struct jinja_scope **where);
 
-/* Is a name loaded anywhere in these statements, before it is stored? */
+/* Returns whether these statements load a name before they store it. */
 bool jinja_scope_uses(const struct jinja_list *body, const char *name);
 
 #endif

@@ -1,9 +1,9 @@
-/* Jinja text -> tokens, with white space taken away as trim_blocks, lstrip_blocks and the signs in tags ask for it.
+/* Splits Jinja text into tokens. Removes white space according to trim_blocks, lstrip_blocks and the signs in tags.
  *
- * Rules (jinja2/lexer.py, https://github.com/pallets/jinja): one newline at the very end of the source is dropped. A
- * tag with a - takes all white space on that side. A block or comment takes the newline behind it, unless it ends with
- * + or -; it takes the blanks before it when nothing else is on the line, unless it begins with + or -. {{ }} takes
- * nothing by itself.
+ * Rules (jinja2/lexer.py, https://github.com/pallets/jinja): One newline at the very end of the source is dropped. A
+ * tag with a - removes all white space on that side. A block or comment removes the newline after it, unless it ends
+ * with + or -. It removes the blanks before it if nothing else is on the line, unless it begins with + or -. {{ }}
+ * removes nothing by itself.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -18,7 +18,7 @@ struct lexer {
     size_t n, at;
     uint32_t line;
     bool line_starts;           /* the last match ended with a newline */
-    char open[JINJA_MAX_DEPTH]; /* closing brackets that are due */
+    char open[JINJA_MAX_DEPTH]; /* the closing brackets that are expected */
     unsigned n_open;
 };
 
@@ -68,7 +68,7 @@ static size_t skip_space(const struct lexer *x, size_t at)
     return at;
 }
 
-/* Moves on to `at` and counts lines. */
+/* Moves to `at` and counts lines. */
 static void move(struct lexer *x, size_t at)
 {
     for (size_t i = x->at; i < at; i++)
@@ -77,7 +77,7 @@ static void move(struct lexer *x, size_t at)
     x->at = at;
 }
 
-/* The end of text[from, to) when a tag with this sign follows. */
+/* Returns the end of text[from, to) when a tag with this sign follows. */
 static size_t strip_before(const struct lexer *x, size_t from, size_t to, char sign, bool variable)
 {
     size_t end = to, n;
@@ -102,8 +102,8 @@ static int put_data(struct lexer *x, size_t from, size_t to, uint32_t line)
     return from < to ? add_token(x, JINJA_DATA, hl_string(x->text + from, to - from), line) : 0;
 }
 
-/* Behind a tag's end: `sign` in front of it, the end itself at `at`, two bytes. */
-static size_t behind_end(const struct lexer *x, size_t at, char sign, bool trims)
+/* Returns the position after a tag's end, which is two bytes at `at`, with `sign` before it. */
+static size_t after_end(const struct lexer *x, size_t at, char sign, bool trims)
 {
     at += 2;
     if (sign == '-')
@@ -116,7 +116,7 @@ static char sign_at(const struct lexer *x, size_t at)
     return is_at(x, at, "-") ? '-' : is_at(x, at, "+") ? '+' : 0;
 }
 
-/* Is a tag "{% name" at `at`? Then *inside is behind the name and the white space around it. */
+/* Returns whether a tag "{% name" is at `at`. Then *inside is after the name and the white space around it. */
 static bool is_tag(const struct lexer *x, size_t at, const char *name, size_t *inside)
 {
     if (!is_at(x, at, "{%"))
@@ -136,18 +136,18 @@ static int lex_comment(struct lexer *x, size_t at)
     while (end < x->n && !is_at(x, end, "#}"))
         end++;
     if (end >= x->n && from < x->n)
-        return jinja_fail(x->j, line, "a comment has no end: write #} behind it");
-    if (end >= x->n) { /* jinja2 lets it pass when nothing follows */
+        return jinja_fail(x->j, line, "unclosed comment: #} is missing");
+    if (end >= x->n) { /* jinja2 accepts it when nothing follows */
         move(x, x->n);
         return 0;
     }
     char sign = end > from ? sign_at(x, end - 1) : 0;
-    move(x, behind_end(x, end, sign, true));
+    move(x, after_end(x, end, sign, true));
     return 0;
 }
 
-/* Is "{% raw %}" at `at`? Then *behind is where its text starts. */
-static bool is_raw(const struct lexer *x, size_t at, size_t *behind)
+/* Returns whether "{% raw %}" is at `at`. Then *after is the start of its text. */
+static bool is_raw(const struct lexer *x, size_t at, size_t *after)
 {
     size_t inside;
     if (!is_tag(x, at, "raw", &inside))
@@ -155,7 +155,7 @@ static bool is_raw(const struct lexer *x, size_t at, size_t *behind)
     char sign = sign_at(x, inside);
     if (sign == '+' || !is_at(x, inside + (sign != 0), "%}"))
         return false;
-    *behind = behind_end(x, inside + (sign != 0), sign, false);
+    *after = after_end(x, inside + (sign != 0), sign, false);
     return true;
 }
 
@@ -171,10 +171,10 @@ static int lex_raw(struct lexer *x)
         size_t end = strip_before(x, x->at, at, sign_at(x, at + 2), false);
         if (put_data(x, x->at, end, x->line))
             return -1;
-        move(x, behind_end(x, inside + (sign != 0), sign, true));
+        move(x, after_end(x, inside + (sign != 0), sign, true));
         return 0;
     }
-    return x->at < x->n ? jinja_fail(x->j, x->line, "{%% raw %%} has no {%% endraw %%}") : 0;
+    return x->at < x->n ? jinja_fail(x->j, x->line, "unclosed {%% raw %%}: {%% endraw %%} is missing") : 0;
 }
 
 /* Strings */
@@ -191,7 +191,7 @@ static int hex_digits(const char *text, size_t n, size_t want, uint32_t *code)
     return 0;
 }
 
-/* The escape text[at], behind its backslash; *at moves behind it. */
+/* Decodes the escape at text[*at], after its backslash, and moves *at past it. */
 static int unescape(struct lexer *x, const char *text, size_t n, size_t *at, struct hl_text *out)
 {
     static const char letters[] = "abfnrtv\\'\"", means[] = "\a\b\f\n\r\t\v\\'\"";
@@ -207,7 +207,7 @@ static int unescape(struct lexer *x, const char *text, size_t n, size_t *at, str
         return jinja_fail(x->j, x->line, "\\N{...} in a string is not supported: write the character");
     if (digits) {
         if (hex_digits(text + *at, n - *at, digits, &code) || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
-            return jinja_fail(x->j, x->line, "\\%c in a string wants %zu digits of a character", c, digits);
+            return jinja_fail(x->j, x->line, "\\%c in a string requires %zu digits of a character", c, digits);
         *at += digits;
         return hl_text_put(out, bytes, hl_char_put((int32_t)code, bytes), x->j->err);
     }
@@ -221,7 +221,7 @@ static int unescape(struct lexer *x, const char *text, size_t n, size_t *at, str
         const char both[2] = {'\\', c};
         return hl_text_put(out, both, 2, x->j->err);
     }
-    /* Python writes the character as an escape first, whose backslash is then taken for the second of two. */
+    /* Python first writes the character as an escape, whose backslash then counts as the second of two. */
     code = (uint32_t)hl_char_at(text + *at - 1, n - *at + 1, &bytes_in);
     *at += bytes_in - 1;
     int length = snprintf(bytes, sizeof bytes, code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
@@ -237,7 +237,7 @@ static int lex_string(struct lexer *x)
     while (end < x->n && x->text[end] != quote)
         end += x->text[end] == '\\' ? 2 : 1;
     if (end >= x->n)
-        return jinja_fail(x->j, line, "a string has no end");
+        return jinja_fail(x->j, line, "unterminated string");
     const char *text = x->text + x->at + 1;
     size_t n = end - x->at - 1;
     for (size_t at = 0; at < n;) {
@@ -255,7 +255,7 @@ static int lex_string(struct lexer *x)
 
 /* Numbers */
 
-/* Digits with single _ between them; 0 when there are none. */
+/* Returns the length of digits with single _ between them, or 0. */
 static size_t digits_at(const struct lexer *x, size_t at, const char *digits)
 {
     size_t n = 0;
@@ -275,7 +275,7 @@ static size_t exponent_at(const struct lexer *x, size_t at)
     return n ? 1 + sign + n : 0;
 }
 
-/* Length of the number at the present place, and how to read it. */
+/* Returns the length of the number at the current position, and how to parse it. */
 static size_t number_at(const struct lexer *x, bool *real, int *base)
 {
     static const char decimal[] = "0123456789";
@@ -335,7 +335,7 @@ static int lex_name(struct lexer *x)
     return add_token(x, JINJA_NAME, name, line);
 }
 
-/* Brackets must match, as within them }} and %} end nothing. */
+/* Checks that brackets match: within brackets, }} and %} do not end a tag. */
 static int check_bracket(struct lexer *x, char c)
 {
     if (strchr("([{", c)) {
@@ -369,26 +369,26 @@ static int lex_operator(struct lexer *x)
     return 0;
 }
 
-/* Is this the end of the tag? Then *behind is what follows. */
-static bool at_end(const struct lexer *x, bool variable, size_t *behind)
+/* Returns whether the tag ends here. Then *after is the position after it. */
+static bool at_end(const struct lexer *x, bool variable, size_t *after)
 {
     char sign = sign_at(x, x->at);
     if (x->n_open || (variable && sign == '+') || !is_at(x, x->at + (sign != 0), variable ? "}}" : "%}"))
         return false;
-    *behind = behind_end(x, x->at + (sign != 0), sign, !variable);
+    *after = after_end(x, x->at + (sign != 0), sign, !variable);
     return true;
 }
 
 static int lex_tag(struct lexer *x, bool variable)
 {
     uint32_t begun = x->line;
-    size_t n, behind;
+    size_t n, after;
     while (x->at < x->n) {
         unsigned char c = (unsigned char)x->text[x->at];
         int failed;
-        if (at_end(x, variable, &behind)) {
+        if (at_end(x, variable, &after)) {
             uint32_t line = x->line;
-            move(x, behind);
+            move(x, after);
             return add_token(x, variable ? JINJA_VARIABLE_END : JINJA_BLOCK_END, hl_string("", 0), line);
         }
         if ((n = space_at(x, x->at)) > 0) {
@@ -406,13 +406,13 @@ static int lex_tag(struct lexer *x, bool variable)
         if (failed)
             return -1;
     }
-    return jinja_fail(x->j, begun, "a tag has no end: %s is missing", variable ? "}}" : "%}");
+    return jinja_fail(x->j, begun, "unclosed tag: %s is missing", variable ? "}}" : "%}");
 }
 
-/* Text up to the next tag, then that tag. */
+/* Reads text up to the next tag, then that tag. */
 static int lex_piece(struct lexer *x)
 {
-    size_t at = x->at, behind = 0;
+    size_t at = x->at, after = 0;
     while (at < x->n && !(x->text[at] == '{' && at + 1 < x->n && strchr("{%#", x->text[at + 1]) && x->text[at + 1]))
         at++;
     uint32_t line = x->line;
@@ -424,8 +424,8 @@ static int lex_piece(struct lexer *x)
     char sign = sign_at(x, at + 2), kind = x->text[at + 1];
     if (put_data(x, x->at, strip_before(x, x->at, at, sign, kind == '{'), line))
         return -1;
-    if (kind == '%' && is_raw(x, at, &behind)) {
-        move(x, behind);
+    if (kind == '%' && is_raw(x, at, &after)) {
+        move(x, after);
         return lex_raw(x);
     }
     move(x, at);
@@ -439,7 +439,7 @@ static int lex_piece(struct lexer *x)
     return lex_tag(x, kind == '{');
 }
 
-/* A copy in which \r\n and \r are \n, without the last newline. */
+/* Copies the source with \r\n and \r as \n, without the last newline. */
 static char *normalize(struct jinja *j, const char *source, size_t n, size_t *n_out)
 {
     char *text = hl_arena_alloc(&j->arena, n + 1), *out = text;

@@ -1,16 +1,17 @@
-/* Attributes and items of values, and the methods of all types but str.
+/* Attributes and items of values, and the methods of all types except str.
  *
- * object.name is a method or attribute of the type before it is the item "name"; object[key] is the other way round, as
- * in jinja2. Methods that would change a list or dict are undefined, as in jinja2's sandbox, and cannot be called.
- * Methods that Python has and this does not are refused, so that no template silently takes another way.
+ * object.name is first a method or attribute of the type, then the item "name". object[key] tries them the other way
+ * round, as in jinja2: x.items is the method, x['items'] the key. A namespace has only its attributes. Methods that
+ * would change a list or dict are undefined, as in jinja2's sandbox, and cannot be called. Methods of Python that are
+ * missing here are refused, so that no template silently renders differently.
  */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
 
 enum { SELF, FIRST, SECOND, THIRD };
 
-/* Words with a space around each. */
-static bool among(const char *words, struct hl_value name)
+/* Returns whether `name` is one of `words`, each of which has a space on both sides. */
+static bool contains_word(const char *words, struct hl_value name)
 {
     char padded[32];
     if (name.n > sizeof padded - 3)
@@ -19,8 +20,8 @@ static bool among(const char *words, struct hl_value name)
     return strstr(words, padded) != NULL;
 }
 
-/* What changes the object, and what is not supported. */
-static const char *changing(struct hl_value object)
+/* Returns the methods that change the object; the next function those that are not supported. */
+static const char *mutating(struct hl_value object)
 {
     if (object.kind == HL_VALUE_LIST)
         return " append clear pop reverse insert sort extend remove ";
@@ -89,9 +90,9 @@ int hl_jinja_own_attribute(struct hl_run *run, struct hl_value object, struct hl
         *out = object.list->items[name.n == 4];
     } else if (object.kind == HL_VALUE_NAMESPACE && (member = hl_dict_get(object.dict, name.text, name.n))) {
         *out = *member;
-    } else if (among(changing(object), name)) {
+    } else if (contains_word(mutating(object), name)) {
         *out = hl_undefined(HL_UNDEFINED_UNSAFE, name.text, name.n);
-    } else if (among(unsupported(object), name)) {
+    } else if (contains_word(unsupported(object), name)) {
         return hl_run_fail(run, "'%.*s' of a value of type '%s' is not supported", (int)name.n, name.text,
                            hl_value_type(object));
     } else if (object.kind == HL_VALUE_OBJECT) {
@@ -133,7 +134,7 @@ static int item_at(struct hl_run *run, struct hl_value object, int64_t index, st
     }
 }
 
-/* ABSENT when there is no such item, or the object has none. */
+/* Finds an item. *out is ABSENT if it does not exist or the object has no items. */
 static int find_item(struct hl_run *run, struct hl_value object, struct hl_value key, struct hl_value *out)
 {
     struct hl_value *found;
@@ -156,7 +157,7 @@ static int missing(struct hl_value name, struct hl_value *out)
 {
     if (out->kind == HL_VALUE_ABSENT)
         *out = name.kind == HL_VALUE_STRING ? hl_undefined(HL_UNDEFINED_ATTRIBUTE, name.text, name.n)
-                                            : hl_undefined(HL_UNDEFINED_REASON, "there is no such item", 21);
+                                            : hl_undefined_because("no such item");
     return 0;
 }
 

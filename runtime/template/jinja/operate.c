@@ -1,26 +1,11 @@
-/* Operators, with Python's results: ints are exact or refused, never wrapped; // and % round towards minus infinity. */
+/* Operators, with Python's results. Ints are exact or refused, never wrapped; // and % round towards minus infinity. */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
 #include <math.h>
 
-static bool is_whole(struct hl_value value)
-{
-    return value.kind == HL_VALUE_INT || value.kind == HL_VALUE_BOOL;
-}
-
-static bool is_number(struct hl_value value)
-{
-    return is_whole(value) || value.kind == HL_VALUE_FLOAT;
-}
-
-static int64_t whole(struct hl_value value)
-{
-    return value.kind == HL_VALUE_BOOL ? value.truth : value.integer;
-}
-
 static double real(struct hl_value value)
 {
-    return value.kind == HL_VALUE_FLOAT ? value.real : (double)whole(value);
+    return value.kind == HL_VALUE_FLOAT ? value.real : (double)hl_value_whole(value);
 }
 
 static int too_large(struct hl_run *run)
@@ -32,15 +17,15 @@ int hl_operate_unary(struct hl_run *run, enum hl_unary op, struct hl_value a, st
 {
     if (a.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, a);
-    if (!is_number(a))
+    if (!hl_value_is_number(a))
         return hl_run_fail(run, "bad operand type for unary %c: '%s'", op == HL_UNARY_NEGATIVE ? '-' : '+',
                            hl_value_type(a));
-    *out = is_whole(a) ? hl_int(whole(a)) : a;
+    *out = hl_value_is_whole(a) ? hl_int(hl_value_whole(a)) : a;
     if (op == HL_UNARY_POSITIVE)
         return 0;
-    if (is_whole(a) && whole(a) == INT64_MIN)
+    if (hl_value_is_whole(a) && hl_value_whole(a) == INT64_MIN)
         return too_large(run);
-    *out = is_whole(a) ? hl_int(-whole(a)) : hl_float(-a.real);
+    *out = hl_value_is_whole(a) ? hl_int(-hl_value_whole(a)) : hl_float(-a.real);
     return 0;
 }
 
@@ -64,7 +49,8 @@ static int pow_whole(struct hl_run *run, int64_t a, int64_t b, struct hl_value *
     return 0;
 }
 
-/* Rounded once where both are doubles; beyond them with the digits that a long double has more. */
+/* Divides and rounds once if doubles represent both operands; larger operands use the additional digits of a long
+ * double. */
 static double divide_whole(int64_t a, int64_t b)
 {
     const int64_t exact = (int64_t)1 << 53;
@@ -108,7 +94,7 @@ static int operate_whole(struct hl_run *run, enum hl_binary op, int64_t a, int64
     return overflows ? too_large(run) : 0;
 }
 
-/* Quotient rounded down and the remainder that fits it: float_divmod of Python. */
+/* Returns the quotient rounded down and its remainder, as Python's float_divmod does. */
 static void divide_real(double a, double b, double *quotient, double *remainder)
 {
     double rest = fmod(a, b), count = (a - rest) / b;
@@ -153,7 +139,7 @@ static int operate_real(struct hl_run *run, enum hl_binary op, double a, double 
     }
 }
 
-/* The same text or the same items many times. */
+/* Repeats a text or items. */
 static int repeat(struct hl_run *run, struct hl_value a, int64_t times, struct hl_value *out)
 {
     struct hl_text text = {.arena = run->arena};
@@ -182,7 +168,7 @@ static bool is_sequence(struct hl_value value)
     return value.kind == HL_VALUE_STRING || value.kind == HL_VALUE_LIST || value.kind == HL_VALUE_TUPLE;
 }
 
-/* What is added to Markup is escaped, unless it is Markup too. */
+/* Joins two texts. Text added to Markup is escaped, unless it is Markup too. */
 static int join_texts(struct hl_run *run, struct hl_value a, struct hl_value b, struct hl_value *out)
 {
     bool safe = a.flags & HL_STRING_SAFE || b.flags & HL_STRING_SAFE;
@@ -222,16 +208,16 @@ int hl_operate_binary(struct hl_run *run, enum hl_binary op, struct hl_value a, 
         return hl_format_percent(run, a, b, out);
     if (a.kind == HL_VALUE_UNDEFINED || b.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, a.kind == HL_VALUE_UNDEFINED ? a : b);
-    if (is_whole(a) && is_whole(b))
-        return operate_whole(run, op, whole(a), whole(b), out);
-    if (is_number(a) && is_number(b))
+    if (hl_value_is_whole(a) && hl_value_is_whole(b))
+        return operate_whole(run, op, hl_value_whole(a), hl_value_whole(b), out);
+    if (hl_value_is_number(a) && hl_value_is_number(b))
         return operate_real(run, op, real(a), real(b), out);
     if (op == HL_BINARY_ADD && a.kind == b.kind && is_sequence(a))
         return add_sequences(run, a, b, out);
-    if (op == HL_BINARY_MUL && is_sequence(a) && is_whole(b))
-        return repeat(run, a, whole(b), out);
-    if (op == HL_BINARY_MUL && is_sequence(b) && is_whole(a))
-        return repeat(run, b, whole(a), out);
+    if (op == HL_BINARY_MUL && is_sequence(a) && hl_value_is_whole(b))
+        return repeat(run, a, hl_value_whole(b), out);
+    if (op == HL_BINARY_MUL && is_sequence(b) && hl_value_is_whole(a))
+        return repeat(run, b, hl_value_whole(a), out);
     if (a.kind == HL_VALUE_BIG || b.kind == HL_VALUE_BIG)
         return too_large(run);
     return hl_run_fail(run, "unsupported operand types for %s: '%s' and '%s'", signs[op], hl_value_type(a),
@@ -298,24 +284,24 @@ int hl_operate_compare(struct hl_run *run, enum hl_compare op, struct hl_value a
     return 0;
 }
 
-/* Where a slice starts and stops in n items: PySlice_AdjustIndices. */
+/* Computes where a slice of n items starts and stops, as PySlice_AdjustIndices does. */
 static int slice_bounds(struct hl_run *run, const struct hl_value bounds[3], int64_t n, int64_t *start, int64_t *count,
                         int64_t *step)
 {
     int64_t limits[2];
     for (int i = 0; i < 3; i++)
-        if (bounds[i].kind != HL_VALUE_NONE && !is_whole(bounds[i]))
+        if (bounds[i].kind != HL_VALUE_NONE && !hl_value_is_whole(bounds[i]))
             return bounds[i].kind == HL_VALUE_UNDEFINED
                        ? hl_run_undefined(run, bounds[i])
                        : hl_run_fail(run, "slice indices must be integers, not '%s'", hl_value_type(bounds[i]));
-    *step = bounds[2].kind == HL_VALUE_NONE ? 1 : whole(bounds[2]);
+    *step = bounds[2].kind == HL_VALUE_NONE ? 1 : hl_value_whole(bounds[2]);
     if (!*step)
         return hl_run_fail(run, "slice step cannot be zero");
     if (*step == INT64_MIN)
         ++*step;
     int64_t low = *step < 0 ? -1 : 0, high = *step < 0 ? n - 1 : n;
     for (int i = 0; i < 2; i++) {
-        int64_t at = bounds[i].kind == HL_VALUE_NONE ? 0 : whole(bounds[i]);
+        int64_t at = bounds[i].kind == HL_VALUE_NONE ? 0 : hl_value_whole(bounds[i]);
         at = at < 0 ? (at < -n ? low : at + n) : at;
         at = at < low ? low : at > high ? high : at;
         limits[i] = bounds[i].kind != HL_VALUE_NONE ? at : (i == 0) == (*step > 0) ? low : high;

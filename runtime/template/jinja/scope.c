@@ -1,13 +1,13 @@
-/* Where names live. jinja2 compiles a template to Python and decides at that time, scope by scope, whether a name is a
- * variable of the scope, one of an outer scope, or comes from the context; its results for names that are both read and
- * set depend on that. So the same is done here, by the rules of jinja2/idtracking.py
+/* Decides where names are stored. jinja2 compiles a template to Python. It decides then, scope by scope, whether a name
+ * is a variable of the scope, one of an outer scope, or comes from the context. Its results for names that are both
+ * read and set depend on that. This file does the same, by the rules of jinja2/idtracking.py
  * (https://github.com/pallets/jinja):
  *
- * - A scope is looked at as a whole before it is compiled; scopes within it only when they are reached.
- * - A name that is read and that no scope around knows comes from the context, as it is when the scope begins.
- * - A name that is set is a variable of this scope. It begins as the variable of the outer scope that has it, so that
- *   what is set in a loop is forgotten by the next round; where there is none, it begins undefined, except that a name
- *   which is only set in branches of an `if` begins as what the context has.
+ * - A scope is analysed as a whole before it is compiled; scopes within it only when they are reached.
+ * - A name that is read and that no enclosing scope knows comes from the context, with its value at the scope's begin.
+ * - A name that is set is a variable of this scope. It begins as the variable of the outer scope that has it, so the
+ *   next round forgets what a loop's body sets. Without such a variable it begins undefined, with one exception: a name
+ *   that is set only in branches of an `if` begins with its value in the context.
  */
 #include "runtime/template/jinja/jinja_ast.h"
 
@@ -63,7 +63,7 @@ void jinja_scope_close(struct jinja *j)
 static struct jinja_symbol *define(struct jinja *j, struct hl_value name, enum jinja_load load)
 {
     if (j->n_symbols++ >= JINJA_MAX_SYMBOLS) {
-        hl_fail(j->err, "chat template: it has more than %u names", JINJA_MAX_SYMBOLS);
+        hl_fail(j->err, "chat template: more than %u names", JINJA_MAX_SYMBOLS);
         return NULL;
     }
     struct jinja_symbol *symbol = hl_arena_alloc(&j->arena, sizeof *symbol);
@@ -106,7 +106,7 @@ int jinja_scope_parameter(struct jinja *j, struct hl_value name)
     return 0;
 }
 
-/* A target: its names are stored, or are parameters; the namespace of an attribute is loaded. */
+/* Visits a target: its names are stored, or are parameters; the namespace of an attribute is loaded. */
 static int visit_target(struct jinja *j, const struct jinja_node *node, bool parameters)
 {
     if (node->kind == JINJA_LOAD)
@@ -145,12 +145,13 @@ int jinja_scope_expression(struct jinja *j, const struct jinja_node *node)
     return visit(j, node, 0);
 }
 
-/* Branches. Each is looked at with what was known before the `if`; then all that they know is joined. Symbols are kept
- * in a list to which only is added at the front, so a branch's own are those before the symbols that were there. */
+/* Branches. Each is analysed with the symbols known before the `if`; then the symbols of all branches are joined.
+ * Symbols are added only at the front of their list. So a branch's own symbols are those before the ones that existed
+ * already. */
 
 struct branches {
-    struct jinja_symbol *before;  /* what was known */
-    struct jinja_symbol *found;   /* what the branches have added so far */
+    struct jinja_symbol *before;  /* known before the `if` */
+    struct jinja_symbol *found;   /* added by the branches so far */
     struct jinja_symbol **stored; /* copies of the marks of `before` */
 };
 
@@ -162,7 +163,7 @@ static struct jinja_symbol *find_before(struct jinja_symbol *from, const struct 
     return NULL;
 }
 
-/* Takes what the present branch has added out of the scope and joins it with what other branches have added. */
+/* Removes the symbols that the current branch has added from the scope and joins them with those of other branches. */
 static int leave_branch(struct jinja *j, struct branches *b)
 {
     struct jinja_symbol *symbol = j->scope->symbols, *next;
@@ -190,7 +191,7 @@ static int visit_branch(struct jinja *j, const struct jinja_list *body, struct b
     return jinja_scope_body(j, body) || leave_branch(j, b) ? -1 : 0;
 }
 
-/* What a name that branches store begins as. */
+/* Sets the first value of a name that branches store. */
 static void load_outer(struct jinja *j, struct jinja_symbol *symbol)
 {
     bool outer = j->scope->parent && is_known(j->scope->parent, symbol->name);
@@ -287,10 +288,10 @@ int jinja_scope_slots(struct jinja *j)
             s->slot = function->slots++;
     return function->slots <= HL_TEMPLATE_MAX_SLOTS
                ? 0
-               : hl_fail(j->err, "chat template: it has more than %u variables", HL_TEMPLATE_MAX_SLOTS);
+               : hl_fail(j->err, "chat template: more than %u variables", HL_TEMPLATE_MAX_SLOTS);
 }
 
-/* jinja2 asks in this order and stops at the first store; see UndeclaredNameVisitor in its compiler. */
+/* jinja2 reads in this order and stops at the first store; see UndeclaredNameVisitor in its compiler. */
 
 enum found { NOT_YET, LOADED, STORED };
 
@@ -314,7 +315,8 @@ static enum found target_uses(const struct jinja_node *node, const char *name)
     return found;
 }
 
-/* What is too deep to look at is refused when its scope is looked at. */
+/* Finds whether a node uses a name. Nodes that are too deep count as unused: the analysis of their scope refuses them.
+ */
 static enum found uses(const struct jinja_node *node, const char *name, unsigned depth)
 {
     enum found found = NOT_YET;

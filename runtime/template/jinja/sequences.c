@@ -1,29 +1,18 @@
-/* The filters of Jinja that go through items: they pick, change, sort, group and join them. Formulas:
- * jinja2/filters.py.
+/* The filters of Jinja over items: they pick, change, sort, group and join them. Formulas: jinja2/filters.py.
  *
- * map, select and their kin work when their result is gone through, one item at a time; the others at once.
+ * map, select and the like work while their result is iterated, one item at a time; the others work at once.
  */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
 
 enum { VALUE, FIRST, SECOND, THIRD };
 
-static bool truth_of(const struct hl_args *args, uint32_t i)
-{
-    return hl_args_given(args, i) && hl_value_truth(args->values[i]);
-}
-
 static struct hl_value or_none(const struct hl_args *args, uint32_t i)
 {
     return hl_args_given(args, i) ? args->values[i] : hl_none();
 }
 
-static struct hl_value nothing(const char *reason)
-{
-    return hl_undefined(HL_UNDEFINED_REASON, reason, strlen(reason));
-}
-
-/* A list that can be gone through once, as what a generator of Python gives. */
+/* Makes a list that can be iterated once, like the result of a Python generator. */
 static int once(struct hl_run *run, struct hl_value list, bool backwards, const char *type, struct hl_value *out)
 {
     struct hl_iterator items;
@@ -35,7 +24,7 @@ static int once(struct hl_run *run, struct hl_value list, bool backwards, const 
     return 0;
 }
 
-/* Attributes: "a.b.0" leads from an item to a part of it; digits are numbers. */
+/* Attributes: "a.b.0" is a path from an item to a part of it; digits are numbers. */
 
 static int path_of(struct hl_run *run, struct hl_value attribute, struct hl_value *path)
 {
@@ -63,7 +52,7 @@ static int path_of(struct hl_run *run, struct hl_value attribute, struct hl_valu
     return 0;
 }
 
-/* `otherwise` stands in for what is undefined on the way, unless it is None. */
+/* Follows a path. `otherwise` replaces an undefined value on the way, unless it is None. */
 static int follow(struct hl_run *run, struct hl_value path, struct hl_value item, struct hl_value otherwise,
                   struct hl_value *out)
 {
@@ -82,7 +71,7 @@ static int fold_case(struct hl_run *run, bool case_sensitive, struct hl_value *v
     return !case_sensitive && value->kind == HL_VALUE_STRING ? hl_string_lower(run, *value, value) : 0;
 }
 
-/* Sorting: runs of keys are merged, with their items. Stable in both directions. */
+/* Sorting: merges runs of keys, with their items. Stable in both directions. */
 
 struct keyed {
     struct hl_value key, item;
@@ -97,7 +86,7 @@ static int sort_keyed(struct hl_run *run, struct keyed *from, size_t n, bool rev
         for (size_t low = 0; low < n; low += 2 * width) {
             size_t middle = low + width < n ? low + width : n, high = low + 2 * width < n ? low + 2 * width : n;
             for (size_t a = low, b = middle, at = low; at < high; at++) {
-                bool before = a == middle; /* does the right one come before the left one? */
+                bool before = a == middle; /* whether the right one comes before the left one */
                 if (a < middle && b < high &&
                     hl_operate_compare(run, reverse ? HL_COMPARE_GT : HL_COMPARE_LT, from[b].key, from[a].key, &before))
                     return -1;
@@ -136,7 +125,7 @@ static int list_of(struct hl_run *run, const struct keyed *all, size_t n, struct
     return 0;
 }
 
-/* "a,b.c": the key is a list of both. */
+/* Makes the key of "a,b.c": a list of both. */
 static int key_many(struct hl_run *run, struct hl_value list, struct hl_value attribute, bool case_sensitive,
                     struct keyed **out)
 {
@@ -170,8 +159,8 @@ static int filter_sort(struct hl_run *run, const struct hl_args *args, struct hl
     struct hl_value list;
     struct keyed *all;
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) ||
-        key_many(run, list, or_none(args, THIRD), truth_of(args, SECOND), &all) ||
-        sort_keyed(run, all, list.list->n, truth_of(args, FIRST), &all))
+        key_many(run, list, or_none(args, THIRD), hl_args_truth(args, SECOND), &all) ||
+        sort_keyed(run, all, list.list->n, hl_args_truth(args, FIRST), &all))
         return -1;
     return list_of(run, all, list.list->n, out);
 }
@@ -183,7 +172,7 @@ static int filter_dictsort(struct hl_run *run, const struct hl_args *args, struc
     if (v.kind == HL_VALUE_UNDEFINED)
         return hl_run_undefined(run, v);
     if (v.kind != HL_VALUE_DICT)
-        return hl_run_fail(run, "dictsort wants a dict, not '%s'", hl_value_type(v));
+        return hl_run_fail(run, "dictsort takes a dict, not '%s'", hl_value_type(v));
     if (by.kind != HL_VALUE_NONE && !by_value && !hl_value_is_text(by, "key"))
         return hl_run_fail(run, "dictsort sorts by 'key' or 'value'");
     struct keyed *all = hl_run_alloc(run, v.dict->n * sizeof *all);
@@ -193,13 +182,14 @@ static int filter_dictsort(struct hl_run *run, const struct hl_args *args, struc
         const struct hl_entry *entry = &v.dict->entries[i];
         all[i].key = by_value ? entry->value : entry->key;
         if (hl_list_new(run->arena, HL_VALUE_TUPLE, 2, &all[i].item, run->err) ||
-            fold_case(run, truth_of(args, FIRST), &all[i].key))
+            fold_case(run, hl_args_truth(args, FIRST), &all[i].key))
             return -1;
         all[i].item.list->items[0] = entry->key;
         all[i].item.list->items[1] = entry->value;
         all[i].item.list->n = 2;
     }
-    return sort_keyed(run, all, v.dict->n, truth_of(args, THIRD), &all) || list_of(run, all, v.dict->n, out) ? -1 : 0;
+    return sort_keyed(run, all, v.dict->n, hl_args_truth(args, THIRD), &all) || list_of(run, all, v.dict->n, out) ? -1
+                                                                                                                  : 0;
 }
 
 static int filter_groupby(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
@@ -207,7 +197,7 @@ static int filter_groupby(struct hl_run *run, const struct hl_args *args, struct
     struct hl_value list, path, group, label, otherwise = or_none(args, SECOND);
     struct keyed *all;
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, args->values[FIRST], &path) ||
-        key_items(run, list, path, otherwise, truth_of(args, THIRD), &all) ||
+        key_items(run, list, path, otherwise, hl_args_truth(args, THIRD), &all) ||
         sort_keyed(run, all, list.list->n, false, &all) || hl_list_new(run->arena, HL_VALUE_LIST, 0, out, run->err))
         return -1;
     for (uint32_t from = 0, to; from < list.list->n; from = to) {
@@ -237,7 +227,7 @@ static int filter_unique(struct hl_run *run, const struct hl_args *args, struct 
     struct hl_value list, path, seen, kept, *there;
     struct keyed *all;
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, or_none(args, SECOND), &path) ||
-        key_items(run, list, path, hl_none(), truth_of(args, FIRST), &all) ||
+        key_items(run, list, path, hl_none(), hl_args_truth(args, FIRST), &all) ||
         hl_dict_new(run->arena, HL_VALUE_DICT, &seen, run->err) ||
         hl_list_new(run->arena, HL_VALUE_LIST, 0, &kept, run->err))
         return -1;
@@ -256,10 +246,10 @@ static int extreme(struct hl_run *run, const struct hl_args *args, enum hl_compa
     struct hl_value list, path;
     struct keyed *all;
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, or_none(args, SECOND), &path) ||
-        key_items(run, list, path, hl_none(), truth_of(args, FIRST), &all))
+        key_items(run, list, path, hl_none(), hl_args_truth(args, FIRST), &all))
         return -1;
     if (!list.list->n) {
-        *out = nothing("No aggregated item, sequence was empty.");
+        *out = hl_undefined_because("No aggregated item, sequence was empty.");
         return 0;
     }
     uint32_t best = 0;
@@ -336,7 +326,7 @@ static int next_failure(struct hl_run *run, void *state, struct hl_value *out)
 {
     (void)state;
     (void)out;
-    return hl_run_fail(run, "items wants a dict");
+    return hl_run_fail(run, "items takes a dict");
 }
 
 static int filter_items(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
@@ -357,11 +347,11 @@ static int filter_first(struct hl_run *run, const struct hl_args *args, struct h
         return -1;
     int got = hl_iterate_next(run, &items, out);
     if (!got)
-        *out = nothing("No first item, sequence was empty.");
+        *out = hl_undefined_because("No first item, sequence was empty.");
     return got < 0 ? -1 : 0;
 }
 
-/* Can Python go through it backwards? */
+/* Returns whether Python can iterate over it backwards. */
 static bool reversible(struct hl_value v)
 {
     return v.kind != HL_VALUE_OBJECT || v.object->kind == HL_OBJECT_VIEW || v.object->kind == HL_OBJECT_RANGE;
@@ -374,7 +364,8 @@ static int filter_last(struct hl_run *run, const struct hl_args *args, struct hl
         return hl_run_fail(run, "'%s' object is not reversible", hl_value_type(args->values[VALUE]));
     if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list))
         return -1;
-    *out = list.list->n ? list.list->items[list.list->n - 1] : nothing("No last item, sequence was empty.");
+    *out =
+        list.list->n ? list.list->items[list.list->n - 1] : hl_undefined_because("No last item, sequence was empty.");
     return 0;
 }
 
@@ -458,7 +449,7 @@ struct lazy {
     bool begun;
     struct hl_iterator items;
     struct hl_value path, otherwise;  /* of an attribute */
-    const struct hl_builtin *builtin; /* what is asked or done; NULL: the truth, or the attribute */
+    const struct hl_builtin *builtin; /* the test or filter to call; NULL: the truth, or the attribute */
     struct hl_args call;              /* its arguments; the item is the first */
 };
 
@@ -472,7 +463,7 @@ static int find_call(struct hl_run *run, struct lazy *lazy, uint32_t at)
         return -1;
     lazy->builtin = hl_builtin_find(run->dialect, kind, name.text, name.n);
     if (!lazy->builtin)
-        return hl_run_fail(run, "there is no %s '%.*s'", kind, (int)(name.n & 127), name.text);
+        return hl_run_fail(run, "unknown %s '%.*s'", kind, (int)(name.n & 127), name.text);
     lazy->call = (struct hl_args){.n = lazy->args.n - at, .named = lazy->args.named};
     lazy->call.values = lazy->args.values + at; /* the place of the name becomes the item's */
     return 0;
@@ -497,7 +488,7 @@ static int begin(struct hl_run *run, struct lazy *lazy)
     lazy->begun = true;
     lazy->otherwise = hl_none();
     if (!hl_value_truth(lazy->args.values[VALUE])) {
-        lazy->args.n = 0; /* nothing to go through, whatever it is */
+        lazy->args.n = 0; /* empties the input, whatever it is */
         return hl_iterate(run, hl_string("", 0), &lazy->items);
     }
     if (lazy->kind == MAP) {

@@ -1,22 +1,22 @@
-/* Jinja's statements: a tag and what it encloses, as in jinja2/parser.py. */
+/* Parses Jinja's statements: a tag and the text that it encloses, as in jinja2/parser.py. */
 #include "base/sizes.h"
 #include "runtime/template/jinja/jinja_ast.h"
 
-/* The tags that may end what is being read. */
+/* The tags that may end the current block. */
 struct ends {
     const char *tags[3];
 };
 
 static int parse_body(struct jinja *j, const struct ends *ends, struct jinja_list *out);
 
-/* From behind the opening tag up to one of the end tags, whose name becomes the current token. */
+/* Parses from the end of the opening tag up to one of the end tags, whose name becomes the current token. */
 static int parse_enclosed(struct jinja *j, const struct ends *ends, struct jinja_list *out)
 {
     jinja_skip(j, JINJA_OPERATOR, ":");
     return jinja_expect(j, JINJA_BLOCK_END, NULL) || parse_body(j, ends, out) ? -1 : 0;
 }
 
-/* The same where only one tag may end it, and goes on behind its name. */
+/* Parses the same if only one tag may end it, and skips that tag's name. */
 static int parse_until(struct jinja *j, const char *tag, struct jinja_list *out)
 {
     const struct ends ends = {{tag}};
@@ -75,7 +75,7 @@ static int parse_if(struct jinja *j, struct jinja_node *node)
     }
 }
 
-/* What a block captures is a function of its own, or nearly so: no loop outside of it can be left. */
+/* Parses a block whose output is captured. It is a function, or almost: it cannot leave an outer loop. */
 static int parse_captured(struct jinja *j, const char *tag, struct jinja_list *out)
 {
     bool outer = j->in_loop;
@@ -142,7 +142,7 @@ static int parse_call_block(struct jinja *j, struct jinja_node *node)
     if (!(node->a = jinja_expression(j, true)))
         return -1;
     if (node->a->kind != JINJA_CALL)
-        return jinja_fail(j, node->line, "{%% call %%} wants a call");
+        return jinja_fail(j, node->line, "{%% call %%} requires a call");
     return parse_captured(j, "endcall", &node->items);
 }
 
@@ -174,7 +174,7 @@ static int parse_with(struct jinja *j, struct jinja_node *node)
 static int parse_leave(struct jinja *j, struct jinja_node *node)
 {
     if (!j->in_loop)
-        return jinja_fail(j, node->line, "break or continue outside of a loop, or in a block whose output is captured");
+        return jinja_fail(j, node->line, "break or continue outside a loop, or in a block whose output is captured");
     return 0;
 }
 
@@ -266,8 +266,7 @@ static int parse_body(struct jinja *j, const struct ends *ends, struct jinja_lis
         jinja_append(out, node);
     }
     j->depth--;
-    return ends ? jinja_fail(j, jinja_look(j)->line, "the template ends where {%% %s %%} is missing", ends->tags[0])
-                : 0;
+    return ends ? jinja_fail(j, jinja_look(j)->line, "the template ends without {%% %s %%}", ends->tags[0]) : 0;
 }
 
 int jinja_parse(struct jinja *j, struct jinja_list *body)

@@ -1,4 +1,4 @@
-/* The methods of Python's str, on UTF-8: what counts is characters, not bytes. */
+/* The methods of Python's str, on UTF-8: positions and lengths count characters, not bytes. */
 #include "runtime/template/core/characters.h"
 #include "runtime/template/jinja/jinja_library.h"
 
@@ -9,7 +9,7 @@ static struct hl_value part(struct hl_value s, size_t from, size_t to)
     return hl_string(s.text + from, to - from);
 }
 
-/* Bytes of the character before text[at]. */
+/* Returns the length of the character before text[at]. */
 static size_t before(struct hl_value s, size_t at)
 {
     size_t n = 1;
@@ -61,7 +61,7 @@ static int rstrip(struct hl_run *run, const struct hl_args *args, struct hl_valu
     return hl_string_strip(run, args->values[SELF], args->values[FIRST], HL_STRIP_RIGHT, out);
 }
 
-/* Splitting. The right-most pieces are found first by rsplit and turned around in the end. */
+/* Splitting. rsplit finds the right-most pieces first and reverses them at the end. */
 
 struct split {
     struct hl_value s, separator; /* ABSENT: white space */
@@ -69,14 +69,14 @@ struct split {
     int64_t most;
 };
 
-/* Searching from the right compares at every place, which may look at all of the separator each time. */
+/* Pays for a search from the right, which compares at every place and may read the whole separator each time. */
 static int pay_for(struct hl_run *run, const struct split *p)
 {
     uint64_t places = p->s.n / 64, each = 1 + p->separator.n / 64;
     return hl_arena_pay(run->arena, p->right ? places * each : places, run->err);
 }
 
-/* The next separator in s[from, to), from the side that is asked for. */
+/* Finds the next separator in s[from, to), from the requested side. */
 static bool find_separator(const struct split *p, size_t from, size_t to, size_t *at, size_t *end)
 {
     const struct hl_value *sep = &p->separator;
@@ -244,8 +244,8 @@ static int rpartition(struct hl_run *run, const struct hl_args *args, struct hl_
 
 /* Searching */
 
-/* s[start:end] of the arguments behind the first, in bytes; *base is the number of characters before it. False when
- * there is no such place. */
+/* Converts the arguments of s[start:end], after the first, to bytes. *base is the number of characters before the
+ * range. Returns false when the range is outside the string. */
 static int search_range(struct hl_run *run, const struct hl_args *args, size_t *from, size_t *to, int64_t *base,
                         bool *exists)
 {
@@ -428,7 +428,7 @@ static int join(struct hl_run *run, const struct hl_args *args, struct hl_value 
         return -1;
     while ((got = hl_iterate_next(run, &items, &item)) > 0) {
         if (item.kind != HL_VALUE_STRING)
-            return hl_run_fail(run, "join wants strings, not '%s'", hl_value_type(item));
+            return hl_run_fail(run, "join takes strings, not '%s'", hl_value_type(item));
         if ((!first && hl_text_put(&text, s.text, s.n, run->err)) || hl_text_put(&text, item.text, item.n, run->err))
             return -1;
         first = false;
@@ -525,7 +525,7 @@ static int casefold(struct hl_run *run, const struct hl_args *args, struct hl_va
     return change_case(run, args->values[SELF], FOLD, out);
 }
 
-/* Filling up */
+/* Padding */
 
 #define WIDTH_MOST ((int64_t)1 << 20)
 
@@ -605,7 +605,7 @@ static int zfill(struct hl_run *run, const struct hl_args *args, struct hl_value
     return hl_operate_binary(run, HL_BINARY_ADD, part(s, 0, sign), digits, out);
 }
 
-/* Questions */
+/* Predicates */
 
 static bool every(struct hl_value s, bool (*is)(int32_t c))
 {
@@ -626,7 +626,7 @@ static bool is_ascii(int32_t c)
     return c < 0x80;
 }
 
-/* Some letter is of this case, and none of the others. */
+/* Returns whether some letter is of this case, and no letter of another case. */
 static bool all_cased(struct hl_value s, bool (*is)(int32_t c))
 {
     bool some = false;

@@ -97,7 +97,7 @@ static int upper(struct hl_run *run, const struct hl_args *args, struct hl_value
     return 0;
 }
 
-/* value % divisor == wanted */
+/* Tests value % divisor == wanted. */
 static int remainder_is(struct hl_run *run, struct hl_value value, struct hl_value divisor, int64_t wanted,
                         struct hl_value *out)
 {

@@ -149,9 +149,9 @@ static void test_messages(void)
           strstr(err.message, "Roles must alternate: \u00e9"));
     CHECK_FAILS(render("\n\n{{ x.y.z }}", "{\"x\":{}}", text, &err), err, "line 3: 'y' is undefined");
     CHECK(err.kind == HL_ERROR_REQUEST);
-    CHECK_FAILS(compile("a\n{{ b | nope }}", &section, &err), err, "line 2: there is no filter 'nope'");
+    CHECK_FAILS(compile("a\n{{ b | nope }}", &section, &err), err, "line 2: unknown or unsupported filter 'nope'");
     CHECK_FAILS(compile("{% include 'x' %}", &section, &err), err, "'include'");
-    CHECK_FAILS(compile("{{ strange(1) }}", &section, &err), err, "there is no function 'strange'");
+    CHECK_FAILS(compile("{{ strange(1) }}", &section, &err), err, "unknown function 'strange'");
     CHECK_OK(render("{% if strange is defined %}{{ strange(1) }}{% endif %}{{ bos_token }}", "{}", text, &err), err);
     CHECK(!strcmp(text, "<s>"));
     CHECK_OK(render("{{ bos_token }}", "{\"bos_token\":\"<b>\"}", text, &err), err);

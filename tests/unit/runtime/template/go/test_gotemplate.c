@@ -108,18 +108,18 @@ static int try(const char *source)
 static void check_messages(void)
 {
     static const char *const refused[][2] = {
-        {"a\n{{ nope 1 }}", "line 2: there is no function \"nope\""},
+        {"a\n{{ nope 1 }}", "line 2: function \"nope\" not defined"},
         {"{{ html 1 }}", "\"html\" is not supported"},
         {"{{ call . }}", "\"call\" is not supported"},
         {"{{ 3i }}", "'3i' is not a number"},
-        {"\n\n{{ if 1 }}\n", "line 4: the template ends inside of a block that needs its {{end}}"},
+        {"\n\n{{ if 1 }}\n", "line 4: the template ends inside a block that needs its {{end}}"},
         {"{{ print ($x := 1) }}", "cannot be declared or assigned here"},
         {"{{ .A.B.C 1 }}", "only functions take arguments"},
-        {"{{ 1 | 2 }}", "only functions take what | passes on"},
+        {"{{ 1 | 2 }}", "only a function can take the value of a |"},
         {"{{ eq 1 }}", "eq with 1 arguments"},
         {"\n{{ $x }}", "line 2: undefined variable $x"},
         {"{{ \"\\xff\" }}", "not UTF-8"},
-        {"{{ /* x", "'/' means nothing"},
+        {"{{ /* x", "unexpected '/'"},
         {"{{ template \"x\" . }}", "\"x\" is not defined"},
         {"x\n{{ \"a\"\n | len | slice }}", "line 2"},
         {"{{ printf \"%*d\" 1 2 }}", "is not supported"},
@@ -162,9 +162,9 @@ static void check_limits(void)
     CHECK_OK(nested(50, "{{range $x := 1}}{{$.Response}}", "x", "{{else}}{{end}}"), render_error);
     CHECK_OK(nested(25, "{{if 0}}{{else if 1}}", "x", "{{end}}"), render_error);
     CHECK_OK(nested(1, "{{", "(((((((((((((((((((((1)))))))))))))))))))))", "}}"), render_error);
-    CHECK_FAILS(nested(5000, "{{if 1}}", "x", "{{end}}"), render_error, "inside of each other");
-    CHECK_FAILS(nested(5000, "{{if 1}}{{else if 2}}", "x", ""), render_error, "inside of each other");
-    CHECK_FAILS(nested(5000, "{{block \"a\" 1}}", "x", "{{end}}"), render_error, "inside of each other");
+    CHECK_FAILS(nested(5000, "{{if 1}}", "x", "{{end}}"), render_error, "nested blocks or parentheses");
+    CHECK_FAILS(nested(5000, "{{if 1}}{{else if 2}}", "x", ""), render_error, "nested blocks or parentheses");
+    CHECK_FAILS(nested(5000, "{{block \"a\" 1}}", "x", "{{end}}"), render_error, "nested blocks or parentheses");
     CHECK_OK(nested(4000, "{{if 1}}{{$x := 1}}{{end}}", "", ""), render_error);
     CHECK_FAILS(nested(5000, "{{if 1}}{{$x := 1}}{{end}}", "", ""), render_error, "variables");
     CHECK_FAILS(nested(10000, "{{if 1}}{{end}}", "", ""), render_error, "larger than");
