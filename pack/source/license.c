@@ -1,10 +1,10 @@
-/* The license that a model's card names. */
+/* Finds the license that a model's card names. */
 #include "base/file.h"
 #include "pack/source/source.h"
 #include <ctype.h>
 #include <string.h>
 
-#define LICENSE_MOST 200 /* bytes; longer ones are texts */
+#define LICENSE_MOST 200 /* bytes; a longer value is not a name */
 
 int hl_source_set_license(struct hl_source *source, struct hl_view text, struct hl_error *err)
 {
@@ -14,7 +14,7 @@ int hl_source_set_license(struct hl_source *source, struct hl_view text, struct 
     return source->license ? 0 : hl_no_memory(err);
 }
 
-/* `license:` of a model card's front matter, which is YAML between lines of three dashes. */
+/* Finds `license:` in a model card's front matter, which is YAML between lines of three dashes. */
 static bool find_license(struct hl_view card, struct hl_view *out)
 {
     static const char field[] = "license:";
@@ -38,7 +38,7 @@ static bool find_license(struct hl_view card, struct hl_view *out)
     return false;
 }
 
-/* An unreadable card is no reason to refuse a model. */
+/* Ignores an unreadable card. */
 int hl_source_find_license(struct hl_source *source, struct hl_error *err)
 {
     struct hl_view card = {NULL, 0}, license;

@@ -355,10 +355,10 @@ static void check_words(const char *name, const char *config, const char *words)
 static const struct {
     const char *config, *word;
 } refused[] = {
-    {LLAMA(SMALL ", \"quantization_config\": {\"quant_method\": \"awq\"}"), "pack the model that they were made from"},
-    {LLAMA(SMALL ", \"quantization\": {\"bits\": 4}"), "pack the model that they were made from"},
-    {LLAMA(SMALL ", \"compression_config\": {\"format\": \"int-quantized\"}"), "pack the model"},
-    {NESTED("\"quantization_config\": {\"bits\": 4}, ", "\"num_hidden_layers\": 1"), "pack the model that they were"},
+    {LLAMA(SMALL ", \"quantization_config\": {\"quant_method\": \"awq\"}"), "pack the original model"},
+    {LLAMA(SMALL ", \"quantization\": {\"bits\": 4}"), "pack the original model"},
+    {LLAMA(SMALL ", \"compression_config\": {\"format\": \"int-quantized\"}"), "pack the original model"},
+    {NESTED("\"quantization_config\": {\"bits\": 4}, ", "\"num_hidden_layers\": 1"), "pack the original model"},
     {LLAMA(SMALL ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2.0}"), "\"dynamic\" is not supported"},
     {QWEN2(SHAPE(64, 24, 3, 32,
                  300) ", \"rope_scaling\": {\"factor\": 4.0, \"original_max_position_embeddings\": 32768, \"type\": "
@@ -368,7 +368,7 @@ static const struct {
     {LLAMA(SMALL ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2, \"attention_factor\": 1.1}"),
      "attention_factor is set"},
     {LLAMA(SMALL ", \"rope_scaling\": {\"rope_type\": \"linear\"}"), "rope_scaling: factor is missing"},
-    {LLAMA(SMALL ", \"rope_scaling\": [1]"), "rope_scaling: it is no object"},
+    {LLAMA(SMALL ", \"rope_scaling\": [1]"), "rope_scaling: it is not an object"},
     {LLAMA(SMALL ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
                  "\"high_freq_factor\": 4}"),
      "high_freq_factor must be greater"},
@@ -385,7 +385,7 @@ static const struct {
     {LLAMA(SMALL ", \"rope_theta\": 1e999"), "rope_theta"},
     {LLAMA(SMALL ", \"rope_theta\": \"10000\""), "rope_theta"},
     {LLAMA(SMALL ", \"rms_norm_eps\": 0"), "rms_norm_eps must be a positive number"},
-    {LLAMA(SMALL ", \"num_local_experts\": 8"), "num_local_experts is set, and not known"},
+    {LLAMA(SMALL ", \"num_local_experts\": 8"), "num_local_experts is set, but unknown"},
     {LLAMA(SMALL ", \"auto_map\": {\"AutoModel\": \"modeling.Model\"}"), "auto_map is set"},
     {LLAMA(SMALL ", \"rope_interleaved\": true"), "rope_interleaved is set"},
     {LLAMA(SMALL ", \"activation\": \"relu\""), "activation must be swiglu"},
@@ -420,11 +420,11 @@ static const struct {
     {LLAMA(SHAPE(16, 24, 1, 1, 16777217)), "vocab_size"},
     {LLAMA(SHAPE(16, 24, 1, 1, 300.5)), "vocab_size"},
     {LLAMA(SMALL ", \"max_position_embeddings\": 16777217"), "max_position_embeddings"},
-    {LLAMA(SHAPE(16, 24, 1, 3, 300)), "hidden_size 16 is no multiple of num_attention_heads 3"},
+    {LLAMA(SHAPE(16, 24, 1, 3, 300)), "hidden_size 16 is not a multiple of num_attention_heads 3"},
     {LLAMA(SHAPE(15, 24, 1, 3, 300)), "head_dim 5 is odd"},
     {LLAMA(SHAPE(8192, 24, 1, 1, 300)), "head_dim 8192 is more than 4096"},
     {LLAMA(SMALL ", \"head_dim\": 4098"), "head_dim must be a whole number from 1 to 4096"},
-    {LLAMA(SHAPE(16, 24, 1, 4, 300) ", \"num_key_value_heads\": 3"), "num_attention_heads 4 is no multiple"},
+    {LLAMA(SHAPE(16, 24, 1, 4, 300) ", \"num_key_value_heads\": 3"), "num_attention_heads 4 is not a multiple"},
     {LLAMA(SHAPE(16, 24, 1, 4096, 300) ", \"head_dim\": 4096"), "are too wide"},
     {LLAMA("\"hidden_size\": 16"), "num_hidden_layers is missing"},
     {"{\"architectures\": [\"MixtralForCausalLM\"]}", "'MixtralForCausalLM' is not supported; these are: Llama"},
