@@ -94,6 +94,7 @@ int hl_arch_read_rope(const cJSON *config, struct hl_arch *a, struct hl_error *e
         sliding = hl_json_get(full, "sliding_attention");
         full = hl_json_get(full, "full_attention");
     }
+    /* Gemma 3 scales the rope of its full blocks only. */
     if (read_parameters(full, a->context, &a->rope, err) < 0 ||
         read_parameters(sliding, a->context, &a->sliding_rope, err) < 0)
         return hl_error_prefix(err, "%s", name);

@@ -40,7 +40,7 @@ void hl_block_floats(enum hl_dtype dtype, const uint8_t *block, float *out);
 void hl_block_read_q4(const uint8_t *block, bool minimum, struct hl_block_q4 *out); /* Q4_0; Q4_1 with a minimum */
 void hl_block_read_q4k(const uint8_t *block, struct hl_block_q4k *out);
 void hl_block_read_q6k(const uint8_t *block, struct hl_block_q6k *out);
-void hl_block_read_q8(const uint8_t *block, struct hl_block_q8 *out); /* Q8_0 */
+void hl_block_read_q8(const uint8_t *block, struct hl_block_q8 *out); /* Q8_0; others may write -128 */
 void hl_block_read_q5(const uint8_t *block, struct hl_block_q8 *out); /* Q5_0 */
 
 /* Reads `n` numbers of a source tensor, starting at number `first`, as float32. This is exact: no source type is wider.

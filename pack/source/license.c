@@ -8,6 +8,7 @@
 
 int hl_source_set_license(struct hl_source *source, struct hl_view text, struct hl_error *err)
 {
+    /* The meta section must be UTF-8, or the server would send invalid JSON. */
     if (text.size >= LICENSE_MOST || !hl_view_is_text(text))
         return 0;
     source->license = strndup((const char *)text.data, text.size);

@@ -98,7 +98,7 @@ uint64_t hl_source_row(const struct hl_source_tensor *tensor, uint64_t row);
 /* Sets source->license from the front matter of the folder's README.md, if it names a license. */
 int hl_source_find_license(struct hl_source *source, struct hl_error *err);
 
-/* Sets source->license, unless the text is too long. Fails only if memory runs out. */
+/* Sets source->license, unless the text is too long or not UTF-8. Fails only if memory runs out. */
 int hl_source_set_license(struct hl_source *source, struct hl_view text, struct hl_error *err);
 
 /* Appends the tensors of one mapped safetensors file to a source. Their names must be new. */
