@@ -39,7 +39,7 @@ struct hl_device {
     uint64_t kv_page_bytes;
     uint64_t *kv_offset; /* [n_kvs] in a page */
     uint64_t *needs; /* [n_ops] bytes of the weights that must be loaded before an operation; NULL: no need to wait */
-    uint64_t there;  /* bytes that are loaded */
+    uint64_t loaded; /* bytes that are loaded */
     bool failed;     /* loading failed, for the reason in err */
     struct hl_error err;
     _Atomic uint32_t next[2]; /* pieces of a matrix that are taken; operations alternate between the two */
@@ -294,7 +294,7 @@ static const uint8_t *tensor_data(const struct hl_device *device, uint32_t tenso
 /* Returns the rows of a table, from `rows` if the table is not loaded yet. */
 static const uint8_t *table_rows(const struct hl_device *device, uint32_t tensor)
 {
-    if (!device->needs || tensor_end(device, tensor) <= device->there)
+    if (!device->needs || tensor_end(device, tensor) <= device->loaded)
         return tensor_data(device, tensor);
     return device->config.rows + device->config.program.tensors[tensor].offset;
 }
@@ -452,11 +452,11 @@ static void run_program(void *context, struct hl_team *team, struct hl_share sha
 {
     struct hl_device *device = context;
     const struct hl_program_view *program = &device->config.program;
-    uint64_t there = device->there; /* each thread keeps its own count, and all counts are equal */
+    uint64_t loaded = device->loaded; /* each thread keeps its own count, and all counts are equal */
     for (uint32_t i = 0; i < program->head->n_ops; i++) {
-        if (device->needs && device->needs[i] > there) {
-            there = device->needs[i];
-            wait_for_weights(device, there, team, share);
+        if (device->needs && device->needs[i] > loaded) {
+            loaded = device->needs[i];
+            wait_for_weights(device, loaded, team, share);
             if (device->failed)
                 return;
         }
@@ -466,7 +466,7 @@ static void run_program(void *context, struct hl_team *team, struct hl_share sha
         hl_team_barrier(team);
     }
     if (share.index == 0) /* the other threads do not read it again in this step */
-        device->there = there;
+        device->loaded = loaded;
 }
 
 static int cpu_step(struct hl_device *device, const struct hl_step *step, struct hl_logits *logits,

@@ -109,9 +109,9 @@ static void kv_write_key(const struct hl_kv_store *store, uint8_t *keys, uint32_
     uint32_t padded = store->type == HL_KV_Q8 ? (uint32_t)hl_round_up(n, 32) : n;
     for (uint32_t i = 0; i < padded; i++)
         memcpy(keys + (first + i) * row + slot * element, elements + i * element, element);
-    uint8_t *behind = keys + (size_t)hl_kv_blocks(store->head_dim) * 32 * row;
+    uint8_t *scales_at = keys + (size_t)hl_kv_blocks(store->head_dim) * 32 * row;
     for (uint32_t b = 0; store->type == HL_KV_Q8 && 32 * b < n; b++)
-        memcpy(behind + 2 * ((size_t)(first / 32 + b) * HL_KV_PAGE_TOKENS + slot), &scales[b], 2);
+        memcpy(scales_at + 2 * ((size_t)(first / 32 + b) * HL_KV_PAGE_TOKENS + slot), &scales[b], 2);
 }
 
 static void kv_write_value(const struct hl_kv_store *store, uint8_t *values, uint32_t slot, uint32_t first, uint32_t n,
@@ -119,9 +119,9 @@ static void kv_write_value(const struct hl_kv_store *store, uint8_t *values, uin
 {
     size_t element = hl_kv_element(store->type), row = (size_t)hl_kv_blocks(store->head_dim) * 32 * element;
     memcpy(values + slot * row + first * element, elements, (size_t)hl_round_up(n, 32) * element);
-    uint8_t *behind = values + HL_KV_PAGE_TOKENS * row;
+    uint8_t *scales_at = values + HL_KV_PAGE_TOKENS * row;
     if (store->type == HL_KV_Q8)
-        memcpy(behind + 2 * ((size_t)slot * hl_kv_blocks(store->head_dim) + first / 32), scales,
+        memcpy(scales_at + 2 * ((size_t)slot * hl_kv_blocks(store->head_dim) + first / 32), scales,
                2 * (size_t)hl_kv_blocks(n));
 }
 

@@ -1,13 +1,17 @@
-/* Attention in lanes. Include this after wide_ops.h and lanes_avx2.h or lanes_avx512.h.
+/* Attention in lanes. Include this after lanes_avx2.h or lanes_avx512.h.
  *
  * A row is one query head of one token. A unit of work is up to HL_ATTEND_ROWS rows that share a key/value head and a
  * sequence: in decode the group's heads of one token, in prefill those of several consecutive tokens.
  *
- * A unit walks the pages with a running softmax, in three parts. The scores of the rows with all positions of the page:
- * lanes are positions, and each widened vector of keys is used for several rows. The weights, relative to the largest
- * score so far. The values times the weights: lanes are columns, again for several rows at once. Sums are rescaled at
- * the point where they are loaded anyway. Positions that a row does not see are masked out of its scores; pages that no
- * row sees are not read.
+ * A unit walks the pages with a running softmax. For each page it computes
+ *
+ *   scores    of the rows with all positions of the page: lanes are positions, and each widened vector of keys is used
+ *             for several rows
+ *   weights   relative to the largest score so far
+ *   sums      of the values times the weights: lanes are columns, again for several rows at once
+ *
+ * Sums are rescaled at the point where they are loaded anyway. Positions that a row does not see are masked out of its
+ * scores. Pages that no row of the unit sees are not read.
  *
  * The first rows of a unit prefetch the next page. Pages are not adjacent, and a head's part of a page is too short for
  * the processor to detect the stream (docs/performance.md, "Prefetching the cache"). Dropped: huge pages for the cache,

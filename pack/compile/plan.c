@@ -17,9 +17,9 @@ enum buffer { HIDDEN, NORMED, QKV, HEADS, FFN, DELTA, ANGLES, PICKED, LOGITS, SL
 
 /* Upper limits of the counts. */
 #define OPS_PER_BLOCK 20u
-#define OPS_BESIDE 7u
+#define OPS_OUTSIDE_BLOCKS 7u
 #define TENSORS_PER_BLOCK 20u
-#define TENSORS_BESIDE 5u
+#define TENSORS_OUTSIDE_BLOCKS 5u
 
 /* The state of a compilation. */
 struct compiler {
@@ -572,8 +572,8 @@ static struct hl_plan *new_plan(const struct hl_arch *a)
         return NULL;
     plan->buffers = calloc(BUFFERS, sizeof *plan->buffers);
     plan->kvs = calloc(a->blocks, sizeof *plan->kvs);
-    plan->ops = calloc(a->blocks * OPS_PER_BLOCK + OPS_BESIDE, sizeof *plan->ops);
-    plan->tensors = calloc(a->blocks * TENSORS_PER_BLOCK + TENSORS_BESIDE, sizeof *plan->tensors);
+    plan->ops = calloc(a->blocks * OPS_PER_BLOCK + OPS_OUTSIDE_BLOCKS, sizeof *plan->ops);
+    plan->tensors = calloc(a->blocks * TENSORS_PER_BLOCK + TENSORS_OUTSIDE_BLOCKS, sizeof *plan->tensors);
     if (plan->buffers && plan->kvs && plan->ops && plan->tensors)
         return plan;
     hl_plan_free(plan);

@@ -49,7 +49,7 @@ static const struct role {
     {"ffn_down.bias", "mlp.down_proj.bias", HL_GGUF_LLAMA},
 };
 
-static const struct role beside[] = {
+static const struct role outside_blocks[] = {
     {"token_embd.weight", "model.embed_tokens.weight", ALL},
     {"output_norm.weight", "model.norm.weight", ALL},
     {"output.weight", "lm_head.weight", HL_GGUF_LLAMA | HL_GGUF_GEMMA3 | HL_GGUF_QWEN2 | HL_GGUF_QWEN3},
@@ -85,7 +85,7 @@ static int rename_tensor(const char *name, struct hl_gguf_facts *facts, char **o
     uint32_t block = 0;
     size_t skip = block_of(name, &block);
     const char *becomes = skip ? find_role(in_blocks, HL_COUNT(in_blocks), name + skip, facts->family)
-                               : find_role(beside, HL_COUNT(beside), name, facts->family);
+                               : find_role(outside_blocks, HL_COUNT(outside_blocks), name, facts->family);
     for (size_t i = 0; i < HL_COUNT(left_out) && facts->family == HL_GGUF_GEMMA3; i++)
         if (strncmp(name, left_out[i], strlen(left_out[i])) == 0)
             return 0;

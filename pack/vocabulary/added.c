@@ -107,7 +107,8 @@ int hl_vocabulary_make_special(struct hl_vocabulary *v, uint32_t id, struct hl_v
 
 /* Replaces the entry of a token by what this file says. Pieces of SentencePiece are still searched in the normalized
  * text. */
-static int renew(struct hl_vocabulary *v, uint32_t id, struct hl_view content, unsigned flags, struct hl_error *err)
+static int replace_entry(struct hl_vocabulary *v, uint32_t id, struct hl_view content, unsigned flags,
+                         struct hl_error *err)
 {
     if (v->tokens[id].kind == HL_TOKEN_CONTROL)
         flags |= HL_ADDED_SPECIAL;
@@ -151,7 +152,7 @@ int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text
     if (!(entry && entry->id == id) && !has_text(v, token->offset, token->bytes, plain, bytes))
         return hl_fail(err, "token %u is \"%s\" here, but another text in %s", id, text, v->file);
     if (token->kind == HL_TOKEN_CONTROL || (token->kind == HL_TOKEN_USER && !special))
-        return renew(v, id, content, flags, err);
+        return replace_entry(v, id, content, flags, err);
     token->kind = kind;
     token->in_text = token->in_text && !special;
     return hl_vocabulary_add_normal(v, id, content, flags, err);

@@ -34,11 +34,11 @@ static void put(struct output *out, const char *text, size_t n)
     out->used += n;
 }
 
-static void put_spaces(struct output *out, const char *before, const char *behind)
+static void put_spaces(struct output *out, const char *before, const char *after)
 {
     put(out, before, strlen(before));
     put(out, spaces, sizeof spaces - 1);
-    put(out, behind, strlen(behind));
+    put(out, after, strlen(after));
 }
 
 /* Returns the length of {..} at `at`, which is after "p" or "P", if it names letters, marks, numbers, punctuation,

@@ -321,16 +321,16 @@ static int read_processor(struct reader *r, const cJSON *item, struct hl_error *
     if (strcmp(type_of(item), "TemplateProcessing"))
         return REFUSE("post_processor: %s is not supported", type_of(item));
     const cJSON *single = hl_json_get(item, "single");
-    bool behind = false;
+    bool after = false;
     for (const cJSON *part = single ? single->child : NULL; part; part = part->next) {
         bool sequence = hl_json_get(part, "Sequence");
-        if (sequence && behind)
+        if (sequence && after)
             return REFUSE("post_processor: TemplateProcessing.single: the text occurs twice");
-        if (!sequence && read_template_token(item, part, behind ? &v->eos : &v->bos, err))
+        if (!sequence && read_template_token(item, part, after ? &v->eos : &v->bos, err))
             return -1;
-        behind = behind || sequence;
+        after = after || sequence;
     }
-    if (!behind)
+    if (!after)
         return REFUSE("post_processor: TemplateProcessing.single: no text");
     if ((v->bos != HL_NONE && v->bos >= v->n_tokens) || (v->eos != HL_NONE && v->eos >= v->n_tokens))
         return REFUSE("post_processor: TemplateProcessing.special_tokens: no token has this id");

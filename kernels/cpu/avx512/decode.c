@@ -65,8 +65,8 @@ HL_INLINE __m512 multiply_line(uint32_t type, struct line line, const struct spr
 }
 
 /* Multiplies the two tiles of a q8 chunk, one after the other. */
-HL_INLINE void multiply_eights(const struct chunk *chunk, const struct scales *scales, const struct spread *x,
-                               __m512 sums[][LINES], int T)
+HL_INLINE void multiply_q8(const struct chunk *chunk, const struct scales *scales, const struct spread *x,
+                           __m512 sums[][LINES], int T)
 {
     const __m512i top = _mm512_set1_epi8((char)-128);
     for (int upper = 0; upper < 2; upper++)
@@ -108,7 +108,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
                 least[t][half] =
                     _mm512_fmadd_ps(_mm512_load_ps(scales.least + 16 * half), columns[t].sum, least[t][half]);
         if (type == HL_TYPE_TILE_Q8) {
-            multiply_eights(&chunk, &scales, columns, sums, T);
+            multiply_q8(&chunk, &scales, columns, sums, T);
             continue;
         }
 #pragma GCC unroll 8
