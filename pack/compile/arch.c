@@ -106,7 +106,8 @@ static int read_activation(const cJSON *config, const char *field, const char *o
     else if (name && strcmp(name, "gelu_pytorch_tanh") == 0)
         *out = HL_ACTIVATION_GELU_TANH;
     else
-        return hl_fail(err, "%s \"%.40s\" is not supported; silu and gelu_pytorch_tanh are", field, name ? name : "?");
+        return hl_fail(err, "%s \"%.40s\" is not supported; only silu and gelu_pytorch_tanh are", field,
+                       name ? name : "?");
     return 0;
 }
 
@@ -125,7 +126,8 @@ static int read_layer_types(const cJSON *config, struct hl_arch *a, bool *there,
         const char *name = cJSON_GetStringValue(type);
         bool slides = name && strcmp(name, "sliding_attention") == 0;
         if (!slides && !(name && strcmp(name, "full_attention") == 0))
-            return hl_fail(err, "layer_types: \"%.40s\" is not supported; full_attention and sliding_attention are",
+            return hl_fail(err,
+                           "layer_types: \"%.40s\" is not supported; only full_attention and sliding_attention are",
                            name ? name : "?");
         a->slides[block++] = slides;
     }

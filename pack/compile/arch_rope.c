@@ -31,7 +31,7 @@ static int read_type(const cJSON *parameters, enum hl_rope_scaling *out, struct 
             *out = i;
             return 0;
         }
-    return hl_fail(err, "rope_type \"%.40s\" is not supported; default, linear and llama3 are", type);
+    return hl_fail(err, "rope_type \"%.40s\" is not supported; only default, linear and llama3 are", type);
 }
 
 /* Fails if the parameters contain a field that belongs to another rope_type. */
@@ -90,7 +90,7 @@ int hl_arch_read_rope(const cJSON *config, struct hl_arch *a, struct hl_error *e
         return -1;
     if (gemma3 && (hl_json_get(full, "full_attention") || hl_json_get(full, "sliding_attention"))) {
         if (cJSON_GetArraySize(full) != 2)
-            return hl_fail(err, "%s: there must be full_attention and sliding_attention, and nothing else", name);
+            return hl_fail(err, "%s: must have full_attention and sliding_attention, and nothing else", name);
         sliding = hl_json_get(full, "sliding_attention");
         full = hl_json_get(full, "full_attention");
     }

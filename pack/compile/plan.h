@@ -37,7 +37,7 @@ struct hl_plan {
     const char *quantization; /* what the matrices became, in one word; static */
 };
 
-/* Compiles a model. Fails if a tensor that the model needs is missing or has the wrong shape, or if a block has a
+/* Compiles a model. Fails if a needed tensor is missing or has the wrong shape, or if a block has a
  * tensor that the model does not need. The caller frees the plan. The plan refers to the source, so the source must
  * outlive it. */
 int hl_plan_build(const struct hl_source *source, const struct hl_arch *arch, enum hl_quant quant, struct hl_plan **out,

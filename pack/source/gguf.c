@@ -111,7 +111,7 @@ static int take_name(struct reader *r, const char *what, size_t most, struct hl_
     if (take_text(r, what, out) < 0)
         return -1;
     if (out->size == 0 || out->size > most)
-        return hl_fail(r->err, "%s at byte %zu has %zu characters; 1 to %zu are possible", what, start, out->size,
+        return hl_fail(r->err, "%s at byte %zu has %zu characters; it must have 1 to %zu", what, start, out->size,
                        most);
     for (size_t i = 0; i < out->size; i++)
         if (out->data[i] < ' ' || out->data[i] > '~')
@@ -238,7 +238,7 @@ static int read_shape(struct reader *r, struct hl_gguf_tensor *t)
     if (take(r, "its dimensions", &t->n_dims, sizeof t->n_dims) < 0)
         return -1;
     if (t->n_dims < 1 || t->n_dims > 4)
-        return hl_fail(r->err, "it has %u dimensions; 1 to 4 are possible", t->n_dims);
+        return hl_fail(r->err, "it has %u dimensions; it must have 1 to 4", t->n_dims);
     for (uint32_t i = 0; i < 4; i++) {
         t->dims[i] = 1;
         if (i < t->n_dims && take(r, "its dimensions", &t->dims[i], sizeof t->dims[i]) < 0)

@@ -256,8 +256,8 @@ static int read_scaling(const struct translation *t, uint64_t context, double *f
         return hl_fail(t->err, "%s.rope.scaling.type is not a text", t->family->name);
     bool none = name.size == 4 && memcmp(name.data, "none", 4) == 0;
     if (!none && !(name.size == 6 && memcmp(name.data, "linear", 6) == 0))
-        return hl_fail(t->err, "%s.rope.scaling.type: '%.*s' is not supported; none and linear are", t->family->name,
-                       (int)(name.size < 40 ? name.size : 40), (const char *)name.data);
+        return hl_fail(t->err, "%s.rope.scaling.type: '%.*s' is not supported; only none and linear are",
+                       t->family->name, (int)(name.size < 40 ? name.size : 40), (const char *)name.data);
     *factor = !type && !get(t, key) && is_ollamas(t) && context >= 131072 ? 8 : 1;
     if (none || (hl_gguf_real(get(t, key), &zero) && zero == 0)) /* 0 stands for 1 */
         return 0;

@@ -225,8 +225,8 @@ static int check_kind(const struct hl_gguf *gguf, struct hl_error *err)
 {
     struct hl_view kind;
     if (hl_gguf_text(hl_gguf_get(gguf, "general.type"), &kind) && !(kind.size == 5 && !memcmp(kind.data, "model", 5)))
-        return hl_fail(err, "general.type '%.*s' is not supported; model is", (int)(kind.size < 40 ? kind.size : 40),
-                       (const char *)kind.data);
+        return hl_fail(err, "general.type '%.*s' is not supported; only model is",
+                       (int)(kind.size < 40 ? kind.size : 40), (const char *)kind.data);
     return 0;
 }
 

@@ -22,7 +22,7 @@ static int read_dtype(const cJSON *entry, enum hl_dtype *out, struct hl_error *e
             *out = i;
             return 0;
         }
-    return hl_fail(err, "dtype '%.40s' is not supported; F32, F16 and BF16 are", dtype->valuestring);
+    return hl_fail(err, "dtype '%.40s' is not supported; only F32, F16 and BF16 are", dtype->valuestring);
 }
 
 /* Reads the shape and computes the bytes that it needs. */

@@ -27,7 +27,7 @@ int hl_vocabulary_add(struct hl_vocabulary *v, uint32_t id, const void *text, si
                       struct hl_error *err)
 {
     if (!bytes || bytes > HL_ADDED_MAX_BYTES)
-        return hl_fail(err, "%s: the added token %u has %zu bytes; 1 to %u are possible", v->file, id, bytes,
+        return hl_fail(err, "%s: the added token %u has %zu bytes; it must have 1 to %u", v->file, id, bytes,
                        HL_ADDED_MAX_BYTES);
     struct hl_added *entry = find_added(v, text, bytes);
     if (entry) {

@@ -207,7 +207,7 @@ static const struct pre *find_pre(const struct reader *r, struct hl_error *err)
     for (size_t i = 0; i < HL_COUNT(pres); i++)
         if (equals(name, pres[i].name))
             return &pres[i];
-    hl_fail(err, KEY("pre") " is %.*s; llama-bpe, qwen2 and gpt-2 are supported",
+    hl_fail(err, KEY("pre") " is %.*s; only llama-bpe, qwen2 and gpt-2 are supported",
             (int)hl_min_u32((uint32_t)name.size, 64), (const char *)name.data);
     return NULL;
 }
@@ -276,7 +276,7 @@ int hl_vocabulary_from_gguf(const struct hl_gguf *gguf, uint32_t vocabulary, str
     if (equals(name, "none") || equals(name, "no_vocab"))
         return hl_vocabulary_write_empty(out, err);
     if (!equals(name, "llama") && !equals(name, "gpt2"))
-        return hl_fail(err, KEY("model") " is %.*s; llama and gpt2 are supported",
+        return hl_fail(err, KEY("model") " is %.*s; only llama and gpt2 are supported",
                        (int)hl_min_u32((uint32_t)name.size, 64), (const char *)name.data);
     if (equals(name, "llama") ? read_llama(&r, err) : read_gpt2(&r, &spellings, err))
         return -1;

@@ -64,7 +64,7 @@ static int read_parts(struct reader *r, const cJSON *item, const char *where, co
         return read(r, item, err);
     const cJSON *parts = hl_json_get(item, list);
     if (!cJSON_IsArray(parts) || check_keys(item, where, " type normalizers pretokenizers decoders processors ", err))
-        return REFUSE("%s: a Sequence without \"%s\", or with more", where, list);
+        return REFUSE("%s: a Sequence must have \"%s\" and nothing else", where, list);
     for (const cJSON *part = parts->child; part; part = part->next)
         if (read(r, part, err))
             return -1;
@@ -109,7 +109,7 @@ static int read_split(struct reader *r, const cJSON *item, struct hl_error *err)
     if (hl_json_is(pattern, "String", " ") && r->v->flags & HL_TOKENIZER_ESCAPE_SPACE)
         return 0; /* the normalizer has replaced all spaces */
     if (!regex || !hl_json_is(item, "behavior", "Isolated") || hl_json_true(item, "invert") || r->byte_level)
-        return REFUSE("pre_tokenizer: a Split other than by a Regex, Isolated, before ByteLevel, is not supported");
+        return REFUSE("pre_tokenizer: a Split must be by a Regex, Isolated, and before ByteLevel");
     return set_pattern(r->v, regex, err);
 }
 
@@ -183,7 +183,7 @@ static int read_pipeline(struct reader *r, const cJSON *root, struct hl_error *e
         return -1;
     bool escapes = v->flags & HL_TOKENIZER_ESCAPE_SPACE, prefixes = v->flags & HL_TOKENIZER_DUMMY_PREFIX;
     if (!hl_json_get(root, "decoder"))
-        return REFUSE("decoder: missing; ByteLevel, or Replace and ByteFallback are supported");
+        return REFUSE("decoder: missing; it must be ByteLevel, or Replace and ByteFallback");
     if (r->byte_level && (escapes || prefixes))
         return REFUSE("normalizer: Prepend and Replace before ByteLevel are not supported");
     if (!r->byte_level && (!escapes || v->flags & HL_TOKENIZER_NFC || v->pattern.size))

@@ -376,7 +376,7 @@ static const struct {
      "low_freq_factor is missing"},
     {LLAMA(SMALL ", \"rope_parameters\": {\"full_attention\": {}, \"sliding_attention\": {}}"),
      "rope_parameters: full_attention is set"},
-    {GEMMA3("\"rope_parameters\": {\"full_attention\": {}}"), "rope_parameters: there must be full_attention and"},
+    {GEMMA3("\"rope_parameters\": {\"full_attention\": {}}"), "rope_parameters: must have full_attention and"},
     {GEMMA3("\"rope_parameters\": {\"full_attention\": {}, \"sliding_attention\": {\"rope_type\": \"yarn\"}}"), "yarn"},
     {LLAMA(SMALL ", \"partial_rotary_factor\": 0.5"), "partial_rotary_factor must be 1"},
     {LLAMA(SMALL ", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}"), "partial_rotary_factor must be 1"},
