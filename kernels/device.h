@@ -1,9 +1,9 @@
-/* One operation interface for every device.
+/* The interface of every device.
  *
- * A device executes programs (program.h) step by step. It is given the weights' address space and keeps the step's
- * buffers and the key/value cache; who a token belongs to and where its cache pages lie is the caller's business. The
- * caller has checked the program (hl_program_check()), so a device trusts every index in it; what a step says, it
- * trusts likewise.
+ * A device executes programs (program.h) step by step. It reads the weights' address space, and owns the buffers of the
+ * step and the key/value cache. The caller decides which sequence a token belongs to and which pages of the cache it
+ * uses. The caller has checked the program (hl_program_check()), so a device trusts every index in it. It also trusts
+ * every step.
  */
 #ifndef HL_KERNELS_DEVICE_H
 #define HL_KERNELS_DEVICE_H
@@ -15,16 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HL_KV_PAGE_TOKENS 64u /* positions in one page of the cache; a page holds them for every kv of the program */
+#define HL_KV_PAGE_TOKENS 64u /* positions in a page of the cache; a page holds them for every kv of the program */
 
 enum hl_kv_type {
     HL_KV_F32, /* exact, for reference */
-    HL_KV_F16, /* saturates at 65504, a NaN too */
-    HL_KV_Q8,  /* int8 per block of 32 of a head's columns, with an fp16 scale of max|x| / 127 */
+    HL_KV_F16, /* saturates at 65504, also for a NaN */
+    HL_KV_Q8,  /* int8 in blocks of 32 columns of a head, with an fp16 scale of max|x| / 127 */
     HL_KV_COUNT,
 };
 
-/* A program in memory, with its tensors. Everything is borrowed. */
+/* A program in memory, with its tensors. The caller owns everything. */
 struct hl_program_view {
     const struct hl_program *head;
     const struct hl_buffer *buffers; /* head->n_buffers */
@@ -36,10 +36,10 @@ struct hl_program_view {
 
 struct hl_device_config {
     struct hl_program_view program;
-    const uint8_t *weights; /* base of the weights' space; stays mapped while the device lives */
-    /* Weights that are still on their way. `rows` is the same space where single rows can be read at any time, and
-     * wait() returns when the first `end` bytes have come to `weights`, or with an error when they never will. NULL:
-     * all are there, or come by themselves when they are touched. */
+    const uint8_t *weights; /* base of the weights' space; must stay mapped until close() */
+    /* For weights that are still being loaded. In `rows`, the same space, single rows can be read at any time. wait()
+     * returns once the first `end` bytes of `weights` are loaded, or fails if they cannot be. With wait NULL all
+     * weights are loaded, or are faulted in when touched. */
     const uint8_t *rows;
     int (*wait)(void *context, uint64_t end, struct hl_error *err);
     void *wait_context;
@@ -48,21 +48,22 @@ struct hl_device_config {
     uint32_t kv_pages;    /* pages in the pool */
     enum hl_kv_type kv_type;
     uint32_t threads;    /* CPU; 0: one per available core, fewer for a model of a few MiB */
-    const char *kernels; /* CPU: "scalar", "avx2", "avx512"; NULL: the best that the processor has */
+    const char *kernels; /* CPU: "scalar", "avx2", "avx512"; NULL: the best that the processor supports */
 };
 
-/* One batch: decode tokens and pieces of prompts of any sequences. A sequence's tokens stand in order of position. */
+/* One batch: tokens to decode, and pieces of prompts, of any sequences. The tokens of a sequence are in order of
+ * position. */
 struct hl_step {
     uint32_t n_tokens;
     const int32_t *tokens;     /* [n_tokens] ids, below the vocabulary */
     const uint32_t *positions; /* [n_tokens] */
-    const uint32_t *const
-        *pages; /* [n_tokens] the token's sequence: page number of every HL_KV_PAGE_TOKENS positions */
+    /* [n_tokens] page numbers of the token's sequence, one for every HL_KV_PAGE_TOKENS positions */
+    const uint32_t *const *pages;
     uint32_t n_outputs;
-    const uint32_t *outputs; /* [n_outputs] which tokens' logits are wanted, as indices into tokens */
+    const uint32_t *outputs; /* [n_outputs] indices of the tokens whose logits are wanted */
 };
 
-/* What a step computed: row r, of the vocabulary's width, starts at data + r * stride. */
+/* The logits of a step: row r, as wide as the vocabulary, starts at data + r * stride. */
 struct hl_logits {
     const float *data;
     size_t stride;
@@ -72,14 +73,15 @@ struct hl_device;
 
 struct hl_device_interface {
     const char *name;
-    /* What computes here, as "2 cores, avx512 kernels"; false: slowly, or not at all. */
+    /* Describes what computes here, as "2 cores, avx512 kernels". Returns false if it is slow or does not work at all.
+     */
     bool (*probe)(char *text, size_t bytes);
-    /* Bytes of one page of the cache for all kvs of the program. */
+    /* Returns the bytes of one page of the cache, for all kvs of the program. */
     uint64_t (*kv_page_bytes)(const struct hl_program_view *program, enum hl_kv_type type);
     int (*open)(const struct hl_device_config *config, struct hl_device **out, struct hl_error *err);
-    /* *logits: one row per output, owned by the device, valid until the next step. */
+    /* Computes a step. *logits has one row per output; the device owns it, and the next step overwrites it. */
     int (*step)(struct hl_device *device, const struct hl_step *step, struct hl_logits *logits, struct hl_error *err);
-    /* Which kernels it runs, for logs: "avx512, 2 threads". */
+    /* Returns which kernels run, for logs: "avx512, 2 threads". */
     const char *(*describe)(const struct hl_device *device);
     void (*close)(struct hl_device *device);
 };

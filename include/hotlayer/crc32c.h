@@ -1,7 +1,7 @@
-/* CRC-32C (Castagnoli, RFC 3720 appendix B.4), the checksum of the .hot file: the processor has an instruction for it.
+/* CRC-32C (Castagnoli, RFC 3720 appendix B.4), the checksum of the .hot file. Processors have an instruction for it.
  *
- * It finds accidents, not malice: whatever a forged file could do is stopped by the checks at load, not by this. The
- * engine may use nothing beyond libc, which is why this is here and not a library's.
+ * It detects accidents, not malice: the checks at load stop a forged file. It is implemented here because the engine
+ * may use nothing beyond libc.
  */
 #ifndef HOTLAYER_CRC32C_H
 #define HOTLAYER_CRC32C_H
@@ -51,7 +51,7 @@ static inline uint32_t hl_crc32c(uint32_t crc, const void *data, size_t n)
     return ~hl_crc32c_portable(crc, data, n);
 }
 
-/* The product of two polynomials modulo the checksum's; the highest bit is the coefficient of 1. */
+/* Returns the product of two polynomials modulo the checksum's. The highest bit is the coefficient of 1. */
 static inline uint32_t hl_crc32c_multiply(uint32_t a, uint32_t b)
 {
     uint32_t product = 0;
@@ -63,8 +63,8 @@ static inline uint32_t hl_crc32c_multiply(uint32_t a, uint32_t b)
     return product;
 }
 
-/* What `crc`, of some bytes, contributes where `n` more follow: the checksum of A and B is that of A, shifted by the
- * length of B, xor that of B. So pieces can be summed up in any order. */
+/* Returns what `crc`, the checksum of some bytes, contributes if `n` bytes follow. The checksum of A and B is that of
+ * A, shifted by the length of B, xor that of B. So checksums of pieces can be computed in any order. */
 static inline uint32_t hl_crc32c_shift(uint32_t crc, uint64_t n)
 {
     for (uint32_t power = 0x00800000u /* x^8 */; n; n >>= 1, power = hl_crc32c_multiply(power, power))

@@ -1,7 +1,8 @@
-/* The 16-bit floats: IEEE 754 binary16 (fp16) and bfloat16, converted in plain C, rounding to nearest even.
+/* The 16-bit floats, IEEE 754 binary16 (fp16) and bfloat16: conversions in plain C, which round to nearest even.
  *
- * The packer writes with these and the reference kernels read with them; the fast kernels use the processor's own
- * instructions, which agree bit for bit. */
+ * The packer writes with these and the reference kernels read with them. The fast kernels use the processor's
+ * instructions, which agree bit for bit.
+ */
 #ifndef HOTLAYER_HALF_H
 #define HOTLAYER_HALF_H
 
@@ -30,18 +31,19 @@ static inline float hl_bf16_to_f32(uint16_t bits)
 static inline uint16_t hl_f32_to_bf16(float value)
 {
     uint32_t bits = hl_f32_to_bits(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) /* NaN: keep it quiet, rounding could turn it into infinity */
+    if ((bits & 0x7fffffffu) > 0x7f800000u) /* NaN: set the quiet bit, because rounding could turn it into infinity */
         return (uint16_t)((bits >> 16) | 0x40u);
     return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-/* Scaling by a power of two makes the hardware's own float addition do the alignment of subnormals. */
+/* Multiplies by a power of two, so that the hardware normalizes subnormals. */
 static inline float hl_f16_to_f32(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16, magnitude = (uint32_t)(half & 0x7fffu) << 13;
     if (magnitude >= 0x0f800000u) /* infinity or NaN */
         return hl_bits_to_f32(sign | magnitude | 0x70000000u);
-    float value = hl_bits_to_f32(magnitude) * 0x1p112f; /* moves the exponent's bias from 15 to 127, subnormals too */
+    float value = hl_bits_to_f32(magnitude) * 0x1p112f; /* changes the exponent's bias from 15 to 127, for subnormals
+                                                         * too */
     return hl_bits_to_f32(sign | hl_f32_to_bits(value));
 }
 
@@ -50,9 +52,9 @@ static inline uint16_t hl_f32_to_f16(float value)
     uint32_t bits = hl_f32_to_bits(value), sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u)
         return (uint16_t)(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
-    if (magnitude >= 0x477ff000u) /* rounds to 65536 or beyond */
+    if (magnitude >= 0x477ff000u) /* rounds to 65536 or more */
         return (uint16_t)(sign | 0x7c00u);
-    if (magnitude < 0x38800000u) { /* below 2^-14: the sum with 1/2 leaves the rounded mantissa in the low bits */
+    if (magnitude < 0x38800000u) { /* below 2^-14: adding 1/2 leaves the rounded mantissa in the low bits */
         float shifted = hl_bits_to_f32(magnitude) + 0.5f;
         return (uint16_t)(sign | (hl_f32_to_bits(shifted) - 0x3f000000u));
     }

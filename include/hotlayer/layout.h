@@ -1,17 +1,17 @@
-/* The .hot file: what `hotlayer pack` writes and `hotlayerd` maps. docs/format.md is the normative text.
+/* The .hot file, which `hotlayer pack` writes and `hotlayerd` maps. docs/format.md is the normative text.
  *
- * A model is one head file and its shards, side by side:
+ * A model is one head file and its shards, in one folder:
  *
  *   MODEL.hot        header (4 KiB) | meta | program | tensors | tokenizer | template   small, read first
  *   MODEL.hot.001    weights [shard 1] | trailer (4 KiB)                           about 1 GiB each, in load order
  *   MODEL.hot.002    weights [shard 2] | trailer
  *
  * The weights form one address space that starts at 0. A tensor's offset counts in that space, so on any device its
- * address is base + offset. Shards cover the space in order; each starts on a multiple of 2 MiB, so that a device
- * allocation, a huge page and a shard begin together. Between the end of a shard and the start of the next lie fewer
- * than 2 MiB that no file holds and nothing refers to.
+ * address is base + offset. Shards cover the space in order. Each shard starts on a multiple of 2 MiB, so that a device
+ * allocation, a huge page and a shard begin together. The gap between two shards is less
+ * than 2 MiB; it is not in any file, and nothing refers to it.
  *
- * All numbers are little-endian. All reserved bytes are zero, and a reader refuses them otherwise.
+ * All numbers are little-endian. All reserved bytes are zero; a reader refuses a file where they are not.
  */
 #ifndef HOTLAYER_LAYOUT_H
 #define HOTLAYER_LAYOUT_H
@@ -25,16 +25,16 @@
 #define HL_SHARD_MAGIC "HOTSHARD"
 #define HL_PAGE_BYTES 4096u           /* sections, tensors and the trailer start on a multiple of this */
 #define HL_SHARD_ALIGN (2048u * 1024) /* shards start on a multiple of this in the weights' space */
-#define HL_SHARD_LIMIT (1ull << 31)   /* no shard is larger */
+#define HL_SHARD_LIMIT (1ull << 31)   /* the largest shard */
 #define HL_MODEL_NAME_MAX 128         /* characters of a model's name */
-#define HL_MAX_SHARDS 96u             /* an image may have about 120 layers in all */
+#define HL_MAX_SHARDS 96u             /* an image may have about 120 layers in total */
 
 enum hl_section_id {
     HL_SECTION_META,      /* JSON text, no terminating NUL; keys in docs/format.md */
     HL_SECTION_PROGRAM,   /* struct hl_program and its tables, program.h */
     HL_SECTION_TENSORS,   /* struct hl_tensor[], in the order of first touch, tile.h */
-    HL_SECTION_TOKENIZER, /* tables to use in place, tokenizer.h */
-    HL_SECTION_TEMPLATE,  /* the chat template, compiled, template.h; empty: the model has none */
+    HL_SECTION_TOKENIZER, /* tables that are used in place, tokenizer_section.h */
+    HL_SECTION_TEMPLATE,  /* the compiled chat template, template_section.h; empty: the model has none */
     HL_SECTION_COUNT,
 };
 
@@ -61,11 +61,11 @@ struct hl_header {
     uint32_t n_tensors;
     uint32_t n_shards;
     struct hl_section section[HL_SECTION_COUNT];
-    struct hl_shard shard[HL_MAX_SHARDS]; /* n_shards are used, the rest is zero */
+    struct hl_shard shard[HL_MAX_SHARDS]; /* the rows from n_shards on are zero */
     uint8_t reserved[HL_PAGE_BYTES - 40 - 24 * HL_SECTION_COUNT - 24 * HL_MAX_SHARDS];
 };
 
-/* The last page of a shard's file repeats the shard's row of the header, so that a shard of another build is noticed
+/* The last page of a shard's file repeats the shard's row of the header. So a shard of another build is detected
  * without reading its gigabyte. */
 struct hl_trailer {
     char magic[8]; /* HL_SHARD_MAGIC without its NUL */

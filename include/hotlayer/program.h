@@ -1,9 +1,9 @@
-/* The program: what the packer compiles a model into and the runtime executes. The runtime knows these operations and
+/* The program: the packer compiles a model into it, and the runtime executes it. The runtime knows these operations and
  * no model family.
  *
- * A step computes a batch of tokens, from any number of sequences, through the whole program. Buffers are float32
- * matrices with one row per token of the step, or, behind HL_OP_PICK, one row per token whose logits are wanted. Each
- * operation reads and writes column ranges of buffers; a span names a buffer and its first column.
+ * A step computes a batch of tokens, of any number of sequences, through the whole program. Buffers are float32
+ * matrices. They have one row per token of the step, or, after HL_OP_PICK, one row per token whose logits are wanted.
+ * Each operation reads and writes ranges of columns of buffers; a span names a buffer and its first column.
  *
  * The section is: struct hl_program | hl_buffer[n_buffers] | hl_kv[n_kvs] | hl_op[n_ops].
  */
@@ -13,9 +13,9 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define HL_NONE UINT32_MAX /* no such tensor */
+#define HL_NONE UINT32_MAX /* no tensor, no token */
 
-/* The limits of a program; one beyond them is refused. A block of a transformer has one key/value cache. */
+/* The limits of a program; a program beyond them is refused. A block of a transformer has one key/value cache. */
 #define HL_PROGRAM_MAX_BUFFERS 64u
 #define HL_PROGRAM_MAX_KVS 1024u
 #define HL_PROGRAM_MAX_OPS 65536u
@@ -25,16 +25,16 @@
 #define HL_PROGRAM_MAX_CONTEXT (1u << 24)
 
 enum hl_op_kind {
-    HL_OP_ANGLES,   /* out[t] = cos(p f_0), cos(p f_1), ..., sin(p f_0), ...; p the token's position, f the tensor */
+    HL_OP_ANGLES,   /* out[t] = cos(p f_0), cos(p f_1), ..., sin(p f_0), ...; p is the token's position, f the tensor */
     HL_OP_GATHER,   /* out[t] = scale * row token[t] of the table */
     HL_OP_NORM,     /* RMSNorm of each of `groups` consecutive runs of `cols`: x / sqrt(mean(x^2) + eps) * weight */
     HL_OP_LINEAR,   /* out[t] = weight in[t] + bias */
-    HL_OP_ROPE,     /* rotates each head's halves (x_i, x_{i + d/2}), d the angles' columns, in place */
+    HL_OP_ROPE,     /* rotates each head's halves (x_i, x_{i + d/2}) in place; d is the columns of the angles */
     HL_OP_KV_WRITE, /* appends k[t] and v[t] to the token's sequence in the cache */
     HL_OP_ATTEND,   /* out[t] = softmax(scale q k) v over the keys that the token sees */
     HL_OP_GATE,     /* out = activation(gate) * up */
     HL_OP_ADD,      /* out += in */
-    HL_OP_PICK,     /* the rows whose logits are wanted: out[r] = in[output[r]] */
+    HL_OP_PICK,     /* copies the rows whose logits are wanted: out[r] = in[output[r]] */
     HL_OP_SOFTCAP,  /* x = cap tanh(x / cap) */
     HL_OP_COUNT,
 };
@@ -60,7 +60,7 @@ struct hl_buffer {
     uint32_t domain; /* enum hl_domain */
 };
 
-/* One key/value cache; in all families so far one per block of the transformer. */
+/* A key/value cache. All families so far have one per block of the transformer. */
 struct hl_kv {
     uint32_t heads;
     uint32_t head_dim;
@@ -92,7 +92,7 @@ struct hl_op {
         struct {
             struct hl_span x, angles;
             uint32_t heads, head_dim;
-            uint32_t rotated; /* how many columns of a head turn; even, the angles' width */
+            uint32_t rotated; /* how many columns of a head are rotated; even, the angles' width */
         } rope;
         struct {
             struct hl_span k, v; /* heads * head_dim of the kv */
@@ -133,7 +133,7 @@ struct hl_program {
     uint32_t n_kvs;
     uint32_t n_ops;
     uint32_t vocabulary; /* columns of the logits; token ids are below this */
-    uint32_t context;    /* positions the model was made for */
+    uint32_t context;    /* positions that the model was trained for */
     uint32_t logits;     /* the buffer that holds the result, domain outputs */
     uint32_t reserved[10];
 };

@@ -1,5 +1,5 @@
-/* What the bytes of a tile mean: one row of one tile as numbers. Slow and plain; every device's kernels are held
- * against it, and an embedding's rows are read with it. */
+/* The meaning of a tile's bytes, as numbers. This code is slow and plain. The kernels of every device are tested
+ * against it, and rows of an embedding are read with it. */
 #ifndef HOTLAYER_TILE_VALUES_H
 #define HOTLAYER_TILE_VALUES_H
 
@@ -21,7 +21,7 @@ static inline uint32_t hl_tile_nibble(const uint8_t *quants, uint32_t row, uint3
     return (uint32_t)quants[hl_tile_nibble_offset(row, col)] >> (col % 32 < 16 ? 0 : 4) & 15u;
 }
 
-/* Scale and minimum of a block of 32 in a chunk of q4k. */
+/* Reads scale and minimum of a block of 32 in a chunk of q4k. */
 static inline void hl_tile_q4k_block(const uint8_t *tile, uint32_t chunk, uint32_t quad, uint32_t *scale,
                                      uint32_t *minimum)
 {
@@ -31,7 +31,7 @@ static inline void hl_tile_q4k_block(const uint8_t *tile, uint32_t chunk, uint32
     *minimum = low >> 4 | (high & 12u) << 2;
 }
 
-/* The six bits of a column of q6k. */
+/* Returns the six bits of a column of q6k. */
 static inline uint32_t hl_tile_six_bits(const uint8_t *tile, uint32_t chunk, uint32_t row, uint32_t col)
 {
     uint32_t offset = hl_tile_nibble_offset(row, col);
@@ -59,7 +59,7 @@ static inline float hl_tile_q6k_value(const uint8_t *tile, uint32_t row, uint32_
     return d * (float)((int32_t)hl_tile_six_bits(tile, chunk, row, inside) - 32);
 }
 
-/* Two bytes of a word of a float or int8 tile, or four. */
+/* Returns a value of a float or int8 tile, whose words hold one, two or four. */
 static inline float hl_tile_word_value(uint32_t type, const uint8_t *tile, uint32_t row, uint32_t col)
 {
     uint32_t per_word = hl_type_traits[type].tile_cols / HL_TILE_WORDS;
@@ -76,7 +76,7 @@ static inline float hl_tile_word_value(uint32_t type, const uint8_t *tile, uint3
     return type == HL_TYPE_TILE_F16 ? hl_f16_to_f32(half) : hl_bf16_to_f32(half);
 }
 
-/* Column `col` of row `row` (0..15) of a tile; `type` is a tile's. */
+/* Returns column `col` of row `row` (0..15) of a tile. `type` must be tiled. */
 static inline float hl_tile_value(uint32_t type, const uint8_t *tile, uint32_t row, uint32_t col)
 {
     const uint8_t *side = tile + HL_TILE_QUANT_BYTES;

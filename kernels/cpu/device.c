@@ -1,10 +1,10 @@
-/* The CPU as a device: weights in place, a team of threads that walk through the program together.
+/* The CPU as a device: it uses the weights in place, and a team of threads executes the program together.
  *
  *   step:  every thread:  for each operation:  its share of it | barrier
  *
- * A linear operation has two parts: the activations are brought into the form that the tiles multiply with, by tokens,
- * and after a barrier the strips of the matrix are shared. Buffers and the cache are allocated once, untouched until
- * used.
+ * A linear operation has two parts. The threads first convert the activations to the form that the tiles multiply with,
+ * divided by tokens; after a barrier they divide the strips of the matrix. Buffers and the cache are allocated once and
+ * take no memory until they are used.
  */
 #include "kernels/device.h"
 #include "base/sizes.h"
@@ -29,7 +29,7 @@ struct hl_device {
     const struct hl_kernels *kernels;
     struct hl_team *team;
     struct matrix *buffers; /* [n_buffers] */
-    float *memory;          /* theirs */
+    float *memory;          /* of all buffers */
     size_t memory_bytes;
     uint8_t *linear_scratch;
     float *attend_scratch; /* one part per thread */
@@ -38,18 +38,18 @@ struct hl_device {
     uint64_t kv_bytes;
     uint64_t kv_page_bytes;
     uint64_t *kv_offset; /* [n_kvs] in a page */
-    uint64_t *needs; /* [n_ops] how much of the weights must have come for an operation; NULL: nothing to wait for */
-    uint64_t there;  /* that much has */
-    bool failed;     /* it will not, for the reason in err */
+    uint64_t *needs; /* [n_ops] bytes of the weights that must be loaded before an operation; NULL: no need to wait */
+    uint64_t loaded; /* bytes that are loaded */
+    bool failed;     /* loading failed, for the reason in err */
     struct hl_error err;
-    _Atomic uint32_t next[2]; /* pieces of a matrix that have been taken, in turns from operation to operation */
+    _Atomic uint32_t next[2]; /* pieces of a matrix that are taken; operations alternate between the two */
     const struct hl_step *step;
     char description[64];
 };
 
 #if defined(__x86_64__)
-/* Two features whose names some compilers do not know; the others are asked by name, which also checks that the
- * operating system keeps the registers. */
+/* Two features whose names some compilers do not know. The other features are queried by name, which also checks that
+ * the operating system saves the registers. */
 static bool has_avx512_bf16(void)
 {
     unsigned eax = 0, ebx, ecx, edx;
@@ -88,7 +88,7 @@ static uint64_t cpu_kv_page_bytes(const struct hl_program_view *program, enum hl
     return hl_round_up(bytes, 64);
 }
 
-/* Zeroed, page-aligned, and no memory until it is touched. */
+/* Maps zeroed, page-aligned memory, which takes no space until it is touched. */
 static void *map_anonymous(uint64_t bytes)
 {
     void *memory =
@@ -109,7 +109,7 @@ static const struct hl_kernels *choose_kernels(const char *name, struct hl_error
     return NULL;
 }
 
-/* Rows start on cache lines. */
+/* Rounds up, so that rows start on cache lines. */
 static size_t row_floats(uint32_t cols)
 {
     return (size_t)hl_round_up(cols, 16);
@@ -193,7 +193,8 @@ static uint64_t tensor_end(const struct hl_device *device, uint32_t tensor)
     return tensor == HL_NONE ? 0 : tensors[tensor].offset + tensors[tensor].bytes;
 }
 
-/* A table's rows are gathered from where they can always be read. */
+/* Returns the bytes that must be loaded before an operation. Gathering needs none: it can read the table's rows at any
+ * time. */
 static uint64_t need_of(const struct hl_device *device, const struct hl_op *op)
 {
     uint64_t weight = 0, bias = 0;
@@ -238,7 +239,8 @@ static void cpu_close(struct hl_device *device)
     free(device);
 }
 
-/* A thread pays where a step reads some MiB of weights for it; for less, the barriers cost more than they bring. */
+/* Returns a number of threads such that each has some MiB of weights to read. With less, barriers cost more than
+ * another thread saves. */
 static uint32_t suitable_threads(const struct hl_device_config *config)
 {
     uint64_t bytes = 0, cores = hl_team_cores();
@@ -289,10 +291,10 @@ static const uint8_t *tensor_data(const struct hl_device *device, uint32_t tenso
     return device->config.weights + device->config.program.tensors[tensor].offset;
 }
 
-/* Rows of a table that may not have come yet. */
+/* Returns the rows of a table, from `rows` if the table is not loaded yet. */
 static const uint8_t *table_rows(const struct hl_device *device, uint32_t tensor)
 {
-    if (!device->needs || tensor_end(device, tensor) <= device->there)
+    if (!device->needs || tensor_end(device, tensor) <= device->loaded)
         return tensor_data(device, tensor);
     return device->config.rows + device->config.program.tensors[tensor].offset;
 }
@@ -314,11 +316,11 @@ static struct hl_kv_store kv_store(const struct hl_device *device, uint32_t kv)
     };
 }
 
-/* Three quarters of a matrix are dealt out beforehand, the rest in pieces to whoever comes first: a core that has lost
- * time to somebody else does not keep the others waiting. Pieces are large enough that what is prefetched beyond their
- * ends does not count. */
+/* Three quarters of a matrix are divided beforehand. Threads take the rest in pieces, as they finish, so that a thread
+ * that lost time to another process does not delay the others (docs/performance.md, "Where the time goes"). Pieces are
+ * so large that prefetches beyond their ends do not matter. */
 #define PIECE_BYTES (128u << 10)
-#define PIECES_MOST 4u /* for each thread */
+#define PIECES_MOST 4u /* per thread */
 
 static void run_strips(const struct hl_device *device, const struct hl_linear *linear, _Atomic uint32_t *next,
                        struct hl_share share)
@@ -438,7 +440,7 @@ static void run_op(struct hl_device *device, const struct hl_op *op, _Atomic uin
     }
 }
 
-/* One thread waits for the weights, the others for that thread. */
+/* Lets one thread wait for the weights, and the other threads for that one. */
 static void wait_for_weights(struct hl_device *device, uint64_t end, struct hl_team *team, struct hl_share share)
 {
     if (share.index == 0 && device->config.wait(device->config.wait_context, end, &device->err) < 0)
@@ -450,21 +452,21 @@ static void run_program(void *context, struct hl_team *team, struct hl_share sha
 {
     struct hl_device *device = context;
     const struct hl_program_view *program = &device->config.program;
-    uint64_t there = device->there; /* each thread counts for itself, and all count alike */
+    uint64_t loaded = device->loaded; /* each thread keeps its own count, and all counts are equal */
     for (uint32_t i = 0; i < program->head->n_ops; i++) {
-        if (device->needs && device->needs[i] > there) {
-            there = device->needs[i];
-            wait_for_weights(device, there, team, share);
+        if (device->needs && device->needs[i] > loaded) {
+            loaded = device->needs[i];
+            wait_for_weights(device, loaded, team, share);
             if (device->failed)
                 return;
         }
-        if (share.index == 0) /* nobody takes from the other one any more, or yet */
+        if (share.index == 0) /* no thread uses the other counter now */
             atomic_store(&device->next[(i + 1) % 2], 0);
         run_op(device, &program->ops[i], &device->next[i % 2], share);
         hl_team_barrier(team);
     }
-    if (share.index == 0) /* the others have no more need of it in this step */
-        device->there = there;
+    if (share.index == 0) /* the other threads do not read it again in this step */
+        device->loaded = loaded;
 }
 
 static int cpu_step(struct hl_device *device, const struct hl_step *step, struct hl_logits *logits,

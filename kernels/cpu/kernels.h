@@ -1,7 +1,6 @@
-/* The CPU's kernels: one table per instruction set, the scalar one being the reference that the others are tested
- * against.
+/* The CPU's kernels: one table per instruction set. The others are tested against the scalar table.
  *
- * Work is shared by rows of output or by tokens: every thread of the team calls the same function with its own share.
+ * Threads divide the work by rows of output or by tokens: all threads call the same function, each with its own share.
  */
 #ifndef HL_KERNELS_CPU_KERNELS_H
 #define HL_KERNELS_CPU_KERNELS_H
@@ -17,9 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* out = weight in + bias, for n tokens. Activations are first brought into the form that the weight's type multiplies
- * with (prepare), in `scratch`, one row a token, zeros beyond the last column. The form is the same for every table:
- *   f32, f16        float32 as it is
+/* out = weight in + bias, for n tokens. prepare() first converts the activations to the form that the weight's type
+ * multiplies with. It writes them to `scratch`, one row per token, with zeros after the last column. The padding of a
+ * tile may hold anything that is finite, because it meets these zeros with a scale of zero. All tables use the same form:
+ *   f32, f16        float32, unchanged
  *   bf16            rounded to bf16
  *   quantized ones  struct hl_pair for every 64 columns
  */
@@ -35,14 +35,14 @@ struct hl_linear {
     uint8_t *scratch; /* hl_linear_scratch_bytes(), 64-byte aligned */
 };
 
-/* Two blocks of 32 activations beside quantized weights, rounded to int8 with one scale each: max|x| / 127. The fast
- * kernels multiply unsigned weights, which are too large by an offset (hl_pair_offset()), so sums of products start
- * from -offset times the activations' own sum. */
+/* Two blocks of 32 activations for quantized weights, rounded to int8 with a scale each of max|x| / 127. The fast
+ * kernels multiply unsigned weights, which are too large by hl_pair_offset(). So a sum of products starts at -offset
+ * times the sum of the activations. */
 struct hl_pair {
     int8_t values[64];
     float scale[2];
-    int32_t start[4]; /* of block b, all in [2b]; of q6k [2b] for the first 16 columns, [2b + 1] for the others */
-    float sum[2];     /* scale times the values' sum: what a minimum is multiplied with */
+    int32_t start[4]; /* of block b, all in [2b]; q6k: [2b] for the first 16 columns, [2b + 1] for the rest */
+    float sum[2];     /* scale times the sum of the values, to multiply a minimum with */
 };
 
 static_assert(sizeof(struct hl_pair) == 96, "whole cache lines for two");
@@ -57,15 +57,15 @@ static inline bool hl_type_is_quantized(uint32_t type)
     return type >= HL_TYPE_TILE_Q8;
 }
 
-/* Columns with the padding of the last tile, and of the last pair. */
+/* Returns the columns including the padding of the last tile and of the last pair. */
 static inline uint32_t hl_linear_padded(const struct hl_linear *linear)
 {
     uint32_t cols = hl_strip_tiles(linear->type, linear->cols) * hl_type_traits[linear->type].tile_cols;
     return hl_type_is_quantized(linear->type) ? (uint32_t)hl_round_up(cols, 64) : cols;
 }
 
-/* From token to token of the scratch: an odd number of cache lines, so that the same columns of many tokens spread over
- * all sets of a cache. */
+/* Returns the bytes from token to token. An odd number of cache lines spreads the same columns of many tokens over all
+ * sets of a cache. */
 static inline size_t hl_linear_scratch_stride(const struct hl_linear *linear)
 {
     size_t cols = hl_linear_padded(linear);
@@ -75,19 +75,19 @@ static inline size_t hl_linear_scratch_stride(const struct hl_linear *linear)
     return (size_t)hl_round_up(bytes, 64) | 64;
 }
 
-/* Scratch for `n` tokens of `cols` columns, whatever the type. */
+/* Returns the bytes of scratch for `n` tokens of `cols` columns, enough for every type. */
 static inline size_t hl_linear_scratch_bytes(uint32_t n, uint32_t cols)
 {
     return n * ((size_t)hl_round_up(cols, 128) * 4 + 64);
 }
 
-/* One token's part of the scratch. */
+/* Returns one token's part of the scratch. */
 static inline uint8_t *hl_linear_scratch(const struct hl_linear *linear, uint32_t token)
 {
     return linear->scratch + token * hl_linear_scratch_stride(linear);
 }
 
-/* The tokens' columns in pieces of HL_PIECE, numbered token by token: what preparing is shared by. */
+/* prepare() is divided into pieces of HL_PIECE columns, numbered token by token. */
 #define HL_PIECE 256u
 
 static inline uint32_t hl_linear_pieces(const struct hl_linear *linear)
@@ -95,24 +95,23 @@ static inline uint32_t hl_linear_pieces(const struct hl_linear *linear)
     return (hl_linear_padded(linear) + HL_PIECE - 1) / HL_PIECE;
 }
 
-/* Asks for what a decode kernel will read after these bytes of tiles, into the next strip too, which the same thread
- * computes. A processor's own prefetching ends at every page of 4 KiB, and is lost where a chunk is read in several
- * places at once.
+/* Prefetches the tiles that a decode kernel reads after these bytes. That may reach into the next strip, which the same
+ * thread computes. The processor's own prefetching stops at every page of 4 KiB, and fails where a chunk is read in
+ * several places at once.
  *
- *   in sequence   float types; q8 for one token, where its tiles are read one after the other: every fourth line, two
- *                 pages ahead, into the second-level cache: keeps the processor's own prefetching going; more is in
- *                 its way
- *   otherwise     every line, from memory into the second-level cache; where reading is all that counts (one token),
- *                 just ahead once more, from there into the first
+ *   in sequence   float types, and q8 for one token, whose tiles are read one after the other: every fourth line, two
+ *                 pages ahead, into the second-level cache. This keeps the processor's own prefetching going; more
+ *                 prefetches slow it down.
+ *   otherwise     every line, from memory into the second-level cache. For one token, where reading is the limit, a
+ *                 second prefetch shortly before use, into the first-level cache.
  *
- * Measured on Zen 4 by taking turns from token to token inside one process, as nothing else is steady enough; time per
- * token of whole models, of that for the second level alone, three pages ahead (reading alone took 88 to 98 %): as it
- * is now, q4 94 to 96 %, the K types 88 to 93 %. Farther or nearer by 2 KiB changed 1 % or less; nearer than 8 KiB 3 to
- * 18 % for the worse. Dropped: the first level alone (95 to 99 %, where the memory is fast 108 %), every second line
- * (130 to 230 %), non-temporal ones, none at all; both levels for four tokens (112 %). q8 in sequence takes as long as
- * reading; prefetching its every line cost 6 to 19 %, none at all 1 to 2 %.
+ * Two levels are faster than the second level alone. 2 KiB more or less distance hardly matters, less than 8 KiB is
+ * slower. Dropped: the first level alone, every second line, non-temporal prefetches, no prefetches, both levels for
+ * four tokens; for q8 in sequence, every line. Figures: docs/performance.md, "Prefetching in decode".
  *
- * Always inlined: of a function that does nothing else gcc knows that it has no effect, and drops calls of it. */
+ * Keep these functions always_inline: gcc considers a function that only prefetches to have no effect, and drops calls
+ * to it. Keep each prefetch apart from the loads: prefetches interleaved with the loads are slower.
+ */
 #define HL_PREFETCH static inline __attribute__((always_inline)) void
 
 HL_PREFETCH hl_cpu_prefetch_in_sequence(const uint8_t *from, size_t bytes)
@@ -133,12 +132,12 @@ struct hl_attend;
 
 struct hl_kernels {
     const char *name;
-    /* Brings a share of the pieces into the form that the weights multiply with. */
+    /* Converts a share of the pieces to the form that the weights multiply with. */
     void (*prepare)(const struct hl_linear *linear, struct hl_share pieces);
     /* Computes the strips [begin, end). */
     void (*linear)(const struct hl_linear *linear, uint32_t begin, uint32_t end);
     void (*attend)(const struct hl_attend *attend, struct hl_share share);
-    /* out = activation(gate) * up; any two may be the same */
+    /* out = activation(gate) * up; any of the three may be the same */
     void (*gate)(float *out, const float *gate, const float *up, uint32_t n, uint32_t activation);
     void (*softcap)(float *x, uint32_t n, float cap); /* x = cap tanh(x / cap) */
     float (*dot)(const float *a, const float *b, uint32_t n);
@@ -151,16 +150,17 @@ extern const struct hl_kernels hl_kernels_avx2;
 extern const struct hl_kernels hl_kernels_avx512;
 #endif
 
-/* The tables that this processor can run, best first, NULL at the end. */
+/* Returns the tables that this processor can run, best first, with a NULL at the end. */
 const struct hl_kernels *const *hl_kernels_available(void);
 
-/* Key/value cache pages as the CPU lays them out: for each kv, the keys of all its heads, then the values of all. Keys
- * lie across, so that the scores of many positions come from one pass over a query's columns:
+/* The layout of the CPU's key/value cache pages: for each kv the keys of all its heads, then the values of all its
+ * heads. Keys are transposed, so that one pass over a query's columns computes the scores of many positions:
  *
  *   keys of a head    (head_dim, HL_KV_PAGE_TOKENS)                    q8: int8, then (blocks, HL_KV_PAGE_TOKENS) fp16
  *   values of a head  (HL_KV_PAGE_TOKENS, head_dim, padded to 32)      q8: int8, then (HL_KV_PAGE_TOKENS, blocks) fp16
  *
- * The padding of a value is zeros once its position is written.
+ * The padding of a value is zero once its position is written. Positions that no token has written hold anything, even
+ * NaN, and zero times NaN is NaN: attention must mask their scores, not multiply them by zero.
  */
 struct hl_kv_store {
     uint8_t *base;
@@ -175,13 +175,13 @@ static inline uint32_t hl_kv_element(enum hl_kv_type type)
     return type == HL_KV_F32 ? 4 : type == HL_KV_F16 ? 2 : 1;
 }
 
-/* Blocks of 32 columns in a head. */
+/* Returns the count of blocks of 32 columns in a head. */
 static inline uint32_t hl_kv_blocks(uint32_t head_dim)
 {
     return head_dim / 32 + (head_dim % 32 != 0);
 }
 
-/* One head's keys, or values, of one page. */
+/* Returns the bytes of one head's keys, or values, in a page. */
 static inline size_t hl_kv_half_bytes(enum hl_kv_type type, uint32_t head_dim, bool values)
 {
     size_t cols = values || type == HL_KV_Q8 ? (size_t)hl_kv_blocks(head_dim) * 32 : head_dim;
@@ -194,7 +194,7 @@ static inline size_t hl_kv_bytes(enum hl_kv_type type, uint32_t heads, uint32_t 
     return heads * (hl_kv_half_bytes(type, head_dim, false) + hl_kv_half_bytes(type, head_dim, true));
 }
 
-/* Where the keys, or the values, of a head begin in a page. */
+/* Returns the start of a head's keys, or values, in a page. */
 static inline uint8_t *hl_kv_head(const struct hl_kv_store *store, uint32_t page, uint32_t head, bool values)
 {
     size_t keys = hl_kv_half_bytes(store->type, store->head_dim, false);
@@ -203,7 +203,7 @@ static inline uint8_t *hl_kv_head(const struct hl_kv_store *store, uint32_t page
     return store->base + page * store->page_bytes + store->offset + at;
 }
 
-/* What an operation works on: the step and its matrices, resolved. `n` counts tokens or outputs. */
+/* The operations, on the resolved matrices of a step. `n` is a count of tokens or of outputs. */
 void hl_cpu_angles(float *out, size_t stride, const float *frequencies, uint32_t half, const uint32_t *positions,
                    uint32_t n, struct hl_share share);
 void hl_cpu_gather(float *out, size_t stride, const struct hl_tensor *table, const uint8_t *weight, float scale,
@@ -224,10 +224,10 @@ struct hl_attend {
     size_t out_stride;
     uint32_t heads, window;
     float scale, softcap;
-    float *scratch; /* per share: hl_attend_scratch_floats(), 64-byte aligned */
+    float *scratch; /* one part per share: hl_attend_scratch_floats(), 64-byte aligned */
 };
 
-#define HL_ATTEND_ROWS 32u /* query heads of tokens that are computed together */
+#define HL_ATTEND_ROWS 32u /* rows (query heads of tokens) that are computed together */
 
 static inline size_t hl_attend_scratch_floats(uint32_t head_dim)
 {

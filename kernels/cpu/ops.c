@@ -1,5 +1,4 @@
-/* The operations beside linear and attention: plain C over float32 matrices, shared by tokens or columns among the
- * threads. */
+/* The operations except linear and attention: plain C over float32 matrices. The threads divide tokens or columns. */
 #include "base/sizes.h"
 #include "hotlayer/tile_values.h"
 #include "kernels/cpu/kernels.h"
@@ -18,7 +17,7 @@ void hl_cpu_angles(float *out, size_t stride, const float *frequencies, uint32_t
         }
 }
 
-/* One row of a table, tile by tile. */
+/* Reads one row of a table, tile by tile. */
 static void gather_row(float *out, const struct hl_tensor *table, const uint8_t *weight, uint32_t row, float scale)
 {
     const struct hl_type_traits *traits = &hl_type_traits[table->type];
@@ -70,7 +69,7 @@ void hl_cpu_rope(float *x, size_t stride, const float *angles, size_t angles_str
     }
 }
 
-/* A block of q8 and its scale, as the cache has them. */
+/* Quantizes a block to q8 with its scale, as in the cache. */
 static void quantize_row(const float *x, uint32_t n, int8_t *values, uint16_t *scale)
 {
     float most = 0;
@@ -84,7 +83,8 @@ static void quantize_row(const float *x, uint32_t n, int8_t *values, uint16_t *s
     }
 }
 
-/* A head's key or value as elements of the cache: (head_dim padded to 32) of them, zeros behind the last. */
+/* Converts a head's key or value to elements of the cache, head_dim padded to a multiple of 32, with zeros after the
+ * last. */
 static void kv_elements(const struct hl_kernels *kernels, const struct hl_kv_store *store, const float *from,
                         uint8_t *elements, uint16_t *scales)
 {
@@ -99,7 +99,7 @@ static void kv_elements(const struct hl_kernels *kernels, const struct hl_kv_sto
             quantize_row(from + 32 * b, hl_min_u32(32, dim - 32 * b), (int8_t *)elements + 32 * b, &scales[b]);
 }
 
-/* Columns of a head that are written at a time: whole blocks, and small enough for the stack. */
+/* Columns of a head that are written at once: whole blocks, and few enough for the stack. */
 #define KV_PIECE 256u
 
 static void kv_write_key(const struct hl_kv_store *store, uint8_t *keys, uint32_t slot, uint32_t first, uint32_t n,
@@ -109,9 +109,9 @@ static void kv_write_key(const struct hl_kv_store *store, uint8_t *keys, uint32_
     uint32_t padded = store->type == HL_KV_Q8 ? (uint32_t)hl_round_up(n, 32) : n;
     for (uint32_t i = 0; i < padded; i++)
         memcpy(keys + (first + i) * row + slot * element, elements + i * element, element);
-    uint8_t *behind = keys + (size_t)hl_kv_blocks(store->head_dim) * 32 * row;
+    uint8_t *scales_at = keys + (size_t)hl_kv_blocks(store->head_dim) * 32 * row;
     for (uint32_t b = 0; store->type == HL_KV_Q8 && 32 * b < n; b++)
-        memcpy(behind + 2 * ((size_t)(first / 32 + b) * HL_KV_PAGE_TOKENS + slot), &scales[b], 2);
+        memcpy(scales_at + 2 * ((size_t)(first / 32 + b) * HL_KV_PAGE_TOKENS + slot), &scales[b], 2);
 }
 
 static void kv_write_value(const struct hl_kv_store *store, uint8_t *values, uint32_t slot, uint32_t first, uint32_t n,
@@ -119,9 +119,9 @@ static void kv_write_value(const struct hl_kv_store *store, uint8_t *values, uin
 {
     size_t element = hl_kv_element(store->type), row = (size_t)hl_kv_blocks(store->head_dim) * 32 * element;
     memcpy(values + slot * row + first * element, elements, (size_t)hl_round_up(n, 32) * element);
-    uint8_t *behind = values + HL_KV_PAGE_TOKENS * row;
+    uint8_t *scales_at = values + HL_KV_PAGE_TOKENS * row;
     if (store->type == HL_KV_Q8)
-        memcpy(behind + 2 * ((size_t)slot * hl_kv_blocks(store->head_dim) + first / 32), scales,
+        memcpy(scales_at + 2 * ((size_t)slot * hl_kv_blocks(store->head_dim) + first / 32), scales,
                2 * (size_t)hl_kv_blocks(n));
 }
 
@@ -161,7 +161,7 @@ void hl_cpu_gate(const struct hl_kernels *kernels, float *out, size_t out_stride
                  const float *up, size_t up_stride, uint32_t cols, uint32_t activation, uint32_t n,
                  struct hl_share share)
 {
-    uint32_t begin, end; /* of columns: a single token's are worth sharing too */
+    uint32_t begin, end; /* of columns, so that even a single token is divided */
     hl_share_range(share, cols, &begin, &end);
     for (uint32_t t = 0; t < n; t++)
         kernels->gate(out + t * out_stride + begin, gate + t * gate_stride + begin, up + t * up_stride + begin,

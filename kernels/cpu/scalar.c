@@ -1,8 +1,7 @@
-/* The reference: what every linear kernel means, in plain C.
+/* The reference: defines in plain C what every linear kernel computes.
  *
- * Slow on purpose. Sums run in double, so that a difference between this and a fast kernel is the fast kernel's. Where
- * the meaning includes a rounding of the activations (bf16, quantized types), it is done here exactly as in the fast
- * kernels.
+ * It is slow on purpose. Sums are doubles, so a difference from a fast kernel is the fast kernel's error. Where the
+ * definition rounds the activations (bf16, quantized types), the rounding here is exactly that of the fast kernels.
  */
 #include "base/sizes.h"
 #include "hotlayer/tile_values.h"
@@ -19,20 +18,20 @@ static struct hl_pair *pair_values(const struct hl_linear *linear, uint32_t toke
     return (struct hl_pair *)(void *)hl_linear_scratch(linear, token);
 }
 
-/* `width` activations of a token from column `col` on, zeros beyond the last. */
+/* Loads `width` activations of a token, starting at column `col`, with zeros after the last. */
 static void load_columns(float *to, const struct hl_linear *linear, uint32_t token, uint32_t col, uint32_t width)
 {
     for (uint32_t i = 0; i < width; i++)
         to[i] = col + i < linear->cols ? linear->in[token * linear->in_stride + col + i] : 0;
 }
 
-/* One block: int8 values and their scale, which is returned. */
+/* Quantizes one block to int8 and returns its scale. */
 static float quantize_block(const float x[32], int8_t values[32])
 {
     float most = 0;
     for (uint32_t i = 0; i < 32; i++)
         most = fmaxf(most, fabsf(x[i]));
-    float inverse = most > 1e-30f ? 127.0f / most : 0; /* of less the inverse may be infinite */
+    float inverse = most > 1e-30f ? 127.0f / most : 0; /* the inverse of a smaller number may be infinite */
     for (uint32_t i = 0; i < 32; i++)
         values[i] = (int8_t)lrintf(x[i] * inverse);
     return most / 127.0f;
@@ -81,7 +80,7 @@ static void prepare(const struct hl_linear *linear, struct hl_share share)
     }
 }
 
-/* The number that a weight meets. */
+/* Returns the activation that a weight is multiplied with. */
 static double activation(const struct hl_linear *linear, uint32_t token, uint32_t col)
 {
     if (hl_type_is_quantized(linear->type)) {
@@ -93,7 +92,7 @@ static double activation(const struct hl_linear *linear, uint32_t token, uint32_
     return (double)float_values(linear, token)[col];
 }
 
-#define TOKENS 32u /* for which a row's weights are decoded once */
+#define TOKENS 32u /* decode a row's weights once for so many tokens */
 
 static void linear_row(const struct hl_linear *linear, uint32_t row, uint32_t token, uint32_t n)
 {
@@ -127,7 +126,7 @@ static float dot(const float *a, const float *b, uint32_t n)
     return (float)sum;
 }
 
-/* Column i of the key or value at a page's place `slot`. */
+/* Returns column i of the key or value in slot `slot` of a page. */
 static float kv_number(const struct hl_kv_store *store, const uint8_t *half, uint32_t slot, uint32_t i, bool value)
 {
     uint32_t blocks = hl_kv_blocks(store->head_dim), page = HL_KV_PAGE_TOKENS;
@@ -152,7 +151,7 @@ static float score_of(const struct hl_attend *attend, const float *q, uint32_t p
     return attend->softcap > 0 ? attend->softcap * tanhf(score / attend->softcap) : score;
 }
 
-/* One head of one token. Two passes over the keys, for the largest score and for the sums. */
+/* Computes one head of one token in two passes over the keys: for the largest score, and for the sums. */
 static void attend_head(const struct hl_attend *attend, uint32_t t, uint32_t head)
 {
     const struct hl_kv_store *store = attend->store;
@@ -191,7 +190,7 @@ static float silu(float x)
     return x / (1.0f + expf(-x));
 }
 
-/* x/2 (1 + tanh(u)) = x / (1 + exp(-2u)), which loses nothing where tanh(u) is near -1. */
+/* x/2 (1 + tanh(u)) = x / (1 + exp(-2u)), which keeps its precision where tanh(u) is near -1. */
 static float gelu_tanh(float x)
 {
     const float root_8_over_pi = 1.59576912160573071176f;

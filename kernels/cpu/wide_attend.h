@@ -1,13 +1,21 @@
-/* Attention in lanes: included behind lanes_avx2.h or lanes_avx512.h and wide_ops.h.
+/* Attention in lanes. Include this after lanes_avx2.h or lanes_avx512.h.
  *
  * A row is one query head of one token. A unit of work is up to HL_ATTEND_ROWS rows that share a key/value head and a
- * sequence: the group's heads of one token when decoding, of several tokens in a row when a prompt is read. A unit
- * walks the pages with a running softmax: scores of the rows with all positions of the page (lanes are positions; a
- * vector of keys, widened, meets several rows), weights against the largest score so far, values times weights (lanes
- * are columns; again several rows at a time). Sums are rescaled when they are loaded anyway. Positions that a row does
- * not see are cut out of its scores; pages that no row of a unit sees are not read. A unit's first rows ask for the
- * next page: pages are apart, and a head's part of one is too short for the processor to see where reading goes (a
- * token took 3 % less with 500 positions before it). Dropped: huge pages for the cache, which made no difference.
+ * sequence: in decode the group's heads of one token, in prefill those of several consecutive tokens.
+ *
+ * A unit walks the pages with a running softmax. For each page it computes
+ *
+ *   scores    of the rows with all positions of the page: lanes are positions, and each widened vector of keys is used
+ *             for several rows
+ *   weights   relative to the largest score so far
+ *   sums      of the values times the weights: lanes are columns, again for several rows at once
+ *
+ * Sums are rescaled at the point where they are loaded anyway. Positions that a row does not see are masked out of its
+ * scores. Pages that no row of the unit sees are not read.
+ *
+ * The first rows of a unit prefetch the next page. Pages are not adjacent, and a head's part of a page is too short for
+ * the processor to detect the stream (docs/performance.md, "Prefetching the cache"). Dropped: huge pages for the cache,
+ * which made no difference.
  */
 #ifndef HL_KERNELS_CPU_WIDE_ATTEND_H
 #define HL_KERNELS_CPU_WIDE_ATTEND_H
@@ -16,16 +24,16 @@
 #include "kernels/cpu/wide_ops.h"
 
 #define PAGE HL_KV_PAGE_TOKENS
-#define GROUP 4u /* vectors of keys or values at a time */
+#define GROUP 4u /* vectors of keys or values at once */
 
 struct unit {
     const struct hl_attend *attend;
-    uint32_t n, token, first_head; /* rows; row r is of token + (skip + r) / group */
+    uint32_t n, token, first_head; /* rows; row r belongs to token + (skip + r) / group */
     uint32_t group, skip;
     uint32_t padded; /* columns of a value */
     float *score;    /* (n, PAGE) */
     float *sum;      /* (n, padded) */
-    ptrdiff_t ahead; /* bytes from this page to the next one; 0: it is the last */
+    ptrdiff_t ahead; /* bytes from this page to the next one; 0: this is the last page */
     float most[HL_ATTEND_ROWS], total[HL_ATTEND_ROWS], keep[HL_ATTEND_ROWS];
     uint32_t first[HL_ATTEND_ROWS], last[HL_ATTEND_ROWS]; /* positions that a row sees */
 };
@@ -44,7 +52,7 @@ LANES_INLINE lanes load_elements(enum hl_kv_type type, const uint8_t *from, size
     return type == HL_KV_F16 ? lanes_halves(from + 2 * at) : lanes_bytes(from + at);
 }
 
-/* The next page's elements beside those that are read now. */
+/* Prefetches the elements of the next page that correspond to those being read now. */
 LANES_INLINE void ask_ahead(enum hl_kv_type type, const uint8_t *from, size_t at, uint32_t n, ptrdiff_t ahead)
 {
     const size_t bytes = hl_kv_element(type);
@@ -52,7 +60,7 @@ LANES_INLINE void ask_ahead(enum hl_kv_type type, const uint8_t *from, size_t at
         __builtin_prefetch(from + ahead + at * bytes + i, 0, 2);
 }
 
-/* B rows with GROUP vectors of positions; type and B are constants where this is inlined. */
+/* Computes the scores of B rows with GROUP vectors of positions. `type` and B are constants where this is inlined. */
 LANES_INLINE void score_rows(enum hl_kv_type type, const struct unit *u, uint32_t r, uint32_t B, const uint8_t *keys,
                              uint32_t slot)
 {
@@ -94,7 +102,7 @@ LANES_INLINE void score_rows(enum hl_kv_type type, const struct unit *u, uint32_
             lanes_store(u->score + (size_t)(r + b) * PAGE + slot + v * LANES, total[b][v]);
 }
 
-/* Scores to weights: exp(score - most), 0 for what the row does not see. */
+/* Turns scores into weights: exp(score - most), and 0 for positions that the row does not see. */
 static inline void weigh_row(struct unit *u, uint32_t r, uint32_t page_first)
 {
     float *score = u->score + (size_t)r * PAGE;
@@ -130,7 +138,7 @@ static inline void weigh_row(struct unit *u, uint32_t r, uint32_t page_first)
     u->most[r] = largest;
 }
 
-/* Values of the places [first, last] of a page, from column `col` on, times the weights of B rows. */
+/* Adds the values in slots [first, last] of a page, from column `col` on, times the weights of B rows. */
 LANES_INLINE void add_values(enum hl_kv_type type, const struct unit *u, uint32_t r, uint32_t B, uint32_t V,
                              const uint8_t *values, uint32_t col, uint32_t first, uint32_t last)
 {
@@ -185,11 +193,11 @@ LANES_INLINE void page_rows(enum hl_kv_type type, struct unit *u, uint32_t r, ui
     uint32_t col = 0;
     for (; col + GROUP * LANES <= u->padded; col += GROUP * LANES)
         add_values(type, u, r, B, GROUP, values, col, first, last);
-    if (col < u->padded) /* 32 columns, with vectors of 16 */
+    if (col < u->padded) /* 32 columns remain, with vectors of 16 */
         add_values(type, u, r, B, 2, values, col, first, last);
 }
 
-/* Rows at a time: sums, and in q8 as many partial ones, fit the registers. */
+/* As many rows as fit the registers with their sums, and in q8 with as many partial sums. */
 #define ROWS_AT_ONCE(type) (LANE_REGISTERS / 8u / ((type) == HL_KV_Q8 ? 2 : 1))
 
 LANES_INLINE void unit_page(enum hl_kv_type type, struct unit *u, uint32_t page, uint32_t page_first, uint32_t kv_head)
@@ -249,7 +257,7 @@ static inline void unit_run(struct unit *u, uint32_t kv_head)
     unit_end(u);
 }
 
-/* Tokens from `token` on, at most `most`, that follow each other in one sequence. */
+/* Returns how many tokens, from `token` on and at most `most`, are consecutive in one sequence. */
 static inline uint32_t run_of_tokens(const struct hl_step *step, uint32_t token, uint32_t most)
 {
     uint32_t n = 1;
@@ -259,7 +267,7 @@ static inline uint32_t run_of_tokens(const struct hl_step *step, uint32_t token,
     return n;
 }
 
-/* Units are dealt out one by one: later ones of a prompt see more keys, so contiguous shares would be uneven. */
+/* Deals out the units one by one. Later units of a prompt see more keys, so contiguous shares would be uneven. */
 static inline void wide_attend(const struct hl_attend *attend, struct hl_share share)
 {
     const struct hl_step *step = attend->step;

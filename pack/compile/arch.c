@@ -1,26 +1,32 @@
-/* config.json of each family, as the config classes of transformers define it (models/FAMILY/configuration_FAMILY.py).
+/* Reads config.json of each family, as the config classes of transformers define it
+ * (models/FAMILY/configuration_FAMILY.py).
  *
- * What the families share is read by one function; what they do not is a row of the table below: the values that the
- * class takes for absent fields, the fields that it has for itself, and a function for what no table can say. */
+ * One function reads what the families share. The table below holds what differs: the class's defaults for absent
+ * fields, the family's own fields, and a function for everything that a table cannot express.
+ *
+ * An absent field is not null. Without `sliding_window` Mistral has a window of 4096; with null it has none. Without
+ * `head_dim` Qwen3 has 128, not width / heads. Published files of Gemma 3 leave out every field that equals the class's
+ * default.
+ */
 #include "pack/compile/arch.h"
 #include "base/json.h"
 #include "base/sizes.h"
 #include <assert.h>
 #include <math.h>
 
-/* As in the runtime's own checks (runtime/model/program.c). */
+/* The same limit as in runtime/model/program.c. */
 #define MAX_SIZE (1u << 24)
 #define MAX_HEADS 4096u
 #define MAX_HEAD_DIM 4096u
 
 struct family {
     const char *architecture, *name, *model_type;
-    /* For absent fields; 0: width (without a number: hidden_size / num_attention_heads, or num_attention_heads), or the
-     * field must be there. */
+    /* Defaults of absent fields. With 0 the field must be present, or it follows from others: kv_heads from
+     * num_attention_heads, head_dim from hidden_size / num_attention_heads. */
     uint32_t context, width, blocks, heads, kv_heads, head_dim, ffn, vocabulary;
     bool tied;
     bool gemma;         /* scaled embedding, 1 + weight, gelu */
-    const char *fields; /* its own, between spaces */
+    const char *fields; /* the family's own fields, with a space before and after each */
     int (*finish)(const cJSON *config, struct hl_arch *a, struct hl_error *err);
 };
 
@@ -64,7 +70,7 @@ static int truth(const cJSON *config, const char *field, bool otherwise, bool *o
     return 0;
 }
 
-/* Where null switches off what an absent field switches on. */
+/* Returns true if the field is null. For some fields null switches off what an absent field leaves on. */
 static bool is_null(const cJSON *config, const char *field)
 {
     return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(config, field));
@@ -100,11 +106,12 @@ static int read_activation(const cJSON *config, const char *field, const char *o
     else if (name && strcmp(name, "gelu_pytorch_tanh") == 0)
         *out = HL_ACTIVATION_GELU_TANH;
     else
-        return hl_fail(err, "%s \"%.40s\" is not supported; silu and gelu_pytorch_tanh are", field, name ? name : "?");
+        return hl_fail(err, "%s \"%.40s\" is not supported; only silu and gelu_pytorch_tanh are", field,
+                       name ? name : "?");
     return 0;
 }
 
-/* "layer_types" says of each block whether it slides. False when it is not there. */
+/* Reads "layer_types", which says of each block whether it slides. Sets *there to false if the field is absent. */
 static int read_layer_types(const cJSON *config, struct hl_arch *a, bool *there, struct hl_error *err)
 {
     const cJSON *types = hl_json_get(config, "layer_types"), *type;
@@ -119,16 +126,18 @@ static int read_layer_types(const cJSON *config, struct hl_arch *a, bool *there,
         const char *name = cJSON_GetStringValue(type);
         bool slides = name && strcmp(name, "sliding_attention") == 0;
         if (!slides && !(name && strcmp(name, "full_attention") == 0))
-            return hl_fail(err, "layer_types: \"%.40s\" is not supported; full_attention and sliding_attention are",
+            return hl_fail(err,
+                           "layer_types: \"%.40s\" is not supported; only full_attention and sliding_attention are",
                            name ? name : "?");
         a->slides[block++] = slides;
     }
     return 0;
 }
 
-/* ---- what each family adds ---- */
+/* ---- the families ---- */
 
-/* Falcon 3 says in a field of its own what all of the class have. */
+/* Reads the fields of Llama. `attention_bias` also puts a bias on the output projection. Falcon 3 has a field
+ * "activation" that names what the whole class does. */
 static int finish_llama(const cJSON *config, struct hl_arch *a, struct hl_error *err)
 {
     if (hl_json_get(config, "activation") && !hl_json_is(config, "activation", "swiglu"))
@@ -149,7 +158,7 @@ static int finish_mistral(const cJSON *config, struct hl_arch *a, struct hl_erro
     return read_activation(config, "hidden_act", "silu", &a->activation, err);
 }
 
-/* Only the upper blocks slide, and only where use_sliding_window says so. */
+/* Reads the fields of Qwen. Only the upper blocks slide, and only if use_sliding_window is true. */
 static int finish_qwen(const cJSON *config, struct hl_arch *a, struct hl_error *err)
 {
     bool slides, listed;
@@ -180,7 +189,7 @@ static int finish_qwen3(const cJSON *config, struct hl_arch *a, struct hl_error 
     return finish_qwen(config, a, err);
 }
 
-/* The first release said "gelu" and meant the tanh form; transformers reads it so to this day. */
+/* Reads the fields of Gemma. The first release said "gelu" and meant the tanh form; transformers still reads it so. */
 static int finish_gemma(const cJSON *config, struct hl_arch *a, struct hl_error *err)
 {
     if (truth(config, "attention_bias", false, &a->qkv_bias, err) < 0)
@@ -195,7 +204,7 @@ static int finish_gemma(const cJSON *config, struct hl_arch *a, struct hl_error 
                : 0;
 }
 
-/* What Gemma 2 and 3 have in common: blocks slide but for every `period`-th. */
+/* Reads what Gemma 2 and 3 share. All blocks slide except every `period`-th. */
 static int finish_gemma23(const cJSON *config, struct hl_arch *a, uint32_t period, struct hl_error *err)
 {
     double scalar;
@@ -222,7 +231,8 @@ static int finish_gemma2(const cJSON *config, struct hl_arch *a, struct hl_error
     return finish_gemma23(config, a, 2, err);
 }
 
-/* attn_logit_softcapping may be set: transformers keeps it and applies none (Gemma3Attention). */
+/* Reads the fields of Gemma 3. attn_logit_softcapping may be set; transformers keeps the field and applies no cap
+ * (Gemma3Attention). */
 static int finish_gemma3(const cJSON *config, struct hl_arch *a, struct hl_error *err)
 {
     const char *field =
@@ -234,8 +244,8 @@ static int finish_gemma3(const cJSON *config, struct hl_arch *a, struct hl_error
     return finish_gemma23(config, a, period, err);
 }
 
-/* By itself, and beside a model for images: then the fields are in text_config. Published files of both kinds name only
- * what differs from the class. */
+/* Gemma 3 comes alone, or inside a model for text and images, where its fields are in text_config. Published files of
+ * both kinds contain only the fields that differ from the class's defaults. */
 #define GEMMA3_NESTED "Gemma3ForConditionalGeneration"
 #define GEMMA3                                                                                                         \
     .name = "gemma3", .model_type = "gemma3_text", .context = 131072, .width = 2304, .blocks = 26, .heads = 8,         \
@@ -299,7 +309,7 @@ static const struct family families[] = {
     {.architecture = GEMMA3_NESTED, GEMMA3},
 };
 
-/* ---- what they share ---- */
+/* ---- the shared fields ---- */
 
 static const struct family *find_family(const cJSON *config, struct hl_error *err)
 {
@@ -331,7 +341,7 @@ static int read_heads(const cJSON *config, const struct family *f, struct hl_arc
     bool given = hl_json_get(config, "head_dim");
     uint32_t otherwise = f->head_dim && !is_null(config, "head_dim") ? f->head_dim : a->width / a->heads;
     if (!given && otherwise != f->head_dim && a->width % a->heads)
-        return hl_fail(err, "hidden_size %u is no multiple of num_attention_heads %u, and head_dim is not given",
+        return hl_fail(err, "hidden_size %u is not a multiple of num_attention_heads %u, and head_dim is not given",
                        a->width, a->heads);
     if (hl_arch_count(config, "head_dim", 1, MAX_HEAD_DIM, otherwise, &a->head_dim, err) < 0)
         return -1;
@@ -340,7 +350,8 @@ static int read_heads(const cJSON *config, const struct family *f, struct hl_arc
     if (a->head_dim % 2)
         return hl_fail(err, "head_dim %u is odd; rotary embedding needs pairs", a->head_dim);
     if (a->heads % a->kv_heads)
-        return hl_fail(err, "num_attention_heads %u is no multiple of num_key_value_heads %u", a->heads, a->kv_heads);
+        return hl_fail(err, "num_attention_heads %u is not a multiple of num_key_value_heads %u", a->heads,
+                       a->kv_heads);
     if ((uint64_t)(a->heads + 2 * a->kv_heads) * a->head_dim > MAX_SIZE)
         return hl_fail(err, "num_attention_heads %u of head_dim %u are too wide", a->heads, a->head_dim);
     return 0;
@@ -373,7 +384,7 @@ static int read_family(const cJSON *config, const struct family *f, struct hl_ar
     return f->finish(config, a, err);
 }
 
-/* The outer document of a model for text and images. */
+/* Checks the outer document of a model for text and images. */
 static int check_outer(const cJSON *config, struct hl_arch *a, struct hl_error *err)
 {
     static const char own[] = " text_config vision_config mm_tokens_per_image boi_token_index eoi_token_index "

@@ -1,4 +1,4 @@
-/* What config.json says of a model's mathematics, in numbers: the one struct that all families become. */
+/* The mathematics of a model, as numbers out of config.json. Every family fills in this one struct. */
 #ifndef HL_PACK_COMPILE_ARCH_H
 #define HL_PACK_COMPILE_ARCH_H
 
@@ -10,8 +10,8 @@
 
 enum hl_rope_scaling {
     HL_ROPE_PLAIN,
-    HL_ROPE_LINEAR, /* every frequency divided by `factor` */
-    HL_ROPE_LLAMA3, /* long waves divided, short ones kept, those between blended */
+    HL_ROPE_LINEAR, /* divides every frequency by `factor` */
+    HL_ROPE_LLAMA3, /* divides low frequencies, keeps high ones, blends those in between */
 };
 
 /* Rotary embedding, as transformers' modeling_rope_utils.py defines it. */
@@ -33,40 +33,39 @@ struct hl_arch {
     float eps;
     bool tied;     /* the head is the embedding */
     bool qkv_bias; /* q, k and v have biases */
-    bool out_bias; /* so has the attention's output */
+    bool out_bias; /* the attention's output projection has a bias */
     bool mlp_bias; /* gate, up and down have biases */
 
-    bool scaled_embedding; /* rows times sqrt(width), rounded to the embedding's own type */
+    bool scaled_embedding; /* multiplies rows by sqrt(width), rounded to the embedding's own type */
     bool norms_add_one;    /* a norm multiplies by 1 + weight */
-    bool post_norms;       /* attention's and ffn's results are normed before they are added */
-    bool qk_norm;          /* each head of q and k is normed before it is rotated */
+    bool post_norms;       /* normalizes the results of attention and ffn before it adds them */
+    bool qk_norm;          /* normalizes each head of q and k before it rotates the head */
     enum hl_activation activation;
 
-    double attention_scale;            /* of q k */
+    double attention_scale;            /* multiplies the product q k */
     float attention_softcap;           /* cap tanh(score / cap); 0: none */
-    float logit_softcap;               /* 0: none */
-    uint32_t window;                   /* of the blocks that slide; 0: none do */
-    bool slides[HL_PROGRAM_MAX_KVS];   /* this block sees the last `window` positions only */
-    struct hl_rope rope, sliding_rope; /* of blocks that see everything, of blocks that slide */
+    float logit_softcap;               /* 0: no cap */
+    uint32_t window;                   /* of the sliding blocks; 0: no block slides */
+    bool slides[HL_PROGRAM_MAX_KVS];   /* the block sees only the last `window` positions */
+    struct hl_rope rope, sliding_rope; /* of the full blocks, of the sliding blocks */
 };
 
-/* Reads config.json. What would change the mathematics and is not known here is refused by name. */
+/* Reads config.json. Refuses, by name, an unknown field that could change the mathematics. */
 int hl_arch_read(const cJSON *config, struct hl_arch *out, struct hl_error *err);
 
-/* ---- between the files of the architecture ---- */
+/* ---- shared by the files arch*.c ---- */
 
-/* Fields as numbers and truths. Absent fields give `otherwise`, where there is one (NULL, 0: the field must be there).
- */
+/* Read a field as a number. An absent field gives `otherwise`; with 0 for `otherwise` the field must be present. */
 int hl_arch_count(const cJSON *config, const char *field, uint32_t least, uint32_t most, uint32_t otherwise,
                   uint32_t *out, struct hl_error *err);
 int hl_arch_real(const cJSON *config, const char *field, double otherwise, double *out, struct hl_error *err);
 
-/* rope_theta with rope_scaling, or rope_parameters; in Gemma 3 also rope_local_base_freq, or one set for each kind of
- * block. */
+/* Reads rope_theta with rope_scaling, or rope_parameters. Gemma 3 adds rope_local_base_freq, or one set of parameters
+ * for each kind of block. */
 int hl_arch_read_rope(const cJSON *config, struct hl_arch *a, struct hl_error *err);
 
-/* Every field that this program reads or knows to be harmless is on a list; others must say nothing (null, false, or
- * empty). `own` are the family's fields, between spaces. */
+/* Fails if a field is neither read here nor known to be harmless, unless its value is null, false or empty. `own` lists
+ * the family's own fields, with a space before and after each. */
 int hl_arch_check_fields(const cJSON *config, const char *own, struct hl_error *err);
 
 #endif

@@ -1,7 +1,10 @@
-/* Which fields of config.json may be there.
+/* The fields that config.json may have.
  *
- * A model that is nearly right is wrong: a field that nobody here knows may change the mathematics, so it is refused
- * and not ignored, unless it says nothing. The lists are short words between spaces. */
+ * A model that is nearly right is wrong. An unknown field may change the mathematics, so it is refused, not ignored,
+ * unless its value is null, false or empty. Each list has a space before and after each name.
+ *
+ * Published files also have fields that nothing reads, such as is_llama_config and max_sequence_length.
+ */
 #include "base/json.h"
 #include "base/sizes.h"
 #include "pack/compile/arch.h"
@@ -12,8 +15,9 @@ static const char common[] = " architectures model_type hidden_size num_hidden_l
                              "rms_norm_eps rope_theta rope_scaling rope_parameters partial_rotary_factor "
                              "tie_word_embeddings ";
 
-/* About training, generation, bookkeeping; pack/meta.c reads eos_token_id. pretraining_tp splits products and adds up
- * again, keys_to_ignore_at_inference names results, attn_implementation and the like choose between kernels. */
+/* Fields about training, generation and bookkeeping. pack/meta.c reads eos_token_id. pretraining_tp only splits
+ * products and adds the parts up again, keys_to_ignore_at_inference names results, attn_implementation and similar
+ * fields choose kernels. */
 static const char harmless[] =
     " torch_dtype dtype use_cache initializer_range pretraining_tp max_sequence_length gradient_checkpointing "
     "attn_implementation use_flash_attention use_flash_attn is_llama_config transformers.js_config finetuning_task "
@@ -23,7 +27,7 @@ static const char harmless[] =
     "length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size num_return_sequences use_reentrant "
     "max_new_tokens unsloth_fixed model_max_length use_bfloat16 ";
 
-/* Whatever stands in front of these. */
+/* Fields with these endings are harmless, whatever comes before. */
 static const char *const harmless_ends[] = {"_version", "_token_id", "_dropout", "_dropout_prob", "_pdrop"};
 
 static const char *const quantized[] = {"quantization_config", "quantization", "compression_config"};
@@ -65,11 +69,10 @@ int hl_arch_check_fields(const cJSON *config, const char *own, struct hl_error *
         for (size_t i = 0; i < HL_COUNT(quantized); i++)
             if (strcmp(field, quantized[i]) == 0)
                 return hl_fail(err,
-                               "%s is set: the weights are quantized, which is not supported here; pack the model "
-                               "that they were made from",
+                               "%s is set: the weights are quantized, which is not supported; pack the original model",
                                field);
         return hl_fail(err,
-                       "%.80s is set, and not known here: it may change what the model computes. If it does not, "
+                       "%.80s is set, but unknown: it may change what the model computes. If it does not, "
                        "remove it",
                        field);
     }

@@ -1,4 +1,4 @@
-/* Rotary embedding in config.json, in both of its spellings:
+/* Reads the rotary embedding out of config.json, in either spelling:
  *
  *   published with most models   "rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", "factor": 8, ...} or null
  *   transformers 5               "rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8, ...}
@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "pack/compile/arch.h"
 
-/* Part of a head could stay as it is; here all of it turns. */
+/* Fails if only part of a head is rotated, which is not supported. */
 static int check_rotated(const cJSON *config, struct hl_error *err)
 {
     const cJSON *part = hl_json_get(config, "partial_rotary_factor");
@@ -31,10 +31,10 @@ static int read_type(const cJSON *parameters, enum hl_rope_scaling *out, struct 
             *out = i;
             return 0;
         }
-    return hl_fail(err, "rope_type \"%.40s\" is not supported; default, linear and llama3 are", type);
+    return hl_fail(err, "rope_type \"%.40s\" is not supported; only default, linear and llama3 are", type);
 }
 
-/* A field of another type says that this one is not meant. */
+/* Fails if the parameters contain a field that belongs to another rope_type. */
 static int check_names(const cJSON *parameters, enum hl_rope_scaling scaling, struct hl_error *err)
 {
     static const char *const known[] = {
@@ -54,13 +54,13 @@ static int check_names(const cJSON *parameters, enum hl_rope_scaling scaling, st
     return 0;
 }
 
-/* One set of parameters; the theta in it goes before the one given. */
+/* Reads one set of parameters. A theta in the set takes precedence over the given one. */
 static int read_parameters(const cJSON *parameters, uint32_t context, struct hl_rope *rope, struct hl_error *err)
 {
     if (!parameters)
         return 0;
     if (!cJSON_IsObject(parameters))
-        return hl_fail(err, "it is no object");
+        return hl_fail(err, "it is not an object");
     if (read_type(parameters, &rope->scaling, err) < 0 || check_names(parameters, rope->scaling, err) < 0 ||
         check_rotated(parameters, err) < 0 ||
         hl_arch_real(parameters, "rope_theta", rope->theta, &rope->theta, err) < 0)
@@ -90,10 +90,11 @@ int hl_arch_read_rope(const cJSON *config, struct hl_arch *a, struct hl_error *e
         return -1;
     if (gemma3 && (hl_json_get(full, "full_attention") || hl_json_get(full, "sliding_attention"))) {
         if (cJSON_GetArraySize(full) != 2)
-            return hl_fail(err, "%s: there must be full_attention and sliding_attention, and nothing else", name);
+            return hl_fail(err, "%s: must have full_attention and sliding_attention, and nothing else", name);
         sliding = hl_json_get(full, "sliding_attention");
         full = hl_json_get(full, "full_attention");
     }
+    /* Gemma 3 scales the rope of its full blocks only. */
     if (read_parameters(full, a->context, &a->rope, err) < 0 ||
         read_parameters(sliding, a->context, &a->sliding_rope, err) < 0)
         return hl_error_prefix(err, "%s", name);

@@ -1,8 +1,8 @@
-/* The compiler: a model becomes a list of operations over tensors, in the order in which it first touches its bytes.
+/* The compiler: turns a model into a list of operations over tensors. The tensors are in the order of first use.
  *
- * Matrices that multiply the same input are one matrix, their rows one after another: q, k and v; gate and up. The
- * embedding comes last, for only some of its rows are read before the first block runs; a tied head is that same
- * tensor, and needed last.
+ * Matrices that multiply the same input become one matrix, with their rows one after another: q, k and v; gate and up.
+ * The embedding comes last, because the first block needs only a few of its rows. A tied head is that same tensor, and
+ * the last one to be used.
  *
  *   hidden -> normed -> qkv -> heads -> delta -> + hidden -> normed -> ffn -> delta -> + hidden ... picked -> logits
  */
@@ -16,19 +16,19 @@
 
 enum buffer { HIDDEN, NORMED, QKV, HEADS, FFN, DELTA, ANGLES, PICKED, LOGITS, SLIDING_ANGLES, BUFFERS };
 
-/* At most. */
+/* Upper limits of the counts. */
 #define OPS_PER_BLOCK 20u
-#define OPS_BESIDE 7u
+#define OPS_OUTSIDE_BLOCKS 7u
 #define TENSORS_PER_BLOCK 20u
-#define TENSORS_BESIDE 5u
+#define TENSORS_OUTSIDE_BLOCKS 5u
 
-/* What the compiler carries along. */
+/* The state of a compilation. */
 struct compiler {
     const struct hl_source *source;
     const struct hl_arch *arch;
     enum hl_quant quant;
     struct hl_plan *plan;
-    const char *root; /* what the names of the text model's tensors begin with */
+    const char *root; /* prefix of the names of the text model's tensors */
     bool *used;       /* [source->n_tensors] */
     bool two_ropes;
     struct hl_error *err;
@@ -46,7 +46,7 @@ static struct hl_op *emit(struct compiler *c, enum hl_op_kind kind)
     return op;
 }
 
-/* The type that holds a source type without loss; the fives are widened to eight bits. */
+/* Returns the type that holds a source type without loss. 5-bit types are widened to 8 bits. */
 static enum hl_type kept_type(enum hl_dtype dtype)
 {
     static const enum hl_type types[HL_DTYPES] = {
@@ -57,7 +57,7 @@ static enum hl_type kept_type(enum hl_dtype dtype)
     return types[dtype];
 }
 
-/* What is to become of a matrix of this source type. */
+/* Returns what a matrix of this source type is converted to. */
 static enum hl_quant matrix_quant(enum hl_quant quant, enum hl_dtype dtype)
 {
     if (quant != HL_QUANT_DEFAULT)
@@ -65,8 +65,8 @@ static enum hl_quant matrix_quant(enum hl_quant quant, enum hl_dtype dtype)
     return hl_dtype_is_quantized(dtype) ? HL_QUANT_KEEP : HL_QUANT_Q4;
 }
 
-/* The type that a matrix of this source type is kept as or converted to. `table`: the embedding or the head, whose rows
- * are words; they suffer most from four bits. */
+/* Returns the tile type of a matrix of this source type. `table` marks the embedding and the head, which have one row
+ * per token and lose most from 4 bits. */
 static enum hl_type matrix_type(enum hl_quant asked, enum hl_dtype dtype, uint32_t cols, bool table)
 {
     enum hl_quant quant = matrix_quant(asked, dtype);
@@ -82,7 +82,7 @@ static enum hl_type matrix_type(enum hl_quant asked, enum hl_dtype dtype, uint32
     return cols % hl_type_traits[HL_TYPE_TILE_Q6K].tile_cols ? HL_TYPE_TILE_Q8 : HL_TYPE_TILE_Q6K;
 }
 
-/* One source tensor of the shape that its role demands; vectors have rows 0. */
+/* Finds a source tensor and checks its shape; a vector has 0 `rows`. Returns NULL on failure. */
 static const struct hl_source_tensor *need(struct compiler *c, const char *name, uint32_t rows, uint32_t cols)
 {
     const struct hl_source_tensor *tensor = hl_source_find(c->source, name);
@@ -126,13 +126,13 @@ static int set_shape(struct compiler *c, struct hl_plan_tensor *t, enum hl_type 
     return 0;
 }
 
-/* Source tensors of one role: their names below `prefix` and their rows (0 for vectors). */
+/* A source tensor of some role: its name without `prefix`, and its rows (0 for a vector). */
 struct part {
     const char *name;
     uint32_t rows;
 };
 
-/* What a tensor is: a vector, a matrix, or the matrix of a row per word. */
+/* What a tensor is: a vector, a matrix, or a matrix with one row per token of the vocabulary. */
 enum role { VECTOR, MATRIX, TABLE };
 
 static const struct hl_source_tensor *need_part(struct compiler *c, const char *prefix, const struct part *part,
@@ -143,7 +143,7 @@ static const struct hl_source_tensor *need_part(struct compiler *c, const char *
     return role == VECTOR ? need(c, name, 0, part->rows) : need(c, name, part->rows, cols);
 }
 
-/* Fills a tensor from parts of `cols` columns; their types are the same. */
+/* Fills a tensor from parts that have `cols` columns and all the same type. */
 static int fill(struct compiler *c, struct hl_plan_tensor *t, const char *prefix, const struct part *parts, uint32_t n,
                 uint32_t cols, enum role role)
 {
@@ -161,7 +161,7 @@ static int fill(struct compiler *c, struct hl_plan_tensor *t, const char *prefix
     return set_shape(c, t, matrix_type(c->quant, t->part[0]->dtype, cols, role == TABLE), rows, cols);
 }
 
-/* RMSNorm of `groups` runs of `cols`. */
+/* Emits an RMSNorm of `groups` runs of `cols` columns. */
 static int emit_norm(struct compiler *c, const char *own_name, const char *prefix, const char *name, struct hl_span out,
                      struct hl_span in, uint32_t groups, uint32_t cols)
 {
@@ -178,7 +178,7 @@ static int emit_norm(struct compiler *c, const char *own_name, const char *prefi
     return fill(c, weight, prefix, &part, 1, 1, VECTOR);
 }
 
-/* A norm of a whole row, named after its block. */
+/* Emits a norm of a whole row, named after its block. */
 static int emit_block_norm(struct compiler *c, uint32_t block, const char *own_name, const char *prefix,
                            const char *name, enum buffer out, enum buffer in)
 {
@@ -187,7 +187,7 @@ static int emit_block_norm(struct compiler *c, uint32_t block, const char *own_n
     return emit_norm(c, own, prefix, name, span(out, 0), span(in, 0), 1, c->arch->width);
 }
 
-/* Each head of q, or of k, by itself. */
+/* Emits a norm of each single head of q, or of k. */
 static int emit_head_norm(struct compiler *c, uint32_t block, const char *own_name, const char *prefix,
                           const char *name, uint32_t column, uint32_t heads)
 {
@@ -196,17 +196,17 @@ static int emit_head_norm(struct compiler *c, uint32_t block, const char *own_na
     return emit_norm(c, own, prefix, name, span(QKV, column), span(QKV, column), heads, c->arch->head_dim);
 }
 
-/* A matrix that several projections of one input share, and how it goes into tensors. */
+/* Several projections of one input that become one matrix. */
 struct linear {
     const char *own_name, *prefix;
-    const struct part *part; /* "mlp.gate_proj" and its rows; ".weight" and ".bias" are added */
+    const struct part *part; /* such as "mlp.gate_proj" and its rows; the code appends ".weight" and ".bias" */
     uint32_t n, cols;
     bool biased;
     enum role role;
     enum buffer out, in;
 };
 
-/* The operation of parts [first, first + n) and its tensors; their rows begin at `column` of the output. */
+/* Emits the operation of the parts [first, first + n) and its tensors. Their rows begin at `column` of the output. */
 static int emit_parts(struct compiler *c, const struct linear *l, uint32_t first, uint32_t n, uint32_t column)
 {
     char names[2][HL_PLAN_PARTS][64], own[HL_NAME_BYTES];
@@ -234,7 +234,7 @@ static int emit_parts(struct compiler *c, const struct linear *l, uint32_t first
     return fill(c, new_tensor(c, "%s.bias", own), l->prefix, biases, n, 1, VECTOR);
 }
 
-/* The type of one part, found in the source. */
+/* Finds one part in the source and sets its type. */
 static int part_type(struct compiler *c, const struct linear *l, uint32_t i, enum hl_type *out)
 {
     char name[64];
@@ -247,7 +247,8 @@ static int part_type(struct compiler *c, const struct linear *l, uint32_t i, enu
     return 0;
 }
 
-/* One operation for all parts; where a source has given them different types, one for each run of the same. */
+/* Emits one operation for all parts. A converter leaves rows that are not a multiple of 32 out of Q8_0, so q, k and v
+ * of a .gguf may have different types: then each run of parts of equal type gets its own operation. */
 static int emit_linear(struct compiler *c, const struct linear *l)
 {
     for (uint32_t first = 0, column = 0; first < l->n;) {
@@ -269,7 +270,7 @@ static int emit_linear(struct compiler *c, const struct linear *l)
     return 0;
 }
 
-/* Blocks that slide turn by other angles than the rest. */
+/* Returns true if sliding blocks rotate by other angles than full blocks. */
 static bool has_two_ropes(const struct hl_arch *arch)
 {
     const struct hl_rope *a = &arch->rope, *b = &arch->sliding_rope;
@@ -339,7 +340,8 @@ static int emit_attention(struct compiler *c, uint32_t block, const char *prefix
     return 0;
 }
 
-/* Where a family has no norm behind the attention, the name of that norm is given to the one in front of the ffn. */
+/* Emits the feed-forward part. In Llama, post_attention_layernorm is the norm before this part; in Gemma 2 and 3 it is
+ * the norm after attention. */
 static int emit_ffn(struct compiler *c, uint32_t block, const char *prefix)
 {
     const struct hl_arch *a = c->arch;
@@ -367,8 +369,8 @@ static int emit_ffn(struct compiler *c, uint32_t block, const char *prefix)
     return 0;
 }
 
-/* Llama 3.1's rule: waves longer than the old context are stretched, those that fit into it many times are not. All in
- * float32, as in transformers' _compute_llama3_parameters. */
+/* Applies Llama 3.1's rule: waves longer than the old context are stretched, waves that fit into it many times are not.
+ * All in float32, as in transformers' _compute_llama3_parameters. */
 static float scale_llama3(const struct hl_rope *rope, float frequency)
 {
     const float low = (float)rope->low, high = (float)rope->high, old = (float)rope->original;
@@ -381,7 +383,8 @@ static float scale_llama3(const struct hl_rope *rope, float frequency)
     return (1 - smooth) * scaled + smooth * frequency;
 }
 
-/* theta^(-2i/d), rounded where transformers on PyTorch rounds: the exponent and the power to float32. */
+/* Returns theta^(-2i/d). The exponent and the power are rounded to float32, as transformers on PyTorch does; powf()
+ * alone is one ulp off for some i. */
 static float frequency_of(const struct hl_rope *rope, uint32_t i, uint32_t head_dim)
 {
     float frequency = 1.0f / (float)pow(rope->theta, (double)((float)(2 * i) / (float)head_dim));
@@ -390,7 +393,7 @@ static float frequency_of(const struct hl_rope *rope, uint32_t i, uint32_t head_
     return rope->scaling == HL_ROPE_LINEAR ? frequency / (float)rope->factor : frequency;
 }
 
-/* A .gguf brings the result of Llama 3.1's rule as a tensor of divisors. */
+/* Divides by the divisors of Llama 3.1's rule, which a .gguf has as a tensor. */
 static int divide_frequencies(struct compiler *c, float *frequencies, uint32_t n)
 {
     if (!hl_source_find(c->source, HL_ROPE_DIVISORS))
@@ -402,7 +405,7 @@ static int divide_frequencies(struct compiler *c, float *frequencies, uint32_t n
         float divisor;
         hl_source_floats(tensor, i, 1, &divisor);
         if (!(divisor > 0 && isfinite(divisor)))
-            return hl_fail(c->err, "%s: tensor %s: number %u is no divisor", tensor->file, tensor->name, i);
+            return hl_fail(c->err, "%s: tensor %s: number %u is not a divisor", tensor->file, tensor->name, i);
         frequencies[i] /= divisor;
     }
     return 0;
@@ -430,8 +433,8 @@ static int emit_angles(struct compiler *c, const char *own_name, const struct hl
     return 0;
 }
 
-/* sqrt(width), in the precision that the reference multiplies in: that of the embedding as it was published. Q8_0 was
- * made from bfloat16, as far as anyone knows. */
+/* Returns sqrt(width) in the precision in which the reference multiplies: that of the published embedding. Q8_0 is
+ * assumed to come from bfloat16. */
 static float embedding_scale(const struct hl_arch *a, enum hl_dtype dtype)
 {
     float scale = (float)sqrt(a->width);
@@ -442,7 +445,7 @@ static float embedding_scale(const struct hl_arch *a, enum hl_dtype dtype)
     return dtype == HL_DTYPE_F32 ? scale : hl_bf16_to_f32(hl_f32_to_bf16(scale));
 }
 
-/* The embedding is the last tensor, so its index is known at the end. */
+/* Appends the embedding. It is the last tensor, so its index is known only at the end. */
 static int finish_embedding(struct compiler *c, struct hl_op *gather, struct hl_op *head)
 {
     const struct part embed = {"embed_tokens.weight", c->arch->vocabulary};
@@ -485,7 +488,8 @@ static int emit_head(struct compiler *c, struct hl_op *gather)
     return finish_embedding(c, gather, tied);
 }
 
-/* The text model inside a model for text and images has a longer name, before and since transformers 4.52. */
+/* Returns the prefix of the tensors' names. A text model inside a model for text and images has a longer one, which
+ * transformers 4.52 changed. */
 static const char *find_root(const struct hl_source *source)
 {
     static const char *const roots[] = {"language_model.model.", "model.language_model."};
@@ -498,8 +502,8 @@ static const char *find_root(const struct hl_source *source)
     return "model.";
 }
 
-/* Whoever put a tensor into a block meant it to be used: a bias that config.json does not tell of, or blocks beyond its
- * number. Only the rope's frequencies, which old files have, follow from the configuration. */
+/* Fails if a tensor of a block is unused: it may be a bias that config.json does not mention, or belong to a block
+ * beyond their number. Rope frequencies, which old files contain, follow from the configuration and are ignored. */
 static int check_used(const struct compiler *c)
 {
     static const char frequencies[] = ".rotary_emb.inv_freq";
@@ -511,8 +515,8 @@ static int check_used(const struct compiler *c)
         if (c->used[i] || strncmp(tensor->name, blocks, n) != 0 ||
             (length > end && strcmp(tensor->name + length - end, frequencies) == 0))
             continue;
-        return hl_fail(c->err, "%s: tensor %.100s has no place in the model by %s", tensor->file, tensor->name,
-                       c->source->config_name);
+        return hl_fail(c->err, "%s: tensor %.100s does not belong to the model that %s describes", tensor->file,
+                       tensor->name, c->source->config_name);
     }
     return 0;
 }
@@ -569,16 +573,16 @@ static struct hl_plan *new_plan(const struct hl_arch *a)
         return NULL;
     plan->buffers = calloc(BUFFERS, sizeof *plan->buffers);
     plan->kvs = calloc(a->blocks, sizeof *plan->kvs);
-    plan->ops = calloc(a->blocks * OPS_PER_BLOCK + OPS_BESIDE, sizeof *plan->ops);
-    plan->tensors = calloc(a->blocks * TENSORS_PER_BLOCK + TENSORS_BESIDE, sizeof *plan->tensors);
+    plan->ops = calloc(a->blocks * OPS_PER_BLOCK + OPS_OUTSIDE_BLOCKS, sizeof *plan->ops);
+    plan->tensors = calloc(a->blocks * TENSORS_PER_BLOCK + TENSORS_OUTSIDE_BLOCKS, sizeof *plan->tensors);
     if (plan->buffers && plan->kvs && plan->ops && plan->tensors)
         return plan;
     hl_plan_free(plan);
     return NULL;
 }
 
-/* A cache as exact as the weights: fp16 holds what bf16 and int8 products can tell apart, float32 models want float32.
- */
+/* Returns a type of cache as precise as the weights. fp16 is enough for products of bf16 and int8. A model of float32
+ * needs float32: fp16 keys alone cost 5e-4. */
 static enum hl_kv_type suitable_kv(const struct hl_plan *plan)
 {
     for (uint32_t i = 0; i < plan->n_tensors; i++)
@@ -593,7 +597,7 @@ const char *hl_quant_name(enum hl_quant quant)
     return names[quant];
 }
 
-/* Whoever asked gets his own word back; of the default, what it did with this source. */
+/* Returns the user's own choice, or for the default a description of what was done. */
 static const char *describe(const struct hl_plan *plan, enum hl_quant quant)
 {
     bool kept = false, made = false;

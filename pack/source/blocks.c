@@ -1,12 +1,15 @@
-/* Quantized blocks: out of a .gguf, into a tile.
+/* Reads quantized blocks of a .gguf.
  *
- *   Q4_0  d | 16 bytes: number j in the low, number j + 16 in the high nibble of byte j      Q4_1  d | m | 16 bytes
- *   Q5_0  d | u32 of fifth bits | 16 bytes                                                  Q5_1  d | m | u32 | 16
- * bytes Q8_0  d | 32 int8 Q4_K  d | dmin | 12 bytes of 6-bit scales and minima | 128 bytes: of each 64 numbers the
- * first 32 in low nibbles Q5_K  d | dmin | 12 bytes | 32 bytes of fifth bits | 128 bytes Q6_K  128 bytes of low nibbles
- * | 64 bytes of high bit pairs | 16 int8 scales | d
+ *   Q4_0  d | 16 bytes: number j in the low nibble of byte j, number j + 16 in the high one
+ *   Q4_1  d | m | 16 bytes
+ *   Q5_0  d | u32 of fifth bits | 16 bytes
+ *   Q5_1  d | m | u32 | 16 bytes
+ *   Q8_0  d | 32 int8
+ *   Q4_K  d | dmin | 12 bytes of 6-bit scales and minima | 128 bytes: of each 64 numbers the first 32 in low nibbles
+ *   Q5_K  d | dmin | 12 bytes | 32 bytes of fifth bits | 128 bytes
+ *   Q6_K  128 bytes of low nibbles | 64 bytes of high bit pairs | 16 int8 scales | d
  *
- * Halves may lie anywhere, so they are copied out.
+ * A half may be unaligned, so it is copied out.
  */
 #include "pack/source/blocks.h"
 #include "hotlayer/half.h"
@@ -24,7 +27,7 @@ static float half(const uint8_t *at)
     return hl_f16_to_f32(half_bits(at));
 }
 
-/* 32 nibbles in the order of the numbers. */
+/* Reads 32 nibbles in the order of the numbers. */
 static void read_nibbles(const uint8_t *bytes, uint8_t out[32])
 {
     for (uint32_t i = 0; i < 16; i++) {
@@ -33,7 +36,7 @@ static void read_nibbles(const uint8_t *bytes, uint8_t out[32])
     }
 }
 
-/* The same with a fifth bit for each. */
+/* Reads 32 nibbles with a fifth bit for each. */
 static void read_fives(const uint8_t *bits, const uint8_t *bytes, uint8_t out[32])
 {
     uint32_t fifth;
@@ -43,7 +46,8 @@ static void read_fives(const uint8_t *bits, const uint8_t *bytes, uint8_t out[32
         out[i] |= (uint8_t)((fifth >> i & 1) << 4);
 }
 
-/* Eight 6-bit scales and eight minima: four of each whole, of the others the high two bits beside those. */
+/* Reads eight 6-bit scales and eight minima. The first four of each are whole; the high two bits of the others are in
+ * the same bytes. */
 static void read_k_scales(const uint8_t bytes[12], uint8_t scale[8], uint8_t minimum[8])
 {
     for (uint32_t i = 0; i < 4; i++) {
@@ -131,7 +135,7 @@ static void q8_floats(const uint8_t *block, float *out)
         out[i] = d * (float)(int8_t)block[2 + i];
 }
 
-/* Numbers of a block of 32 that has a scale and a minimum of its own. */
+/* Computes a block of 32 numbers that has its own scale and minimum. */
 static void k_floats(float d, float least, const uint8_t *quant, float *out)
 {
     for (uint32_t i = 0; i < 32; i++)
@@ -206,7 +210,7 @@ void hl_block_floats(enum hl_dtype dtype, const uint8_t *block, float *out)
     }
 }
 
-/* Part of a row: blocks are met at both ends. */
+/* Reads part of a row, which may begin and end inside a block. */
 void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uint64_t n, float *out)
 {
     uint32_t numbers = hl_dtype_block(tensor->dtype), bytes = hl_dtype_block_bytes(tensor->dtype);
@@ -215,7 +219,7 @@ void hl_source_floats(const struct hl_source_tensor *tensor, uint64_t first, uin
         memcpy(out, block, n * sizeof *out);
         return;
     }
-    if (tensor->dtype == HL_DTYPE_BF16) { /* the common case; it becomes vector instructions */
+    if (tensor->dtype == HL_DTYPE_BF16) { /* the common case, which the compiler vectorizes */
         for (uint64_t i = 0; i < n; i++) {
             uint16_t half;
             memcpy(&half, block + 2 * i, sizeof half);

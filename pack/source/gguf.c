@@ -1,12 +1,12 @@
-/* The container of .gguf files: it is walked through once, from the front, and every number is checked against the
- * bytes that are left before it is believed.
+/* The container of .gguf files. It is parsed once, from the start, and every number is checked against the remaining
+ * bytes before it is used.
  *
  *   key      u64 n, name[n] | u32 type | value                       a string: u64 n, text[n]
  *                                                                    an array: u32 type | u64 n | n values
- *   tensor   u64 n, name[n] | u32 dims | u64 dim[dims] | u32 type | u64 offset behind the padding
+ *   tensor   u64 n, name[n] | u32 dims | u64 dim[dims] | u32 type | u64 offset after the padding
  *
- * [https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; ggml/src/gguf.cpp: gguf_init_from_file]. Version 2
- * differs from 3 in nothing that matters here; version 1 had 32-bit counts.
+ * [https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; ggml/src/gguf.cpp: gguf_init_from_file]. Versions 2 and 3
+ * do not differ in anything that matters here; version 1 had 32-bit counts.
  */
 #include "pack/source/gguf.h"
 #include "base/cleanup.h"
@@ -16,7 +16,7 @@
 #define MAX_KEYS 65536u
 #define MAX_TENSORS 65536u
 #define NAME_MOST 127u   /* characters of a tensor's name; llama.cpp reads 63 */
-#define KEY_MOST 255u    /* the format says 65535 */
+#define KEY_MOST 255u    /* the format allows 65535 */
 #define KEY_LEAST 13u    /* bytes: a length, a type, and a value of one byte */
 #define TENSOR_LEAST 32u /* bytes: a length, one dimension, type and offset */
 #define ALIGNMENT 32u
@@ -35,13 +35,13 @@ struct reader {
     struct hl_error *err;
 };
 
-/* Bytes of a value; 0 where that is no fixed number. */
+/* Bytes of a value; 0 for types without a fixed size. */
 static const uint8_t value_bytes[HL_GGUF_TYPES] = {
     [HL_GGUF_U8] = 1,  [HL_GGUF_I8] = 1,   [HL_GGUF_U16] = 2, [HL_GGUF_I16] = 2, [HL_GGUF_U32] = 4, [HL_GGUF_I32] = 4,
     [HL_GGUF_F32] = 4, [HL_GGUF_BOOL] = 1, [HL_GGUF_U64] = 8, [HL_GGUF_I64] = 8, [HL_GGUF_F64] = 8,
 };
 
-/* enum ggml_type in ggml.h, blocks in ggml-common.h; the gaps were types that are gone. */
+/* From enum ggml_type in ggml.h and the blocks in ggml-common.h; the gaps are types that ggml has removed. */
 static const struct tensor_type {
     const char *name;
     uint16_t numbers, bytes; /* of a block, along a row */
@@ -85,7 +85,7 @@ static int take(struct reader *r, const char *what, void *out, size_t n)
     return 0;
 }
 
-/* The next `count` things of `each` bytes. */
+/* Takes the next `count` items of `each` bytes. */
 static int take_view(struct reader *r, const char *what, uint64_t count, uint64_t each, struct hl_view *out)
 {
     uint64_t bytes;
@@ -104,14 +104,14 @@ static int take_text(struct reader *r, const char *what, struct hl_view *out)
     return take(r, what, &n, sizeof n) < 0 ? -1 : take_view(r, what, n, 1, out);
 }
 
-/* Names go into messages as they are. */
+/* Takes a name. Messages show names unchanged, so they must be printable ASCII. */
 static int take_name(struct reader *r, const char *what, size_t most, struct hl_view *out)
 {
     size_t start = r->at;
     if (take_text(r, what, out) < 0)
         return -1;
     if (out->size == 0 || out->size > most)
-        return hl_fail(r->err, "%s at byte %zu has %zu characters; 1 to %zu are possible", what, start, out->size,
+        return hl_fail(r->err, "%s at byte %zu has %zu characters; it must have 1 to %zu", what, start, out->size,
                        most);
     for (size_t i = 0; i < out->size; i++)
         if (out->data[i] < ' ' || out->data[i] > '~')
@@ -132,7 +132,7 @@ static int take_array(struct reader *r, struct hl_gguf_value *value)
         return take_view(r, "an array", value->count, value_bytes[item], &value->bytes);
     size_t start = r->at;
     struct hl_view text;
-    for (uint64_t i = 0; i < value->count; i++) /* each takes eight bytes at least: no count makes this long */
+    for (uint64_t i = 0; i < value->count; i++) /* each item takes at least eight bytes, which limits the count */
         if (take_text(r, "an array's text", &text) < 0)
             return -1;
     value->bytes = (struct hl_view){r->file.data + start, r->at - start};
@@ -203,10 +203,10 @@ static int read_header(struct reader *r, uint64_t *n_tensors, uint64_t *n_keys)
         take(r, "the number of keys", n_keys, sizeof *n_keys) < 0)
         return -1;
     if (*n_tensors > MAX_TENSORS || *n_tensors * TENSOR_LEAST > left(r))
-        return hl_fail(r->err, "the file claims %llu tensors, more than it has room for; was the download cut short?",
+        return hl_fail(r->err, "the file claims %llu tensors, more than fit into it; was the download cut short?",
                        (unsigned long long)*n_tensors);
     if (*n_keys > MAX_KEYS || *n_keys * KEY_LEAST > left(r))
-        return hl_fail(r->err, "the file claims %llu keys, more than it has room for; was the download cut short?",
+        return hl_fail(r->err, "the file claims %llu keys, more than fit into it; was the download cut short?",
                        (unsigned long long)*n_keys);
     return 0;
 }
@@ -226,19 +226,19 @@ static int read_keys(struct reader *r, struct hl_gguf *gguf, uint64_t n)
     qsort(gguf->keys, gguf->n_keys, sizeof *gguf->keys, by_key);
     for (size_t i = 1; i < gguf->n_keys; i++)
         if (by_key(&gguf->keys[i - 1], &gguf->keys[i]) == 0)
-            return hl_fail(r->err, "%.*s is there twice", (int)gguf->keys[i].name.size,
+            return hl_fail(r->err, "%.*s occurs twice", (int)gguf->keys[i].name.size,
                            (const char *)gguf->keys[i].name.data);
     return 0;
 }
 
-/* Dimensions and type, and the bytes that they stand for. */
+/* Reads dimensions and type, and computes the bytes that they need. */
 static int read_shape(struct reader *r, struct hl_gguf_tensor *t)
 {
     uint64_t blocks;
     if (take(r, "its dimensions", &t->n_dims, sizeof t->n_dims) < 0)
         return -1;
     if (t->n_dims < 1 || t->n_dims > 4)
-        return hl_fail(r->err, "it has %u dimensions; 1 to 4 are possible", t->n_dims);
+        return hl_fail(r->err, "it has %u dimensions; it must have 1 to 4", t->n_dims);
     for (uint32_t i = 0; i < 4; i++) {
         t->dims[i] = 1;
         if (i < t->n_dims && take(r, "its dimensions", &t->dims[i], sizeof t->dims[i]) < 0)
@@ -261,7 +261,7 @@ static int read_shape(struct reader *r, struct hl_gguf_tensor *t)
     return hl_mul(blocks, type->bytes, &t->bytes) ? 0 : hl_fail(r->err, "the product of its dimensions overflows");
 }
 
-/* Tensors whose `offsets` still count from where the data begins. */
+/* Reads the tensors. Their `offsets` count from the start of the data. */
 static int read_tensors(struct reader *r, struct hl_gguf *gguf, uint64_t n, uint64_t *offsets)
 {
     gguf->tensors = calloc((size_t)n + 1, sizeof *gguf->tensors);
@@ -287,14 +287,14 @@ static int find_alignment(const struct reader *r, const struct hl_gguf *gguf, ui
     return 0;
 }
 
-/* From offsets to places. */
+/* Converts offsets to pointers. */
 static int place_tensors(const struct reader *r, struct hl_gguf *gguf, const uint64_t *offsets, struct hl_view data,
                          uint64_t alignment)
 {
     for (size_t i = 0; i < gguf->n_tensors; i++) {
         struct hl_gguf_tensor *t = &gguf->tensors[i];
         if (offsets[i] % alignment)
-            return hl_fail(r->err, "tensor %.*s: offset %llu is no multiple of %llu", (int)t->name.size,
+            return hl_fail(r->err, "tensor %.*s: offset %llu is not a multiple of %llu", (int)t->name.size,
                            (const char *)t->name.data, (unsigned long long)offsets[i], (unsigned long long)alignment);
         if (!hl_in_range(offsets[i], t->bytes, data.size))
             return hl_fail(r->err,
@@ -307,7 +307,8 @@ static int place_tensors(const struct reader *r, struct hl_gguf *gguf, const uin
     return 0;
 }
 
-/* No two tensors share a byte, and none is without one but for the padding: what else would the file be hiding? */
+/* Fails if two tensors overlap, or if bytes other than padding belong to no tensor: a file could hide something there.
+ */
 static int check_cover(const struct reader *r, struct hl_gguf *gguf, struct hl_view data, uint64_t alignment)
 {
     struct hl_gguf_tensor *t = gguf->tensors;
@@ -334,7 +335,7 @@ static int check_names(const struct reader *r, struct hl_gguf *gguf)
     qsort(t, gguf->n_tensors, sizeof *t, by_tensor);
     for (size_t i = 1; i < gguf->n_tensors; i++)
         if (by_tensor(&t[i - 1], &t[i]) == 0)
-            return hl_fail(r->err, "tensor %.*s is there twice", (int)t[i].name.size, (const char *)t[i].name.data);
+            return hl_fail(r->err, "tensor %.*s occurs twice", (int)t[i].name.size, (const char *)t[i].name.data);
     return 0;
 }
 
@@ -470,7 +471,7 @@ bool hl_gguf_next_text(const struct hl_gguf_value *array, size_t *at, struct hl_
     return true;
 }
 
-/* NULL beyond the end. */
+/* Returns NULL beyond the end. */
 static const uint8_t *item_at(const struct hl_gguf_value *array, uint64_t index)
 {
     if (!array || array->type != HL_GGUF_ARRAY || array->item == HL_GGUF_STRING || index >= array->count)

@@ -1,10 +1,10 @@
-/* GGUF: metadata and tensors in one file, as llama.cpp and Ollama keep models
+/* GGUF: metadata and tensors in one file, as llama.cpp and Ollama store models
  * [https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian].
  *
  *   "GGUF" | u32 version | u64 tensors | u64 keys | key/value pairs | tensor infos | padding | data
  *
- * The file is mapped and stays where it is: values are views into it. Every length and offset is checked when it is
- * opened, those of strings inside arrays too, so whoever reads a value may trust it.
+ * The file stays mapped, and values are views into it. Opening checks every length and offset, even of the strings
+ * inside arrays, so a caller may trust the values.
  */
 #ifndef HL_PACK_SOURCE_GGUF_H
 #define HL_PACK_SOURCE_GGUF_H
@@ -35,8 +35,8 @@ enum hl_gguf_type {
 struct hl_gguf_value {
     enum hl_gguf_type type; /* HL_GGUF_ARRAY: of `item`; arrays of arrays are refused */
     enum hl_gguf_type item;
-    uint64_t count;       /* items; 1 where it is no array */
-    struct hl_view bytes; /* a string's text (UTF-8, no NUL inside), a number, or an array's items, as they lie */
+    uint64_t count;       /* count of items; 1 if it is not an array */
+    struct hl_view bytes; /* a string's text (UTF-8 without NUL), a number, or an array's items as stored */
 };
 
 struct hl_gguf_key {
@@ -48,39 +48,39 @@ struct hl_gguf_tensor {
     struct hl_view name; /* printable ASCII */
     uint32_t type;       /* the number of a ggml type that hl_gguf_type_name() knows */
     uint32_t n_dims;     /* 1 to 4 */
-    uint64_t dims[4];    /* innermost first; none is 0, those beyond n_dims are 1 */
+    uint64_t dims[4];    /* innermost first; no dimension is 0, those beyond n_dims are 1 */
     const uint8_t *data; /* in the file; not aligned */
     uint64_t bytes;
 };
 
 struct hl_gguf;
 
-/* Reads the metadata of a mapped file, which must outlive the result. `name` is for messages. The caller closes it. */
+/* Reads the metadata of a mapped file, which must outlive the result. Messages use `name`. The caller closes the
+ * result. */
 int hl_gguf_open(struct hl_view file, const char *name, struct hl_gguf **out, struct hl_error *err);
 void hl_gguf_close(struct hl_gguf *gguf);
 
-/* All of them, sorted by name. */
+/* Returns all keys, sorted by name. */
 const struct hl_gguf_key *hl_gguf_keys(const struct hl_gguf *gguf, size_t *n);
 const struct hl_gguf_tensor *hl_gguf_tensors(const struct hl_gguf *gguf, size_t *n);
 
-/* "Q4_K"; NULL for numbers that are none. */
+/* Returns a name such as "Q4_K", or NULL for an unknown number. */
 const char *hl_gguf_type_name(uint32_t type);
 
-/* NULL when there is none. */
+/* Returns NULL if the key does not exist. */
 const struct hl_gguf_value *hl_gguf_get(const struct hl_gguf *gguf, const char *key);
 
-/* The value as what it should be; false when it is absent (NULL) or something else. Integers of any width and sign
- * count as counts when they are in [0, most]. */
+/* Read a value as the type that the caller expects. Return false if it is absent (NULL) or of another type. An integer
+ * of any width and sign is a count if it is in [0, most]. */
 bool hl_gguf_count(const struct hl_gguf_value *value, uint64_t most, uint64_t *out);
 bool hl_gguf_real(const struct hl_gguf_value *value, double *out);
 bool hl_gguf_truth(const struct hl_gguf_value *value, bool *out);
 bool hl_gguf_text(const struct hl_gguf_value *value, struct hl_view *out);
 
-/* Walks through an array: start with *at = 0; false at the end. Of these texts only the lengths are known to be right.
- */
+/* Iterates over an array, from *at = 0; returns false at the end. Only the lengths of these texts have been checked. */
 bool hl_gguf_next_text(const struct hl_gguf_value *array, size_t *at, struct hl_view *out);
 
-/* Item `index` of an array of numbers, as above; false beyond the end. */
+/* Reads item `index` of an array of numbers, like hl_gguf_count(). Returns false beyond the end. */
 bool hl_gguf_item_count(const struct hl_gguf_value *array, uint64_t index, uint64_t most, uint64_t *out);
 bool hl_gguf_item_truth(const struct hl_gguf_value *array, uint64_t index, bool *out);
 bool hl_gguf_item_real(const struct hl_gguf_value *array, uint64_t index, double *out);

@@ -1,21 +1,20 @@
-/* Metadata -> config.json.
+/* Translates the metadata of a .gguf into config.json: the keys that converters write, and the defaults that llama.cpp
+ * takes for absent keys [llama.cpp, conversion/ and convert_hf_to_gguf.py; src/llama-model.cpp: load_hparams, or
+ * src/models/FAMILY.cpp; Ollama, convert/ and llama/compat/].
  *
- * What converters write and what llama.cpp takes for what they leave out [llama.cpp, conversion/ and
- * convert_hf_to_gguf.py; src/llama-model.cpp: load_hparams, or src/models/FAMILY.cpp; Ollama, convert/ and
- * llama/compat/]:
+ * llama means Llama and Mistral. Mistral's window is not written: a file of Mistral 7B v0.1 sees the whole context. The
+ * frequencies of Llama 3.1 are the tensor rope_freqs.weight. Only the tensors tell whether there are biases.
  *
- * llama: Llama and Mistral. Mistral's window is not written: a file of Mistral 7B v0.1 sees the whole context. The
- * frequencies of Llama 3.1 are the tensor rope_freqs.weight. Whether there are biases only the tensors tell.
+ * gemma2 lacks query_pre_attn_scalar: the 27B is recognized by its 46 blocks. Every second block slides.
  *
- * gemma2 has no query_pre_attn_scalar: the 27B is known by its 46 blocks. Every second block slides.
+ * gemma3 lacks it too; the 27B has 62 blocks. Every sixth block is full, or as sliding_window_pattern says, which is a
+ * period or a boolean for each block. Without a window all blocks are full. Ollama's own files have other names for the
+ * rope's bases, lack the epsilon, lack the factor 8 of all models beyond 1B, and contain the vision model. They also
+ * have more tokens than the embedding has rows.
  *
- * gemma3 likewise, 62 blocks. Every sixth block sees everything, or what sliding_window_pattern says: a period, or a
- * truth per block. Without a window all see everything. Ollama's own files have other names for the rope's bases, lack
- * the epsilon and the factor 8 of everything beyond 1B, and carry the vision model along.
+ * qwen2, qwen3: the window, which no published model uses, is not written.
  *
- * qwen2, qwen3: the window that no published model uses is not written.
- *
- * A key below the architecture that is not on these lists is refused: it may change what the model computes.
+ * A key below the architecture that is not on these lists is refused, because it may change what the model computes.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -37,8 +36,8 @@ static const struct family {
 
 #define ALL (HL_GGUF_LLAMA | HL_GGUF_GEMMA | GEMMA_ANY | HL_GGUF_QWEN2 | HL_GGUF_QWEN3)
 
-/* Keys behind "ARCHITECTURE."; those that end in '.' stand for all that begin so. The last group says nothing: epsilons
- * of other norms, and yarn's numbers, for yarn itself is refused. */
+/* Keys after "ARCHITECTURE."; a key that ends in '.' stands for all keys with that prefix. The last group has no
+ * effect: epsilons of other norms, and the numbers of yarn, which is itself refused. */
 static const struct {
     const char *key;
     unsigned families;
@@ -85,7 +84,7 @@ struct translation {
     const struct family *family;
     const struct hl_gguf_facts *facts;
     cJSON *config;
-    bool full; /* no memory for a field */
+    bool full; /* out of memory for a field */
     struct hl_error *err;
 };
 
@@ -132,8 +131,7 @@ static int check_keys(const struct translation *t)
         if (name.size <= prefix || memcmp(text, t->family->name, prefix) != 0 || text[prefix] != '.' ||
             is_known(t, text + prefix + 1, name.size - prefix - 1))
             continue;
-        return hl_fail(t->err, "%.*s is set, and not known here: it may change what the model computes", (int)name.size,
-                       text);
+        return hl_fail(t->err, "%.*s is set, but unknown: it may change what the model computes", (int)name.size, text);
     }
     return 0;
 }
@@ -145,7 +143,7 @@ static const struct hl_gguf_value *get(const struct translation *t, const char *
     return hl_gguf_get(t->gguf, name);
 }
 
-/* `otherwise` 0: the key must be there. */
+/* Reads a count. With 0 for `otherwise` the key must be present. */
 static int count(const struct translation *t, const char *key, uint64_t otherwise, uint64_t *out)
 {
     const struct hl_gguf_value *value = get(t, key);
@@ -168,7 +166,7 @@ static int real(const struct translation *t, const char *key, double otherwise, 
     return 0;
 }
 
-/* A key that is fine with one value, or not there at all. */
+/* Fails if a key is present and has another value than `only`. */
 static int must_be(const struct translation *t, const char *key, uint64_t only)
 {
     const struct hl_gguf_value *value = get(t, key);
@@ -181,13 +179,13 @@ static int must_be(const struct translation *t, const char *key, uint64_t only)
 
 static int check_plain(const struct translation *t)
 {
-    static const char layout[] = "Meta AI original pth"; /* what the pairs of rows in q and k are */
+    static const char layout[] = "Meta AI original pth"; /* the name of the order of rows in pairs, of q and k */
     double factor;
     bool causal;
     struct hl_view text;
     const struct hl_gguf_value *value = get(t, "attention.causal");
     if (value && (!hl_gguf_truth(value, &causal) || !causal))
-        return hl_fail(t->err, "%s.attention.causal must be true; models that see what follows are not supported",
+        return hl_fail(t->err, "%s.attention.causal must be true; models that see later tokens are not supported",
                        t->family->name);
     value = get(t, "tensor_data_layout");
     if (value &&
@@ -224,9 +222,10 @@ static int put_heads(struct translation *t, uint64_t width, uint64_t *heads, uin
     uint64_t kv_heads;
     if (count(t, "attention.head_count", 0, heads) < 0 || count(t, "attention.head_count_kv", *heads, &kv_heads) < 0)
         return -1;
-    assert(*heads); /* count() saw to it */
+    assert(*heads); /* count() has checked this */
     if (!get(t, "attention.key_length") && width % *heads)
-        return hl_fail(t->err, "%s.attention.key_length is missing, and embedding_length is no multiple of head_count",
+        return hl_fail(t->err,
+                       "%s.attention.key_length is missing, and embedding_length is not a multiple of head_count",
                        t->family->name);
     if (count(t, "attention.key_length", width / *heads ? width / *heads : 1, head_dim) < 0 ||
         must_be(t, "attention.value_length", *head_dim) < 0 || must_be(t, "attention.head_dim", *head_dim) < 0 ||
@@ -238,7 +237,7 @@ static int put_heads(struct translation *t, uint64_t width, uint64_t *heads, uin
     return 0;
 }
 
-/* Ollama writes Gemma 3 in its own words. */
+/* Returns true for a Gemma 3 that Ollama converted, which uses keys of its own. */
 static bool is_ollamas(const struct translation *t)
 {
     return t->family->family == HL_GGUF_GEMMA3 &&
@@ -246,7 +245,7 @@ static bool is_ollamas(const struct translation *t)
             !get(t, "attention.layer_norm_rms_epsilon"));
 }
 
-/* The factor by which positions shrink; 1: they do not. */
+/* Reads the factor by which positions are divided; 1 if they are not. */
 static int read_scaling(const struct translation *t, uint64_t context, double *factor)
 {
     const struct hl_gguf_value *type = get(t, "rope.scaling.type");
@@ -254,11 +253,11 @@ static int read_scaling(const struct translation *t, uint64_t context, double *f
     const char *key = get(t, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
     double zero;
     if (type && !hl_gguf_text(type, &name))
-        return hl_fail(t->err, "%s.rope.scaling.type is no text", t->family->name);
+        return hl_fail(t->err, "%s.rope.scaling.type is not a text", t->family->name);
     bool none = name.size == 4 && memcmp(name.data, "none", 4) == 0;
     if (!none && !(name.size == 6 && memcmp(name.data, "linear", 6) == 0))
-        return hl_fail(t->err, "%s.rope.scaling.type: '%.*s' is not supported; none and linear are", t->family->name,
-                       (int)(name.size < 40 ? name.size : 40), (const char *)name.data);
+        return hl_fail(t->err, "%s.rope.scaling.type: '%.*s' is not supported; only none and linear are",
+                       t->family->name, (int)(name.size < 40 ? name.size : 40), (const char *)name.data);
     *factor = !type && !get(t, key) && is_ollamas(t) && context >= 131072 ? 8 : 1;
     if (none || (hl_gguf_real(get(t, key), &zero) && zero == 0)) /* 0 stands for 1 */
         return 0;
@@ -285,7 +284,7 @@ static int put_rope(struct translation *t, uint64_t context)
     return 0;
 }
 
-/* Of each block whether it slides; `period` 0: all do, 1: none does. */
+/* Writes for each block whether it slides. With `period` 0 all slide, with 1 none does. */
 static int put_layer_types(struct translation *t, uint64_t blocks, const struct hl_gguf_value *each, uint64_t period)
 {
     cJSON *types = cJSON_AddArrayToObject(t->config, "layer_types");
@@ -294,7 +293,7 @@ static int put_layer_types(struct translation *t, uint64_t blocks, const struct 
         uint64_t number = 2;
         if (each && !hl_gguf_item_truth(each, block, &slides)) {
             if (!hl_gguf_item_count(each, block, 1, &number))
-                return hl_fail(t->err, "%s.attention.sliding_window_pattern must tell of each of %llu blocks",
+                return hl_fail(t->err, "%s.attention.sliding_window_pattern must have an entry for each of %llu blocks",
                                t->family->name, (unsigned long long)blocks);
             slides = number;
         }
@@ -304,8 +303,8 @@ static int put_layer_types(struct translation *t, uint64_t blocks, const struct 
     return 0;
 }
 
-/* The window, and which blocks have it. Where nothing is said of the latter, Hugging Face takes the same as llama.cpp.
- */
+/* Writes the window, and which blocks have it. If the file does not say which, Hugging Face has the same default as
+ * llama.cpp. */
 static int put_window(struct translation *t, uint64_t blocks)
 {
     const struct hl_gguf_value *window = get(t, "attention.sliding_window");
@@ -324,7 +323,8 @@ static int put_window(struct translation *t, uint64_t blocks)
     if (pattern->type == HL_GGUF_ARRAY && pattern->count == blocks)
         return put_layer_types(t, blocks, pattern, 0);
     if (!hl_gguf_count(pattern, UINT32_MAX, &period))
-        return hl_fail(t->err, "%s.attention.sliding_window_pattern must be a period, or tell of each of %llu blocks",
+        return hl_fail(t->err,
+                       "%s.attention.sliding_window_pattern must be a period, or have an entry for each of %llu blocks",
                        t->family->name, (unsigned long long)blocks);
     return put_layer_types(t, blocks, NULL, period);
 }
@@ -332,7 +332,7 @@ static int put_window(struct translation *t, uint64_t blocks)
 static int put_softcap(struct translation *t, const char *key)
 {
     double cap;
-    if (!get(t, key)) /* then both take the same: 50 and 30 in Gemma 2, none in Gemma 3 */
+    if (!get(t, key)) /* then both have the same default: 50 and 30 in Gemma 2, none in Gemma 3 */
         return 0;
     if (real(t, key, 0, &cap) < 0)
         return -1;
@@ -340,7 +340,7 @@ static int put_softcap(struct translation *t, const char *key)
     return 0;
 }
 
-/* What only some families have. */
+/* Writes the fields that only some families have. */
 static int put_own(struct translation *t, uint64_t width, uint64_t blocks, uint64_t heads, uint64_t head_dim)
 {
     enum hl_gguf_family family = t->family->family;
@@ -361,7 +361,7 @@ static int put_own(struct translation *t, uint64_t width, uint64_t blocks, uint6
     return put_softcap(t, "final_logit_softcapping");
 }
 
-/* A window makes a Mistral of a Llama. */
+/* Returns the class in transformers. A llama with a window is a Mistral. */
 static const char *architecture(const struct translation *t)
 {
     uint64_t window = 0;
@@ -376,7 +376,7 @@ static int check_blocks(const struct translation *t, uint64_t blocks)
         return hl_fail(t->err, "%s.block_count %llu is more than %u", t->family->name, (unsigned long long)blocks,
                        HL_PROGRAM_MAX_KVS);
     if (t->facts->blocks > blocks)
-        return hl_fail(t->err, "tensors of blk.%u are there, but %s.block_count is %llu", t->facts->blocks - 1,
+        return hl_fail(t->err, "tensors of blk.%u exist, but %s.block_count is %llu", t->facts->blocks - 1,
                        t->family->name, (unsigned long long)blocks);
     return 0;
 }

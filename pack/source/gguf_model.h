@@ -1,11 +1,11 @@
-/* Between the files that put a GGUF model into Hugging Face's words: pack/source/gguf_source.c takes the tensors,
- * pack/source/gguf_config.c the metadata, pack/source/gguf_tokens.c what it says of single tokens. */
+/* Shared by the files that translate a .gguf into the terms of Hugging Face: pack/source/gguf_source.c translates the
+ * tensors, pack/source/gguf_config.c the metadata, pack/source/gguf_tokens.c the facts about single tokens. */
 #ifndef HL_PACK_SOURCE_GGUF_MODEL_H
 #define HL_PACK_SOURCE_GGUF_MODEL_H
 
 #include "pack/source/source.h"
 
-/* general.architecture; each has a bit, for sets. */
+/* The values of general.architecture; each is a bit, for sets. */
 enum hl_gguf_family {
     HL_GGUF_LLAMA = 1 << 0, /* Llama and Mistral */
     HL_GGUF_GEMMA = 1 << 1,
@@ -15,24 +15,25 @@ enum hl_gguf_family {
     HL_GGUF_QWEN3 = 1 << 5,
 };
 
-/* What the tensors say and the metadata do not. */
+/* Facts that only the tensors tell, not the metadata. */
 struct hl_gguf_facts {
     enum hl_gguf_family family;
     uint64_t rows; /* of the embedding */
     enum hl_dtype dtype;
-    uint32_t blocks; /* the highest that has a tensor, plus one */
+    uint32_t blocks; /* the highest block that has a tensor, plus one */
     bool head, attention_bias, mlp_bias;
 };
 
 int hl_gguf_find_family(const struct hl_gguf *gguf, enum hl_gguf_family *out, struct hl_error *err);
 
-/* source->gguf -> source->config. */
+/* Translates source->gguf into source->config. */
 int hl_gguf_config(struct hl_source *source, const struct hl_gguf_facts *facts, struct hl_error *err);
 
-/* source->gguf -> source->generation_config, source->tokenizer_config. `rows` are those of the embedding. */
+/* Translates source->gguf into source->generation_config and source->tokenizer_config. The embedding has `rows` rows.
+ */
 int hl_gguf_tokens(struct hl_source *source, uint64_t rows, struct hl_error *err);
 
-/* Adds a text of the metadata; false when there is no memory. It has no NUL inside. */
+/* Adds a text of the metadata, which must not contain NUL. Returns false if memory runs out. */
 bool hl_gguf_add_text(cJSON *object, const char *field, struct hl_view text);
 
 #endif

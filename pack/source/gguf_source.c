@@ -1,13 +1,14 @@
-/* The tensors of a .gguf under Hugging Face's names [llama.cpp, gguf-py/gguf/tensor_mapping.py], and all of a .gguf as
- * a source.
+/* Presents the tensors of a .gguf under Hugging Face's names [llama.cpp, gguf-py/gguf/tensor_mapping.py], and a whole
+ * .gguf as a source.
  *
- * What a converter does to the numbers on the way [llama.cpp, conversion/llama.py: permute; conversion/gemma.py]: the
- * rows of q and k, and their biases, lie in pairs where the architecture is llama (hl_source_row()); to the norms of
- * all Gemmas 1 is added (norms_complete). Nothing else is changed, and a tensor that is not on these lists is refused,
- * since whoever wrote it meant it to be used.
+ * A converter changes some numbers [llama.cpp, conversion/llama.py: permute; conversion/gemma.py]. For the architecture
+ * llama alone it puts the rows of q and k, and their biases, in pairs (hl_source_row()). It adds 1 to the norms of
+ * every Gemma (norms_complete). Everything else stays as it is. A tensor that is not on these lists is refused, because
+ * the model may need it.
  *
- * A model in parts is MODEL-00001-of-00003.gguf and so on; the metadata are in the first, split.* in each
- * [llama.cpp, tools/gguf-split]. */
+ * A model in parts is MODEL-00001-of-00003.gguf and so on. The first part has the metadata, each part has split.*
+ * [llama.cpp, tools/gguf-split].
+ */
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/sizes.h"
@@ -21,7 +22,7 @@
 #define GEMMAS (HL_GGUF_GEMMA | POST_NORMED)
 #define BIASED (HL_GGUF_LLAMA | HL_GGUF_QWEN3)
 
-/* Below "blk.N." and "model.layers.N.". */
+/* Names below "blk.N." and below "model.layers.N.". */
 static const struct role {
     const char *name, *becomes;
     unsigned families;
@@ -49,14 +50,14 @@ static const struct role {
     {"ffn_down.bias", "mlp.down_proj.bias", HL_GGUF_LLAMA},
 };
 
-static const struct role beside[] = {
+static const struct role outside_blocks[] = {
     {"token_embd.weight", "model.embed_tokens.weight", ALL},
     {"output_norm.weight", "model.norm.weight", ALL},
     {"output.weight", "lm_head.weight", HL_GGUF_LLAMA | HL_GGUF_GEMMA3 | HL_GGUF_QWEN2 | HL_GGUF_QWEN3},
     {HL_ROPE_DIVISORS, HL_ROPE_DIVISORS, HL_GGUF_LLAMA},
 };
 
-/* Of the vision model that Ollama's Gemma 3 files carry along. */
+/* Prefixes of the vision model that Ollama's Gemma 3 files contain. */
 static const char *const left_out[] = {"v.", "mm."};
 
 static const char *find_role(const struct role *roles, size_t n, const char *name, enum hl_gguf_family family)
@@ -67,7 +68,8 @@ static const char *find_role(const struct role *roles, size_t n, const char *nam
     return NULL;
 }
 
-/* "blk.12." at the front of a name: its length, 0 when there is none. One number is written in one way. */
+/* Returns the length of a prefix such as "blk.12.", or 0 if the name has none. A number with leading zeros does not
+ * count. */
 static size_t block_of(const char *name, uint32_t *block)
 {
     if (!hl_text_begins(name, "blk.") || !isdigit((unsigned char)name[4]) || (name[4] == '0' && name[5] != '.'))
@@ -78,18 +80,18 @@ static size_t block_of(const char *name, uint32_t *block)
     return name[at] == '.' ? at + 1 : 0;
 }
 
-/* The name in Hugging Face's words; *out stays NULL when the tensor is left out. */
+/* Sets *out to Hugging Face's name; *out stays NULL if the tensor is left out. */
 static int rename_tensor(const char *name, struct hl_gguf_facts *facts, char **out, struct hl_error *err)
 {
     uint32_t block = 0;
     size_t skip = block_of(name, &block);
     const char *becomes = skip ? find_role(in_blocks, HL_COUNT(in_blocks), name + skip, facts->family)
-                               : find_role(beside, HL_COUNT(beside), name, facts->family);
+                               : find_role(outside_blocks, HL_COUNT(outside_blocks), name, facts->family);
     for (size_t i = 0; i < HL_COUNT(left_out) && facts->family == HL_GGUF_GEMMA3; i++)
         if (hl_text_begins(name, left_out[i]))
             return 0;
     if (!becomes)
-        return hl_fail(err, "it is not known here what it does to the model");
+        return hl_fail(err, "unknown tensor, which may change what the model computes");
     if (!skip) {
         facts->head = facts->head || strcmp(becomes, "lm_head.weight") == 0;
         *out = strdup(becomes);
@@ -191,7 +193,7 @@ static int check_part(const struct hl_gguf *gguf, uint64_t index, uint64_t parts
     if (all != parts)
         return hl_fail(err,
                        "split.count says %llu, the file's name says %llu; the parts must have the names "
-                       "MODEL-00001-of-00002.gguf and so on, and lie side by side",
+                       "MODEL-00001-of-00002.gguf and so on, and be in one folder",
                        (unsigned long long)all, (unsigned long long)parts);
     if (number != index)
         return hl_fail(err, "split.no says %llu, the file's name says %llu", (unsigned long long)number,
@@ -199,7 +201,7 @@ static int check_part(const struct hl_gguf *gguf, uint64_t index, uint64_t parts
     return 0;
 }
 
-/* One file; the first leaves its metadata in the source. */
+/* Reads one file. The first file leaves its metadata in the source. */
 static int read_file(struct hl_source *source, size_t index, struct hl_gguf_facts *facts, struct hl_error *err)
 {
     const struct hl_source_file *file = &source->files[index];
@@ -224,8 +226,8 @@ static int check_kind(const struct hl_gguf *gguf, struct hl_error *err)
 {
     struct hl_view kind;
     if (hl_gguf_text(hl_gguf_get(gguf, "general.type"), &kind) && !(kind.size == 5 && !memcmp(kind.data, "model", 5)))
-        return hl_fail(err, "general.type '%.*s' is not supported; model is", (int)(kind.size < 40 ? kind.size : 40),
-                       (const char *)kind.data);
+        return hl_fail(err, "general.type '%.*s' is not supported; only model is",
+                       (int)(kind.size < 40 ? kind.size : 40), (const char *)kind.data);
     return 0;
 }
 

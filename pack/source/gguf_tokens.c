@@ -1,8 +1,8 @@
-/* Metadata -> generation_config.json and tokenizer_config.json: which tokens end a text, the texts of those that chat
- * templates name, the template itself. The vocabulary is not ours: pack/vocabulary/from_gguf.c reads that.
+/* Translates metadata into generation_config.json and tokenizer_config.json: which tokens end a text, the texts of the
+ * tokens that chat templates name, and the template itself. pack/vocabulary/from_gguf.c reads the vocabulary.
  *
- * Converters write one eos_token_id where Hugging Face has a list: the others are eot_token_id (Gemma's <end_of_turn>),
- * eom_token_id, Ollama's eos_token_ids, or nowhere at all, and llama.cpp finds them by their texts
+ * Converters write one eos_token_id where Hugging Face has a list. The others are in eot_token_id (Gemma's
+ * <end_of_turn>), eom_token_id or Ollama's eos_token_ids, or in no key at all; llama.cpp finds those by their texts
  * [src/llama-vocab.cpp: "auto-detect special tokens by text"]. Without that an instructed Gemma 2 would never stop.
  */
 #include "base/cleanup.h"
@@ -13,7 +13,7 @@
 #define TEMPLATE "tokenizer.chat_template"
 #define ENDS_MOST 64u
 
-/* Whatever their type: old files have <end_of_turn> as a normal token. */
+/* These texts count whatever the token's type: old files have <end_of_turn> as a normal token. */
 static const char *const end_texts[] = {"<|eot_id|>",    "<|eom_id|>",    "<|end_of_text|>", "<|im_end|>",
                                         "<|endoftext|>", "<end_of_turn>", "<|end|>",         "<EOT>"};
 static const char *const end_keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
@@ -75,7 +75,7 @@ static int listed_ends(const struct hl_gguf *gguf, uint64_t rows, struct ends *e
     return 0;
 }
 
-/* One way through the vocabulary, for all that is wanted of it. */
+/* Finds all wanted texts in one pass through the vocabulary. */
 static int find_texts(const struct hl_gguf *gguf, uint64_t rows, struct ends *ends, cJSON *config, struct hl_error *err)
 {
     const struct hl_gguf_value *tokens = hl_gguf_get(gguf, TOKENS);
@@ -116,7 +116,7 @@ int hl_gguf_tokens(struct hl_source *source, uint64_t rows, struct hl_error *err
             return hl_no_memory(err);
     const struct hl_gguf_value *value = hl_gguf_get(source->gguf, TEMPLATE);
     if (value && !hl_gguf_text(value, &template))
-        return hl_fail(err, TEMPLATE " is no text");
+        return hl_fail(err, TEMPLATE " is not a text");
     if (value && !hl_gguf_add_text(source->tokenizer_config, "chat_template", template))
         return hl_no_memory(err);
     return 0;

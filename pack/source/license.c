@@ -1,20 +1,21 @@
-/* The license that a model's card names. */
+/* Finds the license that a model's card names. */
 #include "base/file.h"
 #include "pack/source/source.h"
 #include <ctype.h>
 #include <string.h>
 
-#define LICENSE_MOST 200 /* bytes; longer ones are texts */
+#define LICENSE_MOST 200 /* bytes; a longer value is not a name */
 
 int hl_source_set_license(struct hl_source *source, struct hl_view text, struct hl_error *err)
 {
+    /* The meta section must be UTF-8, or the server would send invalid JSON. */
     if (text.size >= LICENSE_MOST || !hl_view_is_text(text))
         return 0;
     source->license = strndup((const char *)text.data, text.size);
     return source->license ? 0 : hl_no_memory(err);
 }
 
-/* `license:` of a model card's front matter, which is YAML between lines of three dashes. */
+/* Finds `license:` in a model card's front matter, which is YAML between lines of three dashes. */
 static bool find_license(struct hl_view card, struct hl_view *out)
 {
     static const char field[] = "license:";
@@ -38,7 +39,7 @@ static bool find_license(struct hl_view card, struct hl_view *out)
     return false;
 }
 
-/* An unreadable card is no reason to refuse a model. */
+/* Ignores an unreadable card. */
 int hl_source_find_license(struct hl_source *source, struct hl_error *err)
 {
     struct hl_view card = {NULL, 0}, license;

@@ -9,7 +9,7 @@
 #include "base/sizes.h"
 #include "pack/source/source.h"
 
-#define HEADER_LIMIT 100000000u /* as the format's own readers */
+#define HEADER_LIMIT 100000000u /* the limit of the format's own readers */
 #define MAX_TENSORS 65536u
 
 static int read_dtype(const cJSON *entry, enum hl_dtype *out, struct hl_error *err)
@@ -22,10 +22,10 @@ static int read_dtype(const cJSON *entry, enum hl_dtype *out, struct hl_error *e
             *out = i;
             return 0;
         }
-    return hl_fail(err, "dtype '%.40s' is not supported; F32, F16 and BF16 are", dtype->valuestring);
+    return hl_fail(err, "dtype '%.40s' is not supported; only F32, F16 and BF16 are", dtype->valuestring);
 }
 
-/* Shape, and the bytes that it stands for. */
+/* Reads the shape and computes the bytes that it needs. */
 static int read_shape(const cJSON *entry, struct hl_source_tensor *tensor, struct hl_error *err)
 {
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape"), *dim;
@@ -37,7 +37,7 @@ static int read_shape(const cJSON *entry, struct hl_source_tensor *tensor, struc
         if (tensor->n_dims == HL_MAX_DIMS)
             return hl_fail(err, "shape has more than %d dimensions", HL_MAX_DIMS);
         if (!hl_json_count(dim, UINT64_MAX, &tensor->shape[tensor->n_dims]))
-            return hl_fail(err, "shape holds something that is no size");
+            return hl_fail(err, "shape has an entry that is not a size");
         if (!hl_mul(n, tensor->shape[tensor->n_dims], &n))
             return hl_fail(err, "shape: the product overflows");
         tensor->n_dims++;
@@ -65,7 +65,7 @@ static int read_offsets(const cJSON *entry, struct hl_view data, struct hl_sourc
 static int read_entry(const cJSON *entry, struct hl_view data, struct hl_source_tensor *tensor, struct hl_error *err)
 {
     if (!cJSON_IsObject(entry))
-        return hl_fail(err, "it is no object");
+        return hl_fail(err, "it is not an object");
     if (read_dtype(entry, &tensor->dtype, err) < 0 || read_shape(entry, tensor, err) < 0)
         return -1;
     return read_offsets(entry, data, tensor, err);
@@ -79,7 +79,7 @@ static int by_address(const void *a, const void *b)
     return (*x)->bytes < (*y)->bytes ? -1 : (*x)->bytes > (*y)->bytes;
 }
 
-/* No two tensors share a byte and no byte is without one: what else would the file be hiding? */
+/* Fails if two tensors overlap, or if a byte belongs to no tensor: a file could hide something there. */
 static int check_cover(const struct hl_source_tensor *tensors, size_t n, struct hl_view data, struct hl_error *err)
 {
     HL_FREE const struct hl_source_tensor **order = malloc((n + 1) * sizeof *order);
@@ -94,7 +94,7 @@ static int check_cover(const struct hl_source_tensor *tensors, size_t n, struct 
             return hl_fail(err, "tensor %s: data_offsets overlap those of %s", order[i]->name,
                            i ? order[i - 1]->name : "?");
         if (order[i]->data > end)
-            return hl_fail(err, "tensor %s: data_offsets leave a hole of %td bytes before it", order[i]->name,
+            return hl_fail(err, "tensor %s: data_offsets leave a gap of %td bytes before it", order[i]->name,
                            order[i]->data - end);
     }
     if (end != data.data + data.size)
@@ -102,7 +102,7 @@ static int check_cover(const struct hl_source_tensor *tensors, size_t n, struct 
     return 0;
 }
 
-/* The JSON of the header, and the data behind it. */
+/* Finds the JSON of the header, and the data after it. */
 static int read_header(struct hl_view file, struct hl_view *header, struct hl_view *data, struct hl_error *err)
 {
     uint64_t length = 0;

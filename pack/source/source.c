@@ -1,4 +1,4 @@
-/* A Hugging Face folder or a .gguf as a source: which files there are, and that together they are one model. */
+/* A Hugging Face folder or a .gguf as a source: finds the files and checks that together they are one model. */
 #include "pack/source/source.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -67,7 +67,7 @@ const struct hl_source_tensor *hl_source_find(const struct hl_source *source, co
     return bsearch(&key, source->tensors, source->n_tensors, sizeof key, by_name);
 }
 
-/* Maps one file of tensors. The array of files does not move: tensors point to the names. */
+/* Maps one file of tensors. The array of files must not move, because tensors point to the names. */
 static int add_file(struct hl_source *source, const char *name, struct hl_error *err)
 {
     struct hl_source_file *file = &source->files[source->n_files];
@@ -80,7 +80,7 @@ static int add_file(struct hl_source *source, const char *name, struct hl_error 
     return hl_safetensors_read(source, file, err);
 }
 
-/* A file beside the index, and nowhere else. */
+/* Returns true if the name is that of a file in the same folder. */
 static bool is_plain_name(const char *name)
 {
     return *name && *name != '.' && !strchr(name, '/');
@@ -89,7 +89,7 @@ static bool is_plain_name(const char *name)
 static bool have_file(const struct hl_source *source, const char *name)
 {
     for (size_t i = 0; i < source->n_files; i++) {
-        assert(source->files[i].name); /* counted when it has one */
+        assert(source->files[i].name); /* a file is counted once it has a name */
         if (strcmp(source->files[i].name, name) == 0)
             return true;
     }
@@ -117,7 +117,7 @@ static int open_indexed(struct hl_source *source, const cJSON *map, struct hl_er
     return 0;
 }
 
-/* Every tensor must be where the index says it is. */
+/* Fails if a tensor is not in the file that the index names. */
 static int check_index(const struct hl_source *source, const cJSON *map, struct hl_error *err)
 {
     const cJSON *entry;
@@ -143,7 +143,7 @@ int hl_source_sort(struct hl_source *source, struct hl_error *err)
     qsort(source->tensors, source->n_tensors, sizeof *source->tensors, by_name);
     for (size_t i = 1; i < source->n_tensors; i++)
         if (strcmp(source->tensors[i - 1].name, source->tensors[i].name) == 0)
-            return hl_fail(err, "%s: tensor %s is there twice", source->tensors[i].file, source->tensors[i].name);
+            return hl_fail(err, "%s: tensor %s occurs twice", source->tensors[i].file, source->tensors[i].name);
     return 0;
 }
 
@@ -155,7 +155,7 @@ static int open_single(struct hl_source *source, struct hl_error *err)
     return add_file(source, SINGLE, err) < 0 ? -1 : hl_source_sort(source, err);
 }
 
-/* Where both are there, the single file counts, as for transformers. */
+/* Opens the tensors of a folder. If both exist, the single file counts, as in transformers. */
 static int open_tensors(struct hl_source *source, struct hl_error *err)
 {
     struct hl_view single;
@@ -169,7 +169,7 @@ static int open_tensors(struct hl_source *source, struct hl_error *err)
     if (hl_json_read(source->folder, INDEX, true, &index, err) < 0)
         return -1;
     if (!index)
-        return hl_fail(err, "%s: neither " SINGLE " nor " INDEX " is there; other formats of weights are not read",
+        return hl_fail(err, "%s: no " SINGLE " and no " INDEX "; other formats of weights are not supported",
                        source->folder);
     const cJSON *map = cJSON_GetObjectItemCaseSensitive(index, "weight_map");
     if (open_indexed(source, map, err) < 0 || hl_source_sort(source, err) < 0 || check_index(source, map, err) < 0)
@@ -190,7 +190,7 @@ static int open_folder(struct hl_source *source, struct hl_error *err)
     return open_tensors(source, err);
 }
 
-/* One file, or all parts of which the first is named. */
+/* Opens a single .gguf, or all parts if `path` names the first. */
 static int open_gguf(struct hl_source *source, struct hl_error *err)
 {
     static const char numbers[] = "00001-of-00001.gguf";
@@ -200,7 +200,7 @@ static int open_gguf(struct hl_source *source, struct hl_error *err)
     uint32_t part = 1, parts = 1;
     bool split = hl_gguf_part(name, &part, &parts);
     if (part != 1 || parts == 0)
-        return hl_fail(err, "%s: part %u of %u; name the first", source->path, part, parts);
+        return hl_fail(err, "%s is part %u of %u; name the first", source->path, part, parts);
     source->files = calloc(parts, sizeof *source->files);
     if (!source->files || !folder)
         return hl_no_memory(err);

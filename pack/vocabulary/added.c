@@ -1,9 +1,9 @@
-/* Tokens that stand in text as they are, and are cut out of it before anything else: the added tokens of the Hugging
- * Face files, user-defined and control pieces of the others.
+/* Added tokens: tokens that are cut out of a text before anything else. They are the added tokens of the Hugging Face
+ * files, and the user-defined and control pieces of the other formats.
  *
  * An entry of tokenizer.json or tokenizer_config.json says: {"content": "<x>", "special": true, "normalized": false,
- * "lstrip": false, "rstrip": false, "single_word": false}. Normalized ones are looked for behind the normalizer, in a
- * form that has been through it as well.
+ * "lstrip": false, "rstrip": false, "single_word": false}. A normalized token is searched in the normalized text, and
+ * its own content is normalized too.
  */
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -27,7 +27,7 @@ int hl_vocabulary_add(struct hl_vocabulary *v, uint32_t id, const void *text, si
                       struct hl_error *err)
 {
     if (!bytes || bytes > HL_ADDED_MAX_BYTES)
-        return hl_fail(err, "%s: the added token %u has %zu bytes; 1 to %u are possible", v->file, id, bytes,
+        return hl_fail(err, "%s: the added token %u has %zu bytes; it must have 1 to %u", v->file, id, bytes,
                        HL_ADDED_MAX_BYTES);
     struct hl_added *entry = find_added(v, text, bytes);
     if (entry) {
@@ -61,7 +61,8 @@ int hl_vocabulary_add_normal(struct hl_vocabulary *v, uint32_t id, struct hl_vie
     return hl_vocabulary_add(v, id, normal ? normal : content.data, n, flags, err);
 }
 
-/* Metaspace is no normalizer, though the section makes it one; nor do SentencePiece's users normalize added tokens. */
+/* Returns true if the normalizer applies to added tokens. Metaspace is not a normalizer, although the section makes it
+ * one, and users of SentencePiece do not normalize added tokens. */
 static bool normalizes(const struct hl_vocabulary *v)
 {
     return v->by_pairs && !(v->flags & HL_TOKENIZER_PREFIX_SINGLE);
@@ -82,7 +83,7 @@ uint32_t hl_vocabulary_find(const struct hl_vocabulary *v, const char *text)
 {
     size_t n = strlen(text);
     const struct hl_added *entry = find_added(v, text, n);
-    for (uint32_t i = 0; i < v->n_added && !entry; i++) { /* normalized ones are looked for in another form */
+    for (uint32_t i = 0; i < v->n_added && !entry; i++) { /* normalized tokens are searched in another form */
         const struct hl_vocabulary_token *token = &v->tokens[v->added[i].id];
         if (has_text(v, token->offset, token->bytes, text, n))
             entry = &v->added[i];
@@ -104,9 +105,10 @@ int hl_vocabulary_make_special(struct hl_vocabulary *v, uint32_t id, struct hl_v
     return found ? 0 : hl_vocabulary_add(v, id, text.data, text.size, HL_ADDED_RAW | HL_ADDED_SPECIAL, err);
 }
 
-/* The entry of a token is as this file says it from now on; pieces of SentencePiece keep their place behind the
- * normalizer. */
-static int renew(struct hl_vocabulary *v, uint32_t id, struct hl_view content, unsigned flags, struct hl_error *err)
+/* Replaces the entry of a token by what this file says. Pieces of SentencePiece are still searched in the normalized
+ * text. */
+static int replace_entry(struct hl_vocabulary *v, uint32_t id, struct hl_view content, unsigned flags,
+                         struct hl_error *err)
 {
     if (v->tokens[id].kind == HL_TOKEN_CONTROL)
         flags |= HL_ADDED_SPECIAL;
@@ -148,9 +150,9 @@ int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text
     if (token->kind == HL_TOKEN_UNKNOWN || token->kind == HL_TOKEN_BYTE)
         return hl_vocabulary_add_normal(v, id, content, flags, err);
     if (!(entry && entry->id == id) && !has_text(v, token->offset, token->bytes, plain, bytes))
-        return hl_fail(err, "token %u is \"%s\" here but not in %s", id, text, v->file);
+        return hl_fail(err, "token %u is \"%s\" here, but another text in %s", id, text, v->file);
     if (token->kind == HL_TOKEN_CONTROL || (token->kind == HL_TOKEN_USER && !special))
-        return renew(v, id, content, flags, err);
+        return replace_entry(v, id, content, flags, err);
     token->kind = kind;
     token->in_text = token->in_text && !special;
     return hl_vocabulary_add_normal(v, id, content, flags, err);

@@ -1,7 +1,7 @@
-/* Vocabularies of byte-pair merges, wherever they are written: tokens as they are spelled, and the pairs that merge.
+/* Vocabularies of byte-pair merges, from any format: tokens in their spelling, and the pairs that merge.
  *
- * A byte-level vocabulary spells each byte as a printable character; that is undone here. Any other spells a space as
- * U+2581, and bytes that no character has as <0x0A>.
+ * A byte-level vocabulary spells each byte as a printable character, which is undone here. Other vocabularies spell a
+ * space as U+2581, and a byte without a character as <0x0A>.
  */
 #include "base/cleanup.h"
 #include "pack/vocabulary/vocabulary_inside.h"
@@ -32,8 +32,8 @@ uint32_t hl_spellings_find(const struct hl_spellings *s, struct hl_view text)
     return hl_text_map_find(&s->ids, s->texts, text.data, text.size);
 }
 
-/* The byte that a byte-level vocabulary spells as this character, or -1: printable Latin-1 characters are themselves,
- * the other 68 bytes follow in order from U+0100. */
+/* Returns the byte that a byte-level vocabulary spells as this character, or -1. Printable characters of Latin-1 spell
+ * themselves; the other 68 bytes follow in order from U+0100. */
 static int byte_of(uint32_t character)
 {
     if ((character >= 0x21 && character <= 0x7E) || (character >= 0xA1 && character <= 0xFF && character != 0xAD))
@@ -44,7 +44,8 @@ static int byte_of(uint32_t character)
     return (int)(n <= 0x20 ? n : n <= 0x42 ? n - 0x21 + 0x7F : 0xAD);
 }
 
-/* Into `out` (as long); false when some character spells no byte, then `out` is the text itself. */
+/* Writes the bytes to `out`, which is as long as the text. Returns false if a character does not spell a byte; then
+ * `out` holds the text itself. */
 static bool unspell_bytes(struct hl_view text, uint8_t *out, size_t *n_out)
 {
     size_t used = 0;
@@ -130,7 +131,7 @@ int hl_bpe_merge(struct hl_vocabulary *v, const struct hl_spellings *s, struct h
                                  hl_spellings_find(s, (struct hl_view){both, left.size + right.size})};
     if (merge.left == HL_NONE || merge.right == HL_NONE || merge.merged == HL_NONE)
         return hl_fail(err, "%s: merges: number %u has parts that are not in the vocabulary", v->file, rank);
-    if (v->tokens[merge.merged].kind != HL_TOKEN_CONTROL) /* text must not grow into a special token */
+    if (v->tokens[merge.merged].kind != HL_TOKEN_CONTROL) /* text must not merge into a special token */
         v->merges[v->n_merges++] = merge;
     return 0;
 }
@@ -141,6 +142,6 @@ int hl_bpe_merge_line(struct hl_vocabulary *v, const struct hl_spellings *s, str
     const uint8_t *space = memchr(line.data, ' ', line.size);
     size_t n = space ? (size_t)(space - line.data) : 0, rest = space ? line.size - n - 1 : 0;
     if (!space || memchr(space + 1, ' ', rest))
-        return hl_fail(err, "%s: merges: number %u is no pair", v->file, rank);
+        return hl_fail(err, "%s: merges: number %u is not a pair", v->file, rank);
     return hl_bpe_merge(v, s, (struct hl_view){line.data, n}, (struct hl_view){space + 1, rest}, rank, err);
 }

@@ -2,16 +2,19 @@
  * write it, src/llama-vocab.cpp reads it].
  *
  *   model         "llama": SentencePiece, merged by scores     "gpt2": byte-level, merged by pairs
- *   tokens        the pieces, U+2581 for spaces                as the vocabulary spells them: a character for each byte
+ *   tokens        the pieces, U+2581 for spaces                in the vocabulary's spelling: a character for each byte
  *   token_type    1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 a byte like <0x0A>
  *   scores        f32                                          -
  *   merges        -                                            "left right"
  *   pre           -                                            the name of the pattern to split by
  *
- * A file keeps less than Hugging Face's files do. The pattern and the normalizer are known by `pre` alone; a name that
- * stands for exactly one pair of these is accepted, any other refused. What converters lose for good is how an added
- * token treats the text around it: here user-defined ones are cut out of the text as it is, and each segment of text
- * gets the space in front.
+ * A .gguf keeps less than the Hugging Face files do. Only `pre` tells the pattern and the normalizer. A name that
+ * stands for exactly one pair of these is accepted, any other is refused; "default" means that the pattern is unknown.
+ * Converters lose how an added token treats the text around it. Here user-defined tokens are cut out of the text as it
+ * is, and each segment of text gets a leading space.
+ *
+ * A .gguf marks as control any token that looks like one (Qwen's <|fim_prefix|>), whatever tokenizer.json says. It may
+ * fill the vocabulary up with unused tokens.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -27,10 +30,10 @@
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"                \
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/* What the tokenizer.json of the models behind a name says. */
+/* What tokenizer.json says in the models that a name stands for. */
 static const struct pre {
     const char *name, *pattern;
-    uint32_t flags; /* ADD_BOS: where add_bos_token is absent */
+    uint32_t flags; /* ADD_BOS: if add_bos_token is absent */
 } pres[] = {
     {"llama-bpe", LLAMA3_PATTERN, HL_TOKENIZER_WHOLE_WORDS | HL_TOKENIZER_ADD_BOS},
     {"llama3", LLAMA3_PATTERN, HL_TOKENIZER_WHOLE_WORDS | HL_TOKENIZER_ADD_BOS},
@@ -39,15 +42,15 @@ static const struct pre {
     {"gpt-2", HL_GPT2_PATTERN, 0},
 };
 
-/* Texts of tokens that end a text; llama.cpp makes them special whatever their type, since old files have some of them
- * as normal tokens. */
+/* Texts of tokens that end a text. llama.cpp makes them special whatever their type, because old files have some of
+ * them as normal tokens. */
 static const char *const ends[] = {"<|eot_id|>",    "<|eom_id|>",    "<|end_of_text|>", "<|im_end|>",
                                    "<|endoftext|>", "<end_of_turn>", "<|end|>",         "<EOT>"};
 
 struct reader {
     const struct hl_gguf *gguf;
     struct hl_vocabulary *v;
-    uint32_t n; /* tokens; Ollama's Gemma 3 has more than the embedding has rows */
+    uint32_t n; /* count of tokens; Ollama's Gemma 3 has more than the embedding has rows */
     const struct hl_gguf_value *tokens, *types, *scores;
 };
 
@@ -62,11 +65,11 @@ static int open_reader(struct reader *r, bool scored, struct hl_error *err)
     r->types = hl_gguf_get(r->gguf, KEY("token_type"));
     r->scores = scored ? hl_gguf_get(r->gguf, KEY("scores")) : NULL;
     if (!r->tokens || r->tokens->type != HL_GGUF_ARRAY || r->tokens->item != HL_GGUF_STRING || !r->tokens->count)
-        return hl_fail(err, KEY("tokens") " is no list of texts");
+        return hl_fail(err, KEY("tokens") " is not a list of texts");
     if (!r->types || r->types->type != HL_GGUF_ARRAY || r->types->count != r->tokens->count)
-        return hl_fail(err, KEY("token_type") " is no list with an entry for each token");
+        return hl_fail(err, KEY("token_type") " is not a list with one entry per token");
     if (scored && (!r->scores || r->scores->type != HL_GGUF_ARRAY || r->scores->count != r->tokens->count))
-        return hl_fail(err, KEY("scores") " is no list with an entry for each token");
+        return hl_fail(err, KEY("scores") " is not a list with one entry per token");
     r->n = r->tokens->count < r->v->limit ? (uint32_t)r->tokens->count : r->v->limit;
     return 0;
 }
@@ -74,16 +77,16 @@ static int open_reader(struct reader *r, bool scored, struct hl_error *err)
 static int token_type(const struct reader *r, uint32_t id, uint64_t *type, struct hl_error *err)
 {
     if (!hl_gguf_item_count(r->types, id, 6, type) || *type < 1)
-        return hl_fail(err, KEY("token_type") ": token %u has none from 1 to 6", id);
+        return hl_fail(err, KEY("token_type") ": the type of token %u is not from 1 to 6", id);
     return 0;
 }
 
-/* Absent: `otherwise`. */
+/* Reads a boolean; an absent one gives `otherwise`. */
 static int read_switch(const struct reader *r, const char *key, bool otherwise, bool *out, struct hl_error *err)
 {
     const struct hl_gguf_value *value = hl_gguf_get(r->gguf, key);
     *out = otherwise;
-    return value && !hl_gguf_truth(value, out) ? hl_fail(err, "%s is neither true nor false", key) : 0;
+    return value && !hl_gguf_truth(value, out) ? hl_fail(err, "%s must be true or false", key) : 0;
 }
 
 static int read_id(const struct reader *r, const char *key, uint32_t otherwise, uint32_t *out, struct hl_error *err)
@@ -92,12 +95,12 @@ static int read_id(const struct reader *r, const char *key, uint32_t otherwise, 
     uint64_t id = otherwise;
     *out = HL_NONE;
     if (value && !hl_gguf_count(value, r->n - 1, &id))
-        return hl_fail(err, "%s is no token below %u", key, r->n);
+        return hl_fail(err, "%s must be a token below %u", key, r->n);
     *out = id < r->n && r->v->tokens[id].kind != HL_TOKEN_UNUSED ? (uint32_t)id : HL_NONE;
     return value && *out == HL_NONE ? hl_fail(err, "%s: token %llu is unused", key, (unsigned long long)id) : 0;
 }
 
-/* Refuses what would change the text before it is cut. */
+/* Refuses keys that would change the text before it is split. */
 static int refuse_unknown(const struct reader *r, struct hl_error *err)
 {
     static const char *const keys[] = {KEY("remove_extra_whitespaces"), KEY("normalizer.lowercase"),
@@ -124,7 +127,7 @@ static int make_special(const struct reader *r, uint32_t id, struct hl_error *er
     return hl_vocabulary_make_special(r->v, id, text, err);
 }
 
-/* Which tokens begin and end texts, and whether the model wants them; they are special whatever their type. */
+/* Reads which tokens begin and end texts, and whether the model expects them. They are special whatever their type. */
 static int read_special(struct reader *r, uint32_t bos, uint32_t eos, bool add_bos, struct hl_error *err)
 {
     static const char *const more[] = {KEY("eot_token_id"), KEY("eom_token_id")};
@@ -136,7 +139,7 @@ static int read_special(struct reader *r, uint32_t bos, uint32_t eos, bool add_b
         read_switch(r, KEY("add_eos_token"), false, &add_eos, err))
         return -1;
     if ((add_bos && v->bos == HL_NONE) || (add_eos && v->eos == HL_NONE))
-        return hl_fail(err, KEY("add_bos_token") " or add_eos_token is true, but there is no such token");
+        return hl_fail(err, KEY("add_bos_token") " or add_eos_token is true, but that token does not exist");
     v->flags |= (add_bos ? HL_TOKENIZER_ADD_BOS : 0u) | (add_eos ? HL_TOKENIZER_ADD_EOS : 0u);
     if ((v->bos != HL_NONE && make_special(r, v->bos, err)) || (v->eos != HL_NONE && make_special(r, v->eos, err)))
         return -1;
@@ -163,14 +166,14 @@ static int read_pieces(struct reader *r, struct hl_error *err)
         if (token_type(r, id, &piece.type, err))
             return -1;
         if (!piece.text.size || !hl_gguf_item_real(r->scores, id, &score) || isnan(score))
-            return hl_fail(err, "token %u has no text, or its score is no number", id);
+            return hl_fail(err, "token %u has no text, or its score is not a number", id);
         piece.score = (float)score;
         if (hl_vocabulary_add_piece(r->v, id, &piece, err))
             return -1;
         differ = differ || (piece.type == 1 && id && score != first);
         first = piece.type == 1 ? score : first;
     }
-    return differ ? 0 : hl_fail(err, KEY("scores") " are all the same: the converter has lost in which order to merge");
+    return differ ? 0 : hl_fail(err, KEY("scores") " are all equal: the converter has lost the order of merges");
 }
 
 static int read_llama(struct reader *r, struct hl_error *err)
@@ -192,19 +195,19 @@ static int read_llama(struct reader *r, struct hl_error *err)
     return v->unk == HL_NONE ? 0 : make_special(r, v->unk, err);
 }
 
-/* NULL with an error. */
+/* Returns NULL and sets the error if `pre` is unknown. */
 static const struct pre *find_pre(const struct reader *r, struct hl_error *err)
 {
     struct hl_view name = {NULL, 0};
     if (!hl_gguf_text(hl_gguf_get(r->gguf, KEY("pre")), &name) || equals(name, "default")) {
-        hl_fail(err, KEY("pre") " is absent or \"default\": the file does not say by which pattern text is split; "
-                                "convert the model anew, or pack its Hugging Face folder");
+        hl_fail(err, KEY("pre") " is absent or \"default\": the file does not name its split pattern; "
+                                "convert the model again, or pack its Hugging Face folder");
         return NULL;
     }
     for (size_t i = 0; i < HL_COUNT(pres); i++)
         if (equals(name, pres[i].name))
             return &pres[i];
-    hl_fail(err, KEY("pre") " is %.*s; llama-bpe, qwen2 and gpt-2 are supported",
+    hl_fail(err, KEY("pre") " is %.*s; only llama-bpe, qwen2 and gpt-2 are supported",
             (int)hl_min_u32((uint32_t)name.size, 64), (const char *)name.data);
     return NULL;
 }
@@ -215,10 +218,11 @@ static int read_bpe_token(struct reader *r, struct hl_spellings *s, uint32_t id,
     uint64_t type;
     if (token_type(r, id, &type, err))
         return -1;
-    if (type == 5) /* padding up to the embedding's rows */
+    if (type == 5) /* padding up to the rows of the embedding */
         return 0;
     if (type == 6 || !text.size)
-        return hl_fail(err, "token %u is empty, or of type 6 (byte), which a byte-level vocabulary has not", id);
+        return hl_fail(err, "token %u is empty, or of type 6 (byte), which does not exist in a byte-level vocabulary",
+                       id);
     if (hl_bpe_token(r->v, id, text, err) || hl_spellings_add(s, id, text, err))
         return -1;
     if (type == 3 || type == 4)
@@ -237,9 +241,9 @@ static int read_gpt2(struct reader *r, struct hl_spellings *s, struct hl_error *
         read_switch(r, KEY("add_space_prefix"), false, &prefix, err))
         return -1;
     if (prefix)
-        return hl_fail(err, KEY("add_space_prefix") " beside a byte-level vocabulary is not supported");
+        return hl_fail(err, KEY("add_space_prefix") " with a byte-level vocabulary is not supported");
     if (!merges || merges->type != HL_GGUF_ARRAY || merges->item != HL_GGUF_STRING)
-        return hl_fail(err, KEY("merges") " is no list of texts");
+        return hl_fail(err, KEY("merges") " is not a list of texts");
     v->by_pairs = true;
     v->flags = HL_TOKENIZER_BYTE_LEVEL | (pre->flags & ~(uint32_t)HL_TOKENIZER_ADD_BOS);
     if (hl_pattern_translate(pre->pattern, &v->pattern, err) || hl_spellings_init(s, r->n, r->n, err))
@@ -268,11 +272,11 @@ int hl_vocabulary_from_gguf(const struct hl_gguf *gguf, uint32_t vocabulary, str
     if (!model)
         return hl_vocabulary_write_empty(out, err);
     if (!hl_gguf_text(model, &name))
-        return hl_fail(err, KEY("model") " is no text");
+        return hl_fail(err, KEY("model") " is not a text");
     if (equals(name, "none") || equals(name, "no_vocab"))
         return hl_vocabulary_write_empty(out, err);
     if (!equals(name, "llama") && !equals(name, "gpt2"))
-        return hl_fail(err, KEY("model") " is %.*s; llama and gpt2 are supported",
+        return hl_fail(err, KEY("model") " is %.*s; only llama and gpt2 are supported",
                        (int)hl_min_u32((uint32_t)name.size, 64), (const char *)name.data);
     if (equals(name, "llama") ? read_llama(&r, err) : read_gpt2(&r, &spellings, err))
         return -1;

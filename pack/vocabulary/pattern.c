@@ -1,13 +1,13 @@
-/* The split pattern: from the reference's regex dialect to the runtime's.
+/* Translates a split pattern from the reference's dialect of regex to the runtime's.
  *
- * tokenizer.json's patterns are run by Oniguruma with Ruby's syntax [https://github.com/kkos/oniguruma, doc/RE], here
- * they are run by PCRE2. What the patterns in use are made of means the same in both, but for \s: PCRE2 counts U+180E,
- * which Mongolian puts inside words, and Oniguruma goes by Unicode's White_Space. So \s is written out. What means
- * something else in PCRE2, or might, is refused rather than passed on.
+ * Oniguruma runs the patterns of tokenizer.json with Ruby's syntax [https://github.com/kkos/oniguruma, doc/RE]; here
+ * PCRE2 runs them. The constructs in use mean the same in both, except \s: PCRE2 includes U+180E, which Mongolian has
+ * inside words, and Oniguruma follows Unicode's White_Space. So \s is written out. A construct that means something
+ * else in PCRE2, or might, is refused.
  *
- * The runtime shows a pattern stand-ins for characters that the libraries' versions of Unicode disagree about, of the
- * same general category (runtime/tokenizer/unicode_versions.c). So that is all that a pattern may ask of characters
- * beyond ASCII: other properties, literal characters and ranges are refused.
+ * The libraries know different versions of Unicode. For characters that they disagree about, the runtime shows the
+ * pattern stand-ins of the same general category (runtime/tokenizer/unicode_versions.c). So beyond ASCII a pattern may
+ * use general categories only; other properties, literal characters and ranges are refused.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -28,15 +28,15 @@ static void put(struct output *out, const char *text, size_t n)
     out->full |= hl_bytes_append(out->text, text, n, HL_PATTERN_MAX_BYTES) < 0;
 }
 
-static void put_spaces(struct output *out, const char *before, const char *behind)
+static void put_spaces(struct output *out, const char *before, const char *after)
 {
     put(out, before, strlen(before));
     put(out, spaces, sizeof spaces - 1);
-    put(out, behind, strlen(behind));
+    put(out, after, strlen(after));
 }
 
-/* `at` is behind "p" or "P": the length of {..} when it names letters, marks, numbers, punctuation, symbols,
- * separators, or a kind of these; else 0. */
+/* Returns the length of {..} at `at`, which is after "p" or "P", if it names letters, marks, numbers, punctuation,
+ * symbols, separators, or a kind of these; else 0. */
 static size_t property_length(const char *at)
 {
     static const char *const known[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",
@@ -49,8 +49,8 @@ static size_t property_length(const char *at)
     return 0;
 }
 
-/* `at` is behind a backslash, in front of punctuation or a letter that means the same in both. Returns how many
- * characters the escape has there; 0 when it is refused. */
+/* Translates an escape. `at` is after the backslash, before punctuation or a letter that means the same in both
+ * dialects. Returns the number of characters that the escape has there, or 0 to refuse it. */
 static size_t put_escape(struct output *out, const char *at, bool in_class)
 {
     size_t n = 1;
@@ -74,7 +74,7 @@ static size_t put_escape(struct output *out, const char *at, bool in_class)
     return n;
 }
 
-/* `at` is behind "(": a plain group, or one of these kinds. */
+/* Returns true for a plain group or one of these kinds; `at` is after "(". */
 static bool is_known_group(const char *at)
 {
     static const char *const kinds[] = {"?:", "?=", "?!", "?<=", "?<!", "?>", "?i:"};
@@ -94,7 +94,7 @@ static bool is_same_in_both(const char *at, bool in_class)
         return *at != '[' && !hl_text_begins(at, "&&");
     if (*at == '(')
         return is_known_group(at + 1);
-    /* Behind a counted repetition, + is possessive here and repeats it there. */
+    /* After a counted repetition, + is possessive in PCRE2 and a second repetition in Oniguruma. */
     return *at != '^' && *at != '$' && !hl_text_begins(at, "}+");
 }
 
@@ -118,7 +118,7 @@ int hl_pattern_translate(const char *pattern, struct hl_bytes *out, struct hl_er
             in_class = in_class && *at != ']';
         }
         if (!n)
-            return hl_fail(err, "what the pattern \"%.300s\" has at byte %zu is not supported", pattern,
+            return hl_fail(err, "the pattern \"%.300s\" is not supported from byte %zu on", pattern,
                            (size_t)(at - pattern));
         at += n;
     }

@@ -1,7 +1,6 @@
-/* The pieces of SentencePiece, from tokenizer.model or a GGUF. Merging sees texts with spaces for U+2581; a piece with
- * a space of its own can then never be met, unless it is a user-defined one, whose spaces mean U+2581 where a converter
- * has replaced it.
- */
+/* The pieces of SentencePiece, from tokenizer.model or a .gguf. Merging sees texts with spaces instead of U+2581, so it
+ * never reaches a piece that contains a real space. The exception is a user-defined piece: its spaces mean U+2581,
+ * which a converter has replaced. */
 #include "base/cleanup.h"
 #include "pack/vocabulary/vocabulary_inside.h"
 
@@ -11,7 +10,7 @@ static int add_byte(struct hl_vocabulary *v, uint32_t id, struct hl_view spellin
 {
     int byte = hl_pieces_byte(spelling);
     if (byte < 0 || v->bytes[byte] != HL_NONE)
-        return hl_fail(err, "%s: piece %u should be a byte like <0x0A>, each once", v->file, id);
+        return hl_fail(err, "%s: piece %u must be a byte like <0x0A> that no other piece has", v->file, id);
     v->bytes[byte] = id;
     uint8_t text = (uint8_t)byte;
     return hl_vocabulary_set(v, id, &text, 1, HL_TOKEN_BYTE, err);

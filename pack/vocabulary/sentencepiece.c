@@ -3,8 +3,10 @@
  *
  *   1 pieces, repeated   { 1 piece, 2 score, 3 type }
  *   2 trainer_spec       { 3 model_type, 24 treat_whitespace_as_suffix, 35 byte_fallback, 44 unk_surface, 46 bos_piece,
- * 47 eos_piece } 3 normalizer_spec    { 2 precompiled_charsmap, 3 add_dummy_prefix, 4 remove_extra_whitespaces, 5
- * escape_whitespaces } 5 denormalizer_spec  { 2 precompiled_charsmap }
+ *                          47 eos_piece }
+ *   3 normalizer_spec    { 2 precompiled_charsmap, 3 add_dummy_prefix, 4 remove_extra_whitespaces,
+ *                          5 escape_whitespaces }
+ *   5 denormalizer_spec  { 2 precompiled_charsmap }
  */
 #include "base/cleanup.h"
 #include "pack/vocabulary/vocabulary_inside.h"
@@ -49,7 +51,7 @@ static uint64_t read_fixed(struct message *m, unsigned bytes)
     return value;
 }
 
-/* False at the end of the message, or where it is broken. */
+/* Reads the next field. Returns false at the end of the message, or if the message is malformed. */
 static bool next_field(struct message *m, struct field *field)
 {
     if (m->at == m->end || m->broken)
@@ -114,7 +116,7 @@ static int read_trainer(struct settings *s, struct hl_view bytes, struct hl_erro
         else if (f.number == 47 && f.wire == WIRE_BYTES)
             s->eos_piece = f.bytes;
     }
-    return m.broken ? hl_fail(err, "tokenizer.model: trainer_spec is broken") : 0;
+    return m.broken ? hl_fail(err, "tokenizer.model: trainer_spec is malformed") : 0;
 }
 
 static int read_normalizer(struct settings *s, struct hl_view bytes, struct hl_error *err)
@@ -130,7 +132,7 @@ static int read_normalizer(struct settings *s, struct hl_view bytes, struct hl_e
         else if (f.number == 5 && f.wire == WIRE_VARINT)
             s->escape_spaces = f.value;
     }
-    return m.broken ? hl_fail(err, "tokenizer.model: normalizer_spec is broken") : 0;
+    return m.broken ? hl_fail(err, "tokenizer.model: normalizer_spec is malformed") : 0;
 }
 
 static int read_denormalizer(struct settings *s, struct hl_view bytes, struct hl_error *err)
@@ -182,7 +184,7 @@ static int read_settings(struct settings *s, struct hl_view model, struct hl_err
             return -1;
     }
     if (m.broken)
-        return hl_fail(err, "tokenizer.model: broken at byte %zu; not a SentencePiece model, or cut short",
+        return hl_fail(err, "tokenizer.model: malformed at byte %zu; not a SentencePiece model, or truncated",
                        (size_t)(m.at - model.data));
     return check_settings(s, err);
 }
@@ -202,7 +204,7 @@ static int read_piece(struct hl_piece *piece, struct hl_view bytes, uint32_t id,
         }
     }
     if (m.broken || !piece->text.size)
-        return hl_fail(err, "tokenizer.model: piece %u is broken or empty", id);
+        return hl_fail(err, "tokenizer.model: piece %u is malformed or empty", id);
     if (isnan(piece->score))
         return hl_fail(err, "tokenizer.model: the score of piece %u is not a number", id);
     return 0;
@@ -239,7 +241,7 @@ int hl_vocabulary_read_spm(struct hl_vocabulary *v, struct hl_view model, struct
                (s.byte_fallback ? HL_TOKENIZER_BYTE_FALLBACK : 0u);
     v->bos = find_control(v, s.bos_piece);
     v->eos = find_control(v, s.eos_piece);
-    if (v->bos != HL_NONE) /* the library adds none by itself, but every family that ships this file does */
+    if (v->bos != HL_NONE) /* SentencePiece itself adds none, but every family that ships this file does */
         v->flags |= HL_TOKENIZER_ADD_BOS;
     return 0;
 }

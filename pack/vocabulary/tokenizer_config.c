@@ -1,13 +1,12 @@
-/* tokenizer_config.json: which tokens begin and end a text, and which tokens were added to the model's own. The keys
- * are those of the transformers library's tokenizer classes. Keys that only matter elsewhere (padding, lengths, chat
- * templates, the class) are not read; nor is clean_up_tokenization_spaces, which is about prettier output.
- */
+/* Reads tokenizer_config.json: which tokens begin and end a text, and which tokens were added to the model's own. The
+ * keys are those of the tokenizer classes of transformers. Keys that matter only elsewhere (padding, lengths, chat
+ * templates, the class) are not read, nor is clean_up_tokenization_spaces, which only prettifies output. */
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "pack/vocabulary/vocabulary_inside.h"
 #include <errno.h>
 
-/* "added_tokens_decoder": {"7": {"content": "<pad>", "special": true, ...}, ...} */
+/* Reads "added_tokens_decoder": {"7": {"content": "<pad>", "special": true, ...}, ...}. */
 static int read_added(struct hl_vocabulary *v, const cJSON *added, struct hl_error *err)
 {
     for (const cJSON *item = added ? added->child : NULL; item; item = item->next) {
@@ -16,7 +15,7 @@ static int read_added(struct hl_vocabulary *v, const cJSON *added, struct hl_err
         unsigned long id = strtoul(item->string, &end, 10);
         const char *content = hl_json_text(item, "content");
         if (errno || end == item->string || *end || id >= INT32_MAX || !content || !*content)
-            return hl_fail(err, "tokenizer_config.json: added_tokens_decoder: \"%s\" is no token", item->string);
+            return hl_fail(err, "tokenizer_config.json: added_tokens_decoder: \"%s\" is not a token", item->string);
         unsigned flags = 0;
         if (hl_added_flags(v, item, &flags, err) || hl_vocabulary_overlay(v, (uint32_t)id, content, flags, err))
             return hl_error_prefix(err, "tokenizer_config.json: added_tokens_decoder");
@@ -24,7 +23,7 @@ static int read_added(struct hl_vocabulary *v, const cJSON *added, struct hl_err
     return 0;
 }
 
-/* added_tokens.json: {"<pad>": 32000, ...} */
+/* Reads added_tokens.json: {"<pad>": 32000, ...}. */
 static int read_old_added(struct hl_vocabulary *v, struct hl_view text, struct hl_error *err)
 {
     HL_JSON cJSON *root = NULL;
@@ -40,17 +39,18 @@ static int read_old_added(struct hl_vocabulary *v, struct hl_view text, struct h
     return 0;
 }
 
-/* A token by its text: "<s>" or {"content": "<s>", ...}. Absent or null leaves *id. It is special from now on. */
+/* Finds a token by its text, "<s>" or {"content": "<s>", ...}, and makes it special. If the item is absent or null, *id
+ * stays as it is. */
 static int read_token(struct hl_vocabulary *v, const cJSON *item, const char *name, uint32_t *id, struct hl_error *err)
 {
     const char *text = cJSON_IsObject(item) ? hl_json_text(item, "content") : cJSON_GetStringValue(item);
     if (!item || cJSON_IsNull(item))
         return 0;
     if (!text || !*text)
-        return hl_fail(err, "tokenizer_config.json: %s is no token", name);
+        return hl_fail(err, "tokenizer_config.json: %s is not a token", name);
     *id = hl_vocabulary_find(v, text);
     if (*id == HL_NONE)
-        return hl_fail(err, "tokenizer_config.json: %s: there is no token %s in %s", name, text, v->file);
+        return hl_fail(err, "tokenizer_config.json: %s: token %s does not exist in %s", name, text, v->file);
     struct hl_view spelled = {(const uint8_t *)text, strlen(text)};
     if (v->tokens[*id].kind != HL_TOKEN_CONTROL && hl_vocabulary_make_special(v, *id, spelled, err))
         return hl_error_prefix(err, "tokenizer_config.json: %s", name);
@@ -69,7 +69,7 @@ static int read_special(struct hl_vocabulary *v, const cJSON *config, struct hl_
             return -1;
     if ((v->by_pairs && v->flags & HL_TOKENIZER_ADD_BOS && bos != v->bos) ||
         (v->by_pairs && v->flags & HL_TOKENIZER_ADD_EOS && eos != v->eos))
-        return hl_fail(err, "tokenizer_config.json: bos_token or eos_token is not what %s: post_processor adds",
+        return hl_fail(err, "tokenizer_config.json: bos_token or eos_token differs from what post_processor in %s adds",
                        v->file);
     v->bos = bos;
     v->eos = eos;
@@ -81,7 +81,7 @@ static int read_switch(struct hl_vocabulary *v, const cJSON *config, const char 
 {
     const cJSON *item = hl_json_get(config, key);
     if (cJSON_IsTrue(item) && id == HL_NONE)
-        return hl_fail(err, "tokenizer_config.json: %s is true, but there is no such token", key);
+        return hl_fail(err, "tokenizer_config.json: %s is true, but that token does not exist", key);
     if (cJSON_IsTrue(item))
         v->flags |= flag;
     else if (item)

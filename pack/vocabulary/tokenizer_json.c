@@ -1,16 +1,20 @@
-/* Reads tokenizer.json: the Hugging Face tokenizers library's file, a pipeline spelled out part by part
- * [https://huggingface.co/docs/tokenizers/components]. Two shapes of it are understood:
+/* Reads tokenizer.json, the file of the Hugging Face tokenizers library. It spells out a pipeline part by part
+ * [https://huggingface.co/docs/tokenizers/components]. Two shapes of pipeline are supported:
  *
  *                   byte-level (GPT-2, Llama 3, Qwen 2)       SentencePiece-like (Llama 2, Mistral, Gemma)
  *   normalizer      none, NFC                                 Prepend U+2581, Replace " " by U+2581; or none
- *   pre_tokenizer   Split by a regex, ByteLevel               none, or a Split that no longer finds spaces; or
- * Metaspace model           BPE                                       BPE, byte_fallback decoder         ByteLevel
- * Replace, ByteFallback, Fuse, Strip post_processor  none, ByteLevel (offsets only), TemplateProcessing with at most
- * one token on each side
+ *   pre_tokenizer   Split by a regex, ByteLevel               none, or a Split that no longer finds spaces;
+ *                                                             or Metaspace
+ *   model           BPE                                       BPE, byte_fallback
+ *   decoder         ByteLevel                                 Replace, ByteFallback, Fuse, Strip
+ *   post_processor  none, ByteLevel (offsets only), TemplateProcessing with at most one token on each side
  *
- * Keys that only matter to
- * training or to offsets are passed over by name; any other is refused. truncation and padding are about batches and
- * are not read.
+ * Prepend puts a space before every segment between special tokens. Metaspace does not if the segment begins with a
+ * space; with the scheme "first" it puts one only before the whole text. The decoder strips the first space of the
+ * text; sentencepiece strips that of the first piece, unless the piece is a byte.
+ *
+ * Keys that matter only to training or to offsets are ignored by name; any other key is refused. truncation and padding
+ * are about batches and are not read.
  */
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -26,7 +30,7 @@ static struct hl_view view_of(const char *text)
 struct reader {
     struct hl_vocabulary *v;
     bool byte_level; /* seen in pre_tokenizer */
-    bool strips;     /* the decoder takes a leading space away */
+    bool strips;     /* the decoder removes a leading space */
     struct hl_spellings spellings;
 };
 
@@ -36,14 +40,14 @@ static const char *type_of(const cJSON *item)
     return type ? type : "?";
 }
 
-/* Are the object's keys all among `known` (separated and surrounded by spaces)? */
+/* Fails if the object has a key that is not in `known` (names with a space before and after each). */
 static int check_keys(const cJSON *object, const char *where, const char *known, struct hl_error *err)
 {
     for (const cJSON *item = object ? object->child : NULL; item; item = item->next) {
         char key[64];
         int n = snprintf(key, sizeof key, " %s ", item->string);
         if (n >= (int)sizeof key || !strstr(known, key))
-            return REFUSE("%s: the key \"%s\" is not known", where, item->string);
+            return REFUSE("%s: unknown key \"%s\"", where, item->string);
     }
     return 0;
 }
@@ -60,14 +64,14 @@ static int read_parts(struct reader *r, const cJSON *item, const char *where, co
         return read(r, item, err);
     const cJSON *parts = hl_json_get(item, list);
     if (!cJSON_IsArray(parts) || check_keys(item, where, " type normalizers pretokenizers decoders processors ", err))
-        return REFUSE("%s: a Sequence without \"%s\", or with more", where, list);
+        return REFUSE("%s: a Sequence must have \"%s\" and nothing else", where, list);
     for (const cJSON *part = parts->child; part; part = part->next)
         if (read(r, part, err))
             return -1;
     return 0;
 }
 
-/* {"String": text} as the item's "pattern", replaced by `content`? */
+/* Returns true if the item's "pattern" is {"String": text} and is replaced by `content`. */
 static bool replaces(const cJSON *item, const char *text, const char *content)
 {
     return hl_json_is(hl_json_get(item, "pattern"), "String", text) && hl_json_is(item, "content", content);
@@ -103,25 +107,25 @@ static int read_split(struct reader *r, const cJSON *item, struct hl_error *err)
     if (check_keys(item, "pre_tokenizer: Split", " type pattern behavior invert ", err))
         return -1;
     if (hl_json_is(pattern, "String", " ") && r->v->flags & HL_TOKENIZER_ESCAPE_SPACE)
-        return 0; /* the normalizer has left no spaces */
+        return 0; /* the normalizer has replaced all spaces */
     if (!regex || !hl_json_is(item, "behavior", "Isolated") || hl_json_true(item, "invert") || r->byte_level)
-        return REFUSE("pre_tokenizer: a Split other than by a Regex, Isolated, before ByteLevel, is not supported");
+        return REFUSE("pre_tokenizer: a Split must be by a Regex, Isolated, and before ByteLevel");
     return set_pattern(r->v, regex, err);
 }
 
-/* Metaspace replaces spaces by U+2581, puts one in front of a text (or of its first segment) that has none there, and
- * may begin a word at each. */
+/* Reads Metaspace, which replaces spaces by U+2581. It puts one before a text (or before the first segment) that does
+ * not begin with one, and may begin a word at each. */
 static int read_metaspace(struct reader *r, const cJSON *item, struct hl_error *err)
 {
     const char *scheme = hl_json_text(item, "prepend_scheme");
-    const cJSON *older = hl_json_get(item, "add_prefix_space"); /* before there were schemes */
+    const cJSON *older = hl_json_get(item, "add_prefix_space"); /* from before prepend_scheme existed */
     if (check_keys(item, "pre_tokenizer: Metaspace", " type replacement prepend_scheme split add_prefix_space str_rep ",
                    err))
         return -1;
     if (!scheme)
         scheme = cJSON_IsFalse(older) ? "never" : "always";
     if (!hl_json_is(item, "replacement", HL_SPACE_MARK) || r->byte_level || r->v->flags)
-        return REFUSE("pre_tokenizer: Metaspace with another replacement, or beside a normalizer, is not supported");
+        return REFUSE("pre_tokenizer: Metaspace with another replacement, or with a normalizer, is not supported");
     r->v->flags |= HL_TOKENIZER_ESCAPE_SPACE;
     if (!strcmp(scheme, "always") || !strcmp(scheme, "first"))
         r->v->flags |=
@@ -129,7 +133,7 @@ static int read_metaspace(struct reader *r, const cJSON *item, struct hl_error *
     else if (strcmp(scheme, "never"))
         return REFUSE("pre_tokenizer: Metaspace: prepend_scheme %s is not supported", scheme);
     if (!cJSON_IsFalse(hl_json_get(item, "split")))
-        return REFUSE("pre_tokenizer: Metaspace: split is supported only as false");
+        return REFUSE("pre_tokenizer: Metaspace: split must be false");
     return 0;
 }
 
@@ -146,7 +150,7 @@ static int read_pre_tokenizer(struct reader *r, const cJSON *item, struct hl_err
     if (hl_json_true(item, "add_prefix_space"))
         return REFUSE("pre_tokenizer: ByteLevel: add_prefix_space is not supported");
     r->byte_level = true;
-    const cJSON *use_regex = hl_json_get(item, "use_regex"); /* absent: older files, which mean true */
+    const cJSON *use_regex = hl_json_get(item, "use_regex"); /* absent in older files, which mean true */
     return cJSON_IsFalse(use_regex) ? 0 : set_pattern(r->v, HL_GPT2_PATTERN, err);
 }
 
@@ -169,7 +173,7 @@ static int read_decoder(struct reader *r, const cJSON *item, struct hl_error *er
     return 0;
 }
 
-/* The pipeline decides which of the two shapes this is; what does not belong to it is refused. */
+/* Reads the pipeline and decides which of the two shapes it has. Parts that do not belong to that shape are refused. */
 static int read_pipeline(struct reader *r, const cJSON *root, struct hl_error *err)
 {
     struct hl_vocabulary *v = r->v;
@@ -179,13 +183,13 @@ static int read_pipeline(struct reader *r, const cJSON *root, struct hl_error *e
         return -1;
     bool escapes = v->flags & HL_TOKENIZER_ESCAPE_SPACE, prefixes = v->flags & HL_TOKENIZER_DUMMY_PREFIX;
     if (!hl_json_get(root, "decoder"))
-        return REFUSE("decoder: there is none; ByteLevel, or Replace and ByteFallback are supported");
+        return REFUSE("decoder: missing; it must be ByteLevel, or Replace and ByteFallback");
     if (r->byte_level && (escapes || prefixes))
         return REFUSE("normalizer: Prepend and Replace before ByteLevel are not supported");
     if (!r->byte_level && (!escapes || v->flags & HL_TOKENIZER_NFC || v->pattern.size))
-        return REFUSE("pre_tokenizer: neither ByteLevel, nor Metaspace, nor a normalizer alone that replaces spaces");
+        return REFUSE("pre_tokenizer: must be ByteLevel or Metaspace, unless the normalizer replaces spaces");
     if (prefixes != r->strips)
-        return REFUSE("decoder: Strip is there without a Prepend or Metaspace, or the other way round");
+        return REFUSE("decoder: Strip must come with Prepend or Metaspace, and these with Strip");
     v->flags |= r->byte_level ? HL_TOKENIZER_BYTE_LEVEL : 0u;
     return 0;
 }
@@ -234,7 +238,7 @@ static int read_vocabulary(struct reader *r, const cJSON *vocab, struct hl_error
     return r->byte_level ? hl_bpe_check_bytes(v, err) : 0;
 }
 
-/* "left right" or ["left", "right"] */
+/* Reads a merge: "left right" or ["left", "right"]. */
 static int read_merge(struct reader *r, const cJSON *item, uint32_t rank, struct hl_error *err)
 {
     const char *both = cJSON_GetStringValue(item);
@@ -243,7 +247,7 @@ static int read_merge(struct reader *r, const cJSON *item, uint32_t rank, struct
     if (both)
         return hl_bpe_merge_line(r->v, &r->spellings, view_of(both), rank, err);
     if (!left || !right)
-        return REFUSE("model.merges: number %u is no pair", rank);
+        return REFUSE("model.merges: number %u is not a pair", rank);
     return hl_bpe_merge(r->v, &r->spellings, view_of(left), view_of(right), rank, err);
 }
 
@@ -277,7 +281,7 @@ static int read_added(struct reader *r, const cJSON *item, struct hl_error *err)
     uint32_t known = hl_spellings_find(&r->spellings, view_of(content));
     bool is_new = id >= r->spellings.n || !r->spellings.texts[id].data;
     if (is_new ? known != HL_NONE : known != id)
-        return REFUSE("added_tokens: %s has the id %u, in model.vocab it is another token's", content, id);
+        return REFUSE("added_tokens: %s has the id %u, which is another token's in model.vocab", content, id);
     if (is_new && hl_bpe_token(v, id, view_of(content), err))
         return -1;
     return hl_bpe_added(v, id, view_of(content), flags, is_new, err);
@@ -298,7 +302,7 @@ static int read_unknown(struct reader *r, const cJSON *model, struct hl_error *e
     return 0;
 }
 
-/* {"SpecialToken": {"id": "<bos>"}}, whose ids "special_tokens" lists */
+/* Reads {"SpecialToken": {"id": "<bos>"}}; "special_tokens" lists the ids of its name. */
 static int read_template_token(const cJSON *processor, const cJSON *part, uint32_t *id, struct hl_error *err)
 {
     const char *name = hl_json_text(hl_json_get(part, "SpecialToken"), "id");
@@ -312,24 +316,24 @@ static int read_template_token(const cJSON *processor, const cJSON *part, uint32
 static int read_processor(struct reader *r, const cJSON *item, struct hl_error *err)
 {
     struct hl_vocabulary *v = r->v;
-    if (!strcmp(type_of(item), "ByteLevel")) /* about offsets */
+    if (!strcmp(type_of(item), "ByteLevel")) /* only concerns offsets */
         return 0;
     if (strcmp(type_of(item), "TemplateProcessing"))
         return REFUSE("post_processor: %s is not supported", type_of(item));
     const cJSON *single = hl_json_get(item, "single");
-    bool behind = false;
+    bool after = false;
     for (const cJSON *part = single ? single->child : NULL; part; part = part->next) {
         bool sequence = hl_json_get(part, "Sequence");
-        if (sequence && behind)
-            return REFUSE("post_processor: TemplateProcessing.single: the text comes twice");
-        if (!sequence && read_template_token(item, part, behind ? &v->eos : &v->bos, err))
+        if (sequence && after)
+            return REFUSE("post_processor: TemplateProcessing.single: the text occurs twice");
+        if (!sequence && read_template_token(item, part, after ? &v->eos : &v->bos, err))
             return -1;
-        behind = behind || sequence;
+        after = after || sequence;
     }
-    if (!behind)
+    if (!after)
         return REFUSE("post_processor: TemplateProcessing.single: no text");
     if ((v->bos != HL_NONE && v->bos >= v->n_tokens) || (v->eos != HL_NONE && v->eos >= v->n_tokens))
-        return REFUSE("post_processor: TemplateProcessing.special_tokens: an id that no token has");
+        return REFUSE("post_processor: TemplateProcessing.special_tokens: no token has this id");
     v->flags |= (v->bos != HL_NONE ? HL_TOKENIZER_ADD_BOS : 0u) | (v->eos != HL_NONE ? HL_TOKENIZER_ADD_EOS : 0u);
     return 0;
 }

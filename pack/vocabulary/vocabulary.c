@@ -1,7 +1,7 @@
 /* The vocabulary while it is read, and the section that it becomes (picture: hotlayer/tokenizer_section.h).
  *
- * Both hash tables are filled to two thirds at most and in the order of ids, so the same files give the same bytes.
- * What is written holds no pointer and needs no work at run time: the runtime looks things up where they lie.
+ * Both hash tables are at most two thirds full and are filled in the order of ids, so the same files give the same
+ * bytes. The section holds no pointers and needs no work at run time: the runtime uses the tables in place.
  */
 #include "pack/vocabulary/vocabulary.h"
 #include "base/cleanup.h"
@@ -58,7 +58,7 @@ int hl_vocabulary_set(struct hl_vocabulary *v, uint32_t id, const void *text, si
                       struct hl_error *err)
 {
     if (id >= v->limit || id >= INT32_MAX)
-        return hl_fail(err, "%s: it has a token %u, but the model's embedding has %u rows", v->file, id, v->limit);
+        return hl_fail(err, "%s: token %u is beyond the %u rows of the model's embedding", v->file, id, v->limit);
     if (bytes > HL_TOKEN_MAX_BYTES)
         return hl_fail(err, "%s: the text of token %u has %zu bytes, more than %u", v->file, id, bytes,
                        HL_TOKEN_MAX_BYTES);
@@ -99,7 +99,7 @@ int hl_pieces_byte(struct hl_view text)
     return 16 * hex_digit(t[3]) + hex_digit(t[4]);
 }
 
-/* Slots for `count` keys, two thirds full. */
+/* Returns the number of slots for `count` keys: at most two thirds of them get used. */
 static uint32_t slots_for(uint32_t count)
 {
     return (uint32_t)hl_min_u32(UINT32_MAX / 3, count) / 2 * 3 + 3;
@@ -121,7 +121,7 @@ void hl_text_map_release(struct hl_text_map *map)
     free(map->slots);
 }
 
-/* The slot that holds the text, or the empty one where it belongs. */
+/* Returns the slot that holds the text, or the empty slot where it belongs. */
 static uint32_t find_slot(const struct hl_text_map *map, const struct hl_view *texts, const void *text, size_t bytes,
                           uint32_t *probes)
 {
@@ -151,7 +151,7 @@ int hl_text_map_insert(struct hl_text_map *map, const struct hl_view *texts, uin
     if (map->slots[at].id != HL_NONE)
         return hl_fail(err, "tokens %u and %u have the same text", map->slots[at].id, id);
     if (probes > HL_PROBE_MAX)
-        return hl_fail(err, "the hash table of the tokens' texts is too crowded");
+        return hl_fail(err, "too many collisions in the hash table of the tokens' texts");
     map->slots[at] = (struct hl_string_slot){hl_hash_text(texts[id].data, texts[id].size), id};
     if (probes > map->longest_probe)
         map->longest_probe = probes;
@@ -174,8 +174,8 @@ static int fill_strings(const struct hl_vocabulary *v, struct hl_text_map *map, 
     return 0;
 }
 
-/* SentencePiece merges into unused pieces as well, and takes them apart in the end; a character that is one stays. Here
- * they must be out of reach of any text. */
+/* Fails if a text could merge into an unused piece. SentencePiece merges into unused pieces too, and takes them apart
+ * in the end, except that a piece of one character stays. */
 static int check_unused(const struct hl_vocabulary *v, const struct hl_text_map *map, const struct hl_view *texts,
                         struct hl_error *err)
 {
@@ -192,7 +192,7 @@ static int check_unused(const struct hl_vocabulary *v, const struct hl_text_map 
                                       hl_text_map_find(map, texts, text->data + at, text->size - at) != HL_NONE);
         }
         if (reachable || characters < 2)
-            return hl_fail(err, "%s: token %u (%.*s) is of the unused type, but text could become it; not supported",
+            return hl_fail(err, "%s: token %u (%.*s) has the type unused, but text could merge into it; not supported",
                            v->file, id, (int)hl_min_u32((uint32_t)text->size, 64), (const char *)text->data);
     }
     return 0;
@@ -212,7 +212,7 @@ static int fill_pairs(const struct hl_vocabulary *v, struct hl_pair_slot *slots,
             at = at + 1 < n_slots ? at + 1 : 0;
         }
         if (probes > HL_PROBE_MAX)
-            return hl_fail(err, "%s: the hash table of the merges is too crowded", v->file);
+            return hl_fail(err, "%s: too many collisions in the hash table of the merges", v->file);
         slots[at] = *merge;
         if (probes > *longest)
             *longest = probes;
@@ -233,7 +233,7 @@ static int by_score(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* Equal scores have equal ranks: then the leftmost pair merges first. */
+/* Ranks tokens by score. Equal scores get equal ranks; then the leftmost pair merges first. */
 static int rank_tokens(const struct hl_vocabulary *v, struct hl_token *tokens, struct hl_error *err)
 {
     HL_FREE struct scored *order = calloc(v->n_tokens + 1u, sizeof *order);
@@ -270,7 +270,7 @@ static void fill_added(const struct hl_vocabulary *v, struct hl_added *added, ui
     }
 }
 
-/* Takes from `cuts` the bytes that a space follows in this token. */
+/* Removes from `cuts` the bytes that come before a space in this token. */
 static void forbid_cuts(const struct hl_vocabulary *v, uint32_t id, uint8_t cuts[32])
 {
     const uint8_t *text = v->text.data + v->tokens[id].offset;
@@ -279,7 +279,8 @@ static void forbid_cuts(const struct hl_vocabulary *v, uint32_t id, uint8_t cuts
             cuts[text[i - 1] / 8] &= (uint8_t) ~(1u << text[i - 1] % 8);
 }
 
-/* A lone space must be a token: were it unknown, it could fuse with what stands before it. */
+/* Finds the bytes after which a text may be cut before a space. A lone space must be a token: an unknown one could fuse
+ * with the text before it. */
 static void find_cuts(const struct hl_vocabulary *v, const struct hl_text_map *strings, const struct hl_view *texts,
                       uint8_t cuts[32])
 {
@@ -292,7 +293,7 @@ static void find_cuts(const struct hl_vocabulary *v, const struct hl_text_map *s
         forbid_cuts(v, v->merges[i].merged, cuts);
 }
 
-/* Gives the table its place behind what is there already. */
+/* Places the table after those that are placed already. */
 static void place(struct hl_tokenizer_table *table, uint32_t count, size_t element, uint64_t *size)
 {
     *table = (struct hl_tokenizer_table){(uint32_t)*size, count};
@@ -397,7 +398,7 @@ int hl_vocabulary_from_files(const struct hl_vocabulary_files *files, uint32_t v
     return hl_vocabulary_write(&v, out, err);
 }
 
-/* The whole file; out->data stays NULL when there is none. */
+/* Reads a whole file. If the file does not exist, out->data stays NULL. */
 static int read_file(const char *folder, const char *name, struct hl_bytes *out, struct hl_error *err)
 {
     HL_FREE char *path = NULL;
@@ -420,7 +421,7 @@ static int read_file(const char *folder, const char *name, struct hl_bytes *out,
     return ferror(file) ? hl_fail(err, "%s: %s", path, strerror(errno)) : 0;
 }
 
-/* A vocabulary in another form than those that are read is not the same as none. */
+/* Refuses a vocabulary of an unsupported form, instead of treating it as absent. */
 static int refuse_file(const char *folder, const char *name, struct hl_error *err)
 {
     HL_FREE char *path = NULL;

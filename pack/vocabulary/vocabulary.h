@@ -1,17 +1,21 @@
-/* A model's own tokenizer files -> the tokenizer section (hotlayer/tokenizer_section.h).
+/* Turns a model's own tokenizer files into the tokenizer section (hotlayer/tokenizer_section.h).
  *
- * Understood: `tokenizer.json` with a BPE model, byte-level (GPT-2, Llama 3, Qwen 2) or SentencePiece-like with byte
+ * Supported: `tokenizer.json` with a BPE model, byte-level (GPT-2, Llama 3, Qwen 2) or SentencePiece-like with byte
  * fallback (Llama 2, Mistral, Gemma); otherwise `tokenizer.model`, a SentencePiece BPE model (unigram models are
- * refused). Where both are there the former counts, as for the transformers library: they are not always the same.
- * `tokenizer_config.json`, when present, says which tokens begin and end a text and which tokens were added; older
- * models with a `tokenizer.model` keep the latter in `added_tokens.json`. Whatever would change results and is not
- * understood is refused, with the file and the field in the message.
+ * refused). If both files exist, tokenizer.json counts, as in transformers. They are not always the same: Gemma's
+ * tokenizer.json orders some merges differently than the scores of its tokenizer.model and .gguf, so rare texts get
+ * other tokens.
  *
- * A tokenizer.model is taken as SentencePiece takes it. (Version 5 of transformers makes of it a pipeline that puts no
- * second space in front of a text that begins with one.) Where tokenizer_config.json says `legacy: false`, only a text
- * that begins without a special token gets the space in front, as there; otherwise each segment between special tokens.
+ * `tokenizer_config.json`, if present, says which tokens begin and end a text, and which tokens were added. Older
+ * models with a `tokenizer.model` keep the added tokens in `added_tokens.json`. An unsupported setting that would
+ * change results is refused, with the file and the field in the message.
  *
- * A model without any of these gets a section without tokens: its text can neither be read nor written.
+ * A tokenizer.model is read as SentencePiece reads it. (Version 5 of transformers turns it into a pipeline that does
+ * not put a second space before a text that begins with one.) With `legacy: false` in tokenizer_config.json, only a
+ * text that begins without a special token gets a leading space, as in transformers; otherwise each segment between
+ * special tokens gets one.
+ *
+ * A model without any of these files gets a section without tokens: its text can be neither read nor written.
  */
 #ifndef HL_PACK_VOCABULARY_VOCABULARY_H
 #define HL_PACK_VOCABULARY_VOCABULARY_H
@@ -22,23 +26,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* `vocabulary` is the number of embedding rows: more tokens than rows is an error, but for added
- * ones, which are left out; fewer is fine. The same files give
- * the same bytes. out->data is the caller's to free(). */
+/* Builds the section; the same files give the same bytes. `vocabulary` is the number of rows of the embedding. More
+ * tokens than rows is an error, except that added tokens without a row are left out; fewer tokens are fine. The caller
+ * frees out->data. */
 int hl_vocabulary_build(const struct hl_source *source, uint32_t vocabulary, struct hl_bytes *out,
                         struct hl_error *err);
 
-/* The same from a folder alone. */
+/* Builds the section from a folder alone. */
 int hl_vocabulary_from_folder(const char *folder, uint32_t vocabulary, struct hl_bytes *out, struct hl_error *err);
 
-/* The same from a .gguf's metadata (tokenizer.ggml.*). */
+/* Builds the section from a .gguf's metadata (tokenizer.ggml.*). */
 int hl_vocabulary_from_gguf(const struct hl_gguf *gguf, uint32_t vocabulary, struct hl_bytes *out,
                             struct hl_error *err);
 
-/* Has a section no tokens, for want of a tokenizer? */
+/* Returns true if a section has no tokens because the model came without a tokenizer. */
 bool hl_vocabulary_is_empty(const struct hl_bytes *section);
 
-/* The same from files in memory; `model` and `json` are tokenizer.model and tokenizer.json, `config` is
+/* Builds the section from files in memory. `model` is tokenizer.model, `json` is tokenizer.json, `config` is
  * tokenizer_config.json, `added` is added_tokens.json. */
 struct hl_vocabulary_files {
     struct hl_view model, json, config, added;

@@ -1,4 +1,4 @@
-/* Attention by AVX2: wide_attend.h in lanes of eight. */
+/* Attention with AVX2: wide_attend.h in lanes of eight. */
 #include "kernels/cpu/avx2/avx2.h"
 #include "kernels/cpu/avx2/lanes_avx2.h"
 #include "kernels/cpu/wide_attend.h"

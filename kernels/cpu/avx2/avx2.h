@@ -1,8 +1,8 @@
-/* What a quantized tile is to AVX2: avx512.h with each line in two halves of eight words.
+/* How AVX2 reads a quantized tile: like avx512.h, with each line in two halves of eight words.
  *
- * Both halves of a line have the same order of rows and blocks, so their products are added before they meet the
- * scales. q8 keeps its signs: vpmaddubsw multiplies unsigned by signed bytes and saturates at int16, which 255 * 127
- * twice would exceed, so |w| meets x with w's sign.
+ * Both halves of a line have the same order of rows and blocks, so their products are added before the scales are
+ * applied. q8 keeps its signs. vpmaddubsw multiplies unsigned by signed bytes and saturates at int16: 255 * 127 twice
+ * would not fit, 128 * 127 twice does. So |w| is multiplied by x with w's sign.
  */
 #ifndef HL_KERNELS_CPU_AVX2_AVX2_H
 #define HL_KERNELS_CPU_AVX2_AVX2_H
@@ -16,15 +16,15 @@
 struct chunk {
     const uint8_t *low;  /* 512 bytes of quants */
     const uint8_t *high; /* q8: the second tile's 512; q6k: 256 bytes of high bits */
-    const uint8_t *tile; /* begin of the tile; of q8 the first */
-    uint32_t index;      /* q4k, q6k: which quarter */
+    const uint8_t *tile; /* start of the tile; of q8 the first */
+    uint32_t index;      /* q4k, q6k: index of the quarter */
 };
 
 struct line {
     __m256i low, high;
 };
 
-/* One scale for both of a line's vectors, or one for each? */
+/* Returns whether the two vectors of a line have different scales. */
 HL_INLINE int two_scales(uint32_t type)
 {
     return type == HL_TYPE_TILE_Q8 || type == HL_TYPE_TILE_Q6K;
@@ -40,7 +40,7 @@ HL_INLINE __m256i load256(const void *from)
     return _mm256_loadu_si256((const __m256i *)from);
 }
 
-/* As in avx512.h. */
+/* Does the same as in avx512.h. */
 HL_INLINE struct chunk chunk_at(uint32_t type, const uint8_t *strip, uint32_t index, uint32_t tiles)
 {
     struct chunk chunk = {.index = index % 4};
@@ -57,7 +57,7 @@ HL_INLINE struct chunk chunk_at(uint32_t type, const uint8_t *strip, uint32_t in
     return chunk;
 }
 
-/* Half `half` of line `g`. */
+/* Returns half `half` of line `g`. */
 HL_INLINE struct line line_at(uint32_t type, const struct chunk *chunk, uint32_t g, uint32_t half)
 {
     const __m256i nibble = _mm256_set1_epi8(15);
@@ -68,7 +68,7 @@ HL_INLINE struct line line_at(uint32_t type, const struct chunk *chunk, uint32_t
     v = _mm256_and_si256(v, nibble);
     if (type != HL_TYPE_TILE_Q6K)
         return (struct line){v, upper};
-    /* Eight bytes of high bits a lane: those of its first eight quants in the low nibbles, then the others'. */
+    /* Eight bytes of high bits a lane: first eight quants in the low nibbles, last eight quants in the high nibbles. */
     const __m256i bits = _mm256_set1_epi8(0x30);
     __m128i two = _mm_loadu_si128((const __m128i *)(const void *)(chunk->high + 32 * g + 16 * half));
     __m256i twice = _mm256_permute4x64_epi64(_mm256_castsi128_si256(two), 0x50);
@@ -78,7 +78,7 @@ HL_INLINE struct line line_at(uint32_t type, const struct chunk *chunk, uint32_t
 }
 
 struct scales {
-    float low[32], high[32], least[32]; /* `high` of two_scales(), `least` of has_minima() */
+    float low[32], high[32], least[32]; /* `high` if two_scales(), `least` if has_minima() */
 } __attribute__((aligned(32)));
 
 HL_INLINE __m256 halves_at(const uint8_t *from)
@@ -92,7 +92,7 @@ HL_INLINE void load_halves(float *to, const uint8_t *from, uint32_t n)
         _mm256_store_ps(to + i, halves_at(from + 2 * i));
 }
 
-/* Four numbers in pairs as eight in quads: part i (0..3) of the sixteen. */
+/* Returns four numbers in pairs as eight in quads: part i (0..3) of the sixteen. */
 HL_INLINE __m256 quads_of_pairs(const uint8_t *halves, uint32_t i)
 {
     const __m256i place = _mm256_set_epi32(3, 2, 3, 2, 1, 0, 1, 0);
@@ -150,7 +150,7 @@ HL_INLINE void scales_of(uint32_t type, const struct chunk *chunk, struct scales
     }
 }
 
-/* The scales of line g beside the eight words of either half. */
+/* Returns the scales of line g for the eight words of either half. */
 HL_INLINE __m256 line_scale(uint32_t type, const float *scales, uint32_t g)
 {
     if (type != HL_TYPE_TILE_Q8)
@@ -160,7 +160,7 @@ HL_INLINE __m256 line_scale(uint32_t type, const float *scales, uint32_t g)
     return _mm256_castpd_ps(_mm256_set1_pd(two));
 }
 
-/* Sums of two products each, in int16. */
+/* Returns sums of two products each, in int16. */
 HL_INLINE __m256i multiply_bytes(uint32_t type, __m256i weights, __m256i x)
 {
     if (type == HL_TYPE_TILE_Q8)
@@ -168,10 +168,10 @@ HL_INLINE __m256i multiply_bytes(uint32_t type, __m256i weights, __m256i x)
     return _mm256_maddubs_epi16(weights, x);
 }
 
-/* avx2_decode.c and avx2_prefill.c; the latter for quantized types. */
+/* In decode.c, prepare.c and prefill.c; prefill is for quantized types only. */
 void hl_avx2_prepare(const struct hl_linear *linear, struct hl_share pieces);
 void hl_avx2_decode(const struct hl_linear *linear, uint32_t begin, uint32_t end);
 void hl_avx2_prefill(const struct hl_linear *linear, uint32_t begin, uint32_t end);
-void hl_avx2_attend(const struct hl_attend *attend, struct hl_share share); /* avx2_attend.c */
+void hl_avx2_attend(const struct hl_attend *attend, struct hl_share share); /* attend.c */
 
 #endif

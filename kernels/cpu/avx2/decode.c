@@ -1,8 +1,9 @@
-/* AVX2 (with FMA and F16C) linear kernels for few tokens: avx512_decode.c with each line in two halves.
+/* AVX2 (with FMA and F16C) linear kernels for few tokens: ../avx512/decode.c with each line in two halves.
  *
  * Products of bytes are summed in int16 as long as they fit (4-bit quants of a whole line, 6-bit ones of both halves),
- * then widened once. bf16 has no dot product here; a word's two columns widen to two vectors of float32 (the upper half
- * of the word is one already, the lower needs a shift). Float types take this way for any number of tokens.
+ * then widened once. AVX2 has no dot product of bf16, so the two columns of a word widen to two vectors of float32: the
+ * upper half of the word is a float32 already, the lower half needs a shift. Float types use these kernels for any
+ * number of tokens.
  */
 #include "base/sizes.h"
 #include "kernels/cpu/avx2/avx2.h"
@@ -10,14 +11,14 @@
 #define TOKENS 2
 #define BATCH 32 /* tokens whose activations stay in the second-level cache from strip to strip */
 
-/* One token's 64 activations in the order of a line's words: [half]. */
+/* One token's 64 activations in the order of a line's words; the index is the half. */
 struct spread {
     __m256i low[2], high[2];
     __m128i start_low, start_high;
     __m256 scale_low, scale_high, sum;
 };
 
-/* Word `word` of both blocks, each doubled: b0 b0 b1 b1, then the next word's. */
+/* Returns word `word` of both blocks, each doubled, b0 b0 b1 b1, then the same of the next word. */
 HL_INLINE __m256i spread_quads(__m256i first, __m256i other, int word)
 {
     const __m256i place = _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0);
@@ -25,7 +26,7 @@ HL_INLINE __m256i spread_quads(__m256i first, __m256i other, int word)
     return _mm256_blend_epi32(_mm256_permutevar8x32_epi32(first, at), _mm256_permutevar8x32_epi32(other, at), 0xcc);
 }
 
-/* Words j, j + 4 of one block, each doubled, for j and j + 1. */
+/* Returns the words j, j + 4 of one block, each doubled, for j and j + 1. */
 HL_INLINE __m256i spread_words(__m256i words, int j)
 {
     const __m256i place = _mm256_set_epi32(5, 5, 1, 1, 4, 4, 0, 0);
@@ -65,7 +66,7 @@ HL_INLINE __m256i widen(__m256i sums)
     return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
 }
 
-/* Both halves of one vector of a line. */
+/* Multiplies both halves of one vector of a line. */
 HL_INLINE __m256i multiply_halves(uint32_t type, __m256i w0, __m256i w1, const __m256i x[2])
 {
     __m256i a = multiply_bytes(type, w0, x[0]), b = multiply_bytes(type, w1, x[1]);
@@ -98,7 +99,7 @@ HL_INLINE __m256 multiply_line(uint32_t type, const struct line line[2], const s
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(low, x->scale_low), sums);
 }
 
-/* Written once for every number of tokens: type and T are constants where this is inlined. */
+/* Serves every number of tokens: `type` and T are constants where this is inlined. */
 HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t tiles, const uint8_t *const x[],
                                __m256 sums[][LINES], int T)
 {
@@ -128,7 +129,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
                 sums[t][g] = multiply_line(type, line, &columns[t], low, high, sums[t][g]);
         }
     }
-    /* Line g's minima are one half of a vector. */
+    /* The minima of line g are one half of a vector. */
     for (int t = 0; has_minima(type) && t < T; t++)
         for (uint32_t g = 0; g < LINES; g += 2) {
             __m256 both = least[t][g / 2], none = _mm256_setzero_ps();
@@ -154,7 +155,8 @@ HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *c
     }
 }
 
-/* Word j of each row is two columns: a quarter of a line widens to eight floats, in which rows alternate in pairs. */
+/* Word j of each row is two columns. A quarter of a line widens to eight floats, in which the rows alternate in pairs.
+ */
 HL_INLINE void strip_f16(const uint8_t *weight, uint32_t tiles, const uint8_t *const x[], __m256 sums[][LINES], int T)
 {
     for (uint32_t tile = 0; tile < tiles; tile++, weight += 512) {
@@ -214,7 +216,7 @@ HL_INLINE void strip_any(uint32_t type, const uint8_t *strip, uint32_t tiles, co
         strip_quantized(type, strip, tiles, x, sums, T);
 }
 
-/* Folds eight sums, in alternation of the rows or in pairs of them, to those of row g (low) and row g + 8. */
+/* Folds eight sums, in which single rows or pairs alternate, to those of row g (low) and row g + 8. */
 HL_INLINE __m128 fold(__m256 v, int paired)
 {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

@@ -1,4 +1,4 @@
-/* Eight floats at a time, for what wide_ops.h and wide_attend.h say in terms of lanes. */
+/* Lanes of eight floats, for wide_ops.h and wide_attend.h. */
 #ifndef HL_KERNELS_CPU_AVX2_LANES_AVX2_H
 #define HL_KERNELS_CPU_AVX2_LANES_AVX2_H
 
@@ -31,7 +31,7 @@ LANES_INLINE __m256i lanes_first(uint32_t n)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
 }
 
-/* The first n, n < LANES; the others are zero, or stay. */
+/* Load or store the first n floats, n < LANES. The others become zero, or stay as they are. */
 LANES_INLINE lanes lanes_load_some(const float *from, uint32_t n)
 {
     return _mm256_maskload_ps(from, lanes_first(n));
@@ -77,7 +77,7 @@ LANES_INLINE lanes lanes_fma(lanes a, lanes b, lanes c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
-/* The second where one is a NaN. */
+/* Return the second argument if one is a NaN. */
 LANES_INLINE lanes lanes_max(lanes a, lanes b)
 {
     return _mm256_max_ps(a, b);
@@ -99,7 +99,7 @@ LANES_INLINE lanes lanes_with_sign_of(lanes x, lanes sign)
     return _mm256_or_ps(_mm256_andnot_ps(top, x), _mm256_and_ps(top, sign));
 }
 
-/* x where a < b, else y. */
+/* Returns x where a < b, else y. */
 LANES_INLINE lanes lanes_where_less(lanes a, lanes b, lanes x, lanes y)
 {
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
@@ -115,7 +115,7 @@ LANES_INLINE lanes lanes_power(__m256i n)
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
 }
 
-/* x 2^n of whole n, |n| < 250: in two steps, so that neither power leaves the range. */
+/* Returns x 2^n for whole n, |n| < 250. Multiplies twice, so that neither power leaves the range. */
 LANES_INLINE lanes lanes_scale(lanes x, lanes n)
 {
     __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);

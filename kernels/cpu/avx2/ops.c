@@ -1,11 +1,11 @@
-/* AVX2 (with FMA and F16C): the operations beside linear, and the table. */
+/* AVX2 (with FMA and F16C): the operations except linear, and the table. */
 #include "kernels/cpu/avx2/avx2.h"
 #include <math.h>
 
 #include "kernels/cpu/avx2/lanes_avx2.h"
 #include "kernels/cpu/wide_ops.h"
 
-#define PREFILL 12 /* from how many tokens on a panel pays */
+#define PREFILL 12 /* panels pay from so many tokens on */
 
 static void multiply(const struct hl_linear *linear, uint32_t begin, uint32_t end)
 {

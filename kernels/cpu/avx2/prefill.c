@@ -1,24 +1,24 @@
-/* AVX2 linear kernels of quantized types for many tokens: avx512_prefill.c in halves of eight rows.
+/* AVX2 linear kernels of quantized types for many tokens: ../avx512/prefill.c in halves of eight rows.
  *
- * One strip's panel has a row to each 4-byte lane (rows in tile.h's order "pairs", two vectors for sixteen). A token's
- * word, broadcast, meets both. Products of bytes are summed in int16 for as many words as fit: a whole block of 4-bit
- * quants (8 * 2 * 15 * 127), two words of 6-bit ones, one of q8.
+ * The panel of one strip has a row in each 4-byte lane (rows in tile.h's order "pairs", two vectors for sixteen). Each
+ * word of a token is broadcast and multiplied with both vectors. Products of bytes are summed in int16 for as many
+ * words as fit: a whole block of 4-bit quants (8 * 2 * 15 * 127), two words of 6-bit ones, one of q8.
  */
 #include "base/sizes.h"
 #include "kernels/cpu/avx2/avx2.h"
 
 #define TOKENS 4
 #define PANEL_PAIRS 8u          /* 512 columns: 11 KiB */
-#define SLAB_BYTES (384u << 10) /* of activations: what stays in the second-level cache while all strips pass by */
+#define SLAB_BYTES (384u << 10) /* of activations, which stay in the second-level cache while all strips are computed */
 
-/* Weights of one strip by 64 columns. */
+/* Weights of one strip, 64 columns. */
 struct panel_pair {
     uint8_t words[2][8][64]; /* block, word, row in pairs */
-    float scale[2][2][16];   /* of block b, [b][0]; of q6k by sixteen columns */
+    float scale[2][2][16];   /* of block b: [b][0]; q6k has one for each sixteen columns */
     float least[2][16];
 } __attribute__((aligned(32)));
 
-/* Quads of block b as pairs. */
+/* Returns the quads of block b as pairs. */
 HL_INLINE void pairs_of_quads(float to[16], const float quads[32], uint32_t block)
 {
     for (uint32_t g = 0; g < LINES; g++)
@@ -36,7 +36,7 @@ HL_INLINE void unpack_pair(uint32_t type, const uint8_t *strip, uint32_t index, 
             uint64_t low[4], high[4];
             _mm256_storeu_si256((__m256i *)(void *)low, line.low);
             _mm256_storeu_si256((__m256i *)(void *)high, line.high);
-            for (uint32_t i = 0; i < 4; i++) { /* words j of both rows, of either block, or of q8 of either half */
+            for (uint32_t i = 0; i < 4; i++) { /* word j of both rows, of either block; of q8, of either half */
                 uint32_t j = 2 * half + i / 2, other = i % 2;
                 bool q8 = type == HL_TYPE_TILE_Q8;
                 memcpy(&to->words[q8 ? 0 : other][q8 ? j + 4 * other : j][8 * g], &low[i], 8);
@@ -58,8 +58,8 @@ HL_INLINE void unpack_pair(uint32_t type, const uint8_t *strip, uint32_t index, 
 
 struct product {
     const struct panel_pair *panel;
-    const struct hl_pair *x[TOKENS]; /* from the panel's first column on */
-    uint32_t count;                  /* pairs */
+    const struct hl_pair *x[TOKENS]; /* starting at the panel's first column */
+    uint32_t count;                  /* count of pairs */
 };
 
 HL_INLINE __m256i word_of(const struct hl_pair *pair, int b, int w)
@@ -69,7 +69,7 @@ HL_INLINE __m256i word_of(const struct hl_pair *pair, int b, int w)
     return _mm256_set1_epi32(word);
 }
 
-/* The words [first, end) of a block: sums in int32. */
+/* Adds the words [first, end) of a block to sums in int32. */
 HL_INLINE void dot_words(uint32_t type, const struct product *p, uint32_t i, int b, int first, int end, int T,
                          __m256i dot[TOKENS][2])
 {
@@ -116,10 +116,10 @@ HL_INLINE void multiply_block(uint32_t type, const struct product *p, uint32_t i
                                             _mm256_load_ps(p->panel[i].least[b] + 8 * half), sums[t][half]);
 }
 
-/* Where the sums of a product go: rows from `first` on, of which `rows` exist, of `token` and those behind it. */
+/* Where the sums of a product go: `rows` rows starting at `first`, of `token` and the tokens after it. */
 struct place {
     uint32_t token, first, rows;
-    bool begins; /* no sums of other columns are there */
+    bool begins; /* nothing has been summed yet */
 };
 
 HL_INLINE void tokens(const struct hl_linear *linear, uint32_t type, const struct product *p, struct place place, int T)
@@ -159,7 +159,7 @@ HL_INLINE void all_tokens(const struct hl_linear *linear, uint32_t type, struct 
     }
 }
 
-/* Panels of one strip, pairs [first, last). */
+/* Computes the panels of one strip, pairs [first, last). */
 HL_INLINE void panels(const struct hl_linear *linear, uint32_t type, uint32_t strip, uint32_t first, uint32_t last)
 {
     struct panel_pair panel[PANEL_PAIRS];

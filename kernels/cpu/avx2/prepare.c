@@ -1,8 +1,9 @@
-/* Activations in the form that weights multiply with (kernels.h), by AVX2: bit for bit what the reference makes. */
+/* Converts activations to the form that weights multiply with (kernels.h), with AVX2. The bits equal the reference's.
+ */
 #include "base/sizes.h"
 #include "kernels/cpu/avx2/avx2.h"
 
-/* Eight columns, zeros beyond the last. */
+/* Loads eight columns, with zeros after the last. */
 HL_INLINE __m256 columns_at(const float *x, uint32_t col, uint32_t cols)
 {
     const __m256i places = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
@@ -16,7 +17,7 @@ HL_INLINE __m256 columns_at(const float *x, uint32_t col, uint32_t cols)
 HL_INLINE float most_of(const __m256 x[4])
 {
     const __m256 sign = _mm256_set1_ps(-0.0f);
-    __m256 most = _mm256_setzero_ps(); /* a NaN counts as nothing: vmaxps gives its second operand */
+    __m256 most = _mm256_setzero_ps(); /* a NaN is ignored: vmaxps returns its second operand */
     for (int i = 0; i < 4; i++)
         most = _mm256_max_ps(_mm256_andnot_ps(sign, x[i]), most);
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
@@ -30,7 +31,7 @@ HL_INLINE int32_t sum_of(__m128i four)
     return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
 }
 
-/* Infinite activations become what vpmovdb makes of them in AVX-512: the low byte of int32's smallest number. */
+/* Rounds. An infinite activation becomes the low byte of the smallest int32, as with vpmovdb in AVX-512. */
 HL_INLINE __m256i round_to_ints(__m256 x, __m256 inverse)
 {
     return _mm256_and_si256(_mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)), _mm256_set1_epi32(0xff));

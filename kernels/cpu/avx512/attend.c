@@ -1,4 +1,4 @@
-/* Attention by AVX-512: wide_attend.h in lanes of sixteen. */
+/* Attention with AVX-512: wide_attend.h in lanes of sixteen. */
 #include "kernels/cpu/avx512/avx512.h"
 #include "kernels/cpu/avx512/lanes_avx512.h"
 #include "kernels/cpu/wide_attend.h"

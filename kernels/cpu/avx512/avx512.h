@@ -1,14 +1,14 @@
-/* What a quantized tile is to AVX-512: the one place where the types differ.
+/* How AVX-512 reads a quantized tile. The kernels treat all types alike; the differences are here.
  *
  * A chunk is 64 columns of a strip: one tile of q4 and q4m, a quarter of a tile of q4k and q6k, two tiles of q8. Its
- * weights are eight lines, one for each g (tile.h), of sixteen words in two vectors of unsigned bytes, too large by
- * hl_pair_offset(). The words of lane j belong to
+ * weights are eight lines, one for each g (tile.h). A line is sixteen words in each of two vectors of unsigned bytes,
+ * which are too large by hl_pair_offset(). The words of lane j are
  *
  *                 line.low                             line.high
  *   q4*, q6k      g,0  g+8,0  g,1  g+8,1  word j       the same, word j + 4 of the two blocks
  *   q8            g,j  g+8,j  g,j+4  g+8,j+4, block 0  the same of block 1
  *
- * so that even places are row g and odd ones row g + 8 everywhere. Scales and minima are brought to float32 once for a
+ * so even positions are always row g, and odd positions row g + 8. Scales and minima are converted to float32 once per
  * chunk, in the order of tile.h: pairs for q8, quads for the others.
  */
 #ifndef HL_KERNELS_CPU_AVX512_AVX512_H
@@ -23,15 +23,15 @@
 struct chunk {
     const uint8_t *low;  /* 512 bytes of quants */
     const uint8_t *high; /* q8: the second tile's 512; q6k: 256 bytes of high bits */
-    const uint8_t *tile; /* begin of the tile; of q8 the first */
-    uint32_t index;      /* q4k, q6k: which quarter */
+    const uint8_t *tile; /* start of the tile; of q8 the first */
+    uint32_t index;      /* q4k, q6k: index of the quarter */
 };
 
 struct line {
     __m512i low, high;
 };
 
-/* One scale for both of a line's vectors, or one for each? */
+/* Returns whether the two vectors of a line have different scales. */
 HL_INLINE int two_scales(uint32_t type)
 {
     return type == HL_TYPE_TILE_Q8 || type == HL_TYPE_TILE_Q6K;
@@ -42,8 +42,8 @@ HL_INLINE int has_minima(uint32_t type)
     return type == HL_TYPE_TILE_Q4M || type == HL_TYPE_TILE_Q4K;
 }
 
-/* The chunk at columns 64 * index of a strip of `tiles` tiles. A q8 strip may end in the middle of a chunk: it meets
- * zeros there, with the weights of its last tile. */
+/* Returns the chunk at columns 64 * index of a strip of `tiles` tiles. A strip of q8 may end in the middle of a chunk.
+ * The second half then repeats the last tile, whose weights are multiplied by zeros. */
 HL_INLINE struct chunk chunk_at(uint32_t type, const uint8_t *strip, uint32_t index, uint32_t tiles)
 {
     struct chunk chunk = {.index = index % 4};
@@ -69,19 +69,19 @@ HL_INLINE struct line line_at(uint32_t type, const struct chunk *chunk, uint32_t
     __m512i upper = _mm512_srli_epi16(v, 4);
     if (type != HL_TYPE_TILE_Q6K)
         return (struct line){_mm512_and_si512(v, nibble), _mm512_and_si512(upper, nibble)};
-    /* Eight bytes of high bits a lane: those of its first eight quants in the low nibbles, then the others'. */
+    /* Eight bytes of high bits a lane: first eight quants in the low nibbles, last eight quants in the high nibbles. */
     const __m512i twice = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0), shift = _mm512_set_epi64(4, 0, 4, 0, 4, 0, 4, 0);
     const __m512i six = _mm512_set1_epi8(63);
     __m256i half = _mm256_loadu_si256((const __m256i *)(const void *)(chunk->high + 32 * g));
     __m512i bits = _mm512_srlv_epi64(_mm512_permutexvar_epi64(twice, _mm512_castsi256_si512(half)), shift);
-    /* 0xca: the second where the first has ones, else the third */
+    /* 0xca selects the second operand where the first has ones, else the third */
     __m512i low = _mm512_ternarylogic_epi64(nibble, v, _mm512_slli_epi16(bits, 4), 0xca);
     __m512i high = _mm512_ternarylogic_epi64(nibble, upper, _mm512_slli_epi16(bits, 2), 0xca);
     return (struct line){_mm512_and_si512(low, six), _mm512_and_si512(high, six)};
 }
 
 struct scales {
-    float low[32], high[32], least[32]; /* `high` of two_scales(), `least` of has_minima() */
+    float low[32], high[32], least[32]; /* `high` if two_scales(), `least` if has_minima() */
 } __attribute__((aligned(64)));
 
 HL_INLINE __m512 halves_at(const uint8_t *from)
@@ -89,7 +89,7 @@ HL_INLINE __m512 halves_at(const uint8_t *from)
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)from));
 }
 
-/* Numbers in pairs, as quads: of the rows' lower eight lines, and of their upper. */
+/* Converts numbers in pairs to quads: first those of the rows' lower eight lines, then of the upper eight. */
 HL_INLINE void quads_of_pairs(__m512 pairs, __m512 quads[2])
 {
     const __m512i lower = _mm512_set_epi32(7, 6, 7, 6, 5, 4, 5, 4, 3, 2, 3, 2, 1, 0, 1, 0);
@@ -155,7 +155,7 @@ HL_INLINE void scales_of(uint32_t type, const struct chunk *chunk, struct scales
     }
 }
 
-/* The scales of line g beside its sixteen words: from low or high. */
+/* Returns the scales of line g for its sixteen words, from `low` or `high`. */
 HL_INLINE __m512 line_scale(uint32_t type, const float *scales, uint32_t g)
 {
     if (type != HL_TYPE_TILE_Q8)
@@ -165,10 +165,10 @@ HL_INLINE __m512 line_scale(uint32_t type, const float *scales, uint32_t g)
     return _mm512_castpd_ps(_mm512_set1_pd(two));
 }
 
-/* A share of the tokens' pieces, prepared: avx512_prepare.c. The two regimes: avx512_decode.c and avx512_prefill.c. */
+/* In prepare.c, which converts a share of the pieces, and in decode.c and prefill.c, for few and for many tokens. */
 void hl_avx512_prepare(const struct hl_linear *linear, struct hl_share pieces);
 void hl_avx512_decode(const struct hl_linear *linear, uint32_t begin, uint32_t end);
 void hl_avx512_prefill(const struct hl_linear *linear, uint32_t begin, uint32_t end);
-void hl_avx512_attend(const struct hl_attend *attend, struct hl_share share); /* avx512_attend.c */
+void hl_avx512_attend(const struct hl_attend *attend, struct hl_share share); /* attend.c */
 
 #endif

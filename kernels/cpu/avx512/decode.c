@@ -1,11 +1,13 @@
-/* AVX-512 linear kernels for few tokens: straight from the tiles, each weight unpacked once for up to four tokens.
+/* AVX-512 linear kernels for few tokens. They read the tiles directly, and unpack each weight once for up to four
+ * tokens.
  *
- * The bytes of a strip are read once, in order, so this runs at the memory's speed as long as a cache line takes less
- * time to compute than to arrive (some ten cycles a core), and is asked for in time (hl_cpu_prefetch_lines()).
+ * The bytes of a strip are read once, in order. So these kernels run at the memory's speed if two things hold:
+ * computing a cache line takes less time than loading it (some ten cycles per core), and the line is prefetched in time
+ * (hl_cpu_prefetch_lines()).
  *
- * Sums stay in sixteen partial sums for each line (avx512.h), even ones of row g, odd ones of row g + 8; they fold to
- * rows at the end of a strip. Quantized types: vpdpbusd, then one conversion and one fused multiply-add with the
- * product of the weights' and the activations' scale. Minima meet the sums of the activations in two more vectors.
+ * Each line (avx512.h) has sixteen partial sums, even ones of row g, odd ones of row g + 8. They fold to rows at the
+ * end of a strip. Quantized types use vpdpbusd, then one conversion and one fused multiply-add with the product of the
+ * weights' and the activations' scale. Minima are multiplied with the sums of the activations in two more vectors.
  */
 #include "base/sizes.h"
 #include "kernels/cpu/avx512/avx512.h"
@@ -48,7 +50,7 @@ HL_INLINE struct spread spread_pair(uint32_t type, const struct hl_pair *pair)
     return s;
 }
 
-/* The products of a line with one token, added to its partial sums. */
+/* Adds the products of a line with one token to its partial sums. */
 HL_INLINE __m512 multiply_line(uint32_t type, struct line line, const struct spread *x, __m512 low, __m512 high,
                                __m512 sums)
 {
@@ -62,9 +64,9 @@ HL_INLINE __m512 multiply_line(uint32_t type, struct line line, const struct spr
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(other), _mm512_mul_ps(high, x->scale_high), sums);
 }
 
-/* The two tiles of a q8 chunk, one after the other. */
-HL_INLINE void multiply_eights(const struct chunk *chunk, const struct scales *scales, const struct spread *x,
-                               __m512 sums[][LINES], int T)
+/* Multiplies the two tiles of a q8 chunk, one after the other. */
+HL_INLINE void multiply_q8(const struct chunk *chunk, const struct scales *scales, const struct spread *x,
+                           __m512 sums[][LINES], int T)
 {
     const __m512i top = _mm512_set1_epi8((char)-128);
     for (int upper = 0; upper < 2; upper++)
@@ -81,7 +83,7 @@ HL_INLINE void multiply_eights(const struct chunk *chunk, const struct scales *s
         }
 }
 
-/* Written once for every number of tokens: type and T are constants where this is inlined. */
+/* Serves every number of tokens: `type` and T are constants where this is inlined. */
 HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t tiles, const uint8_t *const x[],
                                __m512 sums[][LINES], int T)
 {
@@ -106,7 +108,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
                 least[t][half] =
                     _mm512_fmadd_ps(_mm512_load_ps(scales.least + 16 * half), columns[t].sum, least[t][half]);
         if (type == HL_TYPE_TILE_Q8) {
-            multiply_eights(&chunk, &scales, columns, sums, T);
+            multiply_q8(&chunk, &scales, columns, sums, T);
             continue;
         }
 #pragma GCC unroll 8
@@ -118,7 +120,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
                 sums[t][g] = multiply_line(type, line, &columns[t], low, high, sums[t][g]);
         }
     }
-    /* Line g's minima are four of sixteen places: the others must not come along. */
+    /* The minima of line g are in four of sixteen positions; mask out the others. */
     for (int t = 0; has_minima(type) && t < T; t++)
         for (uint32_t g = 0; g < LINES; g++) {
             __mmask16 mine = (__mmask16)(0xf << 4 * (g % 4));
@@ -126,7 +128,7 @@ HL_INLINE void strip_quantized(uint32_t type, const uint8_t *strip, uint32_t til
         }
 }
 
-/* Eight words of 4 bytes, each doubled, in the order of a line of a tile whose lanes are words. */
+/* Returns eight words of 4 bytes, each doubled, in the order of a line of a tile whose lanes are words. */
 HL_INLINE __m512i spread_words(const uint8_t *words)
 {
     const __m512i place = _mm512_set_epi32(7, 7, 3, 3, 6, 6, 2, 2, 5, 5, 1, 1, 4, 4, 0, 0);
@@ -150,7 +152,7 @@ HL_INLINE void strip_f32(const uint8_t *weight, uint32_t tiles, const uint8_t *c
     }
 }
 
-/* A word is two columns, and each half of a line widens to sixteen floats: rows alternate in pairs of places. */
+/* A word is two columns. Each half of a line widens to sixteen floats, in which the rows alternate in pairs. */
 HL_INLINE void strip_f16(const uint8_t *weight, uint32_t tiles, const uint8_t *const x[], __m512 sums[][LINES], int T)
 {
     const __m512i low = _mm512_set_epi32(11, 10, 11, 10, 3, 2, 3, 2, 9, 8, 9, 8, 1, 0, 1, 0);
@@ -202,7 +204,7 @@ HL_INLINE void strip_any(uint32_t type, const uint8_t *strip, uint32_t tiles, co
         strip_quantized(type, strip, tiles, x, sums, T);
 }
 
-/* Folds sixteen sums, in alternation of the rows or in pairs of them, to those of row g (low) and row g + 8. */
+/* Folds sixteen sums, in which single rows or pairs alternate, to those of row g (low) and row g + 8. */
 HL_INLINE __m128 fold(__m512 v, int paired)
 {
     __m256 half = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));

@@ -1,4 +1,4 @@
-/* Sixteen floats at a time, for what wide_ops.h and wide_attend.h say in terms of lanes. */
+/* Lanes of sixteen floats, for wide_ops.h and wide_attend.h. */
 #ifndef HL_KERNELS_CPU_AVX512_LANES_AVX512_H
 #define HL_KERNELS_CPU_AVX512_LANES_AVX512_H
 
@@ -26,7 +26,7 @@ LANES_INLINE void lanes_store(float *to, lanes x)
     _mm512_storeu_ps(to, x);
 }
 
-/* The first n, n < LANES; the others are zero, or stay. */
+/* Load or store the first n floats, n < LANES. The others become zero, or stay as they are. */
 LANES_INLINE lanes lanes_load_some(const float *from, uint32_t n)
 {
     return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), from);
@@ -72,7 +72,7 @@ LANES_INLINE lanes lanes_fma(lanes a, lanes b, lanes c)
     return _mm512_fmadd_ps(a, b, c);
 }
 
-/* The second where one is a NaN. */
+/* Return the second argument if one is a NaN. */
 LANES_INLINE lanes lanes_max(lanes a, lanes b)
 {
     return _mm512_max_ps(a, b);
@@ -94,7 +94,7 @@ LANES_INLINE lanes lanes_with_sign_of(lanes x, lanes sign)
     return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(top, _mm512_castps_si512(sign), _mm512_castps_si512(x), 0xca));
 }
 
-/* x where a < b, else y. */
+/* Returns x where a < b, else y. */
 LANES_INLINE lanes lanes_where_less(lanes a, lanes b, lanes x, lanes y)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
@@ -105,7 +105,7 @@ LANES_INLINE lanes lanes_round(lanes x)
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
-/* x 2^n of whole n, correctly over and below the ends of the range. */
+/* Returns x 2^n for whole n, correct also beyond both ends of the range. */
 LANES_INLINE lanes lanes_scale(lanes x, lanes n)
 {
     return _mm512_scalef_ps(x, n);

@@ -1,12 +1,14 @@
-/* AVX-512 (F, BW, DQ, VL, VNNI, BF16): the operations beside linear, and the table. */
+/* AVX-512 (F, BW, DQ, VL, VNNI, BF16): the operations except linear, and the table. */
 #include "kernels/cpu/avx512/avx512.h"
 #include <math.h>
 
 #include "kernels/cpu/avx512/lanes_avx512.h"
 #include "kernels/cpu/wide_ops.h"
 
-/* From how many tokens on a panel pays: more than the decode kernel multiplies at a time. Float types have little to
- * unpack. Measured with a 1B of q4 on two cores: 8 sequences at once decode 1.2 to 1.4 times as fast by panels. */
+/* Panels pay from so many tokens on. That is more than the decode kernel multiplies at once; float types need little
+ * unpacking. Figures: docs/performance.md, "Panels or decode". From PREFILL_QUANTIZED tokens in a step on, sums are
+ * rounded in another order. So a choice between two nearly equal tokens may depend on the other requests in the step.
+ */
 #define PREFILL_QUANTIZED 5
 #define PREFILL_FLOAT 32
 

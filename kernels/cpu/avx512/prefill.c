@@ -1,20 +1,25 @@
-/* AVX-512 linear kernels for many tokens: a matrix product, blocked so that the multipliers never wait.
+/* AVX-512 linear kernels for many tokens: a matrix product, in blocks such that the multipliers never wait.
  *
- * Weights of two strips by some hundred columns are unpacked into a panel that stays in the first-level cache, one row
- * to a lane:
+ * Some hundred columns of the weights of two strips are unpacked into a panel, which stays in the first-level cache.
+ * Each lane holds one row:
  *
  *   vector w of a block | row 0, word w | row 8, word w | row 1, word w | row 9 ... | row 15, word w
  *
- * (rows in tile.h's order "pairs", which transposing a tile's lines gives). Every token's word w, broadcast, meets it:
- * eight vpdpbusd for a block of 32 columns, each adding to sixteen rows, and no fold at the end. Then the sum of the
- * block is converted and added with the product of its scales. Two strips by TOKENS tokens are multiplied at a time:
- * each vector of weights is loaded for TOKENS tokens, each word of a token for two strips; twelve sums hide a product's
- * latency, and with as many float sums still fit the registers.
+ * (rows in tile.h's order "pairs", which results from transposing the lines of a tile). Word w of each token is
+ * broadcast and multiplied with this vector. So a block of 32 columns takes eight vpdpbusd, each of which adds to
+ * sixteen rows, and needs no fold at the end. Then the sum of the block is converted, and added with the product of its
+ * scales.
  *
- * The columns are cut into slabs whose activations stay in the second-level cache while all strips pass by; sums go to
- * `out` from slab to slab. For few tokens a slab is the whole width, and strips are read as they lie.
+ * Two strips by TOKENS tokens are multiplied at once. Each vector of weights is loaded once for TOKENS tokens, and each
+ * word of a token once for two strips. Twelve sums hide the latency of a product; they and as many float sums fit the
+ * registers.
  *
- * bf16 does the same with vdpbf16ps and no scales; f32 and f16 as floats, of which a panel has fewer columns.
+ * The columns are divided into slabs. The activations of a slab stay in the second-level cache while all strips are
+ * computed, and `out` accumulates the sums from slab to slab. For few tokens a slab is the whole width, and strips are
+ * read in order.
+ *
+ * bf16 does the same with vdpbf16ps and without scales. f32 and f16 multiply floats, so their panels have fewer
+ * columns.
  */
 #include "base/sizes.h"
 #include "kernels/cpu/avx512/avx512.h"
@@ -23,15 +28,15 @@
 #define TOKENS 6
 #define SLAB_BYTES (384u << 10) /* of activations */
 
-/* Weights of one strip by 64 columns of a quantized type. */
+/* Weights of one strip, 64 columns of a quantized type. */
 struct panel_pair {
     __m512i words[2][8];
-    __m512 scale[2][2]; /* of block b, [b][0]; of types with two_scales by sixteen columns */
+    __m512 scale[2][2]; /* of block b: [b][0]; types with two_scales have one for each sixteen columns */
     __m512 least[2];
 };
 
-#define PANEL_PAIRS 8u   /* 512 columns: two strips are 22 KiB, with what types leave unused */
-#define PANEL_WORDS 256u /* float types: words of 4 bytes in a row of the panel; f16 takes two for each of its own */
+#define PANEL_PAIRS 8u   /* 512 columns: two strips are 22 KiB, including parts that some types leave unused */
+#define PANEL_WORDS 256u /* float types: words of 4 bytes in a row of the panel; f16 needs two per word of its own */
 
 struct panel {
     union {
@@ -40,7 +45,7 @@ struct panel {
     };
 };
 
-/* Eight vectors of eight pairs of words: vector i of the result has pair i of each. */
+/* Transposes eight vectors of eight pairs of words: vector i of the result has pair i of each. */
 HL_INLINE void transpose(__m512i v[8])
 {
     __m512i a[8], b[8];
@@ -49,18 +54,19 @@ HL_INLINE void transpose(__m512i v[8])
         a[2 * i + 1] = _mm512_unpackhi_epi64(v[2 * i], v[2 * i + 1]);
     }
     for (int i = 0; i < 2; i++)
-        for (int odd = 0; odd < 2; odd++) { /* lines 4i .. 4i + 3, the even or the odd pairs */
+        for (int odd = 0; odd < 2; odd++) { /* lines 4i .. 4i + 3, their even or odd pairs */
             b[4 * i + odd] = _mm512_shuffle_i64x2(a[4 * i + odd], a[4 * i + 2 + odd], 0x44);
             b[4 * i + 2 + odd] = _mm512_shuffle_i64x2(a[4 * i + odd], a[4 * i + 2 + odd], 0xee);
         }
-    for (int k = 0; k < 4; k++) { /* b[k] has pairs k/2*4 + k%2 and 2 more, of the lower lines; b[4 + k] of the upper */
+    for (int k = 0; k < 4; k++) { /* b[k]: pairs k/2*4 + k%2 and 2 more, of the lower lines; b[4 + k]: of the upper
+                                   * lines */
         int pair = k / 2 * 4 + k % 2;
         v[pair] = _mm512_shuffle_i64x2(b[k], b[4 + k], 0x88);
         v[pair + 2] = _mm512_shuffle_i64x2(b[k], b[4 + k], 0xdd);
     }
 }
 
-/* Quads of block b as pairs. */
+/* Returns the quads of block b as pairs. */
 HL_INLINE __m512 pairs_of_quads(const float quads[32], int block)
 {
     const __m512i place = _mm512_set_epi32(29, 28, 25, 24, 21, 20, 17, 16, 13, 12, 9, 8, 5, 4, 1, 0);
@@ -82,7 +88,7 @@ HL_INLINE void unpack_pair(uint32_t type, const uint8_t *strip, uint32_t index, 
     transpose(low);
     transpose(high);
     for (int j = 0; j < 4; j++)
-        for (int other = 0; other < 2; other++) { /* the other block, or of q8 the upper half of the same */
+        for (int other = 0; other < 2; other++) { /* the other block; of q8 the upper half of the same */
             if (type == HL_TYPE_TILE_Q8) {
                 to->words[0][j + 4 * other] = low[2 * j + other];
                 to->words[1][j + 4 * other] = high[2 * j + other];
@@ -104,7 +110,7 @@ HL_INLINE void unpack_pair(uint32_t type, const uint8_t *strip, uint32_t index, 
     }
 }
 
-/* A tile of a float type. */
+/* Unpacks a tile of a float type. */
 HL_INLINE void unpack_words(uint32_t type, const uint8_t *tile, __m512i *to)
 {
     __m512i v[8];
@@ -122,11 +128,11 @@ HL_INLINE void unpack_words(uint32_t type, const uint8_t *tile, __m512i *to)
     }
 }
 
-/* What one product of a panel takes. */
+/* The operands of one product of a panel. */
 struct product {
     const struct panel *panel; /* [STRIPS] */
-    const uint8_t *x[TOKENS];  /* from the panel's first column on */
-    uint32_t count;            /* pairs, or words */
+    const uint8_t *x[TOKENS];  /* starting at the panel's first column */
+    uint32_t count;            /* count of pairs, or of words */
 };
 
 HL_INLINE __m512i word_at(const void *from)
@@ -136,7 +142,7 @@ HL_INLINE __m512i word_at(const void *from)
     return _mm512_set1_epi32(word);
 }
 
-/* T tokens, T constant where this is inlined; as are `type`'s properties. */
+/* Multiplies a block with T tokens. T and the type's properties are constants where this is inlined. */
 HL_INLINE void multiply_block(int two, int minima, const struct product *p, uint32_t i, int b, int T,
                               __m512 sums[STRIPS][TOKENS])
 {
@@ -203,10 +209,10 @@ HL_INLINE void multiply_any(uint32_t type, const struct product *p, int T, __m51
         multiply_words(type == HL_TYPE_TILE_BF16, p, T, sums);
 }
 
-/* Where the sums of a product go: rows from `first` on, of which `rows` exist, of `token` and those behind it. */
+/* Where the sums of a product go: `rows` rows starting at `first`, of `token` and the tokens after it. */
 struct place {
     uint32_t token, first, rows;
-    bool begins; /* no sums of other columns are there */
+    bool begins; /* nothing has been summed yet */
 };
 
 HL_INLINE void store_sums(const struct hl_linear *linear, struct place place, int T, __m512 sums[STRIPS][TOKENS])
@@ -232,7 +238,7 @@ HL_INLINE void tokens(const struct hl_linear *linear, uint32_t type, const struc
     store_sums(linear, place, T, sums);
 }
 
-/* All tokens with one panel; `at` is where its columns begin in a token's scratch. */
+/* Multiplies one panel with all tokens. The panel's columns begin at `at` in a token's scratch. */
 HL_INLINE void all_tokens(const struct hl_linear *linear, uint32_t type, struct product *p, size_t at,
                           struct place place)
 {
@@ -253,7 +259,7 @@ HL_INLINE void all_tokens(const struct hl_linear *linear, uint32_t type, struct 
     }
 }
 
-/* Columns of a panel. */
+/* Returns the columns of a panel. */
 HL_INLINE uint32_t panel_cols(uint32_t type)
 {
     if (hl_type_is_quantized(type))
@@ -261,7 +267,7 @@ HL_INLINE uint32_t panel_cols(uint32_t type)
     return type == HL_TYPE_TILE_BF16 ? 2 * PANEL_WORDS : PANEL_WORDS;
 }
 
-/* Where a panel's weights lie: those of strip `strip` from column `col` on. */
+/* Returns the weights of strip `strip` from column `col` on. */
 HL_INLINE const uint8_t *source_of(const struct hl_linear *linear, uint32_t type, uint32_t strip, uint32_t col)
 {
     const struct hl_type_traits *traits = &hl_type_traits[type];
@@ -275,7 +281,7 @@ HL_INLINE void prefetch(const uint8_t *from, size_t bytes)
         _mm_prefetch((const char *)from + i, _MM_HINT_T1);
 }
 
-/* Fills one panel from column `col` on, and asks for the bytes of the one that will be filled after it. */
+/* Fills one panel from column `col` on, and prefetches the bytes of the panel that will be filled next. */
 HL_INLINE void fill(const struct hl_linear *linear, uint32_t type, struct panel *panel, uint32_t strip, uint32_t col,
                     uint32_t cols, const uint8_t *next)
 {
@@ -292,7 +298,7 @@ HL_INLINE void fill(const struct hl_linear *linear, uint32_t type, struct panel 
     }
 }
 
-/* The panels of STRIPS strips. A second strip that is not this share's repeats the first. */
+/* Computes the panels of STRIPS strips. If the second strip is beyond this share, the first one is repeated. */
 HL_INLINE void panels(const struct hl_linear *linear, uint32_t type, uint32_t strip, uint32_t end, uint32_t col,
                       uint32_t last_col)
 {

@@ -1,4 +1,5 @@
-/* Activations in the form that weights multiply with (kernels.h), by AVX-512: bit for bit what the reference makes. */
+/* Converts activations to the form that weights multiply with (kernels.h), with AVX-512. The bits equal the
+ * reference's. */
 #include "base/sizes.h"
 #include "kernels/cpu/avx512/avx512.h"
 
@@ -13,7 +14,7 @@ HL_INLINE __m512 columns_at(const float *x, uint32_t col, uint32_t cols)
     return _mm512_maskz_loadu_ps(mask_of(col, cols), x + col);
 }
 
-/* The largest number of two vectors; a NaN counts as nothing. */
+/* Returns the largest magnitude in two vectors, ignoring NaN. */
 HL_INLINE float most_of(__m512 a, __m512 b)
 {
     __m512 most = _mm512_max_ps(_mm512_abs_ps(a), _mm512_setzero_ps());
@@ -51,7 +52,7 @@ static void prepare_pair(struct hl_pair *pair, const float *x, uint32_t col, uin
     }
 }
 
-/* Rounded as the reference rounds: vcvtneps2bf16 takes subnormals for zeros. */
+/* Rounds as the reference does. vcvtneps2bf16 would treat subnormals as zeros. */
 HL_INLINE __m256i to_bf16(__m512 x)
 {
     __m512i bits = _mm512_castps_si512(x), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));

@@ -195,15 +195,15 @@ static void test_refused_spm(void)
     } cases[] = {
         {small_spm(1, 0, NULL, 0), 100, "model_type is unigram"},
         {small_spm(2, 1, NULL, 0), 100, "remove_extra_whitespaces"},
-        {small_spm(2, 0, "x", 5), 100, "token 6 (x) is of the unused type"},
-        {small_spm(2, 0, "aaa", 5), 100, "token 6 (aaa) is of the unused type"},
+        {small_spm(2, 0, "x", 5), 100, "token 6 (x) has the type unused"},
+        {small_spm(2, 0, "aaa", 5), 100, "token 6 (aaa) has the type unused"},
         {small_spm(2, 0, "x", 7), 100, "piece 6 has the type 7"},
         {small_spm(2, 0, "x", 6), 100, "byte like <0x0A>"},
         {small_spm(2, 0, "x", 2), 100, "both the unknown piece"},
         {small_spm(2, 0, "aa", 1), 100, "tokens 4 and 6 have the same text"},
-        {small_spm(2, 0, NULL, 0), 5, "tokenizer.model: it has a token 5, but the model's embedding has 5 rows"},
+        {small_spm(2, 0, NULL, 0), 5, "tokenizer.model: token 5 is beyond the 5 rows of the model's embedding"},
         {{{0}, 0}, 100, "model_type"},
-        {{"\x0a\x7f", 2}, 100, "broken"},
+        {{"\x0a\x7f", 2}, 100, "malformed"},
     };
     for (size_t i = 0; i < HL_COUNT(cases); i++)
         check_refused(&(struct hl_vocabulary_files){.model = {cases[i].model.data, cases[i].model.size}}, cases[i].rows,
@@ -216,10 +216,10 @@ static void test_refused_config(void)
         const char *config, *why;
     } cases[] = {
         {"[]", "is not a JSON object"},
-        {"{\"bos_token\": \"<bos>\"}", "there is no token <bos> in tokenizer.model"},
+        {"{\"bos_token\": \"<bos>\"}", "token <bos> does not exist in tokenizer.model"},
         {"{\"add_eos_token\": true}", "add_eos_token is true, but"},
         {"{\"added_tokens_decoder\": {\"3\": {\"content\": \"b\"}}}",
-         "token 3 is \"b\" here but not in tokenizer.model"},
+         "token 3 is \"b\" here, but another text in tokenizer.model"},
         {"{\"added_tokens_decoder\": {\"9\": {\"content\": \"b\", \"single_word\": true}}}", "single_word"},
         {"{\"bos_token\": \"a\\u0000\"}", "NUL"},
         {"{\"add_prefix_space\": true}", "add_prefix_space contradicts"},
@@ -262,13 +262,13 @@ static void test_refused_json(void)
     } cases[] = {
         {"\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model.type is Unigram"},
         {"\"dropout\":null", "\"dropout\":0.1", "model.dropout"},
-        {"\"dropout\":null", "\"novel\":1", "model: the key \"novel\" is not known"},
+        {"\"dropout\":null", "\"novel\":1", "model: unknown key \"novel\""},
         {"{\"type\":\"NFC\"}", "{\"type\":\"NFKC\"}", "normalizer: NFKC"},
         {"\"behavior\":\"Isolated\"", "\"behavior\":\"Removed\"", "pre_tokenizer: a Split"},
-        {"\\\\p{N}{1,3}", "\\\\p{N}{1,3}+", "has at byte"},
-        {"\\\\p{N}{1,3}", "\\\\w", "has at byte"},
-        {"\\\\p{N}{1,3}", "[a[b]]", "has at byte"},
-        {"\\\\p{N}{1,3}", "(?m:.)", "has at byte"},
+        {"\\\\p{N}{1,3}", "\\\\p{N}{1,3}+", "is not supported from byte"},
+        {"\\\\p{N}{1,3}", "\\\\w", "is not supported from byte"},
+        {"\\\\p{N}{1,3}", "[a[b]]", "is not supported from byte"},
+        {"\\\\p{N}{1,3}", "(?m:.)", "is not supported from byte"},
         {"\"add_prefix_space\":false", "\"add_prefix_space\":true", "ByteLevel: add_prefix_space"},
         {"\"decoder\":{\"type\":\"ByteLevel\"", "\"decoder\":{\"type\":\"WordPiece\"", "decoder: WordPiece"},
         {"\"type\":\"TemplateProcessing\"", "\"type\":\"BertProcessing\"", "post_processor: BertProcessing"},
@@ -276,8 +276,8 @@ static void test_refused_json(void)
         {"\"!\":0", "\"!\":-1", "\"!\" has no id"},
         {"\"!\":0", "\"!\":1", "two tokens have the id 1"},
         {"\"merges\":[[", "\"merges\":[[\"q\",\"nothing\"],[", "merges: number 0"},
-        {"\"merges\":[[", "\"merges\":[\"q\",[", "merges: number 0 is no pair"},
-        {"\"version\"", "\"novel\"", "the file: the key \"novel\" is not known"},
+        {"\"merges\":[[", "\"merges\":[\"q\",[", "merges: number 0 is not a pair"},
+        {"\"version\"", "\"novel\"", "the file: unknown key \"novel\""},
     };
     BYTES json = read_whole("tests/tokenizer/bytes/tokenizer.json");
     HL_FREE char *changed = calloc(1, json.size + 256);
@@ -290,7 +290,8 @@ static void test_refused_json(void)
         int n = sprintf(changed, "%.*s%s%s", before, (char *)json.data, cases[i].other, at + strlen(cases[i].part));
         check_refused(&(struct hl_vocabulary_files){.json = {(uint8_t *)changed, (size_t)n}}, 700, cases[i].why);
     }
-    check_refused(&(struct hl_vocabulary_files){.json = {json.data, json.size}}, 500, "has 500 rows");
+    check_refused(&(struct hl_vocabulary_files){.json = {json.data, json.size}}, 500,
+                  "token 500 is beyond the 500 rows");
     check_refused(&(struct hl_vocabulary_files){.json = {json.data, json.size / 2}}, 700, "cut short");
 }
 
@@ -325,13 +326,13 @@ static void test_gguf(void)
         {qwen2, "qwen2", "qwen9", "tokenizer.ggml.pre is qwen9", 700},
         {qwen2, "ggml.pre", "ggml.prx", "tokenizer.ggml.pre is absent", 700},
         {qwen2, "gpt2", "bert", "tokenizer.ggml.model is bert", 700},
-        {qwen2, "ggml.merges", "ggml.mergex", "tokenizer.ggml.merges is no list", 700},
-        {qwen2, "ggml.token_type", "ggml.token_typx", "tokenizer.ggml.token_type is no list", 700},
+        {qwen2, "ggml.merges", "ggml.mergex", "tokenizer.ggml.merges is not a list", 700},
+        {qwen2, "ggml.token_type", "ggml.token_typx", "tokenizer.ggml.token_type is not a list", 700},
         {qwen2, "ggml.pre", "ggml.pre", "parts that are not in the vocabulary", 400},
         {qwen2, "ggml.pre", "ggml.pre", "no token for the byte", 100},
-        {qwen2, "ggml.add_bos_token", "ggml.add_eos_token", "there is no such token", 700},
-        {llama, "ggml.scores", "ggml.scorex", "tokenizer.ggml.scores is no list", 700},
-        {llama, "ggml.tokens", "ggml.tokenx", "tokenizer.ggml.tokens is no list", 700},
+        {qwen2, "ggml.add_bos_token", "ggml.add_eos_token", "that token does not exist", 700},
+        {llama, "ggml.scores", "ggml.scorex", "tokenizer.ggml.scores is not a list", 700},
+        {llama, "ggml.tokens", "ggml.tokenx", "tokenizer.ggml.tokens is not a list", 700},
         {llama, "ggml.bos_token_id", "ggml.bos_token_ix", NULL, 700}, /* 1, as for llama.cpp */
         {llama, "ggml.add_space_prefix", "ggml.add_space_prefix", NULL, 400},
         {llama, "ggml.model", "ggml.modex", NULL, 700},
