@@ -1,11 +1,11 @@
 #!/bin/sh
-# The whole way of a model in one go: weights -> .hot -> image -> container -> a story.
+# Takes a model through all steps: weights -> .hot -> image -> container -> a story.
 #
 #   sh examples/demo.sh
 #
-# Installs the distribution's packages that it needs (as root, or with sudo), builds hotlayer, packs the small model of this
-# repository, makes an image of it, starts a container from that image and asks it for a story. Cleans up after itself; the
-# build stays.
+# Installs the distribution's packages that it needs (as root, or with sudo), builds hotlayer, packs the small model of
+# this repository, makes an image of it, starts a container from that image and asks it for a story. Removes everything
+# afterwards except the build.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -3,12 +3,12 @@
 #
 #   examples/run-image.sh OCI_DIR[:TAG] PORT
 #
-# The container is what Cloud Run would make of the image: its own entry point, its own user, a read-only root, no
-# capabilities, and PORT in its environment. It shares the host's network, so http://127.0.0.1:PORT reaches it. SIGTERM or
-# SIGINT to this script goes to the program inside, whose exit status is then this script's. Where the host allows no
-# containers, the image's files are entered with chroot (root only), and stderr says so.
+# The container is as on Cloud Run: the image's entry point and user, a read-only root, no capabilities, and PORT in its
+# environment. It shares the host's network, so http://127.0.0.1:PORT reaches it. SIGTERM or SIGINT to this script is
+# passed on to the program, whose exit status becomes this script's. If the host allows no containers, the program runs
+# under chroot (root only), and stderr says so.
 #
-# Needs umoci, runc, python3, and free space for the image's size in ${TMPDIR:-/tmp}.
+# Needs umoci, runc, python3, and free space for the image in ${TMPDIR:-/tmp}.
 set -eu
 
 if [ $# -ne 2 ]; then
@@ -43,7 +43,7 @@ umoci unpack $rootless --image "$image" "$work/bundle" >"$work/umoci.log" 2>&1 |
     exit 1
 }
 
-# umoci describes an interactive container with a network of its own.
+# umoci describes an interactive container with a network of its own; change that.
 python3 - "$work/bundle/config.json" "$port" "${rootless:-root}" <<'EOF'
 import json, sys
 
@@ -62,7 +62,7 @@ wanted = {"pid", "ipc", "uts", "mount"} | ({"user"} if rootless else set())
 linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] in wanted]
 linux.pop("resources", None)
 linux.pop("seccomp", None)
-# With the host's network, /sys cannot be mounted anew in a user namespace; the files of the host's resolver are not needed.
+# With the host's network, a user namespace cannot mount /sys again; the host's resolver files are not needed.
 config["mounts"] = [m for m in config["mounts"]
                     if m["type"] not in ("cgroup", "bind") and not (rootless and m["type"] == "sysfs")]
 if rootless:
@@ -71,14 +71,14 @@ if rootless:
 json.dump(config, open(path, "w"))
 EOF
 
-# Starts the command in the background and returns its status when it has ended.
+# Starts the command in the background, waits until it ends, and returns its status.
 supervise() {
     "$@" &
     pid=$!
     [ -z "$stopped" ] || kill -TERM "$pid"
     status=0
     wait "$pid" || status=$?
-    # A signal to this script ends the wait, not the program; the next wait tells how that ended.
+    # A signal to this script ends the wait, not the program; another wait returns the program's status.
     while [ -n "$stopped" ] && [ "$status" -gt 128 ]; do
         again=0
         wait "$pid" || again=$?
@@ -89,18 +89,18 @@ supervise() {
     return "$status"
 }
 
-# runc logs what it could not do itself; a program that fails inside leaves no line there. Without a cgroup file system
-# runc does not even get that far.
+# runc logs its own failures; a program that fails inside the container leaves no line there. Without a cgroup file
+# system runc fails before it writes a log.
 if [ -d /sys/fs/cgroup ]; then
     status=0
     supervise runc --root "$work/state" --log "$work/runc.log" run --bundle "$work/bundle" "$id" || status=$?
     grep -q 'level=error' "$work/runc.log" 2>/dev/null || exit "$status"
     why=$(sed -n 's/.*msg=//p' "$work/runc.log" | tail -n 1)
 else
-    why="/sys/fs/cgroup is not there"
+    why="/sys/fs/cgroup does not exist"
 fi
 
-echo "run-image: this host allows no container ($why); using chroot" >&2
+echo "run-image: this host cannot run a container ($why); using chroot" >&2
 status=0
 supervise python3 -c '
 import json, os, sys

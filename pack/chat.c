@@ -1,8 +1,8 @@
-/* Where a chat template is looked for, in transformers' order: chat_template.jinja, tokenizer_config.json,
- * chat_template.json; JSON has one text, or a list of named ones. A .gguf's is put into tokenizer_config by its reader.
+/* A chat template is searched in transformers' order: chat_template.jinja, tokenizer_config.json, chat_template.json.
+ * In JSON it is one string or a list of named ones. The reader of a .gguf puts its template into tokenizer_config.
  *
- * A template is rendered once, to learn what ends a turn. Many models are published with an end-of-text token that
- * their chats do not use; the token that the template writes behind an answer is the one that the model will say. */
+ * The template is rendered once, to learn which token ends a turn. Many models are published with an end-of-text token
+ * that their chats do not use. The model will generate the token that the template writes after an answer. */
 #include "pack/chat.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -16,7 +16,7 @@
 static int copy(struct hl_view text, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
     if (text.size > HL_JINJA_MAX_BYTES)
-        return hl_fail(err, "%s: a chat template of %zu bytes is too large; %zu are possible", file, text.size,
+        return hl_fail(err, "%s: a chat template of %zu bytes is too large; at most %zu are supported", file, text.size,
                        HL_JINJA_MAX_BYTES);
     if (!hl_view_is_text(text))
         return hl_fail(err, "%s: the chat template is not UTF-8 without NUL", file);
@@ -29,7 +29,7 @@ static int copy(struct hl_view text, const char *file, struct hl_chat *chat, str
     return 0;
 }
 
-/* FOLDER/NAME; `file` is what messages call it. */
+/* Copies FOLDER/NAME; messages call it `file`. */
 static int copy_file(const char *folder, const char *name, bool optional, const char *file, struct hl_chat *chat,
                      struct hl_error *err)
 {
@@ -44,11 +44,11 @@ static int copy_file(const char *folder, const char *name, bool optional, const 
 static int copy_text(const cJSON *text, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
     if (!cJSON_IsString(text))
-        return hl_fail(err, "%s: chat_template is no text", file);
+        return hl_fail(err, "%s: chat_template is not a string", file);
     return copy((struct hl_view){(const uint8_t *)text->valuestring, strlen(text->valuestring)}, file, chat, err);
 }
 
-/* [{"name": "default", "template": "..."}, {"name": "tool_use", ...}] */
+/* Copies the default of [{"name": "default", "template": "..."}, {"name": "tool_use", ...}]. */
 static int copy_named(const cJSON *list, const char *file, struct hl_chat *chat, struct hl_error *err)
 {
     const cJSON *entry, *found = NULL;
@@ -104,7 +104,7 @@ static int copy_given(const char *path, struct hl_chat *chat, struct hl_error *e
 
 /* ---- compiling ---- */
 
-/* "bos_token": "<s>" or {"content": "<s>", ...}, and the like: transformers' special_tokens_map. */
+/* Adds "bos_token": "<s>" or {"content": "<s>", ...}, and the like: transformers' special_tokens_map. */
 static void add_globals(const cJSON *json, struct hl_jinja_global *globals, size_t *n)
 {
     const cJSON *item;
@@ -138,12 +138,12 @@ static int compile_go(struct hl_chat *chat, struct hl_error *err)
                                  &chat->section.size, err);
 }
 
-/* ---- trying out ---- */
+/* ---- test rendering ---- */
 
-#define ANSWER "Answer of a packer" /* words that no template has of its own */
+#define ANSWER "Answer of a packer" /* does not occur in any template */
 
-/* What the template writes behind an answer, in a conversation that goes on. */
-static int render_behind(const struct hl_template *t, struct hl_arena *arena, struct hl_view *out, struct hl_error *err)
+/* Returns the text that the template writes after an answer, in a conversation that continues. */
+static int render_after(const struct hl_template *t, struct hl_arena *arena, struct hl_view *out, struct hl_error *err)
 {
     struct hl_conversation conversation;
     char *text;
@@ -161,18 +161,17 @@ static int render_behind(const struct hl_template *t, struct hl_arena *arena, st
     return 0;
 }
 
-/* The control token behind the answer, or HL_NONE. Templates that refuse the conversation tell nothing. */
+/* Returns the control token after the answer, or HL_NONE; also if the template rejects the conversation. */
 static uint32_t find_end(const struct hl_template *t, const struct hl_tokenizer *tokenizer)
 {
     struct hl_arena arena;
-    struct hl_view behind;
+    struct hl_view after;
     struct hl_error ignored;
     HL_FREE int32_t *ids = NULL;
     size_t n = 0;
     hl_arena_init(&arena, HL_TEMPLATE_MEMORY, HL_TEMPLATE_WORK);
-    if (render_behind(t, &arena, &behind, &ignored) < 0 ||
-        hl_tokenizer_encode(tokenizer, (const char *)behind.data, behind.size, HL_ENCODE_SPECIAL, &ids, &n, &ignored) <
-            0)
+    if (render_after(t, &arena, &after, &ignored) < 0 ||
+        hl_tokenizer_encode(tokenizer, (const char *)after.data, after.size, HL_ENCODE_SPECIAL, &ids, &n, &ignored) < 0)
         n = 0;
     hl_arena_release(&arena);
     bool control = n && hl_tokenizer_kind(tokenizer, (uint32_t)ids[0]) == HL_TOKEN_CONTROL;

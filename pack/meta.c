@@ -1,4 +1,5 @@
-/* What a model says of itself. The same source gives the same text: no time, no path, no version of this program. */
+/* A model's description. The same source gives the same text: it contains no time, no path, no version of this
+ * program. */
 #include "pack/meta.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -6,6 +7,7 @@
 #include "base/text.h"
 #include "hotlayer/layout.h"
 #include "runtime/model/model.h"
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -26,12 +28,13 @@ int hl_meta_check_name(const char *name, struct hl_error *err)
         good = good && name_char(name[i]);
     if (!good)
         return hl_fail(err,
-                       "'%.200s' is no name for a model: up to %d letters, digits, '.', '_', '-', ':'; no '.' in front",
+                       "'%.200s' is not a model name: use up to %d letters, digits, '.', '_', '-', ':', not beginning "
+                       "with '.'",
                        name, HL_MODEL_NAME_MAX);
     return 0;
 }
 
-/* How much of a file's name is the model's: what comes before "-00001-of-00003.gguf" or ".gguf". */
+/* Returns the length of the model's name within a file's name: the part before "-00001-of-00003.gguf" or ".gguf". */
 static size_t stem_of(const char *name)
 {
     uint32_t part, parts;
@@ -41,7 +44,7 @@ static size_t stem_of(const char *name)
     return hl_text_ends(name, ".gguf") ? n - 5 : n;
 }
 
-/* A folder may be "." or end in '/', so its path is made plain; a file may be a link to where a cache keeps it. */
+/* A folder may be "." or end in '/', so its path is resolved. A file's link is not: it may point into a cache. */
 int hl_meta_name_from_path(const char *path, char **out, struct hl_error *err)
 {
     char real[PATH_MAX];
@@ -73,11 +76,11 @@ static int add_stop(cJSON *stops, uint32_t id, struct hl_error *err)
     if (has_number(stops, id))
         return 0;
     if (cJSON_GetArraySize(stops) == STOPS_MOST)
-        return hl_fail(err, "more than %d tokens end a text", STOPS_MOST);
+        return hl_fail(err, "more than %d stop tokens", STOPS_MOST);
     return cJSON_AddItemToArray(stops, cJSON_CreateNumber(id)) ? 0 : hl_no_memory(err);
 }
 
-/* A field may be one value or a list of them. */
+/* Returns the first value of a field, which may be one value or a list. */
 static const cJSON *first_of(const cJSON *field)
 {
     return cJSON_IsArray(field) ? field->child : field;
@@ -88,7 +91,7 @@ static const cJSON *next_of(const cJSON *field, const cJSON *item)
     return item == field ? NULL : item->next;
 }
 
-/* eos_token_id is a number or a list of numbers. What the chat template ends a turn with is a stop too. */
+/* Adds the stop tokens: eos_token_id, a number or a list of numbers, and the token that ends a turn in the template. */
 static int add_stops(cJSON *json, const struct hl_meta *meta, struct hl_error *err)
 {
     const cJSON *eos = hl_json_get(meta->source->generation_config, "eos_token_id");
@@ -113,7 +116,7 @@ static int add_stops(cJSON *json, const struct hl_meta *meta, struct hl_error *e
     return meta->chat->end < meta->arch->vocabulary ? add_stop(stops, meta->chat->end, err) : 0;
 }
 
-/* stop_strings of generation_config.json: a text or a list of texts. */
+/* Adds stop_strings of generation_config.json: a string or a list of strings. */
 static int add_stop_texts(cJSON *json, const struct hl_source *source, struct hl_error *err)
 {
     const cJSON *texts = hl_json_get(source->generation_config, "stop_strings");
@@ -123,7 +126,8 @@ static int add_stop_texts(cJSON *json, const struct hl_source *source, struct hl
     for (const cJSON *text = first_of(texts); text; text = next_of(texts, text)) {
         const char *value = cJSON_GetStringValue(text);
         if (!value || !*value || strlen(value) >= HL_STOP_TEXT_BYTES || cJSON_GetArraySize(out) == HL_STOP_TEXTS_MOST)
-            return hl_fail(err, "generation_config.json: stop_strings must be at most %d texts below %d bytes",
+            return hl_fail(err,
+                           "generation_config.json: stop_strings must be at most %d non-empty strings below %d bytes",
                            HL_STOP_TEXTS_MOST, HL_STOP_TEXT_BYTES);
         if (!out || !cJSON_AddItemToArray(out, cJSON_CreateString(value)))
             return hl_no_memory(err);
@@ -174,6 +178,8 @@ int hl_meta_build(const struct hl_meta *meta, char **out, struct hl_error *err)
     int result = json ? fill(json, meta, err) : hl_no_memory(err);
     if (result == 0 && !(*out = cJSON_PrintUnformatted(json)))
         result = hl_no_memory(err);
+    /* The server copies this text into its answers. Texts of a source are checked where they are read. */
+    assert(result < 0 || hl_view_is_text((struct hl_view){(const uint8_t *)*out, strlen(*out)}));
     cJSON_Delete(json);
     return result;
 }

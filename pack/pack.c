@@ -1,5 +1,5 @@
-/* source -> arch -> plan -> tokenizer, template, meta -> writer. Everything that can be wrong with a model is found
- * before the first weight is converted. */
+/* source -> arch -> plan -> tokenizer, template, meta -> writer. Every fault of a model is found before the first
+ * weight is converted. */
 #include "pack/pack.h"
 #include "base/cleanup.h"
 #include "pack/chat.h"
@@ -7,12 +7,12 @@
 #include "pack/vocabulary/vocabulary.h"
 #include "runtime/tokenizer/tokenizer.h"
 
-/* What a model becomes, in the order in which it does. */
+/* The parts of a model, in the order in which they are made. */
 struct work {
     struct hl_source *source;
     struct hl_arch arch;
     struct hl_plan *plan;
-    struct hl_bytes tokenizer; /* section */
+    struct hl_bytes tokenizer; /* the section */
     struct hl_chat chat;
     char *name, *meta;
 };
@@ -27,7 +27,7 @@ static void release(struct work *w)
     hl_source_close(w->source);
 }
 
-/* What needs the tokenizer's words: the template's end of a turn, the stops. */
+/* Reads what depends on the tokenizer: the chat template's end of a turn, the stop tokens. */
 static int read_words(const struct hl_pack *pack, struct work *w, struct hl_error *err)
 {
     struct hl_tokenizer *tokenizer;

@@ -1,4 +1,4 @@
-/* The whole way: a model as it was published -> MODEL.hot and its shards. */
+/* Packs a model: reads it as it was published, writes MODEL.hot and its shards. */
 #ifndef HL_PACK_PACK_H
 #define HL_PACK_PACK_H
 
@@ -10,10 +10,10 @@
 struct hl_pack {
     const char *source;   /* a folder, or a .gguf */
     const char *output;   /* MODEL.hot */
-    const char *name;     /* NULL: the source's */
+    const char *name;     /* satisfies hl_meta_check_name(); NULL: taken from the source's path */
     const char *template; /* a file with the chat template; NULL: the model's own */
     enum hl_quant quant;
-    bool report; /* of what each matrix loses */
+    bool report; /* measure the loss of each matrix */
     uint64_t shard_bytes;
     uint32_t threads; /* 0: one per core */
     struct hl_progress *progress;
@@ -22,12 +22,12 @@ struct hl_pack {
 struct hl_packed {
     struct hl_written written;
     char name[HL_MODEL_NAME_MAX + 1];
-    char quantization[33]; /* as the meta section says it */
+    char quantization[33]; /* as in the meta section */
     bool textless;         /* no tokenizer was found */
     struct hl_quant_report report;
 };
 
-/* The caller releases `out`, whatever the result. */
+/* Packs a model. The caller releases `out`, also after a failure. */
 int hl_pack(const struct hl_pack *pack, struct hl_packed *out, struct hl_error *err);
 void hl_packed_release(struct hl_packed *packed);
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Small stories from a grammar: the training text of the demo model.
+"""Generates small stories from a grammar: the training text of the demo model.
 
-A plot is a template. [a|b] is a choice, {slot} a value that stays the same throughout the story, an empty line a new
-paragraph. Slots are drawn once per story, so a name, a pronoun, a colour or a hiding place never changes on the way.
+A plot is a template. [a|b] is a choice, {slot} a value that stays the same throughout the story, an empty line begins a
+paragraph. Slots are drawn once for each story, so a name, a pronoun, a colour or a hiding place never changes in it.
 
-    stories.py [COUNT] [SEED]     prints COUNT stories, an empty line and a rule between them
+    stories.py [COUNT] [SEED]     prints COUNT stories, each followed by an empty line and a rule
 """
 
 import itertools
@@ -49,7 +49,7 @@ Every day was a new adventure for {him}.|
 {He} lived {home}.|{He} lived {home}.|
 {He} lived {home} with {his} {elder}.|{He} lived {home} with {his} {elder}.]"""
 
-# Endings: {close} fits everywhere, {evening} where the elder has not been in the last scene.
+# Endings: {close} fits everywhere, {evening} only if the elder was not in the last scene.
 CLOSE = """From then on, {hero} and {pal} did everything together.|That night, {hero} fell asleep with a smile.|
 It had been a [very|truly] good day.|And {hero} never forgot that [day|{weather} {time}].|
 {hero} felt [warm|happy|proud] inside.|And they [laughed|sang] all the way home.|
@@ -75,7 +75,7 @@ ENDINGS = dict(
 
 
 def rows(text):
-    """The entries of a list written with | or new lines between them, each of their fields behind a semicolon."""
+    """Splits a list at | and new lines into entries, and each entry at semicolons into fields."""
     entries = [entry.strip() for entry in re.split(r"[|\n]", text) if entry.strip()]
     return [tuple(field.strip() for field in entry.split(";")) for entry in entries]
 
@@ -84,8 +84,8 @@ PLOTS = {}
 
 
 def plot(name, template, **slots):
-    """A plot and its own slots, as names=entries. Names joined by __ over entries of as many fields are drawn as one
-    entry; over entries of one field they are different entries of the same list."""
+    """Adds a plot and its own slots, as names=entries. If names are joined by __ and entries have as many fields, one
+    entry is drawn for all names; if entries have one field, each name gets a different entry of the list."""
     PLOTS[name] = ({tuple(key.split("__")): rows(entries) for key, entries in slots.items()}, template)
 
 
@@ -556,7 +556,7 @@ class Story:
 
 
 def stories(seed):
-    """An endless row of stories."""
+    """Yields stories without end."""
     rng = random.Random(seed)
     while True:
         yield Story(rng).text()

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes the demo model: a byte-level BPE tokenizer and a small Llama, trained from nothing on stories.py's text and
-written as a Hugging Face folder. Needs torch and tokenizers; the weights are written in safetensors' own few bytes.
+"""Makes the demo model: a byte-level BPE tokenizer and a small Llama, trained from scratch on stories.py's text and
+written as a Hugging Face folder. Needs torch and tokenizers; the few bytes of safetensors' format are written here.
 
-Each story is one row: <|begin_of_text|> story <|end_of_text|>, positions from 0, never joined to another story, which
-is how the model is used later.
+Each story is one row: <|begin_of_text|> story <|end_of_text|>, positions from 0. Rows are never joined, since the model
+is used with one story at a time.
 """
 
 import argparse
@@ -132,7 +132,7 @@ class Block(nn.Module):
 
 
 class Llama(nn.Module):
-    """Its parameters' names, behind "model.", are those of the Hugging Face format."""
+    """Its parameters' names, after "model.", are those of the Hugging Face format."""
 
     def __init__(self, c):
         super().__init__()
@@ -150,7 +150,7 @@ class Llama(nn.Module):
 
 
 def batches(tokenizer, seed, size, pool=64):
-    """Rows of tokens, padded with -1. Stories of like length share a batch, so that little is padding."""
+    """Yields rows of tokens, padded with -1. Stories of similar length share a batch, so there is little padding."""
     rng = random.Random(seed)
     bos, eos, source = tokenizer.token_to_id(BOS), tokenizer.token_to_id(EOS), stories(seed)
     while True:
@@ -225,7 +225,7 @@ def write_model(folder, model, tokenizer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=pathlib.Path, help="where the model goes")
+    parser.add_argument("folder", type=pathlib.Path, help="the folder to write the model to")
     parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=3e-3)

@@ -1,18 +1,19 @@
 #!/bin/sh
 # Spreads a packed model over folders, each of which becomes a layer: OUT/head gets MODEL.hot, OUT/01 to OUT/N get the
-# shards, in order, as even as it goes. A Dockerfile has a fixed number of COPY lines, a model any number of shards:
-# folders may stay empty, or take several shards.
+# shards, in order, as evenly as possible. A Dockerfile has a fixed number of COPY lines, a model any number of shards:
+# some folders may stay empty, or contain several shards.
 #
 #   layers.sh MODEL.hot NAME N OUT
 #
-# Files are linked, not copied.
+# Files are linked, not copied. Run it in the RUN line that packs the model: a hard link to a file of a lower layer
+# copies that file up.
 set -eu
 model=$1
 name=$2
 n=$3
 out=$4
 
-# put FOLDER FILE: FILE as the image has it
+# put FOLDER FILE: links FILE under its path in the image
 put() {
     mkdir -p "$out/$1/models/$name"
     ln "$2" "$out/$1/models/$name/model.hot${2#"$model"}"

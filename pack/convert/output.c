@@ -1,5 +1,5 @@
-/* Output files: locked while they are written, synced, and renamed when all are complete, shards first and the head
- * last, since a model is there when its head is. */
+/* Output files: locked while they are written, synced, and renamed when all are complete. Shards are renamed first and
+ * the head last, since a model exists when its head does. */
 #include "pack/convert/output.h"
 #include "base/cleanup.h"
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-/* Takes the lock of a file that we have opened. Whoever held it before may meanwhile have given the file its final
- * name, or removed it: then it is not ours to write. */
+/* Takes the lock of a file that we have opened. The previous holder may have renamed or removed the file meanwhile;
+ * then it is not ours to write. */
 static bool lock_output(const struct hl_output *out)
 {
     struct stat held, named;
@@ -17,8 +17,7 @@ static bool lock_output(const struct hl_output *out)
            held.st_dev == named.st_dev && held.st_ino == named.st_ino;
 }
 
-/* A slip of the hand must not cost a model: of the files that are there, only a head file, or an empty one, makes way.
- */
+/* Fails if `path` is a file other than a head or an empty file: a mistyped name must not destroy a published model. */
 static int check_replaceable(const char *path, struct hl_error *err)
 {
     char magic[sizeof HL_HEADER_MAGIC - 1];
@@ -28,7 +27,7 @@ static int check_replaceable(const char *path, struct hl_error *err)
     ssize_t n = fd < 0 ? -1 : read(fd, magic, sizeof magic);
     if (n == 0 || (n == (ssize_t)sizeof magic && memcmp(magic, HL_HEADER_MAGIC, sizeof magic) == 0))
         return 0;
-    return hl_fail(err, "%s: exists and is no .hot file; remove it or choose another name", path);
+    return hl_fail(err, "%s: exists and is not a .hot file; remove it or choose another name", path);
 }
 
 int hl_output_open(const char *path, uint32_t index, struct hl_output *out, struct hl_error *err)
@@ -40,8 +39,8 @@ int hl_output_open(const char *path, uint32_t index, struct hl_output *out, stru
     if (snprintf(out->part, sizeof out->part, "%s.part", out->path) >= (int)sizeof out->part)
         return hl_fail(err, "%s: the path is too long", path);
     struct stat st;
-    if (stat(out->path, &st) == 0 && !S_ISREG(st.st_mode)) /* else the last rename would be the first to notice */
-        return hl_fail(err, "%s: exists and is no regular file", out->path);
+    if (stat(out->path, &st) == 0 && !S_ISREG(st.st_mode)) /* otherwise only the last rename would fail */
+        return hl_fail(err, "%s: exists and is not a regular file", out->path);
     if (index == HL_NONE && check_replaceable(out->path, err) < 0)
         return -1;
     out->fd = open(out->part, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
@@ -54,7 +53,7 @@ int hl_output_open(const char *path, uint32_t index, struct hl_output *out, stru
         return result;
     }
     if (ftruncate(out->fd, 0) < 0)
-        return hl_fail(err, "%s: cannot be emptied: %s", out->part, strerror(errno));
+        return hl_fail(err, "%s: cannot be truncated: %s", out->part, strerror(errno));
     return 0;
 }
 
@@ -98,7 +97,7 @@ static void remove_stale_shards(const char *path, uint32_t n_shards)
             break;
 }
 
-/* When the head has its name, so may the next writer begin: all else comes before. */
+/* Removes stale shards before the head is renamed: after that, the next writer may begin. */
 int hl_output_finish(struct hl_output *outputs, uint32_t n_shards, struct hl_error *err)
 {
     for (uint32_t i = 0; i <= n_shards; i++)

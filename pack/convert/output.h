@@ -1,4 +1,4 @@
-/* The files that a model is written to, each under a name that ends in ".part" until all of them are complete. */
+/* The files that a model is written to; each has a name that ends in ".part" until all of them are complete. */
 #ifndef HL_PACK_CONVERT_OUTPUT_H
 #define HL_PACK_CONVERT_OUTPUT_H
 
@@ -10,20 +10,20 @@ struct hl_output {
     int fd; /* -1: not open */
 };
 
-/* Opens and locks shard `index` of the model at `path`, HL_NONE being its head. Fails where the name is taken by what
- * is no model, or another process writes it. */
+/* Opens and locks shard `index` of the model at `path`; HL_NONE: its head. Fails if the name belongs to a file that is
+ * not a model, or if another process is writing it. */
 int hl_output_open(const char *path, uint32_t index, struct hl_output *out, struct hl_error *err);
 
-/* `n` bytes at offset `at`. From any thread; pieces may come in any order. */
+/* Writes `n` bytes at offset `at`. Any thread may call it, in any order of offsets. */
 int hl_output_write(const struct hl_output *out, uint64_t at, const void *data, size_t n, struct hl_error *err);
 
-/* The bytes of [at, at + n) may go to the disk now: so the sync at the end has little left to wait for. */
+/* Starts writing the bytes of [at, at + n) to the disk, so that the final sync waits less. */
 void hl_output_flush(const struct hl_output *out, uint64_t at, uint64_t n);
 
-/* outputs: the shards, then the head. All get their names, or none, once they are on the disk. */
+/* Syncs the files (the shards, then the head) and gives all of them their names, or none. */
 int hl_output_finish(struct hl_output *outputs, uint32_t n_shards, struct hl_error *err);
 
-/* Closes what is open; with `discard` it is removed before. */
+/* Closes the open files; `discard`: removes them first. */
 void hl_output_close(struct hl_output *outputs, uint32_t n, bool discard);
 
 #endif

@@ -1,5 +1,5 @@
-/* The report of `hotlayer pack --quant-report`. Bits per weight count what the file holds for a matrix, scales and
- * padding with it: a matrix of few columns takes more than its type's name says. */
+/* The report of `hotlayer pack --quant-report`. Bits per weight count all bytes that the file has for a matrix, scales
+ * and padding included. A matrix with few columns takes more bits than its type's name says. */
 #include "pack/convert/quant_report.h"
 #include <math.h>
 
@@ -26,7 +26,7 @@ void hl_quant_report_release(struct hl_quant_report *report)
     *report = (struct hl_quant_report){NULL, 0};
 }
 
-/* Of all rows together. */
+/* The sums over all rows. */
 struct sum {
     uint64_t bytes;
     double weights;

@@ -1,5 +1,5 @@
-/* The quantizers that this processor is fast with, and those of the registers that all have
- * (pack/convert/quantize_lanes.h). */
+/* Chooses the fastest quantizers for this processor. Also contains the plain ones, for registers that every processor
+ * has (pack/convert/quantize_lanes.h). */
 #define LANES 4
 #define TARGET
 #include "pack/convert/quantize_lanes.h"

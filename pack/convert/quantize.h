@@ -1,22 +1,22 @@
-/* Quantizers: numbers become blocks of few bits, with as small an error as the block allows. All give the same result
- * on every processor. They return false when a number is not finite, or a scale has no fp16. */
+/* Quantizers: turn numbers into blocks of few bits with as small an error as the block allows. Their results are the
+ * same on every processor. They return false if a number is not finite or a scale has no fp16. */
 #ifndef HL_PACK_CONVERT_QUANTIZE_H
 #define HL_PACK_CONVERT_QUANTIZE_H
 
 #include "pack/source/blocks.h"
 
-#define HL_QUANTIZE_BLOCKS 16u /* of 32 numbers, that are worked on at once */
+#define HL_QUANTIZE_BLOCKS 16u /* of 32 numbers, processed at once */
 
-/* `n` blocks, at most HL_QUANTIZE_BLOCKS. q8: scale = max|x| / 127. */
+/* Quantizes `n` blocks, at most HL_QUANTIZE_BLOCKS, to 8 bits: scale = max|x| / 127. */
 bool hl_quantize_q8(const float *x, uint32_t n, struct hl_block_q8 *out);
 
-/* The same for 4 bits, each block with the scale that makes the sum of its squared errors least, of those tried. */
+/* Quantizes to 4 bits. Of the scales tried, each block gets the one with the least sum of squared errors. */
 bool hl_quantize_q4(const float *x, uint32_t n, struct hl_block_q4 *out);
 
-/* 256 numbers; scales as for q4, then rounded to the block's common unit. */
+/* Quantizes 256 numbers; the scales are found as for q4, then rounded to the block's common unit. */
 bool hl_quantize_q6k(const float x[256], struct hl_block_q6k *out);
 
-/* The same for one instruction set each; of the processor's own the functions above take the widest. */
+/* The quantizers for one instruction set. The functions above use the widest set that the processor has. */
 struct hl_quantizers {
     bool (*q8)(const float *x, uint32_t n, struct hl_block_q8 *out);
     bool (*q4)(const float *x, uint32_t n, struct hl_block_q4 *out);

@@ -1,4 +1,4 @@
-/* The quantizers in the registers of AVX2. */
+/* The quantizers for the registers of AVX2. */
 #if defined(__x86_64__)
 #define LANES 8
 #define TARGET __attribute__((target("avx2")))

@@ -1,4 +1,4 @@
-/* The quantizers in the registers of AVX-512. */
+/* The quantizers for the registers of AVX-512. */
 #if defined(__x86_64__)
 #define LANES 16
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))

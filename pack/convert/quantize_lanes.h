@@ -1,16 +1,19 @@
-/* Quantizers, sixteen blocks at a time: lane l of a vector belongs to block l, so that sums over a block need no
- * reduction and every lane adds in the same order. The vectors are GCC's, of as many LANES as the registers of an
- * instruction set have: of wider ones it makes numbers one by one. pack/quantize*.c include this with TARGET, the
- * attribute that allows the instructions; since nothing is contracted or reassociated, the bits are the same on all.
+/* Quantizers of sixteen blocks at a time: lane l of a vector belongs to block l. So sums over a block need no
+ * reduction, and every lane adds in the same order. The vectors are GCC's and have LANES elements, as many as the
+ * registers of an instruction set: GCC would process wider vectors one element at a time. pack/convert/quantize*.c
+ * include this with TARGET, the attribute that allows the instructions. Nothing is contracted or reassociated, so the
+ * bits are the same in all sets.
  *
- * 4 bits: for a fixed rounding q_i of x_i the best scale is d = sum(x q) / sum(q q), and it explains sum(x q)^2 / sum(q
- * q) of the block's energy. Roundings come from trial scales: the number of largest magnitude at -8 (the end of the
- * range that reaches further), and some to both sides of that; the best is refined once more with its own d. Against an
- * exhaustive search over 200 scales the error is 0.4 % larger (7.98 % of the numbers' size for normal ones, where the
- * plain maximum gives 8.45 %), in a thirtieth of its time.
+ * 4 bits: for a fixed rounding q_i of x_i the best scale is
  *
- * Tried and dropped: errors weighted by x^2, |x|, their sums with the block's mean, or the inverse of those. None made
- * the predictions of both of bench/quality's models better.
+ *   d = sum(x q) / sum(q q),   which explains   sum(x q)^2 / sum(q q)   of the block's energy.
+ *
+ * Roundings come from trial scales. The first puts the number of largest magnitude at -8, the end of the range that
+ * reaches further. A few more lie on both sides of it. The best is refined once more with its own d. This loses almost
+ * nothing against an exhaustive search, in a fraction of its time (docs/performance.md, "Quality").
+ *
+ * Tried and dropped: errors weighted by x^2, by |x|, by their sums with the block's mean, or by the inverse of those.
+ * None improved the predictions of both of bench/quality's models.
  */
 #ifndef HL_PACK_CONVERT_QUANTIZE_LANES_H
 #define HL_PACK_CONVERT_QUANTIZE_LANES_H
@@ -22,8 +25,8 @@
 #include <string.h>
 
 #define BLOCKS HL_QUANTIZE_BLOCKS
-/* The loops over a block's numbers stay loops (unroll 1): unrolled for every trial they compile ten times as long and
- * run no faster. */
+/* The loops over a block's numbers stay loops (unroll 1): unrolled for every trial they take ten times as long to
+ * compile and run no faster. */
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float floats __attribute__((vector_size(4 * LANES), may_alias));
@@ -32,15 +35,15 @@ typedef uint32_t uints __attribute__((vector_size(4 * LANES)));
 typedef int8_t bytes __attribute__((vector_size(LANES)));
 typedef int8_t sixteen_bytes __attribute__((vector_size(16)));
 
-/* Columns of up to 32 numbers, one of each block. */
+/* Columns of up to 32 numbers, one from each block. */
 struct columns {
     _Alignas(64) float x[32][BLOCKS];
 };
 
-/* A value in every lane. A macro: a function would return a vector that the oldest processors have no register for. */
+/* Sets every lane to a value. A macro: a function would return a vector for which old processors have no register. */
 #define ALL(value) ((floats){0} + (value))
 
-/* Numbers come block after block and are worked on in columns: they are transposed 4 x 4 at a time, in registers that
+/* Numbers arrive block by block and are processed in columns. They are transposed 4 x 4 at a time, in registers that
  * every processor has. */
 typedef float four_floats __attribute__((vector_size(16), aligned(4)));
 typedef int32_t four_ints __attribute__((vector_size(16)));
@@ -61,7 +64,7 @@ INLINE void transpose(const float *from, uint32_t stride, float *to)
     }
 }
 
-/* Numbers of `n` blocks of `length` into columns; places without a block are zeros. */
+/* Loads `n` blocks of `length` numbers into columns; the columns of missing blocks are zeros. */
 INLINE void load(const float *x, uint32_t n, uint32_t length, struct columns *out)
 {
     uint32_t l = 0;
@@ -75,16 +78,16 @@ INLINE void load(const float *x, uint32_t n, uint32_t length, struct columns *ou
             out->x[i][l] = x[l * length + i];
 }
 
-/* Column `i` of the blocks from `first` on that one vector holds. */
+/* Returns column `i` of the LANES blocks from `first` on. */
 INLINE const floats *column(const struct columns *c, uint32_t first, uint32_t i)
 {
     return (const floats *)&c->x[i][first];
 }
 
-/* To the nearest whole number, ties to even, of what is far below 2^22. */
+/* Rounds to the nearest whole number, ties to even; |x| must be far below 2^22. */
 INLINE void round_floats(floats *x)
 {
-    const float shift = 12582912.0f; /* 1.5 * 2^23: behind it is no room for a fraction */
+    const float shift = 12582912.0f; /* 1.5 * 2^23: a float32 of this size has no bits for a fraction */
     *x = (*x + shift) - shift;
 }
 
@@ -101,7 +104,7 @@ INLINE void clamp(floats *x, float least, float most)
     choose(x, &above, &high);
 }
 
-/* The number of largest magnitude of each lane, with its sign; false when one is not finite. */
+/* Finds the number of largest magnitude in each lane, with its sign; false if a number is not finite. */
 INLINE bool find_largest(const struct columns *c, uint32_t first, uint32_t n, floats *out)
 {
     floats largest = ALL(0), most = ALL(0);
@@ -121,7 +124,7 @@ INLINE bool find_largest(const struct columns *c, uint32_t first, uint32_t n, fl
     return !any;
 }
 
-/* The best scale for the rounding that 1 / `inverse` gives, and how much energy it explains. */
+/* Computes the best scale for the rounding with 1 / `inverse`, and the energy that it explains. */
 INLINE void try_scale(const struct columns *c, uint32_t first, uint32_t n, const floats *inverse, float least,
                       float most, floats *scale, floats *explained)
 {
@@ -148,7 +151,7 @@ INLINE void keep_better(const floats *scale, const floats *explained, floats *be
     choose(best_scale, &better, scale);
 }
 
-/* 1 / x, and 0 where that is no finite number. */
+/* Computes 1 / x, or 0 where |x| is so small that this would not be finite. */
 INLINE void invert(const floats *x, floats *out)
 {
     floats inverse = ALL(1) / *x, zero = ALL(0), size = (floats)((ints)*x & 0x7fffffff);
@@ -157,7 +160,7 @@ INLINE void invert(const floats *x, floats *out)
     *out = inverse;
 }
 
-/* The scale for quants from -bound to bound - 1. */
+/* Finds the scale for quants from -bound to bound - 1. */
 INLINE void best_scale(const struct columns *c, uint32_t first, uint32_t n, float bound, const float *trials,
                        uint32_t n_trials, const floats *largest, floats *out)
 {
@@ -175,14 +178,14 @@ INLINE void best_scale(const struct columns *c, uint32_t first, uint32_t n, floa
     keep_better(&scale, &explained, out, &best);
 }
 
-/* What is found, still in lanes. */
+/* The scales and quants found, still in lanes. */
 struct result {
     uint16_t scale[BLOCKS]; /* fp16 */
     uint8_t quant[32][BLOCKS];
 };
 
-/* Sixteen columns of quants become a row of sixteen quants for each block. Each round puts bytes of
- * two rows side by side that are eight rows apart: after four of them rows are columns. */
+/* Transposes sixteen columns of quants into a row of sixteen quants for each block. Each round interleaves the bytes of
+ * two rows that are eight rows apart; after four rounds rows are columns. */
 INLINE void transpose_bytes(const uint8_t from[16][BLOCKS], uint8_t to[BLOCKS][16])
 {
     sixteen_bytes rows[16], mixed[16];
@@ -199,7 +202,7 @@ INLINE void transpose_bytes(const uint8_t from[16][BLOCKS], uint8_t to[BLOCKS][1
     memcpy(to, rows, sizeof rows);
 }
 
-/* `columns` quants of each block out of the lanes: block l's from l * columns on. */
+/* Copies `columns` quants of each block out of the lanes: those of block l from l * columns on. */
 INLINE void deal(const struct result *from, uint32_t columns, uint8_t *to)
 {
     uint8_t part[BLOCKS][16];
@@ -210,7 +213,7 @@ INLINE void deal(const struct result *from, uint32_t columns, uint8_t *to)
     }
 }
 
-/* Whole numbers that fit. */
+/* Stores whole numbers that fit into bytes. */
 INLINE void store_bytes(const floats *x, uint8_t out[LANES])
 {
     ints wide = __builtin_convertvector(*x, ints);
@@ -233,8 +236,8 @@ INLINE void round_quants(const struct columns *c, uint32_t first, uint32_t n, co
     }
 }
 
-/* To fp16 and back, lane by lane what hl_f32_to_f16() and hl_f16_to_f32() do; false when one is too large, or not
- * finite. */
+/* Rounds scales to fp16 and back, lane by lane as hl_f32_to_f16() and hl_f16_to_f32() do; false if a scale is too large
+ * or not finite. Quants must be computed with the scale as rounded here: readers have no other. */
 INLINE bool half_scales(floats *scale, uint16_t *out)
 {
     ints bits = (ints)*scale, sign = bits & INT32_MIN, size = bits & 0x7fffffff;
@@ -280,7 +283,7 @@ TARGET static bool quantize_q4(const float *x, uint32_t n, struct hl_block_q4 *o
     return finite;
 }
 
-/* Sixteen blocks of sixteen are one of 256. */
+/* Quantizes sixteen blocks of sixteen, which make one of 256. */
 TARGET static bool quantize_q6k(const float x[256], struct hl_block_q6k *out)
 {
     static const float trials[] = {32.0f, 31.2f, 33.0f};
@@ -311,7 +314,7 @@ TARGET static bool quantize_q6k(const float x[256], struct hl_block_q6k *out)
     return (out->d & 0x7c00) != 0x7c00;
 }
 
-/* The largest magnitude of a block, as the bits of a float32. */
+/* Returns the largest magnitude in a block, as the bits of a float32. */
 INLINE int32_t largest_bits(const float *x)
 {
     _Alignas(64) four_ints part[LANES / 4];
@@ -330,7 +333,7 @@ INLINE int32_t largest_bits(const float *x)
     return a > b ? a : b;
 }
 
-/* 8 bits need nothing of a block but its largest magnitude: they are made along the blocks, not across them. */
+/* Quantizes to 8 bits. Only a block's largest magnitude is needed, so this works along the blocks, not across them. */
 TARGET static bool quantize_q8(const float *x, uint32_t n, struct hl_block_q8 *out)
 {
     union {

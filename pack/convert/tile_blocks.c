@@ -1,3 +1,4 @@
+/* The layout of each type of tile is pictured in hotlayer/tile.h. */
 #include "pack/convert/tile_blocks.h"
 #include <string.h>
 
@@ -8,7 +9,7 @@ void hl_block_put_q8(const struct hl_block_q8 *block, uint32_t row, uint8_t *til
     memcpy(tile + HL_TILE_QUANT_BYTES + 2 * hl_tile_scale_index(row), &block->scale, sizeof block->scale);
 }
 
-/* Sixteen columns of a row, a byte each, eight of which are worked on at once. */
+/* Sixteen columns of a row, a byte each, processed eight at a time. */
 struct sixteen {
     uint64_t half[2];
 };
@@ -20,7 +21,7 @@ static struct sixteen load_sixteen(const uint8_t *bytes)
     return out;
 }
 
-/* Number i in the low, number i + 16 in the high nibble of byte i. */
+/* Puts number i into the low nibble of byte i and number i + 16 into the high one. */
 static struct sixteen join_nibbles(const struct sixteen *low, const struct sixteen *high)
 {
     const uint64_t nibbles = 0x0f0f0f0f0f0f0f0f;
@@ -30,7 +31,7 @@ static struct sixteen join_nibbles(const struct sixteen *low, const struct sixte
     return out;
 }
 
-/* Its four words, from `to` on, at the distance of lanes. */
+/* Writes the four words, from `to` on, one lane apart. */
 static void put_words(const struct sixteen *words, uint32_t lane_bytes, uint8_t *to)
 {
     uint8_t bytes[16];
@@ -39,15 +40,15 @@ static void put_words(const struct sixteen *words, uint32_t lane_bytes, uint8_t 
         memcpy(to + (size_t)j * lane_bytes, bytes + 4 * j, 4);
 }
 
-/* The low nibbles of 32 quants into block `b` of 512 bytes. */
+/* Writes the low nibbles of 32 quants into block `b` of 512 bytes. */
 static void put_nibbles(const uint8_t quant[32], uint32_t row, uint32_t b, uint8_t *quants)
 {
     struct sixteen front = load_sixteen(quant), back = load_sixteen(quant + 16), both = join_nibbles(&front, &back);
     put_words(&both, 16, quants + hl_tile_nibble_offset(row, 32 * b));
 }
 
-/* Bits 4 and 5 of the 64 quants of a chunk: of each block a nibble for two numbers that are 16 columns apart. The
- * blocks are neighbours in the tile as the numbers of a block are. */
+/* Writes bits 4 and 5 of the 64 quants of a chunk: each block has a nibble for two numbers that are 16 columns apart.
+ * The two blocks are adjacent in the tile, as the numbers of a block are. */
 static void put_high_bits(const uint8_t quant[64], uint32_t row, uint8_t *high)
 {
     const uint64_t pairs = 0x0303030303030303;
@@ -70,7 +71,7 @@ void hl_block_put_q4(const struct hl_block_q4 *block, bool minimum, uint32_t row
         memcpy(tile + HL_TILE_QUANT_BYTES + 64 + 2 * quad, &block->minimum, sizeof block->minimum);
 }
 
-/* A nibble of a byte that two rows share: the tile begins as zeros. */
+/* Sets a nibble of a byte that two rows share; the tile begins as zeros. */
 static void put_nibble(uint8_t *byte, bool high, uint32_t value)
 {
     *byte = (uint8_t)((*byte & (high ? 15 : 0xf0)) | value << (high ? 4 : 0));

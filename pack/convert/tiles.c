@@ -1,4 +1,4 @@
-/* convert: the only place where weights change their form, once, at build time. */
+/* The conversion: the only place where weights change their representation, once, at build time. */
 #include "pack/convert/tiles.h"
 #include "base/sizes.h"
 #include "hotlayer/tile_values.h"
@@ -12,7 +12,7 @@ uint32_t hl_tiles_padded_cols(enum hl_type type, uint32_t cols)
     return hl_strip_tiles(type, cols) * hl_type_traits[type].tile_cols;
 }
 
-/* The part that row `row` of the tensor is in, and where in it; NULL beyond the last row. */
+/* Finds the part that contains row `row` of the tensor, and the row within it; NULL after the last row. */
 static const struct hl_source_tensor *find_row(const struct hl_plan_tensor *tensor, uint64_t row, uint64_t *in_part)
 {
     uint32_t i = 0;
@@ -24,7 +24,7 @@ static const struct hl_source_tensor *find_row(const struct hl_plan_tensor *tens
     return tensor->part[i];
 }
 
-/* One row as numbers, padded with zeros. */
+/* Loads one row as numbers, padded with zeros. */
 static void load_row(const struct hl_plan_tensor *tensor, const struct hl_source_tensor *part, uint64_t row, float *out)
 {
     uint32_t cols = tensor->tensor.cols;
@@ -38,7 +38,7 @@ static void encode_f32(const float *row, uint32_t r, uint8_t *tile)
         memcpy(tile + hl_tile_word_offset(r, word), row + word, 4);
 }
 
-/* Infinities and NaNs pass as what they are, but nothing finite may become infinite. */
+/* Encodes a row. Infinities and NaNs stay what they are; fails if a finite value would become infinite. */
 static bool encode_halves(const float *row, uint32_t r, uint8_t *tile, bool bf16)
 {
     const uint16_t infinity = bf16 ? 0x7f80 : 0x7c00;
@@ -90,7 +90,7 @@ static bool encode_six(const float *row, uint32_t r, uint8_t *tile)
     return true;
 }
 
-/* `n` tiles of a row, as many as are worked on at once, or what is left of them. */
+/* Encodes `n` tiles of a row, at most tiles_at_once(). */
 static bool encode_tiles(enum hl_type type, const float *row, uint32_t n, uint32_t r, uint8_t *tiles)
 {
     switch (type) {
@@ -106,7 +106,7 @@ static bool encode_tiles(enum hl_type type, const float *row, uint32_t n, uint32
     case HL_TYPE_TILE_F16:
     case HL_TYPE_TILE_BF16:
         return encode_halves(row, r, tiles, type == HL_TYPE_TILE_BF16);
-    default: /* holds blocks of a .gguf, and nothing is made into it */
+    default: /* a type for blocks of a .gguf alone; numbers are not converted to it */
         return false;
     }
 }
@@ -118,7 +118,7 @@ static uint32_t tiles_at_once(enum hl_type type)
     return type == HL_TYPE_TILE_Q4 ? HL_QUANTIZE_BLOCKS / 2 : 1;
 }
 
-/* Do a type's tiles hold this dtype's blocks as they are? */
+/* Returns whether a type's tiles can represent this dtype's blocks exactly. */
 static bool holds_blocks(enum hl_type type, enum hl_dtype dtype)
 {
     switch (dtype) {
@@ -149,7 +149,7 @@ static bool copy_eights(enum hl_dtype dtype, const uint8_t *from, uint32_t r, ui
     return is_finite_half(block.scale);
 }
 
-/* Block `b` of a row, counted in the source's blocks, into the tile that it belongs to. */
+/* Copies block `b` of a row, counted in the source's blocks, into its tile. */
 static bool copy_block(enum hl_dtype dtype, const uint8_t *from, uint32_t r, uint32_t b, uint8_t *tile)
 {
     struct hl_block_q4 q4;
@@ -225,7 +225,7 @@ static void add_tile_loss(enum hl_type type, const float *numbers, uint32_t n, u
         double was = (double)numbers[col], is = (double)hl_tile_value(type, tile, r, col);
         if (isnan(was))
             continue;
-        double difference = was == is ? 0 : was - is; /* the same infinity, too, has lost nothing */
+        double difference = was == is ? 0 : was - is; /* equal infinities have no difference */
         loss->error += difference * difference;
         loss->energy += was * was;
     }

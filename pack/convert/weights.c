@@ -1,17 +1,19 @@
-/* Weights: source -> shards.
+/* Weights: from the source to the shards.
  *
  *   source (mapped) --encode--> window of 2 MiB --crc32c--> its place in MODEL.hot.NNN.part
  *
- * A thread takes the next window of a shard, fills it with all that lies there (strips of tiles, vectors, the zeros
- * between them), sums it up, writes it, and takes the next one: nobody waits for anybody, and while one thread is in
- * the kernel to write, the others convert. Since a checksum can be put together of its parts' in any order, the result
- * is the same whichever thread had which. A strip that lies across an edge is converted by both of its windows.
+ * A thread takes the next window of a shard and fills it: with strips of tiles, vectors, and the zeros between them. It
+ * computes the window's checksum, writes it, and takes the next one. No thread waits for another: while one is writing
+ * in the kernel, the others convert. A shard's checksum is combined from its windows' checksums in any order, so the
+ * result does not depend on which thread took which window. A strip that crosses an edge is converted twice, once for
+ * each window.
  *
- * Windows are written whole and at multiples of their size: so the kernel keeps each in one piece in the page cache,
- * and whoever starts the model next maps it with an entry for 2 MiB, not with 512 (runtime/engine/load.c). Written in
- * pieces of some hundred KiB, as the strips come, the same file took three times as long to the first token.
+ * Windows are written whole, at multiples of their size, so the kernel keeps each in one piece in the page cache. Then
+ * the next start maps it with one entry of 2 MiB instead of 512 (runtime/engine/load.c). Writing each strip alone, in
+ * pieces of a few hundred KiB, was tried and dropped: the first token took much longer (docs/performance.md,
+ * "Loading").
  *
- * What has been converted of the source is dropped from memory again, so that it does not grow with the model.
+ * Converted parts of the source are dropped from memory, so memory does not grow with the model.
  */
 #include "pack/convert/weights.h"
 #include "base/cleanup.h"
@@ -32,31 +34,31 @@ struct work {
     struct hl_header *header;
     const struct hl_output *outputs; /* [n_shards] */
     uint64_t *first_window;          /* [n_shards + 1] */
-    size_t strip_bytes, row_floats;  /* of the largest */
+    size_t strip_bytes, row_floats;  /* of the largest strip and row */
     _Atomic uint32_t *sums;          /* [n_shards] */
     uint64_t *first_strip;           /* [n_tensors + 1] */
     struct hl_loss *losses;          /* of all strips, or NULL */
-    _Atomic uint64_t next;           /* window */
-    _Atomic uint64_t failed;         /* the first window that failed; its error is `err` */
-    pthread_mutex_t lock;            /* of `err` */
+    _Atomic uint64_t next;           /* the next window to write */
+    _Atomic uint64_t failed;         /* the first window that failed; `err` is its error */
+    pthread_mutex_t lock;            /* protects `err` */
     struct hl_error *err;
 };
 
-/* What a thread works with. */
+/* A thread's buffers. */
 struct scratch {
     uint8_t *window; /* [WINDOW_BYTES] */
     uint8_t *strip;  /* [strip_bytes] */
     float *row;      /* [row_floats] */
 };
 
-/* The bytes [begin, end) of a tensor, and where they go. */
+/* The bytes [begin, end) of a tensor, and their destination. */
 struct part {
     const struct hl_plan_tensor *tensor;
     uint64_t begin, end;
     uint8_t *to;
 };
 
-/* Gives the memory of rows [first, last) back: they have been read, and the file still has them. */
+/* Drops rows [first, last) of the source from memory: they are not needed again, and the file still has them. */
 static void drop_rows(const struct hl_plan_tensor *tensor, uint64_t first, uint64_t last)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -76,7 +78,7 @@ static void drop_rows(const struct hl_plan_tensor *tensor, uint64_t first, uint6
     }
 }
 
-/* Strips that are not all in this part go there by way of the scratch. */
+/* Fills a part with tiles. A strip that crosses the part's edges is converted in the scratch buffer and copied. */
 static int fill_tiles(struct work *work, uint32_t index, const struct part *part, const struct scratch *scratch,
                       struct hl_error *err)
 {
@@ -94,7 +96,7 @@ static int fill_tiles(struct work *work, uint32_t index, const struct part *part
         if (!whole)
             memcpy(part->to + (from - part->begin), scratch->strip + (from - at), to - from);
     }
-    if (part->end == tensor->bytes) /* rows at the edges of windows, or in another order than the source's */
+    if (part->end == tensor->bytes) /* also drop rows at windows' edges, and rows that the source orders differently */
         drop_rows(part->tensor, 0, tensor->rows);
     else
         drop_rows(part->tensor, first * HL_TILE_ROWS, (uint64_t)strip * HL_TILE_ROWS);
@@ -121,8 +123,8 @@ static int fill_vector(const struct part *part, struct hl_error *err)
     return 0;
 }
 
-/* The bytes [at, at + n) of the weights' space; no tensor before `*first` lies there, and it moves as the windows do.
- */
+/* Fills the window with the bytes [at, at + n) of the weights. No tensor before `*first` lies there; `*first` advances
+ * with the windows. */
 static int fill_window(struct work *work, uint64_t at, uint64_t n, uint32_t *first, const struct scratch *scratch,
                        struct hl_error *err)
 {
@@ -164,7 +166,7 @@ static int write_window(struct work *work, uint64_t window, uint32_t *first, con
     return 0;
 }
 
-/* Windows before one that failed are all taken, and finished: the error is the same whoever comes first. */
+/* Keeps the error of the first window. All windows before a failed one are finished, so it is always the same error. */
 static void keep_error(struct work *work, uint64_t window, const struct hl_error *err)
 {
     pthread_mutex_lock(&work->lock);
@@ -212,7 +214,7 @@ static void measure(struct work *work)
     }
 }
 
-/* In the order of the strips, so that the sums are the same whichever thread had which. */
+/* Adds the losses up in the order of the strips, so the sums do not depend on the threads. */
 static void add_losses(const struct work *work)
 {
     for (uint32_t i = 0; i < work->write->plan->n_tensors; i++)

@@ -1,6 +1,6 @@
-/* The writer: plan -> files. Sizes and offsets are all known before the first byte is converted: tensors get their
- * places and shards their ends here, the weights go there (pack/convert/weights.h), and the head is written when their
- * checksums are known.
+/* The writer: a plan becomes files. All sizes and offsets are known before the first byte is converted. First tensors
+ * get their places and shards their ends. Then the weights are written (pack/convert/weights.h). The head is written
+ * last, when the checksums are known.
  */
 #include "pack/convert/writer.h"
 #include "base/cleanup.h"
@@ -14,12 +14,12 @@
 
 struct placer {
     struct hl_header *header;
-    uint64_t limit; /* of a shard */
-    uint64_t cut;   /* pieces of a tensor that is larger than a shard */
+    uint64_t limit; /* bytes of a shard */
+    uint64_t cut;   /* bytes of a piece of a tensor larger than a shard */
     struct hl_error *err;
 };
 
-/* Opens a shard at the next place where one may begin. */
+/* Begins a shard at the next aligned offset. */
 static struct hl_shard *next_shard(struct placer *p)
 {
     struct hl_header *h = p->header;
@@ -68,7 +68,7 @@ int hl_place(struct hl_plan *plan, uint64_t shard_bytes, struct hl_header *heade
 
 /* ---- head ---- */
 
-/* Appends a section's bytes to the head file, on the next page. */
+/* Appends a section to the head file, on the next page. */
 static int write_section(const struct hl_output *out, struct hl_header *header, enum hl_section_id id,
                          const struct hl_view *pieces, size_t n, struct hl_error *err)
 {
@@ -115,7 +115,7 @@ static int write_head(const struct hl_write *write, struct hl_header *header, co
     return hl_output_write(out, 0, header, sizeof *header, err);
 }
 
-/* ---- all ---- */
+/* ---- all of it ---- */
 
 static int write_files(const struct hl_write *write, struct hl_header *header, struct hl_output *outputs,
                        struct hl_error *err)

@@ -1,6 +1,6 @@
-/* A base gives its layers, which are taken over as they are (compressed or not, and never unpacked: only their digests
- * are known here), and its config, which config.c changes. Whether what is in it goes together with hotlayerd cannot be
- * seen, so hotlayerd needs nothing of it: elf.c says how. */
+/* A base gives two things. Its layers are taken over as they are, compressed or not, and never unpacked: only their
+ * digests are known here. Its config is changed by image_config.c. Whether the base's files work together with
+ * hotlayerd cannot be checked, so hotlayerd needs none of them; elf.c explains how. */
 #include "pack/image/base.h"
 #include "pack/image/image_config.h"
 

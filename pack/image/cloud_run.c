@@ -1,27 +1,27 @@
-/* Judging an image by its documents: one function a check, one line of result each.
+/* Checks an image by its documents: one function for each check, one line of result each.
  *
- * What Cloud Run refuses, or what could not start or be reached there, fails; what it ignores or what only costs is
- * warned of. Where hotlayerd is the entry point, its own reading of options and variables decides (base/address.h),
- * so that the check cannot drift from what the server does. Nothing here looks into layers, and nothing here talks to a
- * store: cloud_run_print.c does.
+ * A check fails if Cloud Run would refuse the image, or if it could not start or be reached there. What Cloud Run
+ * ignores, or what only costs, gives a warning. If hotlayerd is the entry point, its own reading of options and
+ * variables decides (base/address.h), so the check cannot drift from the server. Nothing here reads layers or talks to
+ * a store; cloud_run_print.c does that.
  */
 #include "pack/image/cloud_run.h"
 #include "base/address.h"
 #include "base/progress.h"
 #include "base/text.h"
 
-#define SHOWN 72 /* bytes of a text from the image that a message shows */
+#define SHOWN 72 /* the most bytes of a text from the image in a message */
 
 struct subject {
     const struct hl_image *image;
     const cJSON *config;  /* the document; its member "config" is `process` */
-    const cJSON *process; /* NULL: the document has none */
-    const cJSON *command; /* what is started */
+    const cJSON *process; /* NULL: the document has no such member */
+    const cJSON *command; /* the words of Entrypoint and Cmd */
     const cJSON *index;   /* NULL: none */
     struct hl_cloud_run *out;
 };
 
-/* A text from outside, cut between characters, in a form that a terminal can take. */
+/* An untrusted text, truncated between characters and safe for a terminal. */
 struct shown {
     char text[SHOWN + 4];
 };
@@ -54,7 +54,7 @@ __attribute__((format(printf, 4, 5))) static void say(const struct subject *subj
     out->failures += verdict == HL_VERDICT_FAIL;
 }
 
-/* The value of a variable that the image sets; NULL: it sets none of this name. The last one counts. */
+/* Returns the value of a variable that the image sets; NULL: not set. Of equal names the last counts. */
 static const char *variable(const struct subject *subject, const char *name)
 {
     const char *value = NULL;
@@ -69,7 +69,7 @@ static const char *variable(const struct subject *subject, const char *name)
     return value;
 }
 
-/* The entry point's words and then those of Cmd, as one list; NULL when memory ran out. The caller frees it with
+/* Returns the words of Entrypoint, then those of Cmd, as one list; NULL if memory ran out. The caller frees it with
  * cJSON_Delete(). */
 static cJSON *join_command(const cJSON *process)
 {
@@ -98,7 +98,7 @@ static bool runs_hotlayerd(const struct subject *subject)
     return path && !strcmp(slash ? slash + 1 : path, "hotlayerd");
 }
 
-/* The value of a long option in the command: "--NAME VALUE" or "--NAME=VALUE"; NULL: it is not there. */
+/* Returns the value of a long option in the command ("--NAME VALUE" or "--NAME=VALUE"); NULL: not given. */
 static const char *option(const struct subject *subject, const char *name)
 {
     const char *value = NULL;
@@ -118,7 +118,7 @@ static void check_platform(const struct subject *subject)
         say(subject, "platform", HL_VERDICT_OK, "linux/amd64");
     else
         say(subject, "platform", HL_VERDICT_FAIL,
-            "the config says %s/%s: Cloud Run runs linux/amd64 alone, and the program would not start; build the image "
+            "the config says %s/%s: Cloud Run runs linux/amd64 alone, so the program would not start; build the image "
             "for that platform",
             show(os).text, show(machine).text);
 }
@@ -151,16 +151,16 @@ static void check_index(const struct subject *subject)
     }
     if (fitting == 0)
         say(subject, "index", HL_VERDICT_FAIL,
-            "no entry of the index says linux/amd64, and Cloud Run takes no other: add the platform to the image's "
+            "no entry of the index is for linux/amd64, and Cloud Run accepts no other: add the platform to the image's "
             "entry, or name the image by its digest");
     else if (loose)
         say(subject, "index", HL_VERDICT_FAIL,
-            "%d attestations or artifacts are not marked as platform unknown/unknown, and could be taken for the "
-            "image: push without them (BuildKit: --provenance=false --sbom=false), or mark them",
+            "%d attestations or artifacts lack the platform unknown/unknown and could be mistaken for the "
+            "image: push without them (BuildKit: --provenance=false --sbom=false), or set that platform",
             loose);
     else if (fitting > 1 || bare)
         say(subject, "index", HL_VERDICT_WARN,
-            "%d entries for linux/amd64, and %d without a platform: which of them runs is not defined; leave one, or "
+            "%d entries for linux/amd64 and %d without a platform: it is undefined which one runs; leave one, or "
             "deploy by digest",
             fitting, bare);
     else
@@ -181,26 +181,27 @@ static void check_formats(const struct subject *subject)
         const struct hl_descriptor *blob = &image->layer[i].blob;
         if (!hl_document_is_layer(blob->kind)) {
             say(subject, "formats", HL_VERDICT_FAIL,
-                "layer %zu is of type %s, which is not imported: build the image again with tar, gzip or zstd layers",
+                "layer %zu has type %s, which cannot be imported: build the image again with tar, gzip or zstd layers",
                 i + 1, show(blob->media_type).text);
             return;
         }
         if (blob->kind == HL_KIND_ZSTD && (docker || is_docker(blob->media_type))) {
             say(subject, "formats", HL_VERDICT_FAIL,
-                "layer %zu is compressed with zstd, but of Docker's type: only OCI manifests may say so, and pulling "
-                "fails; push with OCI media types (BuildKit: oci-mediatypes=true)",
+                "layer %zu is compressed with zstd but has a Docker media type: only OCI manifests allow zstd, and "
+                "pulling fails; push with OCI media types (BuildKit: oci-mediatypes=true)",
                 i + 1);
             return;
         }
         kinds[blob->kind]++;
     }
     if (is_docker(image->config.media_type) != docker)
-        say(subject, "formats", HL_VERDICT_WARN, "the manifest is %s and the config %s: not every importer mixes them",
-            docker ? "Docker's" : "OCI's", docker ? "OCI's" : "Docker's");
+        say(subject, "formats", HL_VERDICT_WARN,
+            "the manifest is %s and the config %s: not every importer accepts that", docker ? "Docker's" : "OCI's",
+            docker ? "OCI's" : "Docker's");
     else if (kinds[HL_KIND_GZIP] && image->bytes > (1ull << 30))
         say(subject, "formats", HL_VERDICT_WARN,
-            "%s manifest, %zu of %zu layers in gzip: weights hardly shrink, and unpacking them slows every import; "
-            "`hotlayer image` leaves them plain",
+            "%s manifest, %zu of %zu layers in gzip: weights hardly shrink, and unpacking slows every import; "
+            "`hotlayer image` leaves layers plain",
             docker ? "Docker" : "OCI", kinds[HL_KIND_GZIP], image->n_layers);
     else
         say(subject, "formats", HL_VERDICT_OK, "%s manifest; layers: %zu tar, %zu gzip, %zu zstd",
@@ -211,18 +212,18 @@ static void check_layers(const struct subject *subject)
 {
     size_t n = subject->image->n_layers;
     if (n == 0)
-        say(subject, "layers", HL_VERDICT_FAIL, "there are none: nothing could be started");
+        say(subject, "layers", HL_VERDICT_FAIL, "none: the image contains nothing to start");
     else if (n > HL_CLOUD_RUN_LAYERS_MOST)
         say(subject, "layers", HL_VERDICT_FAIL,
-            "%zu layers: a container takes %d, the base's among them, and would not start; pack with a greater "
+            "%zu layers: a container can have %d, the base's included, and would not start; pack with a larger "
             "--shard-size, or squash the base",
             n, HL_CLOUD_RUN_LAYERS_MOST);
     else if (n > HL_CLOUD_RUN_LAYERS_MANY)
         say(subject, "layers", HL_VERDICT_WARN,
-            "%zu layers: %d is the end, on some hosts less; pack with a greater --shard-size", n,
+            "%zu layers: the limit is %d, on some hosts less; pack with a larger --shard-size", n,
             HL_CLOUD_RUN_LAYERS_MOST);
     else
-        say(subject, "layers", HL_VERDICT_OK, "%zu, as config and history say", n);
+        say(subject, "layers", HL_VERDICT_OK, "%zu, the same in config and history", n);
 }
 
 static void check_sizes(const struct subject *subject)
@@ -240,11 +241,11 @@ static void check_sizes(const struct subject *subject)
     hl_text_bytes(image->bytes, total);
     if (large)
         say(subject, "sizes", HL_VERDICT_WARN,
-            "%zu layers are larger than 9.9 GB (layer %zu has %s): registries in front of others do not import them; "
-            "one layer for each shard keeps below",
+            "%zu layers are larger than 9.9 GB (layer %zu has %s): remote repositories do not import them; "
+            "one layer for each shard stays below",
             large, largest + 1, size);
     else
-        say(subject, "sizes", HL_VERDICT_OK, "%s in all, %s the largest layer", total, size);
+        say(subject, "sizes", HL_VERDICT_OK, "%s in all, the largest layer %s", total, size);
 }
 
 static bool is_shell(const char *path)
@@ -259,26 +260,27 @@ static void check_entry(const struct subject *subject)
     const char *path = program(subject), *verb = first ? cJSON_GetStringValue(first->next) : NULL;
     if (!path || !*path)
         say(subject, "entry point", HL_VERDICT_FAIL,
-            "neither ENTRYPOINT nor CMD: there is nothing to start; ENTRYPOINT [\"/usr/bin/hotlayerd\", \"serve\"]");
+            "neither ENTRYPOINT nor CMD: nothing to start; use ENTRYPOINT [\"/usr/bin/hotlayerd\", \"serve\"]");
     else if (runs_hotlayerd(subject) && (!verb || strcmp(verb, "serve") != 0))
         say(subject, "entry point", HL_VERDICT_FAIL,
-            "hotlayerd is not told to serve, so nothing would listen: ENTRYPOINT [\"/usr/bin/hotlayerd\", \"serve\"]");
+            "hotlayerd is not told to serve, so it would not listen; use ENTRYPOINT [\"/usr/bin/hotlayerd\", "
+            "\"serve\"]");
     else if (verb && !strcmp(verb, "-c") && is_shell(path))
         say(subject, "entry point", HL_VERDICT_WARN,
-            "%s -c: SIGTERM may reach the shell alone, and generations would be cut off; write ENTRYPOINT as a JSON "
+            "%s -c: SIGTERM may reach the shell alone, and requests would be cut off; write ENTRYPOINT as a JSON "
             "list",
             show(path).text);
     else if (path[0] != '/')
         say(subject, "entry point", HL_VERDICT_WARN,
-            "'%s' is looked for in PATH or the working folder; write the absolute path", show(path).text);
+            "'%s' is searched in PATH or the working folder; write the absolute path", show(path).text);
     else if (!runs_hotlayerd(subject))
-        say(subject, "entry point", HL_VERDICT_WARN, "%s is not hotlayerd: what it does with PORT is not known here",
+        say(subject, "entry point", HL_VERDICT_WARN, "%s is not hotlayerd: its handling of PORT is unknown",
             show(path).text);
     else
         say(subject, "entry point", HL_VERDICT_OK, "%s serve", show(path).text);
 }
 
-/* Where the server would listen when Cloud Run sets PORT. Another program than hotlayerd is judged by the variables. */
+/* Checks where the server would listen when Cloud Run sets PORT. Another program is judged by the variables alone. */
 static void check_address(const struct subject *subject)
 {
     struct hl_address address;
@@ -296,28 +298,28 @@ static void check_address(const struct subject *subject)
     }
     if (strcmp(address.host, "0.0.0.0") != 0 && strcmp(address.host, "::") != 0)
         say(subject, "address", HL_VERDICT_FAIL,
-            "the server would listen on %s alone, where Cloud Run does not reach it: %s must be 0.0.0.0",
+            "the server would listen on %s alone, where Cloud Run cannot reach it: %s must be 0.0.0.0",
             show(address.host).text, sources.host ? "--host" : "OLLAMA_HOST");
     else if (address.port != HL_CLOUD_RUN_PORT)
         say(subject, "address", HL_VERDICT_WARN,
-            "--port %u is stronger than the PORT that Cloud Run sets: leave it out, or deploy with --port %u",
-            address.port, address.port);
+            "--port %u overrides the PORT that Cloud Run sets: remove it, or deploy with --port %u", address.port,
+            address.port);
     else
         say(subject, "address", HL_VERDICT_OK, "%s, on the port that PORT names", address.host);
 }
 
-/* What EXPOSE and ENV say of a port has no effect on Cloud Run, and is a hint that somebody expects one. */
+/* Checks the port in EXPOSE and ENV. It has no effect on Cloud Run, but suggests that somebody expects one. */
 static void check_port(const struct subject *subject)
 {
     const char *set = variable(subject, "PORT");
     const cJSON *exposed = hl_json_get(subject->process, "ExposedPorts");
     if (set && strcmp(set, "8080") != 0)
         say(subject, "port", HL_VERDICT_WARN,
-            "the image sets PORT=%s, which Cloud Run replaces by its own (8080): leave it out, or deploy with --port",
+            "the image sets PORT=%s, but Cloud Run sets its own (8080): remove it, or deploy with --port",
             show(set).text);
     else if (cJSON_GetArraySize(exposed) && !hl_json_get(exposed, "8080/tcp"))
         say(subject, "port", HL_VERDICT_WARN,
-            "EXPOSE %s has no effect on Cloud Run: requests go to 8080 unless it is deployed with --port",
+            "EXPOSE %s has no effect on Cloud Run: requests go to 8080 unless the service is deployed with --port",
             show(exposed->child->string).text);
     else
         say(subject, "port", HL_VERDICT_OK, "8080");
@@ -328,11 +330,12 @@ static void check_user(const struct subject *subject)
     const char *user = hl_json_text(subject->process, "User");
     size_t digits = user ? strspn(user, "0123456789") : 0;
     if (!user || !*user || !strcmp(user, "root") || (digits && strtoull(user, NULL, 10) == 0))
-        say(subject, "user", HL_VERDICT_WARN, "root: Cloud Run allows it, but nothing here needs it; USER 65532:65532");
+        say(subject, "user", HL_VERDICT_WARN,
+            "root: Cloud Run allows it, but nothing here needs it; use USER 65532:65532");
     else if (!digits || (user[digits] && user[digits] != ':'))
         say(subject, "user", HL_VERDICT_WARN,
-            "'%s' is a name: without an /etc/passwd that has it the container does not start, and policies that ask "
-            "for a number other than 0 refuse it; USER 65532:65532",
+            "'%s' is a name: the container starts only if the image's /etc/passwd has it, and policies that require "
+            "a number other than 0 refuse it; use USER 65532:65532",
             show(user).text);
     else
         say(subject, "user", HL_VERDICT_OK, "%s", show(user).text);
@@ -344,17 +347,17 @@ static void check_ignored(const struct subject *subject)
     const char *stop = hl_json_text(subject->process, "StopSignal");
     if (stop && strcmp(stop, "SIGTERM") != 0 && strcmp(stop, "15") != 0)
         say(subject, "ignored", HL_VERDICT_WARN,
-            "STOPSIGNAL %s: Cloud Run sends SIGTERM all the same, and 10 seconds later SIGKILL", show(stop).text);
+            "STOPSIGNAL %s: Cloud Run still sends SIGTERM, and SIGKILL 10 seconds later", show(stop).text);
     else if (cJSON_GetArraySize(hl_json_get(subject->process, "Volumes")))
         say(subject, "ignored", HL_VERDICT_WARN,
-            "VOLUME %s: Cloud Run makes no volume of it; what is written there takes memory",
+            "VOLUME %s: Cloud Run does not create a volume; files written there use memory",
             show(hl_json_get(subject->process, "Volumes")->child->string).text);
     else if (cJSON_GetArraySize(onbuild))
         say(subject, "ignored", HL_VERDICT_WARN,
-            "ONBUILD: does nothing here, and surprises who builds FROM this image");
+            "ONBUILD: has no effect here, and surprises people who build FROM this image");
     else if (hl_json_get(subject->process, "Healthcheck"))
         say(subject, "ignored", HL_VERDICT_WARN,
-            "HEALTHCHECK: Cloud Run has probes of its own; set startupProbe and livenessProbe in the service");
+            "HEALTHCHECK: Cloud Run has its own probes; set startupProbe and livenessProbe in the service");
     else
         say(subject, "ignored", HL_VERDICT_OK, "no VOLUME, ONBUILD, HEALTHCHECK or other STOPSIGNAL");
 }
@@ -374,9 +377,8 @@ static void check_driver(const struct subject *subject)
         say(subject, "driver", HL_VERDICT_OK, "LD_LIBRARY_PATH has /usr/local/nvidia/lib64");
     else
         say(subject, "driver", HL_VERDICT_WARN,
-            "LD_LIBRARY_PATH does not name /usr/local/nvidia/lib64, where Cloud Run mounts the GPU's driver: it may "
-            "not "
-            "be found; ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64");
+            "LD_LIBRARY_PATH does not name /usr/local/nvidia/lib64, where Cloud Run mounts the GPU's driver, so the "
+            "driver may not be found; use ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64");
 }
 
 static void check_model(const struct subject *subject, const struct hl_models *models)
@@ -390,20 +392,20 @@ static void check_model(const struct subject *subject, const struct hl_models *m
             heads++;
         }
     if (path)
-        say(subject, "model", HL_VERDICT_WARN, "--model %s: not looked for; it must be there when the container starts",
+        say(subject, "model", HL_VERDICT_WARN, "--model %s: not checked; it must exist when the container starts",
             show(path).text);
     else if (heads > 1)
         say(subject, "model", HL_VERDICT_FAIL,
-            "there are %zu, and the server, which serves one, would end: name it, CMD [\"--model\", \"/models/%s\"]",
+            "there are %zu, but the server serves one and would exit: name it, CMD [\"--model\", \"/models/%s\"]",
             heads, head->model);
     else if (heads == 1)
         say(subject, "model", HL_VERDICT_OK, "/models/%s/%s", head->model, head->name);
     else if (models->partial)
         say(subject, "model", HL_VERDICT_WARN,
-            "none was found, but not every layer was looked through to its end: the server needs one under /models");
+            "none was found, but not every layer was read to its end: the server needs one under /models");
     else
         say(subject, "model", HL_VERDICT_FAIL,
-            "no layer holds /models/NAME/model.hot: the server would end with 'there is no model'; put one in with "
+            "no layer contains /models/NAME/model.hot: the server would exit, since there is no model; put one in with "
             "`hotlayer image MODEL.hot --base`");
 }
 

@@ -1,5 +1,5 @@
-/* The report of `hotlayer inspect --cloud-run`: fetches the one document that an opened image does not carry, the index
- * that led to it, and prints what hl_cloud_run_check() says. */
+/* The report of `hotlayer inspect --cloud-run`. Fetches the index that refers to an image, the one document that an
+ * opened image lacks. Prints the results of hl_cloud_run_check(). */
 #include "base/cleanup.h"
 #include "pack/image/cloud_run.h"
 
@@ -12,7 +12,7 @@ static void print_text(const struct hl_image *image, const struct hl_cloud_run *
         printf("%-4s  %-11s  %s\n", verdicts[result->check[i].verdict], result->check[i].name,
                result->check[i].message);
     if (result->failures)
-        printf("%zu of %zu checks fail: Cloud Run would not run this image\n", result->failures, result->n);
+        printf("%zu of %zu checks failed: Cloud Run would not run this image\n", result->failures, result->n);
     else
         printf("Cloud Run can run this image%s\n", result->warnings ? "; see the warnings" : "");
 }

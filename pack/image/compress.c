@@ -1,14 +1,14 @@
-/* One frame behind another is one zstd stream to any reader, so a layer of many frames is a layer like any other.
+/* Concatenated frames are one zstd stream to any reader, so a layer of many frames is a layer like any other.
  *
  *   tar     16 MiB          16 MiB          16 MiB          the rest
  *   layer   frame           frame           frame           frame        each with its content's size and a checksum
  *
- * A frame that is compressed alone can be decompressed alone, side by side with the others, and its bytes depend on
- * nothing but its content, the parameters below and libzstd's version: one call compresses it in one thread. All that
- * the library would choose for itself is set; only what a level means is its own.
+ * A frame that was compressed alone can be decompressed alone, in parallel with the others. Its bytes depend only on
+ * its content, the parameters below and libzstd's version: one call compresses it in one thread. All parameters that
+ * the library would choose itself are set here; only the meaning of a level is the library's.
  *
- * Random weights of bf16 shrink by 22 percent and of 8 bits by 5, at level 1 as at level 3, for a core's time of 3
- * seconds a GB. So the default of `hotlayer image` is no compression.
+ * Random weights shrink little, at level 1 as at level 3, and compression is slow (docs/performance.md, "Pushing"). So
+ * `hotlayer image` does not compress by default.
  */
 #include "pack/image/compress.h"
 #include "base/cleanup.h"
@@ -17,7 +17,7 @@
 #include <openssl/evp.h>
 #include <zstd.h>
 
-#define READ_BYTES ((size_t)1 << 20) /* what is read is hashed while it is in the cache */
+#define READ_BYTES ((size_t)1 << 20) /* small enough to be hashed while it is in the cache */
 
 struct hl_compress {
     const struct hl_content *content;
@@ -25,11 +25,11 @@ struct hl_compress {
     ZSTD_CCtx *zstd;
     EVP_MD_CTX *sha256;
     uint64_t offset;  /* in the content */
-    uint64_t counted; /* by the progress: what is read again after rewind() is no progress */
+    uint64_t counted; /* reported as progress: bytes that are read again after rewind() do not count twice */
     char *frame;      /* of the content */
     char *out;        /* compressed */
     size_t out_size, out_bytes, out_taken;
-    char diff_id[HL_DIGEST_BYTES]; /* stays when the content is read again */
+    char diff_id[HL_DIGEST_BYTES]; /* kept when the content is read again */
 };
 
 static int set_parameters(ZSTD_CCtx *zstd, int level, struct hl_error *err)
@@ -39,7 +39,7 @@ static int set_parameters(ZSTD_CCtx *zstd, int level, struct hl_error *err)
         int value;
     } parameters[] = {
         {ZSTD_c_compressionLevel, level}, {ZSTD_c_contentSizeFlag, 1}, {ZSTD_c_checksumFlag, 1},
-        {ZSTD_c_dictIDFlag, 0},           {ZSTD_c_nbWorkers, 0}, /* other bytes than with workers */
+        {ZSTD_c_dictIDFlag, 0},           {ZSTD_c_nbWorkers, 0}, /* workers would give other bytes */
     };
     for (size_t i = 0; i < HL_COUNT(parameters); i++) {
         size_t status = ZSTD_CCtx_setParameter(zstd, parameters[i].name, parameters[i].value);
@@ -63,7 +63,7 @@ static int begin_again(void *context, struct hl_error *err)
     return begin(context, err);
 }
 
-/* Fills `frame` with the next n bytes of the content. */
+/* Reads the next n bytes of the content into `frame`. */
 static int read_frame(struct hl_compress *compress, size_t n, struct hl_error *err)
 {
     for (size_t at = 0, piece; at < n; at += piece) {
@@ -81,8 +81,8 @@ static int read_frame(struct hl_compress *compress, size_t n, struct hl_error *e
     return 0;
 }
 
-/* Whoever knows how long the stream is never asks for its end: the last byte of the content is it. A pass that broke
- * later leaves the digest of the one before, so the content must not have changed. */
+/* Computes the digest at the last byte of the content: a reader that knows the length never asks for the end of the
+ * stream. If a pass broke off later, its digest stays, so the next pass fails if the content changed. */
 static int finish(struct hl_compress *compress, struct hl_error *err)
 {
     unsigned char sha256[EVP_MAX_MD_SIZE];
@@ -93,7 +93,7 @@ static int finish(struct hl_compress *compress, struct hl_error *err)
         return hl_fail(err, "SHA-256 failed");
     hl_digest_format(sha256, digest);
     if (compress->diff_id[0] && strcmp(digest, compress->diff_id) != 0)
-        return hl_fail(err, "the files of this layer changed while they were read; try again when they are at rest");
+        return hl_fail(err, "the files of this layer changed while they were read; try again when nothing writes them");
     memcpy(compress->diff_id, digest, sizeof digest);
     return 0;
 }

@@ -5,21 +5,22 @@
  *                PT_DYNAMIC  pairs of tag and value: DT_NEEDED, DT_RUNPATH, ... are offsets into the names at DT_STRTAB
  *                PT_LOAD     which addresses are which bytes of the file, to find DT_STRTAB
  *
- * Objects are visited breadth first, as ld.so does, and a name that was found once is not searched again. Where a file
- * was found on this machine decides nothing about its place in the image: all go to the directory of libc, which is one
- * of the loader's own default directories by construction, so the image needs no ld.so.cache.
+ * Objects are visited breadth first, as ld.so visits them, and a name that was found is not searched again. The place
+ * of a file on this machine does not decide its place in the image: all files go into libc's directory. That is one of
+ * the loader's default directories, so the image needs no ld.so.cache.
  *
- * On top of a base image that place is taken: by another libc, older or newer, or by a link (/lib -> usr/lib) that a
- * folder of ours would replace, and every program of the base would be broken. So there the program gets a folder of
- * its own. What it takes are a loader and a libc that belong together, found before anything of the base:
+ * On a base image that directory is taken: by another libc, older or newer, or by a link (/lib -> usr/lib). A folder
+ * lib/ of ours would replace that link and break every program of the base. So on a base the program gets a folder of
+ * its own. It needs a loader and a libc that belong together, found before those of the base:
  *
- *   PT_INTERP  /lib64/ld-linux-x86-64.so.2  ->  /usr/lib/hotlayer/ld.so, a shorter path written over the longer one
- *   DT_RPATH   /usr/lib/hotlayer, given by the Makefile: goes before LD_LIBRARY_PATH, and counts for what libraries
- * need
+ *   PT_INTERP  /lib64/ld-linux-x86-64.so.2  ->  /usr/lib/hotlayer/ld.so
+ *                                               a shorter path, written over the longer one
+ *   DT_RPATH   /usr/lib/hotlayer                set by the Makefile; searched before LD_LIBRARY_PATH,
+ *                                               also for the libraries' own needs (DT_RUNPATH is neither)
  *
- * and the program starts by its own name, LD_LIBRARY_PATH keeps its meaning (the driver comes that way), and a base may
- * have another libc or none. Starting it through the loader (ld.so --library-path ... hotlayerd) was the other way: it
- * hides LD_LIBRARY_PATH, breaks whoever starts hotlayerd by its name, and shows as "ld.so" in every list of processes.
+ * The program is started by its own name, LD_LIBRARY_PATH keeps its meaning (it leads to the driver), and the base may
+ * have another libc or none. Starting hotlayerd through the loader (ld.so --library-path ... hotlayerd) was tried and
+ * dropped. It hides LD_LIBRARY_PATH, fails if hotlayerd is started by its name, and every process list shows "ld.so".
  */
 #include "pack/image/elf.h"
 #include "base/cleanup.h"
@@ -45,7 +46,7 @@ static const char *const standard_directories[] = {
 static const char *const driver_needs[] = {"libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1"};
 
 struct object {
-    char *name;      /* by which it was asked for; NULL: the program */
+    char *name;      /* the name that was asked for; NULL: the program */
     char *directory; /* where it was found, for $ORIGIN */
     char *source;
     char *interp;
@@ -54,7 +55,7 @@ struct object {
     char *runpath;
     char **needed;
     size_t n_needed;
-    size_t parent; /* who asked first */
+    size_t parent; /* the object that asked for it first */
 };
 
 struct closure {
@@ -78,7 +79,7 @@ static void view_close(struct view *view)
 
 static int damaged(const struct view *view, const char *what)
 {
-    return hl_fail(view->err, "%s: damaged program or library: %s lies outside of the file", view->path, what);
+    return hl_fail(view->err, "%s: damaged program or library: %s lies outside the file", view->path, what);
 }
 
 static int no_memory(struct hl_error *err)
@@ -109,7 +110,7 @@ static int view_open(struct view *view)
     return 0;
 }
 
-/* The string that starts at `offset` of the file and must end before `end`; NULL when it does not. */
+/* Returns the string that starts at `offset` of the file and ends before `end`; NULL if there is none. */
 static const char *string_at(const struct view *view, uint64_t offset, uint64_t end)
 {
     if (end > view->size || offset >= end || !memchr(view->bytes + offset, 0, (size_t)(end - offset)))
@@ -131,7 +132,7 @@ static Elf64_Dyn dynamic_entry(const struct view *view, const Elf64_Phdr *dynami
     return entry;
 }
 
-/* Offset in the file of [address, address + bytes), which one PT_LOAD must hold. */
+/* Finds the offset in the file of [address, address + bytes), which must lie in one PT_LOAD. */
 static bool file_offset(const struct view *view, const Elf64_Ehdr *header, uint64_t address, uint64_t bytes,
                         uint64_t *offset)
 {
@@ -207,7 +208,7 @@ static int read_object(struct object *object, struct hl_error *err)
     if (!is_x86_64(&header))
         return hl_fail(err, "%s: not a 64-bit x86-64 ELF program or library", view.path);
     if (header.e_phnum == PN_XNUM || (header.e_phnum && header.e_phentsize != sizeof(Elf64_Phdr)))
-        return hl_fail(err, "%s: program headers of an unknown kind", view.path);
+        return hl_fail(err, "%s: program headers of an unknown size or number", view.path);
     if (!hl_in_range(header.e_phoff, header.e_phnum * sizeof(Elf64_Phdr), view.size))
         return damaged(&view, "the table of segments");
     bool dynamic = false;
@@ -254,7 +255,7 @@ static void closure_free(struct closure *closure)
     free(closure->object);
 }
 
-/* A file that ld.so would load; one of another architecture it passes over without a word. */
+/* Returns whether ld.so would load this file; ld.so silently skips files of another architecture. */
 static bool loadable(const char *path)
 {
     HL_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -280,7 +281,7 @@ static int add_object(struct closure *closure, const char *path, const char *nam
     return read_object(object, err);
 }
 
-/* What has been searched, for the message of a failure. */
+/* The directories searched so far, for the error message. */
 struct trail {
     char text[700];
 };
@@ -291,7 +292,7 @@ static void trail_add(struct trail *trail, const char *directory)
     snprintf(trail->text + used, sizeof trail->text - used, "%s%s", used ? ", " : "", directory);
 }
 
-/* Copies an entry of a search path with $ORIGIN and ${ORIGIN} replaced; false when it cannot be an absolute path. */
+/* Copies an entry of a search path and replaces $ORIGIN and ${ORIGIN}; false if the result is not an absolute path. */
 static bool expand_origin(const char *entry, size_t length, const char *origin, char out[PATH_MAX])
 {
     static const char *const forms[] = {"$ORIGIN", "${ORIGIN}"};
@@ -335,8 +336,8 @@ static bool try_path(const char *path, const char *origin, const char *name, str
     return false;
 }
 
-/* ld.so(8): DT_RPATH of the object and of those that brought it in, unless it has a DT_RUNPATH; DT_RUNPATH of the
- * object alone; the standard directories. */
+/* Searches in the order of ld.so(8): DT_RPATH of the object and of the objects that led to it, unless it has a
+ * DT_RUNPATH; DT_RUNPATH of the object alone; the standard directories. */
 static bool search(const struct closure *closure, size_t asking, const char *name, struct trail *trail,
                    char found[PATH_MAX])
 {
@@ -378,12 +379,12 @@ static int add_needed(struct closure *closure, size_t asking, struct hl_error *e
         if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
             return hl_fail(err, "%s: needs a library by the path '%s'; only plain names can be moved into an image",
                            object->source, name);
-        /* Libraries list the loader too; it is there already, at its own path. */
+        /* Libraries list the loader too; it is already in the image, at its own path. */
         if (find_loaded(closure, name) || !strcmp(name, base_name(closure->object[0].interp)))
             continue;
         if (!search(closure, asking, name, &trail, found))
-            return hl_fail(err, "%s: needs %s, which is not in %s; install it or link it statically", object->source,
-                           name, trail.text);
+            return hl_fail(err, "%s: needs %s, which was not found in %s; install it or link it statically",
+                           object->source, name, trail.text);
         if (add_object(closure, found, name, asking, err))
             return -1;
     }
@@ -405,7 +406,7 @@ static int by_target(const void *a, const void *b)
     return strcmp(((const struct hl_elf_file *)a)->target, ((const struct hl_elf_file *)b)->target);
 }
 
-/* `folder` NULL: where this machine has them. */
+/* Lists all files, in `folder`; NULL: at their places on this machine. */
 static int emit_all(const struct closure *closure, const char *folder, struct hl_elf_files *out, struct hl_error *err)
 {
     const char *interp = closure->object[0].interp, *libraries = folder;
@@ -441,7 +442,7 @@ static int add_driver_needs(struct closure *closure, struct hl_error *err)
     return 0;
 }
 
-/* Fills the closure of `program`; a static one has one object and no loader. */
+/* Collects the closure of `program`; a static program has one object and no loader. */
 static int collect(const char *program, struct closure *closure, struct hl_error *err)
 {
     closure->object = calloc(MAX_OBJECTS, sizeof *closure->object);
@@ -453,7 +454,7 @@ static int collect(const char *program, struct closure *closure, struct hl_error
     if (!root->interp && !root->n_needed)
         return 0;
     if (!root->interp || root->interp[0] != '/' || strstr(root->interp, "/../") || !base_name(root->interp)[0])
-        return hl_fail(err, "%s: a program with libraries but without a loader at an absolute path", program);
+        return hl_fail(err, "%s: needs libraries but does not name a loader by an absolute path", program);
     size_t visited = 0;
     for (; visited < closure->n; visited++)
         if (add_needed(closure, visited, err))
@@ -475,7 +476,7 @@ int hl_elf_libraries(const char *program, struct hl_elf_files *out, struct hl_er
     return closure.object[0].interp ? emit_all(&closure, NULL, out, err) : 0;
 }
 
-/* The program's bytes, with the other loader's path in them. */
+/* Copies the program and replaces its loader's path. */
 static int copy_program(const struct object *program, char **bytes, size_t *n, struct hl_error *err)
 {
     __attribute__((cleanup(view_close))) struct view view = {.path = program->source, .err = err};
@@ -492,7 +493,7 @@ static int copy_program(const struct object *program, char **bytes, size_t *n, s
     if (!hl_in_range(program->interp_offset, program->interp_bytes, view.size))
         return damaged(&view, "the loader's name");
     if (program->interp_bytes < sizeof HL_ELF_PRIVATE_LOADER)
-        return hl_fail(err, "%s: its loader's path, %s, is too short to be replaced by %s", program->source,
+        return hl_fail(err, "%s: the path of its loader, %s, is too short to be replaced by %s", program->source,
                        program->interp, HL_ELF_PRIVATE_LOADER);
     memset(*bytes + program->interp_offset, 0, (size_t)program->interp_bytes);
     memcpy(*bytes + program->interp_offset, HL_ELF_PRIVATE_LOADER, sizeof HL_ELF_PRIVATE_LOADER);
@@ -507,13 +508,12 @@ int hl_elf_private(const char *program, struct hl_elf_files *out, char **bytes, 
     if (collect(program, &closure, err))
         return -1;
     const struct object *root = &closure.object[0];
-    /* An RUNPATH would silence the RPATH. */
+    /* With a DT_RUNPATH the loader ignores DT_RPATH. */
     if (root->interp && (root->runpath || !root->rpath || strcmp(root->rpath, HL_ELF_PRIVATE) != 0))
-        return hl_fail(
-            err,
-            "%s: is not linked to look for its libraries in %s (RPATH), so it cannot be put on a base; build "
-            "it with hotlayer's Makefile or with -Wl,--disable-new-dtags,-rpath," HL_ELF_PRIVATE,
-            program, HL_ELF_PRIVATE);
+        return hl_fail(err,
+                       "%s: not linked to search for its libraries in %s (RPATH), so it cannot be put on a base; build "
+                       "it with hotlayer's Makefile or with -Wl,--disable-new-dtags,-rpath," HL_ELF_PRIVATE,
+                       program, HL_ELF_PRIVATE);
     assert(root->source);
     if (copy_program(root, bytes, n, err))
         return -1;

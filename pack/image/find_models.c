@@ -1,4 +1,5 @@
-/* Finding models in layers, from the highest down: what was seen first is what counts.
+/* Finds models in layers, from the highest down: the first file seen with a name counts. A whiteout hides files of the
+ * layers below its own alone.
  *
  *   layer 3   models/.wh.old              hides models/old below
  *   layer 2   models/new/model.hot        seen
@@ -6,8 +7,8 @@
  *             models/new/model.hot        replaced by layer 2's
  *             models/old/model.hot        hidden
  *
- * A head goes into memory as it is met (a memfd, which the runtime's own reader opens), since in a compressed layer
- * there is no way back to it.
+ * A head is read into memory when it is met (a memfd, which the runtime's own reader opens), since a compressed layer
+ * cannot be read backwards.
  */
 #include "pack/image/find_models.h"
 #include "base/cleanup.h"
@@ -21,13 +22,13 @@
 
 #define FILES_MOST 1024
 #define HIDDEN_MOST 4096
-#define ENTRIES_MOST (1u << 22) /* of a layer; large distributions have some hundred thousand files */
-#define ENTRY_BYTES 512         /* that an entry without contents takes */
+#define ENTRIES_MOST (1u << 22) /* of a layer; large distributions have a few hundred thousand files */
+#define ENTRY_BYTES 512         /* of the archive, for an entry without contents */
 #define WHITEOUT ".wh."
 #define OPAQUE ".wh..wh..opq"
 #define OURS "hotlayer image: "
 
-/* Is it gone, by what the first `n` of the hidden say? */
+/* Returns whether one of the first `n` hidden paths covers `path`. */
 static bool is_hidden(const struct hl_models *models, size_t n, const char *path)
 {
     for (size_t i = 0; i < n; i++) {
@@ -51,7 +52,7 @@ static int hide(struct hl_models *models, const char *path, size_t length, struc
     return copy ? (models->n_hidden++, 0) : hl_no_memory(err);
 }
 
-/* Remembers a whiteout, as far as it is about models. 1: it is one. */
+/* Records a whiteout if it concerns models. Returns 1 if the entry is a whiteout, else 0. */
 static int take_whiteout(struct hl_models *models, const char *path, struct hl_error *err)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -60,13 +61,13 @@ static int take_whiteout(struct hl_models *models, const char *path, struct hl_e
     char hidden[PATH_MAX];
     size_t folder = (size_t)(name - path);
     bool opaque = !strcmp(name, OPAQUE);
-    /* What follows is the removed name; a folder that is opaque keeps its slash. */
+    /* Append the removed name. An opaque folder keeps its slash: only its contents are hidden. */
     int n = snprintf(hidden, sizeof hidden, "%.*s%s", (int)folder, path, opaque ? "" : name + strlen(WHITEOUT));
     bool ours = !n || !strcmp(hidden, "models") || hl_text_begins(hidden, "models/");
     return ours && hide(models, hidden, (size_t)n, err) ? -1 : 1;
 }
 
-/* "HEAD.hot" or "HEAD.hot.NNN" */
+/* "HEAD.hot" is a head, "HEAD.hot.NNN" a shard. */
 static bool is_head(const char *name)
 {
     return hl_text_ends(name, ".hot");
@@ -83,7 +84,7 @@ static bool is_shard(const char *name)
     return true;
 }
 
-/* NAME and FILE of models/NAME/FILE; false when the path is none of a model's file. */
+/* Splits models/NAME/FILE into NAME and FILE; false if the path cannot be a model's file. */
 static bool split(const char *path, struct hl_model_file *out)
 {
     struct hl_error ignored;
@@ -105,7 +106,7 @@ const struct hl_model_file *hl_models_file(const struct hl_models *models, const
     return NULL;
 }
 
-/* Writes the contents of an entry, which has so many bytes, into a file. */
+/* Writes the contents of an entry of `bytes` bytes into a file. */
 static int read_head(struct hl_tar *tar, uint64_t bytes, int fd, struct hl_error *err)
 {
     const size_t piece = (size_t)1 << 20;
@@ -117,25 +118,25 @@ static int read_head(struct hl_tar *tar, uint64_t bytes, int fd, struct hl_error
         if (hl_tar_read(tar, buffer, piece, &n, err))
             return -1;
         if (!done && (n < sizeof HL_HEADER_MAGIC - 1 || memcmp(buffer, HL_HEADER_MAGIC, sizeof HL_HEADER_MAGIC - 1)))
-            return hl_fail(err, "no .hot file: it does not begin with \"" HL_HEADER_MAGIC "\"");
+            return hl_fail(err, "not a .hot file: it does not begin with \"" HL_HEADER_MAGIC "\"");
         if (n > bytes - done)
-            return hl_fail(err, "longer than its %llu bytes", (unsigned long long)bytes);
+            return hl_fail(err, "longer than the %llu bytes that its header says", (unsigned long long)bytes);
         done += n;
         if (hl_file_write(fd, buffer, n) < 0)
-            return hl_fail(err, "no memory for it: %s", strerror(errno));
+            return hl_fail(err, "cannot keep it in memory: %s", strerror(errno));
     }
     return done == bytes
                ? 0
                : hl_fail(err, "it ends after %llu of %llu bytes", (unsigned long long)done, (unsigned long long)bytes);
 }
 
-/* Opens a head; messages call it by its path in the image. */
+/* Opens a head; messages name it by its path in the image. */
 static int open_head(struct hl_tar *tar, const struct hl_tar_entry *entry, struct hl_hot **out, struct hl_error *err)
 {
     char path[40];
     HL_CLOSE int fd = memfd_create("model.hot", MFD_CLOEXEC);
     if (access("/proc/self/fd", X_OK))
-        return hl_fail(err, "/proc is not mounted, without which a head cannot be looked at");
+        return hl_fail(err, "cannot open the head: /proc is not mounted");
     if (read_head(tar, entry->bytes, fd, err))
         return -1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -172,11 +173,11 @@ static int take_file(struct hl_models *models, struct hl_tar *tar, const struct 
     uint64_t limit = head ? HL_HEAD_LIMIT - models->head_bytes : HL_SHARD_LIMIT + HL_PAGE_BYTES;
     if (entry->kind != HL_TAR_FILE || entry->sparse)
         return hl_fail(err, "%s: %s: refused", entry->path,
-                       entry->kind == HL_TAR_FOLDER ? "a folder in a file's place"
-                       : entry->kind == HL_TAR_FILE ? "a file with holes"
+                       entry->kind == HL_TAR_FOLDER ? "a folder in the place of a file"
+                       : entry->kind == HL_TAR_FILE ? "a sparse file"
                                                     : "a link or a device, not a file");
-    if (entry->bytes > limit)
-        return hl_fail(err, "%s: claims to have %llu bytes; %llu is the most that is taken", entry->path,
+    if (entry->bytes > limit) /* checked before any of it is read */
+        return hl_fail(err, "%s: claims to have %llu bytes; at most %llu are accepted", entry->path,
                        (unsigned long long)entry->bytes, (unsigned long long)limit);
     if (head && open_head(tar, entry, &file->head, err))
         return hl_error_prefix(err, "%s", entry->path);
@@ -188,19 +189,19 @@ static int take_file(struct hl_models *models, struct hl_tar *tar, const struct 
     return -1;
 }
 
-/* What is not a model's file can still be in the way of one. */
+/* Handles an entry that is not a model's file; it may still take the place of one. */
 static int take_other(struct hl_models *models, const struct hl_tar_entry *entry, struct hl_error *err)
 {
     bool link = entry->kind == HL_TAR_SYMLINK || entry->kind == HL_TAR_HARDLINK;
     const char *inside = entry->path + strlen("models");
     bool on_the_way = !*inside || !strchr(inside + 1, '/'); /* models, or models/NAME */
     if (on_the_way && (link || (!*inside && entry->kind != HL_TAR_FOLDER)))
-        return hl_fail(err, "%s: a link or a file in a folder's place: refused", entry->path);
+        return hl_fail(err, "%s: a link or a file in the place of a folder: refused", entry->path);
     bool hides = on_the_way && entry->kind != HL_TAR_FOLDER && models->n_hidden < HIDDEN_MOST;
     return hides ? hide(models, entry->path, strlen(entry->path), err) : 0;
 }
 
-/* `visible`: how many of the hidden are those of higher layers, `seen`: how many files they have. */
+/* Handles one entry. The first `visible` hidden paths and the first `seen` files are those of higher layers. */
 static int take_entry(struct hl_models *models, struct hl_tar *tar, const struct hl_tar_entry *entry, size_t index,
                       size_t visible, size_t seen, struct hl_error *err)
 {
@@ -216,7 +217,7 @@ static int take_entry(struct hl_models *models, struct hl_tar *tar, const struct
     const struct hl_model_file *other = hl_models_file(models, file.model, file.name);
     if (!other)
         return take_file(models, tar, entry, &file, err);
-    return other < models->file + seen ? 0 : hl_fail(err, "%s: twice in one layer", entry->path);
+    return other < models->file + seen ? 0 : hl_fail(err, "%s: occurs twice in one layer", entry->path);
 }
 
 static int scan(struct hl_models *models, struct hl_tar *tar, size_t index, bool compressed, uint64_t most,
@@ -233,7 +234,7 @@ static int scan(struct hl_models *models, struct hl_tar *tar, size_t index, bool
         if (take_entry(models, tar, &entry, index, visible, seen, err))
             return -1;
         if (!compressed || (models->n > before && models->file[before].head))
-            continue; /* nothing to pass over */
+            continue; /* nothing was skipped */
         if (entry.bytes + ENTRY_BYTES > most) {
             models->partial = true;
             return 0;

@@ -1,5 +1,5 @@
-/* The models in an image: files models/NAME/HEAD.hot and models/NAME/HEAD.hot.NNN of its layers, as whoever runs the
- * image would see them: a higher layer replaces and removes what is in lower ones.
+/* Finds the models in an image: the files models/NAME/HEAD.hot and models/NAME/HEAD.hot.NNN of its layers. Finds them
+ * as a running container would see them: a higher layer replaces and removes files of lower ones.
  *
  * Format: OCI image-spec 1.1, layer.md ("Whiteouts").
  */
@@ -9,59 +9,56 @@
 #include "registry/oci/oci_image.h"
 #include "runtime/model/hot.h"
 
-#define HL_HEAD_LIMIT ((uint64_t)1 << 30) /* of the heads of an image together; they are read into memory */
-#define HL_LOOK_LIMIT                                                                                                  \
-    ((uint64_t)64                                                                                                      \
-     << 20) /* what is passed over in a compressed layer, where it is only looked into                    \
-                          */
+#define HL_HEAD_LIMIT ((uint64_t)1 << 30)  /* for all heads of an image together; they are read into memory */
+#define HL_LOOK_LIMIT ((uint64_t)64 << 20) /* for the bytes skipped in a compressed layer, when only looking */
 
 struct hl_model_file {
-    char model[HL_MODEL_NAME_MAX + 1]; /* NAME; it and `name` are what hl_meta_check_name() takes: never a path */
+    char model[HL_MODEL_NAME_MAX + 1]; /* NAME; it and `name` satisfy hl_meta_check_name(), so neither is a path */
     char name[HL_MODEL_NAME_MAX + 1];
     uint64_t bytes;
-    size_t layer;        /* of the image */
-    struct hl_hot *head; /* open, where the file is a head; NULL: a shard */
+    size_t layer;        /* index in the image */
+    struct hl_hot *head; /* open, if the file is a head; NULL: a shard */
 };
 
 struct hl_models {
     struct hl_model_file *file;
     size_t n;
-    char **hidden; /* paths that are gone from lower layers; with a slash behind: what is inside of a folder */
+    char **hidden; /* paths removed from lower layers; with a trailing slash: only the folder's contents */
     size_t n_hidden;
     uint64_t head_bytes;
-    bool partial; /* some compressed layer was not looked through to its end */
+    bool partial; /* some compressed layer was not read to its end */
 };
 
-/* Looks through one more layer of an image, from the highest one down. Heads are read and opened; of a compressed layer
- * no more than `most` bytes are passed over. Refused are links, devices, files with holes, folders and other things in
- * a model's place, and files that no model can have. `index` is what the files' `layer` will be. */
+/* Scans one more layer of an image; call it from the highest layer down. Reads and opens heads; skips at most `most`
+ * bytes of a compressed layer. Fails if a model's file is a link, a device, a folder or a sparse file, or if it is
+ * larger than any model's file can be. `index` becomes the `layer` of the files. */
 int hl_models_scan(struct hl_models *models, struct hl_store *store, const struct hl_descriptor *layer, size_t index,
                    uint64_t most, struct hl_error *err);
 
-/* One more file, from elsewhere; its head is the models' when this succeeds. */
+/* Adds a file from elsewhere; on success `models` owns its head. */
 int hl_models_add(struct hl_models *models, const struct hl_model_file *file, struct hl_error *err);
 
-/* The heads alone, from as few bytes as possible: where `hotlayer image` wrote into the history which layers have them,
- * only these are looked at, else all of them. There may be none. */
+/* Finds the heads alone, from as few bytes as possible. If the history of `hotlayer image` names the layers that
+ * contain them, only these are read; else all. The result may be empty. */
 int hl_models_find(struct hl_store *store, const struct hl_image *image, struct hl_models *out, struct hl_error *err);
 
-/* Does the history tell of a model that `hotlayer image` put in? */
+/* Returns whether the history mentions a model that `hotlayer image` put in. */
 bool hl_models_ours(const struct hl_image *image);
 
-/* The model whose head is in layer i, as far as the history says it of a layer of ours; NULL: it does not. */
+/* Returns the name of the model whose head is in layer i, if the history says that the layer is ours; else NULL. */
 const char *hl_models_named(const struct hl_image *image, size_t i);
 
-/* May layer i have files of a model? Not the runtime's, nor what lies below the first of our layers, where the history
- * tells of a model of ours. */
+/* Returns whether layer i may contain files of a model. If the history mentions a model of ours, the runtime's layer
+ * and the layers below the first of ours may not. */
 bool hl_models_may_hold(const struct hl_image *image, size_t i);
 
-/* Does every head have its shards, of the right sizes? */
+/* Fails if a head lacks a shard, or a shard has the wrong size. */
 int hl_models_check(const struct hl_models *models, struct hl_error *err);
 
-/* The file of this name, or NULL. */
+/* Returns the file with this name, or NULL. */
 const struct hl_model_file *hl_models_file(const struct hl_models *models, const char *model, const char *name);
 
-/* Shard `index` (from 0) of a head, or NULL. */
+/* Returns shard `index` (from 0) of a head, or NULL. */
 const struct hl_model_file *hl_models_shard(const struct hl_models *models, const struct hl_model_file *head,
                                             uint32_t index);
 

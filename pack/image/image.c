@@ -1,4 +1,4 @@
-/* From a packed model to an image: plan the layers, stream each into a blob, describe them, then let the index know.
+/* Makes an image of a packed model: plans the layers, streams each into a blob, describes them, then updates the index.
  *
  *   index.json -> manifest -> config            layers, in the order in which a start reads them:
  *                          -> the base's layers
@@ -6,16 +6,16 @@
  *                          -> layer 2           /models/NAME/model.hot
  *                          -> layer 3, 4, ...   /models/NAME/model.hot.001, .002, ...
  *
- * A new runtime leaves every gigabyte of weights where it is, and a shard that did not change keeps its digest. Layers
- * are not compressed unless asked for: quantized weights shrink by 5 to 15 percent and would cost the hash's speed many
- * times over, and a layer's digest is then also its diff_id, so one pass over the bytes yields both.
+ * A new runtime leaves the layers of weights as they are, and an unchanged shard keeps its digest. Layers are not
+ * compressed unless asked for: quantized weights shrink by 5 to 15 percent, and compression is many times slower than
+ * the hash. A plain layer's digest is also its diff_id, so one pass over the bytes yields both.
  *
- * The base's layers are copied side by side with the making of ours; whether bytes move at all is the target's
- * business.
+ * The base's layers are copied in parallel with the making of ours. The target decides whether bytes move at all.
  */
 #include "pack/image/image.h"
 #include "base/cleanup.h"
 #include "base/parallel.h"
+#include "base/text.h"
 #include "pack/image/elf.h"
 #include "pack/image/image_config.h"
 #include "pack/image/layer.h"
@@ -25,7 +25,7 @@
 #include <time.h>
 
 #define WHAT_BYTES 160
-#define ANNOTATIONS 4 /* that a config has as labels too */
+#define ANNOTATIONS 4 /* the config has them as labels too */
 
 struct planned_layer {
     struct hl_layer layer;
@@ -41,7 +41,7 @@ struct plan {
     struct planned_layer *layer;
     size_t n;
     char created[24]; /* RFC 3339, or "" */
-    char comment[64]; /* on how layers are compressed, or "" */
+    char comment[64]; /* how the layers are compressed, or "" */
     struct hl_config_label annotation[ANNOTATIONS];
 };
 
@@ -78,7 +78,7 @@ static int check_spec(const struct hl_image_spec *spec, struct plan *plan, struc
     return 0;
 }
 
-/* On a base, hotlayerd comes with libraries in a folder of its own. */
+/* Adds hotlayerd; on a base, with its libraries in a private folder. */
 static int add_runtime(struct hl_layer *layer, const struct hl_image_spec *spec, struct hl_elf_files *files,
                        struct hl_error *err)
 {
@@ -103,8 +103,11 @@ static int plan_runtime(struct planned_layer *planned, const struct hl_image_spe
     int status =
         add_runtime(&planned->layer, spec, &files, err) || hl_layer_add(&planned->layer, "/tmp", NULL, 01777, err) ? -1
                                                                                                                    : 0;
-    for (size_t i = 0; !status && i < files.n; i++)
+    for (size_t i = 0; !status && i < files.n; i++) {
+        /* A folder lib/ of ours would replace a base's link /lib and break all of its programs. */
+        assert(!spec->base || hl_text_begins(files.file[i].target, HL_ELF_PRIVATE "/"));
         status = hl_layer_add(&planned->layer, files.file[i].target, files.file[i].source, 0755, err);
+    }
     hl_elf_files_free(&files);
     return status;
 }
@@ -125,10 +128,10 @@ static int check_count(const struct hl_image_spec *spec, size_t ours, struct hl_
     return hl_fail(err,
                    "the image would have %zu layers, %zu of them the base's; more than %d cannot be mounted. Pack the "
                    "model again with larger shards (hotlayer pack --shard-size)%s",
-                   ours + base, base, HL_RUNNABLE_LAYERS, base ? ", or choose a base of fewer layers" : "");
+                   ours + base, base, HL_RUNNABLE_LAYERS, base ? ", or choose a base with fewer layers" : "");
 }
 
-/* The base's layers; an image may have one twice. */
+/* Returns the number of the base's layers; an image may list a layer twice. */
 static size_t base_layers(const struct plan *plan)
 {
     return plan->spec->base ? plan->spec->base->image.n_layers : 0;
@@ -143,7 +146,7 @@ static bool is_repeated(const struct hl_image *image, size_t layer)
     return false;
 }
 
-/* The blob of the base's layer i, or NULL where one before it is the same. */
+/* Returns the blob of the base's layer i, or NULL if an earlier layer has the same blob, which is copied once. */
 static const struct hl_descriptor *base_blob(const struct plan *plan, size_t i)
 {
     const struct hl_image *image = &plan->spec->base->image;
@@ -177,7 +180,7 @@ static int plan_layers(struct plan *plan, struct hl_error *err)
     return 0;
 }
 
-/* Stores a document that we made; `out` says what it is called. */
+/* Stores a document that we made and returns its descriptor in `out`. */
 static int store_json(const cJSON *json, enum hl_document_kind kind, struct hl_target *target, char **text,
                       struct hl_descriptor *out, struct hl_error *err)
 {
@@ -196,7 +199,7 @@ static int store_json(const cJSON *json, enum hl_document_kind kind, struct hl_t
     return target->class->document(target, out, *text, err);
 }
 
-/* The builders below return false when memory ran out; what they built up to then hangs on the root, which is freed. */
+/* The builders below return false if memory ran out; what they built so far is attached to the root, which is freed. */
 static bool add_text(cJSON *object, const char *key, const char *text)
 {
     return !text || !*text || cJSON_AddStringToObject(object, key, text);
@@ -221,7 +224,7 @@ static bool add_descriptor(cJSON *descriptor, const char *media_type, const stru
            cJSON_AddNumberToObject(descriptor, "size", (double)blob->bytes);
 }
 
-/* Layers of a base may have Docker's media types; in our manifest all have OCI's. */
+/* Adds a layer. A base's layers may have Docker's media types; in our manifest all have OCI's. */
 static bool add_layer(cJSON *layers, const struct hl_descriptor *blob)
 {
     cJSON *descriptor = cJSON_CreateObject();
@@ -290,7 +293,7 @@ static int write_layer(struct plan *plan, struct planned_layer *planned, struct 
     return 0;
 }
 
-/* The base's layers first, then ours. */
+/* Writes blob i: the base's layers first, then ours. */
 static int write_blob(void *context, size_t i, struct hl_error *err)
 {
     struct plan *plan = context;
@@ -302,7 +305,7 @@ static int write_blob(void *context, size_t i, struct hl_error *err)
     return blob ? plan->target->class->copy(plan->target, store, blob, plan->spec->progress, err) : 0;
 }
 
-/* Tells the target what will come, as far as that is known before it has come. */
+/* Tells the target which blobs will come, as far as they are known in advance; compressed layers are not. */
 static int expect_blobs(const struct plan *plan, struct hl_error *err)
 {
     size_t n = 0, n_base = base_layers(plan);
@@ -343,7 +346,7 @@ static int write_layers(struct plan *plan, struct hl_error *err)
     return 0;
 }
 
-/* What is made is read as anybody will, before it gets its name. */
+/* Writes the image. Before it gets its name, its documents are read back as any reader would read them. */
 static int write_image(struct plan *plan, struct hl_image *out, struct hl_error *err)
 {
     HL_FREE char *config_text = NULL;
@@ -358,7 +361,7 @@ static int write_image(struct plan *plan, struct hl_image *out, struct hl_error 
         hl_image_read(out, &manifest, manifest_text, (size_t)manifest.bytes, &config, config_text, (size_t)config.bytes,
                       err))
         return -1;
-    manifest_text = config_text = NULL; /* the image's own */
+    manifest_text = config_text = NULL; /* the image owns them now */
     return plan->target->class->publish(plan->target, &manifest, out->manifest_text, err);
 }
 

@@ -1,12 +1,13 @@
-/* Our image's config is the base's with our changes, so what this file does not know of passes through: a variant, a
+/* Our image's config is the base's with our changes. So members that this file does not know pass through: a variant, a
  * health check, members of later specifications.
  *
  *   {architecture, os, ..., config: {Env, User, Entrypoint, ...}, rootfs: {diff_ids}, history}
  *
- * Most programs that will read it are written in Go, whose JSON takes "entrypoint" or "ENTRYPOINT" for "Entrypoint" and
- * the last of equal members. So a member that is set here is set alone: all spellings of it go first.
+ * Most programs that read it are written in Go. Go's JSON reads "entrypoint" or "ENTRYPOINT" as "Entrypoint" and takes
+ * the last of equal members. So before a member is set, all spellings of it are removed. Labels and the like are data:
+ * there, case counts.
  *
- * The builders return false when memory ran out; what they built up to then hangs on the root, which is freed.
+ * The builders return false if memory ran out; what they built so far is attached to the root, which is freed.
  */
 #include "pack/image/image_config.h"
 #include "base/cleanup.h"
@@ -15,20 +16,21 @@
 #include <strings.h>
 
 enum setting_kind {
-    OURS,     /* over the base's */
-    BASES,    /* the base's stays */
-    IN_FRONT, /* a list of folders: the base's follows ours */
+    OURS,      /* replaces the base's */
+    BASES,     /* the base's stays */
+    PREPENDED, /* a list of folders: ours, then the base's */
 };
 
-/* The NVIDIA names are for hosts whose container toolkit reads them; LD_LIBRARY_PATH is where Cloud Run mounts the
- * driver. OLLAMA_HOST makes a plain "docker run -p" reachable; PORT, where set, is stronger. The entry point is an
- * absolute path, so PATH is for people alone, and a base knows best where its programs are. */
+/* The NVIDIA variables are read by the host's container toolkit; LD_LIBRARY_PATH names the folder where Cloud Run
+ * mounts the driver. OLLAMA_HOST makes the server reachable under a plain "docker run -p"; PORT overrides it where it
+ * is set. The entry point is an absolute path, so PATH serves people alone, and a base knows best where its programs
+ * are. */
 static const struct setting {
     const char *name, *value;
     enum setting_kind kind;
 } settings[] = {
     {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", BASES},
-    {"LD_LIBRARY_PATH", "/usr/local/nvidia/lib64:/usr/local/nvidia/lib", IN_FRONT},
+    {"LD_LIBRARY_PATH", "/usr/local/nvidia/lib64:/usr/local/nvidia/lib", PREPENDED},
     {"NVIDIA_VISIBLE_DEVICES", "all", OURS},
     {"NVIDIA_DRIVER_CAPABILITIES", "compute,utility", OURS},
     {"OLLAMA_HOST", "0.0.0.0:8080", OURS},
@@ -36,7 +38,7 @@ static const struct setting {
 
 #define N_SETTINGS (HL_COUNT(settings))
 
-/* Removes the member in all spellings. */
+/* Removes a member in all spellings. */
 static void drop(cJSON *object, const char *key)
 {
     for (cJSON *item = object ? object->child : NULL, *next; item; item = next) {
@@ -46,7 +48,7 @@ static void drop(cJSON *object, const char *key)
     }
 }
 
-/* Makes `item`, which it takes over, the only member of this name. */
+/* Makes `item`, which it takes over, the only member with this name. */
 static bool put(cJSON *object, const char *key, cJSON *item)
 {
     if (!item)
@@ -63,7 +65,7 @@ static bool put_text(cJSON *object, const char *key, const char *text)
     return put(object, key, cJSON_CreateString(text));
 }
 
-/* The same in a map, whose keys are data: only this spelling is this key. */
+/* Sets an entry of a map. Its keys are data, so only this very spelling is replaced. */
 static bool put_entry(cJSON *map, const char *key, cJSON *item)
 {
     cJSON_DeleteItemFromObjectCaseSensitive(map, key);
@@ -73,7 +75,7 @@ static bool put_entry(cJSON *map, const char *key, cJSON *item)
     return false;
 }
 
-/* Takes the member out; NULL when it is absent or null. */
+/* Detaches and returns a member; NULL if it is absent or null. */
 static cJSON *take(cJSON *object, const char *key)
 {
     cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(object, key);
@@ -88,7 +90,7 @@ static int malformed(const char *what, struct hl_error *err)
     return hl_fail(err, "its config is damaged: %s", what);
 }
 
-/* Are all the members or elements of `list` (NULL: none) strings, in an object or an array? */
+/* Returns whether `list` is an object or an array of strings alone, or NULL. */
 static bool all_texts(const cJSON *list, bool object)
 {
     const cJSON *item;
@@ -111,28 +113,28 @@ static bool all_objects(const cJSON *list)
     return !list || cJSON_IsArray(list);
 }
 
-/* What is changed below must be what it should be. */
+/* Fails if a member that is changed below does not have the specified type. */
 static int check_members(const cJSON *root, struct hl_error *err)
 {
     const cJSON *config = hl_json_get(root, "config");
     const cJSON *user = hl_json_get(config, "User"), *folder = hl_json_get(config, "WorkingDir");
     const cJSON *ports = hl_json_get(config, "ExposedPorts");
     if (config && !cJSON_IsObject(config))
-        return malformed("\"config\" is no object", err);
+        return malformed("\"config\" is not an object", err);
     if (!all_texts(hl_json_get(config, "Env"), false))
-        return malformed("\"Env\" is no list of texts", err);
+        return malformed("\"Env\" is not a list of strings", err);
     if (!all_texts(hl_json_get(config, "Labels"), true))
-        return malformed("\"Labels\" are not texts by name", err);
+        return malformed("\"Labels\" is not an object of strings", err);
     if (ports && !cJSON_IsObject(ports))
-        return malformed("\"ExposedPorts\" is no object", err);
+        return malformed("\"ExposedPorts\" is not an object", err);
     if ((user && !cJSON_IsString(user)) || (folder && !cJSON_IsString(folder)))
-        return malformed("\"User\" or \"WorkingDir\" is no text", err);
+        return malformed("\"User\" or \"WorkingDir\" is not a string", err);
     if (!all_objects(hl_json_get(root, "history")))
-        return malformed("\"history\" is no list of objects", err);
+        return malformed("\"history\" is not a list of objects", err);
     return 0;
 }
 
-/* The setting that an entry of Env is about; NULL: none of ours. */
+/* Returns the setting that an entry of Env names; NULL: not one of ours. */
 static const struct setting *find_setting(const char *entry)
 {
     size_t length = strcspn(entry, "=");
@@ -142,16 +144,16 @@ static const struct setting *find_setting(const char *entry)
     return NULL;
 }
 
-/* Adds NAME=VALUE, with what the base's entry (or NULL) has of it. */
+/* Adds NAME=VALUE, combined with the base's entry (or NULL) as the setting's kind says. */
 static bool add_setting(cJSON *environment, const struct setting *setting, const char *base)
 {
     HL_FREE char *text = NULL;
     const char *value = base && base[strcspn(base, "=")] ? strchr(base, '=') + 1 : "";
     size_t length = strlen(setting->value);
     bool has_ours = !strncmp(value, setting->value, length) && (!value[length] || value[length] == ':');
-    if (base && (setting->kind == BASES || (setting->kind == IN_FRONT && has_ours)))
+    if (base && (setting->kind == BASES || (setting->kind == PREPENDED && has_ours)))
         return cJSON_AddItemToArray(environment, cJSON_CreateString(base));
-    bool follows = setting->kind == IN_FRONT && *value;
+    bool follows = setting->kind == PREPENDED && *value;
     if (asprintf(&text, "%s=%s%s%s", setting->name, setting->value, follows ? ":" : "", follows ? value : "") < 0) {
         text = NULL;
         return false;
@@ -159,7 +161,7 @@ static bool add_setting(cJSON *environment, const struct setting *setting, const
     return cJSON_AddItemToArray(environment, cJSON_CreateString(text));
 }
 
-/* The base's in its order, then those of ours that it does not have. */
+/* Sets Env: the base's entries in their order, then those of ours that the base lacks. */
 static bool put_environment(cJSON *config)
 {
     HL_JSON cJSON *base = take(config, "Env");
@@ -173,7 +175,7 @@ static bool put_environment(cJSON *config)
         const struct setting *setting = find_setting(entry->valuestring);
         if (!setting && !cJSON_AddItemToArray(environment, cJSON_CreateString(entry->valuestring)))
             return false;
-        if (!setting || placed[setting - settings]) /* a name that is there twice means what stands first */
+        if (!setting || placed[setting - settings]) /* of equal names the first counts */
             continue;
         placed[setting - settings] = true;
         if (!add_setting(environment, setting, entry->valuestring))
@@ -185,8 +187,8 @@ static bool put_environment(cJSON *config)
     return true;
 }
 
-/* A number from 1 up, perhaps with a group, also a number. A name could be any user's, root's too: /etc/passwd is in a
- * layer. */
+/* Returns whether a user is a number from 1 up, with or without a numeric group. A name could belong to any user, also
+ * to root: /etc/passwd lies in a layer. */
 static bool is_plain_user(const char *user)
 {
     size_t digits = strspn(user, "0123456789"), group = user[digits] ? strspn(user + digits + 1, "0123456789") : 0;
@@ -232,7 +234,7 @@ static bool put_config(cJSON *root, const struct hl_config_spec *spec)
     if (!put(root, "config", config ? config : cJSON_CreateObject()))
         return false;
     config = cJSON_GetObjectItemCaseSensitive(root, "config");
-    drop(config, "OnBuild"); /* instructions for the next build, which is this one */
+    drop(config, "OnBuild"); /* instructions for the next build, and this is it */
     return (!spec->process || put_process(config)) && put_labels(config, spec);
 }
 
@@ -259,7 +261,7 @@ static bool add_history(cJSON *history, const char *created, const char *what, c
            (!comment || cJSON_AddStringToObject(entry, "comment", comment));
 }
 
-/* An entry for each layer, or readers count wrong: either all layers have one, or none has. */
+/* Adds our history. Either every layer has an entry or no layer has one; otherwise readers count wrong. */
 static bool put_history(cJSON *root, const struct hl_config_spec *spec)
 {
     cJSON *history = take(root, "history");

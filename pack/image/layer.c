@@ -2,10 +2,10 @@
  *
  *   ustar header (512) | the file, zeros up to 512 | header | ... | 1024 zeros
  *
- * Nothing of the building machine is in it: paths are sorted, owners are 0 without a name, times are the caller's, and
- * the archive is not padded to a tape's block. A path that is too long for the ustar header gets a pax header in front
- * ("restricted pax"). libarchive lays the archive out once, without reading the files: it is handed their mappings,
- * which it passes on untouched, and what it passes on from inside of a mapping is remembered as a part of that file.
+ * Nothing of the building machine is in it. Paths are sorted, owners are 0 and have no names, and the caller sets the
+ * times. The archive is not padded to a tape's block. A path that is too long for the ustar header gets a pax header
+ * before it ("restricted pax"). libarchive lays the archive out once, without reading the files. It gets a mapping of
+ * each file and passes the pointers on untouched. A pointer into a mapping is recorded as a part of that file.
  */
 #include "pack/image/layer.h"
 #include "base/cleanup.h"
@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define TEXT_LIMIT ((size_t)1 << 20) /* of all headers: a layer has some dozen files */
+#define TEXT_LIMIT ((size_t)1 << 20) /* of all headers: a layer has a few dozen files */
 
 static bool is_file(const struct hl_layer_entry *entry)
 {
@@ -31,7 +31,7 @@ static bool has_entry(const struct hl_layer *layer, const char *path, size_t len
     return false;
 }
 
-/* A folder, until the caller says otherwise. */
+/* Appends a folder; the caller may turn it into a file. */
 static struct hl_layer_entry *append(struct hl_layer *layer, const char *path, size_t length, mode_t mode,
                                      struct hl_error *err)
 {
@@ -47,11 +47,11 @@ static struct hl_layer_entry *append(struct hl_layer *layer, const char *path, s
     return &grown[layer->n++];
 }
 
-/* The folders on the way to `path`, as far as they are not there yet, and it. */
+/* Appends the missing parent folders of `path`, then an entry for `path`. */
 static struct hl_layer_entry *append_path(struct hl_layer *layer, const char *path, mode_t mode, struct hl_error *err)
 {
     if (has_entry(layer, path + 1, strlen(path + 1))) {
-        hl_fail(err, "two files of the image would be %s", path);
+        hl_fail(err, "the image would contain two files named %s", path);
         return NULL;
     }
     path++;
@@ -112,7 +112,7 @@ struct planning {
     size_t entry;             /* the file that is being written, if `mapped` */
     const unsigned char *map; /* its mapping */
     struct hl_error *err;
-    bool failed; /* err holds why; what comes now is thrown away */
+    bool failed; /* `err` says why; later parts are discarded */
 };
 
 static struct hl_layer_part *add_part(struct hl_layer *layer, uint64_t bytes, struct hl_error *err)
@@ -159,17 +159,18 @@ static ssize_t take(struct archive *archive, void *context, const void *bytes, s
     if (!planning->failed &&
         (mapped ? add_range(planning, at - map, n, planning->err) : add_text(planning->layer, bytes, n, planning->err)))
         planning->failed = true;
-    /* An archive that is told of a failure never frees what it holds (libarchive 3.6), so it hears of none. */
+    /* Report success always: libarchive 3.6 never frees the filters' buffers of an archive whose write callback failed,
+     * or on which archive_write_fail() was called. */
     return (ssize_t)n;
 }
 
-/* What an archive function returned, and whether take() took what it wrote. */
+/* Fails if an archive function returned an error or take() failed. */
 static int check(struct planning *planning, int status, const char *path)
 {
     if (planning->failed || status == ARCHIVE_OK)
         return planning->failed ? -1 : 0;
     const char *why = archive_error_string(planning->archive);
-    return hl_fail(planning->err, "%s: cannot archive it: %s", path, why ? why : "unknown reason");
+    return hl_fail(planning->err, "%s: cannot add it to the layer: %s", path, why ? why : "unknown reason");
 }
 
 static int plan_header(struct planning *planning, const struct hl_layer_entry *entry, int64_t mtime)
@@ -189,7 +190,7 @@ static int plan_header(struct planning *planning, const struct hl_layer_entry *e
     return check(planning, status, entry->path);
 }
 
-/* Opens an entry's file, which must still be the one that was added. */
+/* Opens an entry's file; fails if its size or kind changed since it was added. */
 static int open_entry(const struct hl_layer_entry *entry, int *out, struct hl_error *err)
 {
     struct stat status;
@@ -199,7 +200,7 @@ static int open_entry(const struct hl_layer_entry *entry, int *out, struct hl_er
         return hl_fail(err, "%s: %s", entry->source, strerror(errno));
     return S_ISREG(status.st_mode) && (uint64_t)status.st_size == entry->bytes
                ? 0
-               : hl_fail(err, "%s: changed while the image was made", entry->source);
+               : hl_fail(err, "%s: changed while the image was being made", entry->source);
 }
 
 static int plan_bytes(struct planning *planning, const struct hl_layer_entry *entry, const void *at)
@@ -207,7 +208,7 @@ static int plan_bytes(struct planning *planning, const struct hl_layer_entry *en
     size_t done = 0, bytes = (size_t)entry->bytes;
     la_ssize_t n = 1;
     planning->map = at;
-    for (; done < bytes && n > 0; done += (size_t)n) /* one call takes less than 2 GiB */
+    for (; done < bytes && n > 0; done += (size_t)n) /* one call writes less than 2 GiB */
         n = archive_write_data(planning->archive, planning->map + done, bytes - done);
     planning->map = NULL;
     return check(planning, n > 0 ? ARCHIVE_OK : ARCHIVE_FATAL, entry->path);
@@ -222,7 +223,7 @@ static int plan_file(struct planning *planning, const struct hl_layer_entry *ent
         return entry->bytes ? plan_bytes(planning, entry, entry->content) : 0;
     void *map = mmap(NULL, (size_t)entry->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED)
-        return hl_fail(planning->err, "%s: cannot be mapped: %s", entry->source, strerror(errno));
+        return hl_fail(planning->err, "%s: cannot map it: %s", entry->source, strerror(errno));
     int status = plan_bytes(planning, entry, map);
     munmap(map, (size_t)entry->bytes);
     return status;
@@ -255,12 +256,12 @@ int hl_layer_plan(struct hl_layer *layer, int64_t mtime, struct hl_error *err)
         return hl_no_memory(err);
     qsort(layer->entry, layer->n, sizeof *layer->entry, by_path);
     int status = plan_all(&planning, mtime);
-    planning.failed = status != 0; /* freeing an archive that is still open writes its end */
+    planning.failed = status != 0; /* freeing an open archive writes its trailer: ignore it after a failure */
     archive_write_free(planning.archive);
     return status;
 }
 
-/* The part that holds this byte. */
+/* Returns the part that contains this offset. */
 static const struct hl_layer_part *find_part(const struct hl_layer *layer, uint64_t offset)
 {
     size_t low = 0, high = layer->n_parts;
@@ -295,7 +296,7 @@ static int read_file(struct hl_layer *layer, size_t entry, uint64_t offset, char
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0)
-            return hl_fail(err, "%s: %s", file->source, done ? strerror(errno) : "became shorter while it was read");
+            return hl_fail(err, "%s: %s", file->source, done ? strerror(errno) : "shrank while it was being read");
         out += done;
         offset += (uint64_t)done;
         n -= (size_t)done;

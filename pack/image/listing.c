@@ -1,4 +1,4 @@
-/* What `inspect` shows of a .hot file. Buffers are b0, b1, ...; b2[64] is buffer 2 from column 64 on. */
+/* The output of `inspect` for a .hot file. Buffers are b0, b1, ...; b2[64] is buffer 2 from column 64 on. */
 #include "pack/image/listing.h"
 #include "base/cleanup.h"
 #include "base/progress.h"
@@ -70,7 +70,7 @@ void hl_listing_op(const struct hl_program_view *program, const struct hl_op *op
 #undef SPAN
 }
 
-/* Meta is JSON from outside. */
+/* Prints the meta section; it is JSON from an untrusted file. */
 static void print_meta(const struct hl_hot *hot, FILE *out)
 {
     cJSON *meta = cJSON_ParseWithLength(hot->meta, hot->meta_bytes);

@@ -1,4 +1,4 @@
-/* A .hot file in words: for people as text, for scripts as JSON. */
+/* Describes a .hot file: as text for people, as JSON for scripts. */
 #ifndef HL_PACK_IMAGE_LISTING_H
 #define HL_PACK_IMAGE_LISTING_H
 
@@ -6,13 +6,13 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 
-/* `all`: with every operation and tensor, not only their counts. */
+/* Prints a description. `all`: every operation and tensor, not only their counts. */
 void hl_listing_text(const struct hl_hot *hot, bool all, FILE *out);
 
-/* NULL when memory runs out. */
+/* Returns the same as JSON, which the caller frees; NULL if memory runs out. */
 cJSON *hl_listing_json(const struct hl_hot *hot);
 
-/* "linear   b2[0] = blocks.0.attn.qkv b1[0] + blocks.0.attn.qkv.bias" */
+/* Formats one operation: "linear   b2[0] = blocks.0.attn.qkv b1[0] + blocks.0.attn.qkv.bias" */
 void hl_listing_op(const struct hl_program_view *program, const struct hl_op *op, char *out, size_t n);
 
 #endif

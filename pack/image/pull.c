@@ -1,13 +1,13 @@
-/* The way of a model out of a registry:
+/* Pulls models from a registry:
  *
- *   manifest -> which layers -> fetched side by side, resumed, digests checked     DIR/.hotlayer/HEX
- *            -> their headers: which files, heads opened, sizes checked            DIR/.hotlayer/pulled.json
- *            -> the files, layer by layer, each layer removed behind them          DIR/model.hot.001, ...
- *            -> the heads                                                          DIR/model.hot
+ *   manifest -> the layers to fetch -> downloaded in parallel, resumed, digests checked    DIR/.hotlayer/HEX
+ *            -> their tar headers: list the files, open the heads, check the sizes         DIR/.hotlayer/pulled.json
+ *            -> the files, layer by layer; each layer is removed afterwards                DIR/model.hot.001, ...
+ *            -> the heads                                                                  DIR/model.hot
  *
- * The list is written down before the first file gets its name, so that a run that was killed among the files goes on
- * with those that are missing. A layer of `hotlayer image` holds one file; where the list of an earlier image has it,
- * it need not be fetched again: a new runtime around the same weights costs nothing here.
+ * The list is written before the first file gets its name, so a run that was killed between files resumes with those
+ * that are missing. A layer of `hotlayer image` contains one file. If the list of an earlier image contains that file,
+ * the layer is not fetched again: a new runtime around the same weights costs nothing here.
  */
 #include "pack/image/pull.h"
 #include "base/cleanup.h"
@@ -21,17 +21,17 @@
 
 #define JOBS 4
 #define PIECE_BYTES ((size_t)1 << 20)
-#define UNPACKED_LIMIT ((uint64_t)256 << 30) /* of a compressed layer: more is no layer, but a trap */
+#define UNPACKED_LIMIT ((uint64_t)256 << 30) /* for a compressed layer; a larger one is a decompression bomb */
 
 struct pull {
-    struct hl_store *store, *local; /* where the image is, and where its layers are when they are checked */
+    struct hl_store *store, *local; /* where the image is; where its checked layers are */
     struct hl_image image;
     const struct hl_pull_options *options;
     struct hl_pull_folder folder;
     struct hl_models models;
-    size_t *layer; /* those to fetch, no digest twice */
+    size_t *layer; /* indices of the layers to fetch, no digest twice */
     size_t n_layers;
-    struct pending { /* heads that are written and have no name yet, by the file's index */
+    struct pending { /* heads that are written but not yet named, by the file's index */
         int directory;
         struct hl_temporary file;
     } * pending;
@@ -47,9 +47,9 @@ static const struct hl_descriptor *blob_of(const struct pull *pull, size_t i)
     return &pull->image.layer[i].blob;
 }
 
-/* --- what to fetch --- */
+/* --- which layers to fetch --- */
 
-/* A layer of ours whose only file is there, from an earlier image. */
+/* Returns the file of layer i, if the layer is ours and its only file is present from an earlier image. */
 static const struct hl_pull_file *find_kept(const struct pull *pull, size_t i)
 {
     const struct hl_pull_folder *folder = &pull->folder;
@@ -61,7 +61,7 @@ static const struct hl_pull_file *find_kept(const struct pull *pull, size_t i)
     return NULL;
 }
 
-/* Of the image that the list in the folder is about: is a file missing that comes from this layer? */
+/* Returns whether a file of this layer is missing, according to the list in the folder. */
 static bool is_missing(const struct pull *pull, const char *digest)
 {
     for (size_t f = 0; f < pull->folder.n; f++)
@@ -97,7 +97,7 @@ static int fetch_layer(void *context, size_t i, struct hl_error *err)
     return hl_download(pull->store, blob, pull->folder.hidden, pull->options->progress, err);
 }
 
-/* Layers of a registry come into the folder first; those of a layout stay where they are. */
+/* Checks the layers. Those of a registry are downloaded into the folder; those of a layout stay where they are. */
 static int fetch_layers(struct pull *pull, struct hl_pulled *out, struct hl_error *err)
 {
     uint64_t total = 0;
@@ -118,13 +118,13 @@ static int fetch_layers(struct pull *pull, struct hl_pulled *out, struct hl_erro
     return 0;
 }
 
-/* --- which files there are --- */
+/* --- which files they contain --- */
 
 static int take_kept(struct pull *pull, const struct hl_pull_file *kept, size_t layer, struct hl_error *err)
 {
     struct hl_model_file file = {.bytes = kept->bytes, .layer = layer};
     char path[PATH_MAX];
-    if (hl_models_file(&pull->models, kept->model, kept->name)) /* a higher layer has another one */
+    if (hl_models_file(&pull->models, kept->model, kept->name)) /* replaced by a higher layer */
         return 0;
     memcpy(file.model, kept->model, sizeof file.model);
     memcpy(file.name, kept->name, sizeof file.name);
@@ -149,7 +149,7 @@ static int list_files(struct pull *pull, struct hl_error *err)
                  : hl_models_scan(&pull->models, pull->local, &image->layer[i].blob, i, UNPACKED_LIMIT, err))
             return -1;
         if (pull->models.partial)
-            return hl_fail(err, "layer %s holds more than %llu bytes: refused", image->layer[i].blob.digest,
+            return hl_fail(err, "layer %s contains more than %llu bytes: refused", image->layer[i].blob.digest,
                            (unsigned long long)UNPACKED_LIMIT);
     }
     return hl_models_check(&pull->models, err);
@@ -164,7 +164,7 @@ static bool is_wanted(const struct hl_models *models, const struct hl_model_file
     return file->head;
 }
 
-/* Makes the folder's list of what was found: heads and the shards that they name. */
+/* Makes the folder's list from the models found: the heads and the shards that they name. */
 static int plan_files(struct pull *pull, struct hl_error *err)
 {
     const struct hl_models *models = &pull->models;
@@ -186,14 +186,14 @@ static int plan_files(struct pull *pull, struct hl_error *err)
         n++;
     }
     if (!n)
-        return hl_fail(err, "there is no model in this image after all");
+        return hl_fail(err, "its layers contain no model");
     if (hl_pull_folder_plan(&pull->folder, pull->image.manifest.digest, several, file, n, err))
         return -1;
-    file = NULL; /* the folder's */
+    file = NULL; /* the folder owns it now */
     return 0;
 }
 
-/* --- taking them out --- */
+/* --- extracting them --- */
 
 static int write_file(struct pull *pull, struct hl_tar *tar, uint64_t bytes, struct hl_temporary *file,
                       struct hl_error *err)
@@ -205,16 +205,16 @@ static int write_file(struct pull *pull, struct hl_tar *tar, uint64_t bytes, str
         if (hl_tar_read(tar, buffer, PIECE_BYTES, &n, err))
             return -1;
         if (n > bytes)
-            return hl_fail(err, "it is longer than it should be");
+            return hl_fail(err, "longer than expected");
         bytes -= n;
         if (hl_temporary_write(file, buffer, n, err))
             return -1;
         hl_progress_add(pull->options->progress, n);
     }
-    return bytes ? hl_fail(err, "it ends %llu bytes early", (unsigned long long)bytes) : 0;
+    return bytes ? hl_fail(err, "ends %llu bytes early", (unsigned long long)bytes) : 0;
 }
 
-/* Writes a file; a shard gets its name, a head waits. */
+/* Extracts a file; a shard gets its name now, a head when all shards have theirs. */
 static int extract(struct pull *pull, struct hl_tar *tar, size_t f, struct hl_error *err)
 {
     struct hl_pull_file *file = &pull->folder.file[f];
@@ -232,7 +232,7 @@ static int extract(struct pull *pull, struct hl_tar *tar, size_t f, struct hl_er
     return 0;
 }
 
-/* The file of the list that this entry is and that is still missing; SIZE_MAX: none. */
+/* Returns the index of the missing file that this entry is; SIZE_MAX: none. */
 static size_t find_file(const struct pull *pull, const char *digest, const struct hl_tar_entry *entry)
 {
     for (size_t f = 0; f < pull->folder.n; f++) {
@@ -266,17 +266,17 @@ static int extract_layer(void *context, size_t i, struct hl_error *err)
     while (missing) {
         int found = hl_tar_next(tar, &entry, err);
         if (found <= 0)
-            return found ? -1 : hl_fail(err, "layer %s does not hold what it held before", blob->digest);
+            return found ? -1 : hl_fail(err, "layer %s lacks a file that it contained before", blob->digest);
         size_t f = find_file(pull, blob->digest, &entry);
         if (f == SIZE_MAX)
             continue;
         if (entry.kind != HL_TAR_FILE || entry.sparse || entry.bytes != pull->folder.file[f].bytes)
-            return hl_fail(err, "%s is not the file that it should be", entry.path);
+            return hl_fail(err, "%s is not the file listed before", entry.path);
         if (extract(pull, tar, f, err))
             return hl_error_prefix(err, "%s", entry.path);
         missing--;
     }
-    if (pull->local != pull->store && !count_missing(pull, blob->digest)) /* a head is still missing here */
+    if (pull->local != pull->store && !count_missing(pull, blob->digest)) /* a pending head counts as missing */
         unlinkat(pull->folder.hidden, hl_digest_file(blob->digest), 0);
     return 0;
 }
@@ -311,9 +311,9 @@ static int extract_files(struct pull *pull, struct hl_error *err)
     return publish_heads(pull, err);
 }
 
-/* --- all of it --- */
+/* --- the whole pull --- */
 
-/* Opens what is there now as the runtime will, and says where it is. */
+/* Opens the models as the runtime will and returns their paths. */
 static int finish(struct pull *pull, struct hl_pulled *out, struct hl_error *err)
 {
     const struct hl_pull_folder *folder = &pull->folder;
@@ -356,7 +356,7 @@ static int pull_into(struct pull *pull, const char *directory, struct hl_pulled 
     if (choose_layers(pull, known, err) || fetch_layers(pull, out, err))
         return -1;
     if (!known && (list_files(pull, err) || plan_files(pull, err))) {
-        hl_pull_folder_clean(&pull->folder); /* the layers are what they should be: no good comes of them */
+        hl_pull_folder_clean(&pull->folder); /* the layers have the right digests: another attempt would fail too */
         return hl_error_prefix(err, "%s", pull->store->name);
     }
     return extract_files(pull, err) || finish(pull, out, err) ? -1 : 0;
@@ -365,14 +365,14 @@ static int pull_into(struct pull *pull, const char *directory, struct hl_pulled 
 static int take_name(const struct pull *pull, const char *name, char out[HL_MODEL_NAME_MAX + 1], struct hl_error *err)
 {
     if (*out && strcmp(out, name) != 0)
-        return hl_fail_as(err, HL_ERROR_USAGE, "%s: there are several models in it; name a folder with -o DIR",
+        return hl_fail_as(err, HL_ERROR_USAGE, "%s: contains several models; choose a folder with -o DIR",
                           pull->store->name);
     snprintf(out, HL_MODEL_NAME_MAX + 1, "%s", name);
     return 0;
 }
 
-/* The name of the image's only model, from its history, else from its layers. An image from elsewhere that has no model
- * is refused before its layers are fetched, as far as looking into them tells. */
+/* Returns the name of the image's only model, from its history, else from its layers. Fails before layers are fetched
+ * if a foreign image has no model, as far as a look into its layers can tell. */
 static int name_folder(struct pull *pull, char out[HL_MODEL_NAME_MAX + 1], struct hl_error *err)
 {
     HL_MODELS models = {.n = 0};
@@ -391,7 +391,7 @@ static int name_folder(struct pull *pull, char out[HL_MODEL_NAME_MAX + 1], struc
             return -1;
     if ((any && (ours || models.partial || models.head_bytes)) || *out)
         return 0;
-    return hl_fail(err, "%s: there is no model in this image: no models/NAME/*.hot in its layers", pull->store->name);
+    return hl_fail(err, "%s: no model in this image: no models/NAME/*.hot in its layers", pull->store->name);
 }
 
 static void pull_free(struct pull *pull)

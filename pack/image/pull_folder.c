@@ -1,8 +1,8 @@
-/* What makes a pull harmless to whatever else is on the disk: it writes into a folder that was empty, or its own, below
- * it through no link, and only names that are names of a model's files.
+/* A pull does not harm other files on the disk. It writes into a folder that was empty or belongs to an earlier pull.
+ * It follows no link in it and uses only names of a model's files.
  *
- * A file is where it should be when its size is right: it got its name when it was complete. The head comes last, so an
- * interrupted pull leaves shards that nobody takes for a model.
+ * A file gets its name when it is complete, so it is present if its size is right. The head gets its name last, so an
+ * interrupted pull leaves shards that nothing takes for a model.
  */
 #include "pack/image/pull_folder.h"
 #include "base/cleanup.h"
@@ -27,7 +27,7 @@ const char *hl_pull_folder_path(const struct hl_pull_folder *folder, const struc
     return out;
 }
 
-/* The folder that a file is in, made if it must be; through no link. The descriptor, or -1 with errno. */
+/* Opens the folder of a file, created if `make`, through no link. Returns the descriptor, or -1 with errno. */
 static int open_place(const struct hl_pull_folder *folder, const struct hl_pull_file *file, bool make)
 {
     const char *name = folder->several ? file->model : ".";
@@ -83,12 +83,12 @@ static int read_state(struct hl_pull_folder *folder, struct hl_error *err)
     folder->several = hl_json_true(json, "several");
     folder->file = n > 0 && n <= FILES_MOST ? calloc((size_t)n, sizeof *folder->file) : NULL;
     if (!folder->file || !digest || !hl_digest_valid(digest))
-        return hl_fail(err, "%s/" STATE " is not what a pull leaves; remove the folder", path);
+        return hl_fail(err, "%s/" STATE " was not written by a pull; remove the folder", path);
     memcpy(folder->digest, digest, HL_DIGEST_BYTES);
     cJSON_ArrayForEach(item, files)
     {
         if (read_file(item, &folder->file[folder->n], err))
-            return hl_fail(err, "%s/" STATE " is not what a pull leaves; remove the folder", path);
+            return hl_fail(err, "%s/" STATE " was not written by a pull; remove the folder", path);
         folder->n++;
     }
     return 0;
@@ -96,7 +96,7 @@ static int read_state(struct hl_pull_folder *folder, struct hl_error *err)
 
 static bool is_known(const struct hl_pull_folder *folder, const char *model, const char *name)
 {
-    bool hidden = hl_text_begins(name, HIDDEN); /* also what was on its way when a pull was killed */
+    bool hidden = hl_text_begins(name, HIDDEN); /* also temporary files of a pull that was killed */
     if (!strcmp(name, ".") || !strcmp(name, "..") || hidden)
         return true;
     for (size_t i = 0; folder->file && i < folder->n; i++) {
@@ -108,7 +108,7 @@ static bool is_known(const struct hl_pull_folder *folder, const char *model, con
     return false;
 }
 
-/* Is there anything in the folder (of a model, or NULL) that no pull put there? */
+/* Fails if the folder (of a model, or NULL) contains a file that no pull put there. */
 static int check_contents(const struct hl_pull_folder *folder, int directory, const char *model, struct hl_error *err)
 {
     int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -121,7 +121,7 @@ static int check_contents(const struct hl_pull_folder *folder, int directory, co
     for (struct dirent *entry; !status && (entry = readdir(stream));)
         if (!is_known(folder, model, entry->d_name))
             status = hl_fail(err,
-                             "%s%s%s: there is a file '%.100s' that is not of an earlier pull; choose another "
+                             "%s%s%s: the file '%.100s' is not from an earlier pull; choose another "
                              "folder with -o DIR",
                              folder->path, model ? "/" : "", model ? model : "", entry->d_name);
     closedir(stream);
@@ -142,7 +142,7 @@ static int check_all_contents(const struct hl_pull_folder *folder, struct hl_err
     return 0;
 }
 
-/* Is the locked folder still the one that has the name? The pull before may have failed and taken it away. */
+/* Returns whether the locked folder still has its name: an earlier pull may have failed and removed it. */
 static bool is_current(const struct hl_pull_folder *folder)
 {
     struct stat named, opened;
@@ -177,7 +177,7 @@ int hl_pull_folder_open(const char *path, struct hl_pull_folder *out, struct hl_
     out->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (out->root < 0)
         return hl_fail(err, "%s: %s", path, strerror(errno));
-    /* What is no folder of ours gets nothing put into it, not even what is hidden. */
+    /* Create nothing, not even the hidden folder, in a folder that is not ours. */
     if (fstatat(out->root, HIDDEN, &status, AT_SYMLINK_NOFOLLOW) && check_contents(out, out->root, NULL, err))
         return -1;
     return open_hidden(out, err) || read_state(out, err) || check_all_contents(out, err) ? -1 : 0;
@@ -215,7 +215,7 @@ static int write_state(const struct hl_pull_folder *folder, struct hl_error *err
                : 0;
 }
 
-/* Is this file, which an earlier pull put there, the same in the new image? */
+/* Returns whether the new image has this file of an earlier pull unchanged. */
 static bool is_kept(const struct hl_pull_folder *folder, const struct hl_pull_file *old, bool several,
                     const struct hl_pull_file *file, size_t n)
 {
@@ -235,9 +235,9 @@ static int remove_old(const struct hl_pull_folder *folder, bool heads, bool seve
             continue;
         HL_CLOSE int place = open_place(folder, old, false);
         if (place >= 0 && unlinkat(place, old->name, 0) && errno != ENOENT)
-            return hl_fail(err, "%s/%s: cannot be removed: %s", folder->path, old->name, strerror(errno));
+            return hl_fail(err, "%s/%s: cannot remove it: %s", folder->path, old->name, strerror(errno));
         if (folder->several)
-            unlinkat(folder->root, old->model, AT_REMOVEDIR); /* when it is empty */
+            unlinkat(folder->root, old->model, AT_REMOVEDIR); /* if it is empty */
     }
     return 0;
 }

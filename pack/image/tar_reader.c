@@ -1,10 +1,10 @@
-/* libarchive reads the tar, through a window on the layer:
+/* libarchive reads the tar through a window on the layer:
  *
  *   layer   | header | contents ............................ | header | ...
- *   window  [ 32 KiB ]      skipped: not asked for           [ 32 KiB ]
- *   window  [ 32 KiB ][  64 KiB  ][   128 KiB   ] ... 4 MiB  read: larger with every step
+ *   window  [ 32 KiB ]      skipped: not requested           [ 32 KiB ]
+ *   window  [ 32 KiB ][  64 KiB  ][   128 KiB   ] ... 4 MiB  read: twice as large with every step
  *
- * So the headers of a layer of gigabytes cost some dozen KiB of a registry, and the contents of a file few requests.
+ * So the headers of a layer of gigabytes cost a few dozen KiB from a registry, and the contents of a file few requests.
  */
 #include "pack/image/tar_reader.h"
 #include "base/cleanup.h"
@@ -20,11 +20,11 @@ struct hl_tar {
     struct hl_store *store;
     const struct hl_descriptor *layer;
     struct archive *archive;
-    uint64_t at;   /* the first byte of the layer behind the window */
-    size_t next;   /* how large the next window is */
-    size_t filled; /* of the window that is coming in */
+    uint64_t at;   /* the first byte of the layer after the window */
+    size_t next;   /* the size of the next window */
+    size_t filled; /* bytes of the current window received so far */
     char *window;
-    bool failed; /* a read of the layer: `err` says why */
+    bool failed; /* a read of the layer failed; `err` says why */
     struct hl_error err;
     char path[PATH_MAX];
 };
@@ -33,7 +33,7 @@ static int fill(void *context, const void *bytes, size_t n, struct hl_error *err
 {
     struct hl_tar *tar = context;
     if (n > WINDOW_MOST - tar->filled)
-        return hl_fail(err, "%s: more came than was asked for", tar->layer->digest);
+        return hl_fail(err, "%s: received more bytes than requested", tar->layer->digest);
     memcpy(tar->window + tar->filled, bytes, n);
     tar->filled += n;
     return 0;
@@ -74,7 +74,7 @@ static int explain(struct hl_tar *tar, struct hl_error *err)
 {
     const char *why = archive_error_string(tar->archive);
     if (!tar->failed)
-        return hl_fail(err, "no tar that can be read: %s", why ? why : "damaged");
+        return hl_fail(err, "not a readable tar: %s", why ? why : "damaged");
     *err = tar->err;
     return -1;
 }
@@ -123,8 +123,8 @@ void hl_tar_close(struct hl_tar **tar)
     *tar = NULL;
 }
 
-/* Makes tar->path of the entry's name. False: no path can be made of it, or none that stays below a folder (*unsafe).
- */
+/* Normalizes the entry's name into tar->path. Returns false if that is not possible, or if the path would leave the
+ * root (*unsafe). */
 static bool make_path(struct hl_tar *tar, const char *name, bool *unsafe)
 {
     size_t used = 0;
@@ -163,14 +163,14 @@ static enum hl_tar_kind kind_of(struct archive_entry *entry)
     }
 }
 
-/* 1: an entry, 0: one to pass over. */
+/* Returns 1 for an entry, 0 for one to skip. */
 static int read_entry(struct hl_tar *tar, struct archive_entry *entry, struct hl_tar_entry *out, struct hl_error *err)
 {
     const char *name = archive_entry_pathname(entry);
     bool unsafe = false;
     bool named = name && make_path(tar, name, &unsafe);
     if (unsafe)
-        return hl_fail(err, "it has an entry '%.300s', which would leave the image's root: refused", name);
+        return hl_fail(err, "its entry '%.300s' would leave the image's root: refused", name);
     if (!named)
         return 0;
     int64_t bytes = archive_entry_size_is_set(entry) ? archive_entry_size(entry) : 0;

@@ -1,11 +1,11 @@
-/* The shapes, as data: one row a model, and what distinguishes the families. From these follow config.json, the list of
- * tensors, and how large their random numbers are.
+/* The shapes, as data: one row for each model, and the differences between families. config.json, the list of tensors
+ * and the spread of their random numbers follow from these.
  *
- * The sizes of the numbers are such that a benchmark meets what it would meet in a trained model. A matrix's numbers
- * have the spread gain / sqrt(columns), which makes `gain` the spread of its outputs where its inputs have spread 1, as
- * behind a norm: attention scores and logits spread by one or two. The first block writes a residual stream that is
- * much larger than the embedding, so that a tied head does not find the last token in it again, and repeat it for ever;
- * the others change the stream by less than it is. Nothing overflows or fades, however many blocks there are.
+ * The spreads are chosen so that a benchmark meets the values of a trained model. A matrix's numbers have the spread
+ * gain / sqrt(columns). Then `gain` is the spread of its outputs if its inputs have spread 1, as after a norm:
+ * attention scores and logits spread by one or two. The first block writes a residual stream much larger than the
+ * embedding. Otherwise a tied head would find the last token in the stream again and repeat it for ever. The other
+ * blocks change the stream by less than its own size. Nothing overflows or vanishes, however many blocks there are.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -17,8 +17,8 @@ struct family {
     const char *architecture, *type;
     double eps;
     bool centred;    /* norms multiply by 1 + weight */
-    bool sandwiched; /* attention's and the FFN's outputs pass a norm, too */
-    bool head_norms; /* of each head's query and key */
+    bool sandwiched; /* the outputs of attention and feed-forward pass a norm, too */
+    bool head_norms; /* norms of each head's query and key */
     bool qkv_bias;
 };
 
@@ -32,8 +32,8 @@ static const struct family families[] = {
     [HL_SYNTH_GEMMA3] = {"Gemma3ForCausalLM", "gemma3_text", 1e-6, true, true, true, false},
 };
 
-/* Gemma 3 from 4b on is published with a vision tower around it; here it is the text model alone, in the form that the
- * 1b is published in and that transformers gives a text model taken out of the tower. */
+/* Gemma 3 from 4b on is published with a vision tower. Here it is the text model alone. The 1b is published in this
+ * form, and transformers gives it to a text model taken out of the tower. */
 /* clang-format off */
 static const struct hl_synth_model models[] = {
     /*               family, vocabulary                     width blocks heads kv  dim    ffn   rows context  theta f. window scalar tied */
@@ -82,7 +82,7 @@ const struct hl_synth_model *hl_synth_find(const char *name)
 
 /* ---- tensors ---- */
 
-#define TENSORS_OF_BLOCK 16 /* at most; the fullest, Gemma 3's, has 13 */
+#define TENSORS_OF_BLOCK 16 /* at most; Gemma 3 has the most, 13 */
 #define TENSORS_BESIDES 3
 
 struct list {
@@ -110,7 +110,7 @@ static void add_matrix(struct list *list, const char *name, uint64_t rows, uint6
     tensor->sigma = (float)(gain / sqrt((double)cols));
 }
 
-/* A norm whose outputs have the spread `size`. */
+/* Adds a norm whose outputs have the spread `size`. */
 static void add_norm(struct list *list, const char *name, uint64_t rows, double size)
 {
     struct hl_synth_tensor *tensor = add(list, "%s%s.weight", list->prefix, name);
@@ -128,8 +128,8 @@ static void add_bias(struct list *list, const char *name, uint64_t rows)
     tensor->sigma = 0.3f;
 }
 
-/* `stream` is the spread of the residual stream. What a block adds to it is a part of that, either by the matrices that
- * write to it or by the norms behind these. */
+/* Adds a block. `stream` is the spread of the residual stream. A block adds a fraction of that to the stream, set
+ * either by the matrices that write to it or by the norms after these. */
 static void add_block(struct list *list, double stream)
 {
     const struct hl_synth_model *m = list->model;
@@ -161,7 +161,7 @@ static void add_block(struct list *list, double stream)
 int hl_synth_tensors(const struct hl_synth_model *model, struct hl_synth_tensor **out, size_t *n, struct hl_error *err)
 {
     struct list list = {.model = model};
-    const double logits = 2; /* their spread; a tied embedding is the head, and so has its gain, too */
+    const double logits = 2; /* their spread; a tied embedding is also the head, so it has the head's gain */
     bool scaled = families[model->family].centred; /* Gemma multiplies the embedding by sqrt(width) */
     double embedding = scaled ? logits : logits / sqrt(model->width);
     list.tensors = calloc((size_t)model->blocks * TENSORS_OF_BLOCK + TENSORS_BESIDES, sizeof *list.tensors);
@@ -202,7 +202,7 @@ int hl_synth_parameters(const struct hl_synth_model *model, uint64_t *out, struc
 
 struct object {
     cJSON *json;
-    bool whole; /* nothing was lost for want of memory */
+    bool whole; /* every member was added; false: memory ran out */
 };
 
 static void put(struct object *o, const char *key, double value)

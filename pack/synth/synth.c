@@ -1,15 +1,15 @@
-/* The writer: list of tensors -> files. All sizes are known before the first number is drawn, so a chunk of a tensor
- * can be made and put in its place by any thread in any order:
+/* The writer: a list of tensors becomes files. All sizes are known before the first number is drawn. So any thread can
+ * make any chunk of a tensor, in any order, and write it at its place:
  *
  *   model-00001-of-00002.safetensors      length (8 bytes) | header (JSON, padded to 8) | tensor | tensor | ...
  *                                                                                          chunk chunk chunk
  *
- * An element is drawn by looking up 12 random bits in a table of the 4096 quantiles of its tensor's distribution,
- * already rounded to bfloat16. The bits are a hash of seed, tensor name and the element's number (SplitMix64 [Steele,
- * Lea, Flood 2014], which is one of a counter), four elements to a hash. So neither the number of threads nor that of
- * blocks changes what an element is.
+ * An element is drawn by looking up 12 random bits in a table: the 4096 quantiles of its tensor's distribution, rounded
+ * to bfloat16. The bits are a hash of the seed, the tensor's name and the element's number (SplitMix64 [Steele, Lea,
+ * Flood 2014], a hash of a counter); one hash serves four elements. So an element depends neither on the number of
+ * threads nor on the number of blocks.
  *
- * Files are written under names that end in ".part", synced, and renamed, config.json last: without it, no folder is
+ * Files are written under names that end in ".part", synced, and renamed, config.json last: a folder without it is not
  * taken for a model.
  */
 #include "pack/synth/synth.h"
@@ -40,7 +40,7 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 31;
 }
 
-/* Where the sequence of a tensor's hashes begins. */
+/* Returns the start of a tensor's sequence of hashes. */
 static uint64_t key_of(uint64_t seed, const char *name)
 {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
@@ -49,8 +49,9 @@ static uint64_t key_of(uint64_t seed, const char *name)
     return mix(mix(hash) ^ seed);
 }
 
-/* Of the standard normal distribution, in the middles of equal shares. Upwards from the median, Newton's method stays
- * on the near side of the root; a double's last bits, which depend on the C library, are gone in bfloat16. */
+/* Computes quantiles of the standard normal distribution, at the middles of equal shares. From the median upwards,
+ * Newton's method stays on the near side of the root. The last bits of a double depend on the C library, but do not
+ * survive the rounding to bfloat16. */
 static void standard_quantiles(float quantile[QUANTILES])
 {
     double x = 0;
@@ -63,7 +64,7 @@ static void standard_quantiles(float quantile[QUANTILES])
     }
 }
 
-/* Elements [first, first + n) of a tensor; `first` is a multiple of 4. */
+/* Draws the elements [first, first + n) of a tensor; `first` is a multiple of 4. */
 static void draw(uint64_t key, const uint16_t table[QUANTILES], uint64_t first, uint32_t n, uint16_t *out)
 {
     const uint64_t golden = 0x9e3779b97f4a7c15u, mask = QUANTILES - 1;
@@ -86,7 +87,7 @@ static void draw(uint64_t key, const uint16_t table[QUANTILES], uint64_t first, 
 
 struct output {
     char name[HL_SYNTH_NAME_BYTES];
-    struct hl_bytes head; /* all of a small file; what comes before the tensors of a large one */
+    struct hl_bytes head; /* the whole of a small file; of a large one the bytes before its tensors */
     uint64_t tensor_bytes;
     int fd;
     bool renamed;
@@ -94,7 +95,7 @@ struct output {
 
 struct place {
     uint32_t output;
-    uint64_t offset; /* in the file, behind its head */
+    uint64_t offset; /* in the file, after its head */
     uint64_t first_chunk;
 };
 
@@ -103,11 +104,11 @@ struct plan {
     struct hl_synth_tensor *tensors;
     struct place *places; /* one more than tensors */
     size_t n_tensors;
-    struct output *outputs; /* with tensors first, config.json last */
+    struct output *outputs; /* those with tensors first, config.json last */
     uint32_t n_outputs, n_large;
     uint64_t tensor_bytes;
     int folder;
-    bool made; /* the folder is ours */
+    bool made; /* the folder was created by us */
 };
 
 static uint64_t bytes_of(const struct hl_synth_tensor *tensor)
@@ -115,7 +116,7 @@ static uint64_t bytes_of(const struct hl_synth_tensor *tensor)
     return ELEMENT_BYTES * hl_synth_elements(tensor);
 }
 
-/* Which file each tensor goes to, and where in it; new files begin when the last one is full. */
+/* Decides the file and the offset of each tensor; a new file begins when the current one is full. */
 static int place_tensors(struct plan *plan, struct hl_error *err)
 {
     uint64_t limit = plan->synth->file_bytes ? plan->synth->file_bytes : FILE_BYTES, chunks = 0;
@@ -145,7 +146,7 @@ static int place_tensors(struct plan *plan, struct hl_error *err)
     return 0;
 }
 
-/* A file's text, written to memory first; NULL when that cannot be. */
+/* Opens a file's text, which is collected in memory first; NULL if that fails. */
 static FILE *begin_text(struct output *output)
 {
     return open_memstream((char **)&output->head.data, &output->head.size);
@@ -158,14 +159,14 @@ static int end_text(struct output *output, FILE *text, struct hl_error *err)
     return failed ? hl_fail(err, "%s: out of memory", output->name) : 0;
 }
 
-/* [https://github.com/huggingface/safetensors#format] */
+/* Makes the header of a safetensors file [https://github.com/huggingface/safetensors#format]. */
 static int make_head(const struct plan *plan, uint32_t index, struct hl_error *err)
 {
     struct output *output = &plan->outputs[index];
     FILE *text = begin_text(output);
     if (!text)
         return hl_no_memory(err);
-    fputs("01234567{\"__metadata__\":{\"format\":\"pt\"}", text); /* the length goes where the digits are */
+    fputs("01234567{\"__metadata__\":{\"format\":\"pt\"}", text); /* the length replaces the digits */
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const struct hl_synth_tensor *tensor = &plan->tensors[i];
         unsigned long long begin = plan->places[i].offset, end = begin + bytes_of(tensor);
@@ -262,7 +263,7 @@ static int check_empty(const struct plan *plan, struct hl_error *err)
         return hl_fail(err, "%s: cannot be read: %s", plan->synth->folder, strerror(errno));
     for (struct dirent *entry; result == 0 && (entry = readdir(dir));)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            result = hl_fail(err, "%s: there is %s in it; choose a folder that is empty or does not exist yet",
+            result = hl_fail(err, "%s: contains %s; choose an empty folder or one that does not exist yet",
                              plan->synth->folder, entry->d_name);
     closedir(dir);
     return result;
@@ -276,10 +277,10 @@ static int check_space(const struct plan *plan, struct hl_error *err)
     for (uint32_t i = 0; i < plan->n_outputs; i++)
         needed += plan->outputs[i].head.size;
     if (fstatvfs(plan->folder, &fs) < 0)
-        return 0; /* it will say so itself when it is full */
+        return 0; /* then a full disk shows when writing */
     available = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (needed > available)
-        return hl_fail(err, "%s: %s takes %s, but only %s are free there", plan->synth->folder,
+        return hl_fail(err, "%s: %s needs %s, but only %s are free there", plan->synth->folder,
                        plan->synth->model->name, hl_text_bytes(needed, need), hl_text_bytes(available, have));
     return 0;
 }
@@ -289,14 +290,14 @@ static int open_folder(struct plan *plan, struct hl_error *err)
     const char *path = plan->synth->folder;
     plan->made = mkdir(path, 0777) == 0;
     if (!plan->made && errno != EEXIST)
-        return hl_fail(err, "%s: cannot be made: %s", path, strerror(errno));
+        return hl_fail(err, "%s: cannot be created: %s", path, strerror(errno));
     plan->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (plan->folder < 0)
         return hl_fail(err, "%s: cannot be opened as a folder: %s", path, strerror(errno));
     return check_empty(plan, err) < 0 || check_space(plan, err) < 0 ? -1 : 0;
 }
 
-/* O_EXCL: of two that write to the same empty folder, one comes too late. */
+/* Creates the files with O_EXCL: if two processes write to the same empty folder, the second fails. */
 static int open_outputs(struct plan *plan, struct hl_error *err)
 {
     char part[HL_SYNTH_NAME_BYTES + 8];
@@ -342,12 +343,12 @@ static int sync_and_rename(struct plan *plan, struct hl_error *err)
 struct work {
     const struct plan *plan;
     float quantile[QUANTILES];
-    _Atomic uint64_t next; /* chunk */
+    _Atomic uint64_t next; /* the next chunk to write */
     _Atomic int failed;
     struct hl_error *err;
 };
 
-/* One chunk of a tensor, at its place in the file. */
+/* Writes one chunk of a tensor at its place in the file. */
 static int write_chunk(const struct work *work, size_t tensor, uint64_t chunk, const uint16_t *table, uint16_t *buffer,
                        struct hl_error *err)
 {
@@ -422,7 +423,7 @@ static int write_tensors(const struct plan *plan, struct hl_error *err)
     return work->failed ? -1 : 0;
 }
 
-/* ---- all ---- */
+/* ---- all of it ---- */
 
 static void close_plan(struct plan *plan, bool failed)
 {

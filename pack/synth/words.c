@@ -1,12 +1,12 @@
-/* A tokenizer without a training text. The special tokens are the family's own, at their own ids; the other ids are
- * filled with syllables, short ones and those of frequent letters first:
+/* Makes a tokenizer without a training text. The special tokens are the family's own, at their own ids. The other ids
+ * are filled with syllables, short ones and those of frequent letters first:
  *
- *   ee, " e", te, et, tt, " t", ...   all of 2 characters, a space in front counting as one,
- *   eee, " ee", tee, ...              all of 3,
- *   eeee, ...                         of 4 as many as there is room for
+ *   ee, " e", te, et, tt, " t", ...   all of 2 characters; a leading space counts as one
+ *   eee, " ee", tee, ...              all of 3
+ *   eeee, ...                         of 4, as many as fit
  *
- * All parts of a syllable come before it, so whatever way its characters have grown together, the last two parts merge.
- * English comes to two or three characters per token so; trained vocabularies have four or five.
+ * All parts of a syllable come before it, so its last two parts merge in whatever order its characters were merged.
+ * English text needs a token for every two or three characters; trained vocabularies have four or five to a token.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -19,24 +19,24 @@
 
 /* ---- special tokens ---- */
 
-/* `count` tokens from `id` on; where there are several, %u in the text counts from `number`. */
+/* `count` tokens from `id` on; if there are several, %u in the text counts up from `number`. */
 struct run {
     const char *text;
     uint32_t id, count, number;
-    bool plain; /* cut out of a text, but no control token */
+    bool plain; /* matched in a text before it is split, but not a control token */
 };
 
 struct words {
     uint32_t tokens;
-    uint32_t bytes; /* id of the first byte's token */
+    uint32_t bytes; /* id of the token of byte 0 */
     uint32_t bos, pad, unk;
-    uint32_t eos[3], n_eos; /* what ends a generation; the first is the tokenizer's */
+    uint32_t eos[3], n_eos; /* the tokens that end a generation; the first is the tokenizer's */
     bool pieces;            /* tokenizer.model; else tokenizer.json */
     bool begins;            /* a text begins with bos */
-    bool prefix;            /* a space is put in front of a text */
+    bool prefix;            /* a space is prepended to a text */
     bool whole_words;       /* ignore_merges */
-    const char *pattern;    /* that splits a text into words */
-    const char *class;      /* of transformers */
+    const char *pattern;    /* splits a text into words */
+    const char *class;      /* the tokenizer's class in transformers */
     const struct run *runs;
     size_t n_runs;
 };
@@ -82,7 +82,7 @@ static const struct run llama31_runs[] = {
     {"<|reserved_special_token_%u|>", 128011, 245, 3, false},
 };
 
-/* Qwen 2 has the first three, 2.5 goes on to <|file_sep|>. */
+/* Qwen 2 has the first three, Qwen 2.5 those up to <|file_sep|>. */
 static const struct run qwen_runs[] = {
     {"<|endoftext|>", 151643, 1, 0, false}, {"<|im_start|>", 151644, 1, 0, false}, {"<|im_end|>", 151645, 1, 0, false},
     {"<|object_ref_start|>", 151646, 1, 0, false}, {"<|object_ref_end|>", 151647, 1, 0, false},
@@ -97,7 +97,7 @@ static const struct run qwen_runs[] = {
     {"</tool_response>", 151666, 1, 0, true}, {"<think>", 151667, 1, 0, true}, {"</think>", 151668, 1, 0, true},
 };
 
-/* The families' own, which differ in how many digits make a token. */
+/* The families' own patterns, which differ in the number of digits in a token. */
 #define WORDS_PATTERN(digits)                                                                                          \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"       \
     "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -136,7 +136,7 @@ static const struct run *find_run(const struct words *w, uint32_t id)
     return NULL;
 }
 
-/* The special token with this id. */
+/* Returns the text of the special token with this id. */
 static const char *special_text(const struct words *w, uint32_t id, char text[TEXT_BYTES])
 {
     const struct run *run = find_run(w, id);
@@ -152,7 +152,7 @@ static const char *special_text(const struct words *w, uint32_t id, char text[TE
 bool hl_synth_put_token_ids(cJSON *config, const struct hl_synth_model *model)
 {
     const struct words *w = &vocabularies[model->words];
-    uint32_t bos = w->begins ? w->bos : w->pad; /* Qwen's models name one, its tokenizer adds none */
+    uint32_t bos = w->begins ? w->bos : w->pad; /* Qwen's models name one, but its tokenizer adds none */
     bool whole = cJSON_AddNumberToObject(config, "bos_token_id", bos);
     cJSON *eos = w->n_eos > 1 ? cJSON_AddArrayToObject(config, "eos_token_id")
                               : cJSON_AddNumberToObject(config, "eos_token_id", w->eos[0]);
@@ -182,7 +182,7 @@ cJSON *hl_synth_tokenizer_config(const struct hl_synth_model *model)
         whole = cJSON_AddBoolToObject(config, "add_bos_token", w->begins) &&
                 cJSON_AddBoolToObject(config, "add_eos_token", false) && whole;
     if (w->prefix)
-        whole = cJSON_AddBoolToObject(config, "legacy", false) && whole; /* as Llama 2 and Mistral have it */
+        whole = cJSON_AddBoolToObject(config, "legacy", false) && whole; /* as in Llama 2 and Mistral */
     if (whole)
         return config;
     cJSON_Delete(config);
@@ -194,10 +194,10 @@ cJSON *hl_synth_tokenizer_config(const struct hl_synth_model *model)
 #define LETTERS 26
 #define SYLLABLE_MOST 8 /* characters */
 
-/* Goes through all syllables of `length` characters whose rarest letter is number `rarest`, then on. */
+/* Iterates over all syllables of `length` characters whose rarest letter has number `rarest`, then over the next. */
 struct syllables {
     unsigned length, rarest;
-    unsigned space; /* 1: the first character is one */
+    unsigned space; /* 1: the first character is a space */
     unsigned letter[SYLLABLE_MOST];
 };
 
@@ -218,7 +218,7 @@ static void step(struct syllables *s)
     }
 }
 
-/* The next one, in ASCII; returns its length. */
+/* Writes the next syllable, in ASCII, and returns its length. */
 static unsigned next_syllable(struct syllables *s, char text[SYLLABLE_MOST + 1])
 {
     static const char letters[] = "etaoinshrdlcumwfgypbvkjxqz"; /* frequent ones first */
@@ -263,7 +263,7 @@ static void put_bytes(FILE *out, unsigned field, const void *bytes, size_t n)
 static void put_piece(FILE *out, const char *text, float score, unsigned type)
 {
     uint32_t bits;
-    size_t n = strlen(text); /* below 128, so that every varint in here is a byte */
+    size_t n = strlen(text); /* below 128, so every varint here is one byte */
     memcpy(&bits, &score, sizeof bits);
     put_varint(out, 1 << 3 | 2);
     put_varint(out, 2 + n + 5 + 2);
@@ -274,14 +274,14 @@ static void put_piece(FILE *out, const char *text, float score, unsigned type)
     put_number(out, 3, type);
 }
 
-/* What has a piece of its own beside the syllables: [first, last] in Unicode, all below U+10000. */
+/* The characters that have a piece of their own besides the syllables: [first, last] in Unicode, all below U+10000. */
 static const struct {
     uint32_t first, last;
 } alphabets[] = {{0x2581, 0x2581}, {0x21, 0x7E}, {0xA1, 0xAC}, {0xAE, 0x17F}, {0x391, 0x3C9}, {0x410, 0x44F}};
 
 struct letters {
     unsigned alphabet;
-    uint32_t character; /* within it */
+    uint32_t character; /* within the alphabet */
 };
 
 static void put_utf8(uint32_t character, char text[4])
@@ -297,7 +297,7 @@ static void put_utf8(uint32_t character, char text[4])
     text[n] = 0;
 }
 
-/* False after the last one. */
+/* Writes the next letter; false after the last one. */
 static bool next_letter(struct letters *l, char text[4])
 {
     if (l->alphabet == HL_COUNT(alphabets))
@@ -309,7 +309,7 @@ static bool next_letter(struct letters *l, char text[4])
     return true;
 }
 
-/* `text` with a space in front as `mark`. */
+/* Copies `text` and replaces a leading space by `mark`. */
 static const char *marked(const char *text, const char *mark, char out[TEXT_BYTES])
 {
     bool space = text[0] == ' ';
@@ -327,7 +327,7 @@ static void put_filler(FILE *out, struct letters *letters, struct syllables *syl
     put_piece(out, piece, -(float)rank, PIECE_NORMAL);
 }
 
-/* In memory first: a message's length comes before it. */
+/* Writes a message, in memory first: its length comes before it. */
 static void put_message(FILE *out, unsigned field, void (*fill)(FILE *, const struct words *, uint32_t),
                         const struct words *w, uint32_t tokens)
 {
@@ -399,7 +399,7 @@ static void put_quoted(FILE *out, const char *text)
     putc('"', out);
 }
 
-/* As the first 256 tokens of these vocabularies: the printable Latin-1 characters stand for themselves, and then those
+/* Writes the first 256 tokens of these vocabularies: the printable Latin-1 characters stand for themselves, then those
  * from U+0100 on for the other bytes. */
 static void put_byte_tokens(FILE *out)
 {
@@ -428,7 +428,7 @@ static void put_vocabulary(FILE *out, uint32_t syllables)
     fputs("}", out);
 }
 
-/* Every way to cut a syllable in two. */
+/* Writes every way to split a syllable in two. */
 static void put_merges(FILE *out, uint32_t syllables)
 {
     struct syllables s = first_syllable;
@@ -513,7 +513,7 @@ int hl_synth_tokenizer(const struct hl_synth_model *model, const char **name, st
     *name = w->pieces ? "tokenizer.model" : "tokenizer.json";
     if (w->pieces)
         put_model(file, w,
-                  hl_min_u32(w->tokens, model->vocabulary)); /* the last one of Gemma 3's is of larger models */
+                  hl_min_u32(w->tokens, model->vocabulary)); /* the last token of Gemma 3 is in larger models only */
     else
         put_json(file, w);
     bool failed = ferror(file);

@@ -170,7 +170,7 @@ mkdir "$work/taken.hot"
 exits "pack onto a folder" 1 "$hotlayer" pack $model -o "$work/taken.hot"
 cp -r $model "$work/own"
 exits "pack onto the model's own weights" 1 "$hotlayer" pack "$work/own" -o "$work/own/model.safetensors"
-says "the message says so" err 'is no .hot file'
+says "it says so" err 'is not a .hot file'
 same "they are still there" "$work/own/model.safetensors" $model/model.safetensors
 : >"$work/own/empty.hot"
 exits "pack onto an empty file" 0 "$hotlayer" pack "$work/own" -o "$work/own/empty.hot"

@@ -48,11 +48,11 @@ check "an unknown model" refuses 2 "unknown model 'llama'" llama -o "$work/x"
 check "without -o" refuses 2 '-o FOLDER is missing' llama3.2-1b
 check "more blocks than there are" refuses 2 'llama3.2-1b has 16' llama3.2-1b -o "$work/x" --blocks 17
 check "--seed nonsense" refuses 2 'must be a whole number' llama3.2-1b -o "$work/x" --seed x
-check "into a missing folder" refuses 1 'cannot be made' llama3.2-1b -o "$work/no/where"
+check "into a folder that is not there" refuses 1 'cannot be created' llama3.2-1b -o "$work/no/where"
 mkdir "$work/full"
 echo precious >"$work/full/config.json"
-check "into a folder that is not empty" refuses 1 'there is config.json in it' llama3.2-1b -o "$work/full"
-check "the folder is unchanged" [ "$(cat "$work/full/config.json")" = precious ]
+check "into a folder with something in it" refuses 1 'contains config.json' llama3.2-1b -o "$work/full"
+check "which is left as it was" [ "$(cat "$work/full/config.json")" = precious ]
 echo >"$work/file"
 check "into a file" refuses 1 'cannot be opened as a folder' llama3.2-1b -o "$work/file"
 check "no file is made" [ ! -e "$work/x" ]
@@ -81,7 +81,7 @@ fi
 small=/dev/shm
 room=$(free_kb $small)
 if [ "${room:-99999999}" -lt 52000000 ]; then
-    check "a model larger than the free space" refuses 1 'gemma3-27b takes 54.0 GB, but only' gemma3-27b -o "$small/x.$$"
+    check "more than the disk has room for" refuses 1 'gemma3-27b needs 54.0 GB, but only' gemma3-27b -o "$small/x.$$"
     check "it leaves nothing" [ ! -e "$small/x.$$" ]
 else
     skip "more than the disk has room for: $small has room for all"

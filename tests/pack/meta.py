@@ -79,7 +79,7 @@ def stops():
     has("the tokenizer's end, where nothing else says it", nothing, stop_tokens=[999])
     has("an empty list is nothing", {**nothing, GENERATION: {"eos_token_id": []}}, stop_tokens=[999])
     has("64 of them", {GENERATION: {"eos_token_id": list(range(64))}}, stop_tokens=list(range(64)))
-    says("65 of them", {GENERATION: {"eos_token_id": list(range(65))}}, "more than 64 tokens")
+    says("65 of them", {GENERATION: {"eos_token_id": list(range(65))}}, "more than 64 stop tokens")
     has("the last of the vocabulary", {GENERATION: {"eos_token_id": 0}}, stop_tokens=[0])
     says("one beyond", {GENERATION: {"eos_token_id": base(CONFIG)["vocab_size"]}}, "eos_token_id must be token numbers")
     has("a text", {GENERATION: {"eos_token_id": 1, "stop_strings": "END"}}, stop_texts=["END"])
@@ -112,7 +112,7 @@ def names():
     has("given", {}, ["--name", "mine"], name="mine")
     has("given, as long as can be", {}, ["--name", "a" * 128], name="a" * 128)
     for name in (".a", "", "a/b", "a b", "a" * 129, "\u00e9"):
-        says("%r is none" % name[:9], {}, "is no name for a model", ["--name", name])
+        says("%r is none" % name[:9], {}, "is not a model name", ["--name", name])
 
 
 def templates():

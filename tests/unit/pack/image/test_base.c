@@ -238,7 +238,7 @@ static void test_runtime_on_base(void)
     char own[sizeof hotlayerd];
     memcpy(own, hotlayerd, sizeof own);
     snprintf(hotlayerd, sizeof hotlayerd, "/proc/self/exe");
-    CHECK_FAILS(write_image(at("foreign"), &wanted, &image, &err), err, "is not linked to look for its libraries in");
+    CHECK_FAILS(write_image(at("foreign"), &wanted, &image, &err), err, "not linked to search for its libraries in");
     CHECK(count_files(at("foreign")) == -1);
     memcpy(hotlayerd, own, sizeof own);
     hl_image_free(&image);

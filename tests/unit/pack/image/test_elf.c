@@ -186,9 +186,9 @@ static void test_private(void)
     CHECK_OK(hl_elf_private(in_scratch("alone"), &files, &alone, &n, &err), err);
     CHECK(files.n == 0 && alone && n > 100000);
     hl_elf_files_free(&files);
-    static const char *const refused[][2] = {{"runpath", "is not linked to look for its libraries in"},
-                                             {"program", "is not linked to look for its libraries in"},
-                                             {"up", "without a loader at an absolute path"},
+    static const char *const refused[][2] = {{"runpath", "not linked to search for its libraries in"},
+                                             {"program", "not linked to search for its libraries in"},
+                                             {"up", "does not name a loader by an absolute path"},
                                              {"short", "is too short to be replaced"},
                                              {"alone.c", "not a program"}};
     for (size_t i = 0; i < HL_COUNT(refused); i++) {

@@ -348,9 +348,9 @@ static void test_hostile_entries(void)
         {'c', "models/test/model.hot", NULL, "device", 0},
         {'p', "models/test/model.hot.002", NULL, "device", 0},
         {'d', "models/test/model.hot", NULL, "folder", 0},
-        {'s', "models/test/model.hot.001", NULL, "holes", (size_t)1 << 40},
-        {'f', "models/test/model.hot", NULL, "no .hot file", 0},
-        {'f', "models/evil/model.hot", NULL, "no .hot file", 0},
+        {'s', "models/test/model.hot.001", NULL, "a sparse file", (size_t)1 << 40},
+        {'f', "models/test/model.hot", NULL, "not a .hot file", 0},
+        {'f', "models/evil/model.hot", NULL, "not a .hot file", 0},
         {'f', "models/test/model.hot.001", NULL, "has 0 bytes", 0},
     };
     for (size_t i = 0; i < HL_COUNT(cases); i++)
@@ -464,7 +464,7 @@ static void test_folders(void)
     ours("image", "one");
     CHECK(shell("rm -rf '%s' && mkdir '%s' && echo mine >'%s'", in_scratch("out"), in_scratch("out"),
                 in_scratch("out/model.hot")));
-    CHECK_FAILS(pull("image", "out", &err), err, "'model.hot' that is not of an earlier pull");
+    CHECK_FAILS(pull("image", "out", &err), err, "'model.hot' is not from an earlier pull");
     CHECK(is_absent("out/.hotlayer") && shell("test \"$(cat '%s')\" = mine", in_scratch("out/model.hot")));
     CHECK(shell("rm '%s' && ln -s ../elsewhere '%s'", in_scratch("out/model.hot"), in_scratch("out/.hotlayer")));
     CHECK(pull("image", "out", &err) != 0);

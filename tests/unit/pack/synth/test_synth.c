@@ -290,7 +290,7 @@ static void test_nothing_left(void)
     CHECK_FAILS(write_model(&how, "model", &err), err, "empty");
     CHECK(count_files("model") == 5 && checksum("model", "config.json") == before);
     remove_folder("model");
-    CHECK_FAILS(write_model(&how, "no/where", &err), err, "cannot be made");
+    CHECK_FAILS(write_model(&how, "no/where", &err), err, "cannot be created");
 }
 
 int main(void)

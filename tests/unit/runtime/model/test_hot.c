@@ -312,7 +312,7 @@ static void test_failures(void)
     snprintf(path, sizeof path, "%s", in_scratch("g/m.hot"));
     CHECK_FAILS(pack_model(MODEL, path, HL_QUANT_KEEP, 1 << 20, &err), err, "g/m.hot");
     CHECK(shell("mkdir -p '%s'", path));
-    CHECK_FAILS(pack_model(MODEL, path, HL_QUANT_KEEP, 1 << 20, &err), err, "no regular file");
+    CHECK_FAILS(pack_model(MODEL, path, HL_QUANT_KEEP, 1 << 20, &err), err, "not a regular file");
     CHECK(count_files("g/*.part") == 0 && count_files("g/*") == 1 && rmdir(path) == 0);
     CHECK(shell("mkdir '%s.002'", path));
     CHECK_FAILS(pack_model(MODEL, path, HL_QUANT_KEEP, 8192, &err), err, "m.hot.002");
