@@ -1,10 +1,10 @@
-/* URLs: where a request goes, and where an answer may lead it.
+/* URLs: where a request is sent, and where a response may redirect it.
  *
- * This is no general parser. A URL decides who gets a credential, so the danger is one text that is read in two ways:
- * here as a trusted host, by libcurl as another. Everything that parsers are known to disagree about (users, escapes
- * and backslashes in hosts, control characters, empty ports) is refused, and what is left has one meaning.
+ * This is not a general parser. A URL decides who receives a credential, so the danger is a text with two readings: a
+ * trusted host here, another host in libcurl. The parser refuses everything that parsers are known to disagree about:
+ * users, escapes and backslashes in hosts, control characters, empty ports. The rest has one meaning.
  *
- * A query is never taken apart: the opaque state that a registry put there must come back byte by byte.
+ * A query is never parsed: the opaque state that a registry put there must return byte by byte.
  */
 #include "registry/net/url.h"
 #include "base/cleanup.h"
@@ -109,7 +109,7 @@ static enum hl_reach reach_v6(const unsigned char *ip)
     return (ip[0] & 0xFE) == 0xFC || (ip[0] == 0xFE && (ip[1] & 0xC0) == 0xC0) ? HL_REACH_PRIVATE : HL_REACH_PUBLIC;
 }
 
-/* "x.localhost" and "localhost." may be asked of a name server, so nothing is certain about them. inet_aton() also
+/* A resolver may ask a name server about "x.localhost" and "localhost.", so they may be any host. inet_aton() also
  * reads 127.1 and 0x7f000001, as getaddrinfo() does. */
 enum hl_reach hl_host_reach(const char *host)
 {
@@ -166,7 +166,7 @@ const char *hl_http_shown(const char *url, char out[256])
     return out;
 }
 
-/* Removes "." and ".." segments from the path of `n` bytes, in place; its new length. RFC 3986, 5.2.4. */
+/* Removes "." and ".." segments from the path of `n` bytes, in place. Returns its new length. RFC 3986, 5.2.4. */
 static size_t remove_dots(char *path, size_t n)
 {
     size_t used = 0;
@@ -189,8 +189,8 @@ static size_t remove_dots(char *path, size_t n)
     return used;
 }
 
-/* "HOST/v2/..." without a scheme is no URI reference, but what some registries send. A relative reference that looks
- * the same is not to be expected: their uploads are not below a folder "v2" of their uploads. */
+/* "HOST/v2/..." without a scheme is not a URI reference, but some registries send it. A relative reference that looks
+ * the same is unlikely: it would need a folder "v2" below the uploads. */
 static bool begins_with_host(const char *reference, const struct hl_url *base)
 {
     size_t n = strcspn(reference, "/?#");
@@ -205,7 +205,7 @@ static bool begins_with_host(const char *reference, const struct hl_url *base)
            !strncmp(reference + n, "/v2/", 4);
 }
 
-/* The target's text, before its dots are removed: what the reference leaves out comes from the base. */
+/* Joins base and reference, before dots are removed: the base supplies the parts that the reference lacks. */
 static void join(const struct hl_url *base, const char *reference, char *out, size_t size)
 {
     const char *scheme = base->tls ? "https" : "http";
@@ -230,8 +230,8 @@ static bool has_scheme(const char *reference)
     return n && reference[n] == ':';
 }
 
-/* A registry behind a proxy that ends TLS may not know of it; of the port it knows what the request's Host says, or
- * nothing. */
+/* Returns whether the registry forgot TLS: one that is reached through a TLS proxy may not know of it. It knows the
+ * port from the request's Host, or not at all. */
 static bool forgets_tls(const struct hl_url *from, const struct hl_url *to)
 {
     return from->tls && !to->tls && (!to->port_written || to->port == from->port) && !strcmp(from->host, to->host);
