@@ -1,6 +1,6 @@
-/* Blobs are hashed on their way to the disk, so their name is known when their last byte is written, and the file gets
- * it then. Until that moment the file has no name at all (O_TMPFILE): whatever ends the process, nothing is left over.
- * File systems without O_TMPFILE get a hidden name instead.
+/* Blobs are hashed while they are written, so the name is known after the last byte, and the file gets it then. Until
+ * then the file has no name at all (O_TMPFILE): however the process ends, nothing is left over. On file systems without
+ * O_TMPFILE the file has a hidden name instead.
  */
 #include "registry/oci/blob.h"
 #include "base/cleanup.h"
@@ -10,9 +10,8 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#define FLUSH_BYTES                                                                                                    \
-    (32ull << 20) /* start writing to the disk this often, so that the final fsync finds little to do                  \
-                   */
+/* Start writing to the disk this often, so that the final fsync() finds little to do. */
+#define FLUSH_BYTES (32ull << 20)
 
 static int random_name(char name[32], struct hl_error *err)
 {
@@ -26,7 +25,7 @@ static int random_name(char name[32], struct hl_error *err)
 int hl_temporary_open(struct hl_temporary *file, int directory, struct hl_error *err)
 {
     *file = (struct hl_temporary){.directory = directory};
-    /* A file without a name gets one through /proc, which a bare chroot does not have. */
+    /* An unnamed file gets its name through /proc, which a bare chroot lacks. */
     errno = EOPNOTSUPP;
     file->fd = access("/proc/self/fd", X_OK) ? -1 : openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
     if (file->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL || errno == ENOENT)) {
@@ -89,7 +88,7 @@ int hl_blob_write(struct hl_blob *blob, const void *bytes, size_t n, struct hl_e
         return -1;
     uint64_t before = blob->bytes / FLUSH_BYTES;
     blob->bytes += n;
-    if (blob->bytes / FLUSH_BYTES != before) /* a hint: where it is not understood, fsync does all the work */
+    if (blob->bytes / FLUSH_BYTES != before) /* a hint: where it is not supported, fsync() does all the work */
         sync_file_range(blob->file.fd, (off_t)(before * FLUSH_BYTES), FLUSH_BYTES, SYNC_FILE_RANGE_WRITE);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* Files that appear whole or not at all, and blobs: such files, named by the SHA-256 of what was written. Internal to
- * registry/, but for the files (pack/pull*.c). */
+/* Files that appear whole or not at all, and blobs: such files, named by the SHA-256 of their bytes. Only registry/
+ * uses blobs; pack/image/pull*.c uses the files too. */
 #ifndef HL_REGISTRY_OCI_BLOB_H
 #define HL_REGISTRY_OCI_BLOB_H
 
@@ -7,7 +7,7 @@
 #include <openssl/evp.h>
 #include <stdint.h>
 
-/* A file without a name in `directory` (an open folder that outlives it). */
+/* A file without a name in `directory` (an open folder that must stay open longer). */
 struct hl_temporary {
     int directory;
     int fd;        /* -1: not open */
@@ -16,9 +16,9 @@ struct hl_temporary {
 
 int hl_temporary_open(struct hl_temporary *file, int directory, struct hl_error *err);
 int hl_temporary_write(struct hl_temporary *file, const void *bytes, size_t n, struct hl_error *err);
-/* Makes the bytes durable, gives them `name`, replacing what had it, and closes the file. */
+/* Makes the bytes durable, names the file `name`, replacing an existing file, and closes it. */
 int hl_temporary_publish(struct hl_temporary *file, const char *name, struct hl_error *err);
-/* Closes it and leaves nothing behind, whatever state it is in; harmless after publish. */
+/* Closes the file and removes it, whatever its state; harmless after publish. */
 void hl_temporary_discard(struct hl_temporary *file);
 
 struct hl_blob {
@@ -27,17 +27,17 @@ struct hl_blob {
     uint64_t bytes;
 };
 
-/* Where a blob went: digest and size, and whether the layout did not have it before. */
+/* The result of storing a blob: digest and size, and whether the layout lacked it before. */
 struct hl_blob_name {
     char digest[HL_DIGEST_BYTES];
     uint64_t bytes;
     bool fresh;
 };
 
-/* `directory` is blobs/sha256. */
+/* Opens a blob in `directory`, which is blobs/sha256. */
 int hl_blob_open(struct hl_blob *blob, int directory, struct hl_error *err);
 int hl_blob_write(struct hl_blob *blob, const void *bytes, size_t n, struct hl_error *err);
-/* `expected` is the digest that it must have, or NULL. */
+/* Gives the blob its name. `expected` is the digest that it must have, or NULL. */
 int hl_blob_publish(struct hl_blob *blob, const char *expected, struct hl_blob_name *out, struct hl_error *err);
 void hl_blob_discard(struct hl_blob *blob);
 

@@ -1,8 +1,8 @@
-/* Reading documents that a stranger wrote: each is bounded, matched against its digest before it is parsed, and checked
- * against the documents around it; only a valid digest ever becomes a path or a part of a URL.
+/* Reads documents that a stranger wrote. Each is limited in size, compared with its digest before it is parsed, and
+ * checked against the documents around it. Only a valid digest ever becomes a path or a part of a URL.
  *
- *   manifest -> config    rootfs.diff_ids[i]  = digest of layer i, where that is a plain tar
- *            -> layers    history             = one entry per layer, beside the empty ones
+ *   manifest -> config    rootfs.diff_ids[i]  = digest of layer i, if that is a plain tar
+ *            -> layers    history             = one entry per layer, besides the empty ones
  */
 #include "registry/oci/document.h"
 #include "base/cleanup.h"
@@ -32,7 +32,7 @@ enum hl_document_kind hl_document_kind_of(const char *media_type)
 const char *hl_document_media_type(enum hl_document_kind kind)
 {
     for (size_t i = 0; i < HL_COUNT(media_types); i++)
-        if (media_types[i].kind == kind) /* OCI's stand first */
+        if (media_types[i].kind == kind) /* the OCI types come first */
             return media_types[i].media_type;
     return NULL;
 }
@@ -112,7 +112,7 @@ static const cJSON *next_layer_history(const cJSON *entry)
     return entry;
 }
 
-/* Layers whose owner does not allow that they are passed on: of Windows, in old images. */
+/* Returns whether a layer's owner forbids passing it on: Windows layers, in old images. */
 static bool is_foreign(const char *media_type)
 {
     return strstr(media_type, ".foreign.") || strstr(media_type, ".nondistributable.");
@@ -141,7 +141,7 @@ static int read_layer(struct hl_image *image, const cJSON *json, const char *dif
     return 0;
 }
 
-/* Fills image->layer from the manifest and the config, which must agree about them. */
+/* Fills image->layer from the manifest and the config, which must agree about the layers. */
 static int read_layers(struct hl_image *image, const cJSON *manifest, const cJSON *config, struct hl_error *err)
 {
     const cJSON *layers = hl_json_get(manifest, "layers"), *json;
