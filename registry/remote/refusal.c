@@ -1,8 +1,8 @@
-/* Errors about answers: what a registry says, as far as it can be shown.
+/* Errors about responses: the registry's reason, as far as it can be shown.
  *
- * A registry says it in JSON: {"errors": [{"code", "message", "detail"}]}. What stands in front of it (proxies, load
- * balancers, Google's front end) says it in JSON of other shapes, HTML or plain text. All of it is a stranger's text
- * that goes to a terminal: short, one line, no control characters.
+ * A registry gives its reason in JSON: {"errors": [{"code", "message", "detail"}]}. Servers between us and the registry
+ * (proxies, load balancers, Google's front end) send other JSON, HTML or plain text. All of it is a stranger's text
+ * that goes to a terminal, so it is made short, one line, without control characters.
  */
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -14,7 +14,7 @@
 #define REASON_BYTES 400
 #define ERRORS_SHOWN 3
 
-/* A control character, also one of the second set (U+0080 to U+009F), which some terminals obey. */
+/* Returns whether this is a control character, also of the second set (U+0080 to U+009F), which some terminals obey. */
 static bool is_control(const unsigned char *c)
 {
     return *c < ' ' || *c == 127 || (*c == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0);
@@ -39,7 +39,7 @@ void hl_registry_clean(char *text)
     *out = 0;
 }
 
-/* Appends, as far as there is room. */
+/* Appends as much as fits. */
 __attribute__((format(printf, 2, 3))) static void add(char out[REASON_BYTES], const char *format, ...)
 {
     size_t used = strlen(out);
@@ -49,7 +49,7 @@ __attribute__((format(printf, 2, 3))) static void add(char out[REASON_BYTES], co
     va_end(args);
 }
 
-/* {"code", "message", "detail"}: a detail that is a text says more than the message often does. */
+/* Adds {"code", "message", "detail"}: a detail that is a text often says more than the message. */
 static void add_error(const cJSON *item, char out[REASON_BYTES])
 {
     const char *code = hl_json_text(item, "code"), *message = hl_json_text(item, "message"),
@@ -79,7 +79,7 @@ static void read_json(const cJSON *json, char out[REASON_BYTES])
         add(out, "; and %u more", shown - ERRORS_SHOWN);
 }
 
-/* An HTML page's title, or nothing of it; of a plain text the beginning. */
+/* Takes the title of an HTML page, or the beginning of a plain text. */
 static void read_text(const char *body, char out[REASON_BYTES])
 {
     const char *title = strcasestr(body, "<title>");
@@ -91,7 +91,7 @@ static void read_text(const char *body, char out[REASON_BYTES])
     }
 }
 
-/* Nothing where the answer repeats one of our secrets, as those of a debugging proxy do. */
+/* Finds the reason in a response. Finds none if the response echoes one of our secrets, as a debugging proxy may do. */
 static void find_reason(const struct hl_registry *registry, const struct hl_http_response *response,
                         char out[REASON_BYTES])
 {
@@ -115,7 +115,7 @@ static int take_nothing(void *context, const void *bytes, size_t n, struct hl_er
     return hl_fail(err, "the answer is not needed");
 }
 
-/* The reason for a refused HEAD, from a GET that stops where a blob would begin. */
+/* Gets the reason for a refused HEAD with a GET, which stops where a blob would begin. */
 static void ask_reason(struct hl_registry *registry, const struct hl_call *call, char out[REASON_BYTES])
 {
     struct hl_call get = *call;

@@ -1,13 +1,13 @@
 /* Reading images out of a repository of a registry.
  *
- *   resolve    GET manifests/NAME     what the tag means: the body's own digest and size, the answer's media type
- *   document   GET manifests/DIGEST   indexes and manifests; the last one that was resolved is still here
+ *   resolve    GET manifests/NAME     the digest and size of the body itself, and the media type of the response
+ *   document   GET manifests/DIGEST   indexes and manifests; the last resolved one is still in memory
  *              GET blobs/DIGEST       configs
- *   read       GET blobs/DIGEST       layers; with a Range where it is a part, or where a connection broke
+ *   read       GET blobs/DIGEST       layers; with a Range for a part, or after a connection broke
  *
- * A registry is a stranger. The digest of a manifest is computed, not taken from a header; a blob may come with another
- * size than asked for, from another place than asked for, or not to its end. A sink that has got bytes gets the next
- * ones, whatever happened in between: no byte twice, none left out.
+ * A registry is not trusted. The digest of a manifest is computed from its bytes, not taken from a header. A blob may
+ * have another size than requested, come from another offset, or be truncated. A sink gets each byte exactly once and
+ * in order, whatever happens between two responses.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -19,12 +19,12 @@
 
 #define MANIFEST_TYPES HL_OCI_INDEX ", " HL_OCI_MANIFEST ", " HL_DOCKER_INDEX ", " HL_DOCKER_MANIFEST
 #define DOCKER_SCHEMA_1 "application/vnd.docker.distribution.manifest.v1+" /* "json", "prettyjws" */
-#define PROGRESS_BYTES ((uint64_t)1 << 20) /* a connection that delivered as much is none that failed */
+#define PROGRESS_BYTES ((uint64_t)1 << 20) /* a connection that delivered this much did not fail */
 
 struct remote_store {
     struct hl_store store;
     struct hl_registry *registry;
-    struct hl_descriptor kept; /* the document that was resolved last; no digest: none */
+    struct hl_descriptor kept; /* the last resolved document; no digest: none */
     char *kept_text;
 };
 
@@ -33,7 +33,7 @@ static struct remote_store *remote_of(struct hl_store *store)
     return (struct remote_store *)store;
 }
 
-/* The media type of an answer, without its parameters ("; charset=utf-8"). */
+/* Copies the media type of a response, without its parameters ("; charset=utf-8"). */
 static bool content_type(const struct hl_http_response *response, char out[96])
 {
     char value[256];
@@ -50,7 +50,7 @@ static bool content_type(const struct hl_http_response *response, char out[96])
     return true;
 }
 
-/* What an answer to manifests/NAME is: its media type decides how it is read. */
+/* Checks the media type of a response to manifests/NAME: it decides how the body is parsed. */
 static int check_manifest_type(const struct hl_http_response *response, const char *name, struct hl_descriptor *out,
                                struct hl_error *err)
 {
@@ -65,7 +65,7 @@ static int check_manifest_type(const struct hl_http_response *response, const ch
     return 0;
 }
 
-/* Size and digest of what came, which must be what was asked for and what the registry says that it is. */
+/* Computes size and digest of the body. Fails unless they are those requested, and those that the registry claims. */
 static int check_manifest_digest(const struct hl_http_response *response, const char *name, struct hl_descriptor *out,
                                  struct hl_error *err)
 {
@@ -83,7 +83,7 @@ static int check_manifest_digest(const struct hl_http_response *response, const 
     return 0;
 }
 
-/* "Content-Encoding: gzip", although nothing but the bytes as stored was asked for. */
+/* Fails on "Content-Encoding: gzip" and the like: only the bytes as stored were requested. */
 static int check_encoding(const struct hl_http_response *response, const char *folder, const char *name,
                           struct hl_error *err)
 {
@@ -93,7 +93,7 @@ static int check_encoding(const struct hl_http_response *response, const char *f
     return encoded ? hl_fail(err, "%s/%s comes in an encoding that nobody asked for (%s)", folder, name, value) : 0;
 }
 
-/* GET of a small document; anything but 200 is a failure. */
+/* Gets a small document; fails with any status but 200. */
 static int get(struct remote_store *remote, const char *folder, const char *name, const char *accept, size_t limit,
                struct hl_http_response *out, struct hl_error *err)
 {
@@ -172,20 +172,20 @@ static int document(struct hl_store *store, const struct hl_descriptor *descript
     return status;
 }
 
-/* A range of a blob on its way into a sink, over as many answers as that takes. */
+/* The transfer of a range of a blob into a sink, over as many responses as that takes. */
 struct reading {
     const struct hl_descriptor *blob;
-    uint64_t at, end; /* the next byte that the sink wants, and the first that it does not */
+    uint64_t at, end; /* the next byte for the sink, and the end of the range */
     hl_sink *sink;
     void *context;
-    /* of the answer that is coming in */
+    /* of the current response */
     const struct hl_http_response *response;
-    uint64_t from, to; /* the bytes of the blob in it that are still to come */
+    uint64_t from, to; /* the bytes of the blob that it still has to deliver */
     bool begun;
-    bool enough; /* the rest of an answer is not wanted: it was a whole blob where a part was asked for */
+    bool enough; /* the rest is not needed: the response is a whole blob instead of a part */
 };
 
-/* "bytes A-B/TOTAL", TOTAL perhaps "*". */
+/* Parses "bytes A-B/TOTAL"; TOTAL may be "*". */
 static bool parse_content_range(const char *text, uint64_t *from, uint64_t *to, uint64_t *total)
 {
     int used = 0;
@@ -200,7 +200,8 @@ static bool parse_content_range(const char *text, uint64_t *from, uint64_t *to, 
     return ++*to <= *total;
 }
 
-/* Which bytes of the blob the answer brings. */
+/* Finds out which bytes of the blob the response holds. Only Content-Range counts: a registry may answer a Range with
+ * the whole blob, less than requested, another part, or a 206 that does not say which. */
 static int begin_answer(struct reading *reading, struct hl_error *err)
 {
     const struct hl_descriptor *blob = reading->blob;
@@ -253,7 +254,7 @@ static int take(void *context, const void *bytes, size_t n, struct hl_error *err
     return reading->enough ? hl_fail(err, "enough") : 0;
 }
 
-/* One answer, or as much of it as came. *again: the connection broke in the middle. */
+/* Reads one response, or as much of it as arrives. Sets *again if the connection broke in the middle. */
 static int read_once(struct remote_store *remote, struct reading *reading, struct hl_http_response *response,
                      bool *again, struct hl_error *err)
 {
@@ -279,7 +280,7 @@ static int read_once(struct remote_store *remote, struct reading *reading, struc
         return hl_registry_refused(remote->registry, &call, response, err);
     if (reading->at == reading->end)
         return 0;
-    *again = reading->at > before; /* a server may answer with less than was asked for, but not with nothing */
+    *again = reading->at > before; /* a server may send less than was requested, but not nothing */
     return hl_fail(err, "%s: what the registry sent of it ends at byte %" PRIu64, reading->blob->digest, reading->at);
 }
 
