@@ -70,7 +70,7 @@ static int exchange(struct hl_http *http, const char *name, const cJSON *json, c
     request.url = own && *own ? own : TOKEN_URI;
     request.public_hosts = !hl_http_is_local(request.url);
     if (!hl_oauth_url_is_safe(request.url))
-        return hl_fail(err, "%s: its \"token_uri\" is no https URL, and keys are sent to no other", name);
+        return hl_fail(err, "%s: its \"token_uri\" is not an https URL; keys are sent nowhere else", name);
     int result = hl_oauth_ask(http, &request, &token, err);
     if (result < 0)
         hl_error_prefix(err, "%s", name);
@@ -118,7 +118,7 @@ static int service_account(struct hl_http *http, const char *name, const cJSON *
         return -1;
     hl_text_copy(out->where, sizeof out->where, email);
     return exchange(http, name, json, &(struct hl_oauth_request){.form = form, .hide = {assertion}},
-                    "is the key still valid, and this machine's clock right?", out, err);
+                    "is the key still valid, and is this machine's clock right?", out, err);
 }
 
 static int authorized_user(struct hl_http *http, const char *name, const cJSON *json, struct hl_credentials *out,
@@ -163,7 +163,7 @@ static int from_file(const char *host, struct hl_http *http, const char *path, c
         result = authorized_user(http, name, json, out, err);
     else
         return hl_fail(err,
-                       "%s: credentials of the type '%s' are not exchanged here; let gcloud do it: 'gcloud auth "
+                       "%s: credentials of type '%s' are not supported; use gcloud instead: 'gcloud auth "
                        "print-access-token | docker login -u " USER " --password-stdin https://%s', or 'gcloud auth "
                        "configure-docker %s'",
                        name, type, host, host);
@@ -225,7 +225,7 @@ static int metadata_try(struct hl_http *http, const char *host, struct hl_oauth_
     if (result < 0 || status == 404)
         return result;
     if (status != 200)
-        return hl_fail(err, "the metadata server %s gives no token: its answer is %ld", host, status);
+        return hl_fail(err, "the metadata server %s issued no token: it answered %ld", host, status);
     hl_secret_add(&body, "");
     if (body.failed)
         return hl_no_memory(err);

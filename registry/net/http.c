@@ -172,7 +172,7 @@ static void moved(struct exchange *x, uint64_t bytes)
 static size_t begin_answer(struct exchange *x, size_t n)
 {
     if (x->out->received) {
-        hl_fail(x->err, "%s %s: a second answer within the first", x->request->method, x->shown);
+        hl_fail(x->err, "%s %s: a second response within the first", x->request->method, x->shown);
         return stop(x, WHY_REFUSED);
     }
     long status = 0;
@@ -348,8 +348,9 @@ static int add_authorization(const char *value, struct curl_slist **list, struct
     if (!line)
         return hl_no_memory(err);
     snprintf(line, size, "Authorization: %s", value);
-    int failed = header_fits(line) ? add_header(list, line, err)
-                                   : hl_fail(err, "the credentials hold what no header can: a line break, or nothing");
+    int failed = header_fits(line)
+                     ? add_header(list, line, err)
+                     : hl_fail(err, "the credentials are empty or hold a line break, which no header can");
     explicit_bzero(line, size);
     free(line);
     return failed;
@@ -369,7 +370,7 @@ static int make_headers(const struct hl_http_request *request, const char *autho
     for (size_t i = 0; i < request->n_headers; i++) {
         encoding |= !strncasecmp(request->header[i], "Accept-Encoding:", 16);
         if (!header_fits(request->header[i]))
-            return hl_fail(err, "'%.100s' is no header", request->header[i]);
+            return hl_fail(err, "'%.100s' is not a header", request->header[i]);
         if (add_header(list, request->header[i], err))
             return -1;
     }
@@ -386,7 +387,7 @@ static int basic(const char *user, const char *password, char **out, struct hl_e
 {
     size_t n = strlen(user) + 1 + strlen(password), size = 6 + (n + 2) / 3 * 4 + 1;
     if (strchr(user, ':') || n > HL_HTTP_URL_LIMIT)
-        return hl_fail(err, "the user of a Basic authentication holds a colon, or the password is too long");
+        return hl_fail(err, "the user name for Basic authentication holds a colon, or the password is too long");
     char *both = malloc(n + 1), *value = malloc(size);
     if (both && value) {
         snprintf(both, n + 1, "%s:%s", user, password);
@@ -523,7 +524,7 @@ static int conclude(struct exchange *x, CURLcode code, enum hl_http_failure *fai
         return -1;
     }
     if (x->why == WHY_STALL)
-        return hl_fail(x->err, "%s %s: %s moved for %u s", method, x->shown, x->drops ? "next to nothing" : "nothing",
+        return hl_fail(x->err, "%s %s: %s moved for %u s", method, x->shown, x->drops ? "almost nothing" : "nothing",
                        x->http->stall_seconds);
     if (x->why == WHY_SILENCE)
         return hl_fail(x->err, "%s %s: no answer in %u s after the last byte was sent", method, x->shown,
@@ -599,7 +600,7 @@ static int permitted(const struct hl_http *http, const struct hl_http_request *r
     char shown[256];
     hl_http_shown(url, shown);
     if (!hl_url_parse(url, &to))
-        return hl_fail(err, "'%s' is no http or https URL", shown);
+        return hl_fail(err, "'%s' is not an http or https URL", shown);
     *reach = hl_host_reach(to.host);
     if (from && hl_url_parse(from, &source)) {
         if (source.tls && !to.tls)

@@ -45,12 +45,12 @@ int hl_oauth_parse(const char *text, const char *name, struct hl_oauth_token *ou
     struct hl_view view = {(const uint8_t *)text, strlen(text)};
     uint64_t seconds = HL_OAUTH_LIFE;
     if (hl_json_parse(view, name, &json, err) < 0)
-        return hl_fail(err, "%s: its answer is no JSON with a token", name);
+        return hl_fail(err, "%s: its answer is not JSON with a token", name);
     const char *token = hl_json_text(json, "token"), *refresh = hl_json_text(json, "refresh_token");
     if (!token || !*token)
         token = hl_json_text(json, "access_token");
     if (!token || !token_valid(token))
-        return hl_fail(err, "%s: its answer holds no token that can be used", name);
+        return hl_fail(err, "%s: its answer holds no usable token", name);
     hl_json_count(hl_json_get(json, "expires_in"), LIFE_MOST, &seconds);
     out->seconds = (unsigned)seconds;
     out->text = hl_secret_copy(token, err);
@@ -89,7 +89,7 @@ static int take(void *context, const void *bytes, size_t n, struct hl_error *err
 {
     struct hl_secret_text *text = context;
     if (n > HL_OAUTH_LIMIT - text->size)
-        return hl_fail(err, "the answer is longer than %zu KiB, which no token is", HL_OAUTH_LIMIT >> 10);
+        return hl_fail(err, "the answer is longer than %zu KiB, too long for a token", HL_OAUTH_LIMIT >> 10);
     hl_secret_add_bytes(text, bytes, n);
     return 0;
 }

@@ -178,7 +178,8 @@ int hl_secret_read(const char *path, const char *name, bool optional, char **tex
     if (n < 0)
         return hl_fail(err, "%s: cannot be read: %s", name, strerror(errno));
     if (all.size > HL_SECRET_FILE_LIMIT)
-        return hl_fail(err, "%s: more than %zu KiB are no file of credentials", name, HL_SECRET_FILE_LIMIT >> 10);
+        return hl_fail(err, "%s: longer than %zu KiB, too long for a file of credentials", name,
+                       HL_SECRET_FILE_LIMIT >> 10);
     if (all.size && strlen(all.text) != all.size)
         return hl_fail(err, "%s: it is not text: it holds a NUL", name);
     return hl_secret_take(&all, text, err);

@@ -244,9 +244,9 @@ int hl_http_resolve(const char *base, const char *reference, char **out, struct 
     *out = NULL;
     hl_http_shown(base, shown_base);
     if (!hl_url_parse(base, &from))
-        return hl_fail(err, "'%s' is no http or https URL", shown_base);
+        return hl_fail(err, "'%s' is not an http or https URL", shown_base);
     if (!reference[strspn(reference, " ")] || reference[0] == '#')
-        return hl_fail(err, "%s leads to nowhere: its Location is empty", shown_base);
+        return hl_fail(err, "%s leads nowhere: its Location is empty", shown_base);
     bool absolute = !strncasecmp(reference, "http://", 7) || !strncasecmp(reference, "https://", 8);
     bool foreign = !absolute && has_scheme(reference) && !begins_with_host(reference, &from);
     size_t size = strlen(base) + strlen(reference) + 16;
@@ -260,7 +260,7 @@ int hl_http_resolve(const char *base, const char *reference, char **out, struct 
     text[strcspn(text, "#")] = 0;
     if (foreign || !hl_url_parse(text, &to))
         return hl_fail(err,
-                       "%s leads to '%s', which is no URL that can be followed (http or https, printable ASCII, "
+                       "%s leads to '%s', which is not a URL that can be followed (http or https, printable ASCII, "
                        "no user, at most %zu KiB)",
                        shown_base, hl_http_shown(reference, shown), HL_HTTP_URL_LIMIT >> 10);
     path = strdup(to.rest);

@@ -284,7 +284,7 @@ static int fill(void *context, const void *bytes, size_t n, struct hl_error *err
 {
     struct filling *filling = context;
     if (n > filling->limit - (filling->offset - filling->begin))
-        return hl_fail(err, "more bytes came than were said to");
+        return hl_fail(err, "more bytes than announced");
     if (!EVP_DigestUpdate(filling->sha256, bytes, n))
         return hl_fail(err, "SHA-256 failed");
     if (write_at(filling->fd, bytes, n, filling->offset, err))
@@ -557,7 +557,7 @@ static int publish(struct hl_target *target, const struct hl_descriptor *root, c
     for (size_t i = 0; i < archive->n_reserved; i++)
         /* A tar ends at its first block of zeros: an unwritten blob would cut off everything after it. */
         if (!archive->reserved[i].taken)
-            return hl_fail(err, "a blob of the image did not come");
+            return hl_fail(err, "a blob of the image was not stored");
     if (hl_document_parse(root, text, (size_t)root->bytes, &document, err) ||
         append_held(archive, hl_json_get(document, "layers"), err) || append_indexes(archive, root, document, err))
         return -1;
@@ -620,7 +620,7 @@ static int open_directory(struct archive_target *archive, struct hl_error *err)
     if (archive->directory < 0)
         return hl_fail(err, "%s: %s", folder, strerror(errno));
     if (!stat(archive->path, &status) && !S_ISREG(status.st_mode))
-        return hl_fail(err, "%s: is there, and is not a regular file", archive->path);
+        return hl_fail(err, "%s: exists, and is not a regular file", archive->path);
     return hl_temporary_open(&archive->file, archive->directory, err) ? hl_error_prefix(err, "%s", archive->path) : 0;
 }
 

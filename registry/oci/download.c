@@ -58,7 +58,7 @@ static int open_partial(struct download *download, struct hl_error *err)
         if (download->fd < 0 || fstat(download->fd, &status))
             return hl_fail(err, "%s: %s", download->name, strerror(errno));
         if (!S_ISREG(status.st_mode) || status.st_nlink > 1)
-            return hl_fail(err, "%s: not a file of ours; remove it", download->name);
+            return hl_fail(err, "%s: not one of our files; remove it", download->name);
         while (flock(download->fd, LOCK_EX))
             if (errno != EINTR)
                 return hl_fail(err, "%s: cannot lock it: %s", download->name, strerror(errno));

@@ -42,7 +42,7 @@ static int no_such_image(const cJSON *manifests, const char *tag, struct hl_erro
         if (*text)
             snprintf(tags + used, sizeof tags - used, "%s%s", used ? ", " : "", text);
     }
-    return hl_fail(err, "no image has the tag '%s'; there is %s", tag, *tags ? tags : "none");
+    return hl_fail(err, "no image has the tag '%s'; existing tags: %s", tag, *tags ? tags : "none");
 }
 
 /* Resolves a tag, a digest, or "": the only image, or "latest" of several. */

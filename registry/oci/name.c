@@ -92,7 +92,7 @@ static int no_host(struct hl_error *err, const char *text, const char *name)
     int n = snprintf(hub, sizeof hub, "docker.io/%s%s", slash ? "" : "library/", name);
     if (n >= (int)sizeof hub || hl_reference_parse(hub, &reference, &ignored))
         return usage(err, text, "does not begin with a registry's host (with a dot, a port, or localhost)");
-    return hl_fail_as(err, HL_ERROR_USAGE, "'%.300s' does not say which registry; for the image of Docker Hub write %s",
+    return hl_fail_as(err, HL_ERROR_USAGE, "'%.300s' does not name a registry; for the image on Docker Hub write %s",
                       text, hub);
 }
 
@@ -114,12 +114,12 @@ int hl_reference_parse(const char *text, struct hl_reference *out, struct hl_err
         return usage(err, text, "is longer than the 255 characters that a name may have");
     if (!repository_valid(repository, n))
         return usage(err, text,
-                     "holds what is no repository (lower case letters and digits, single '.', '_', '-' and "
+                     "holds an invalid repository (lower case letters and digits, single '.', '_', '-' and "
                      "'/' between them)");
     if (colon && !hl_reference_tag_valid(colon + 1, tag))
-        return usage(err, text, "holds what is no tag (letters, digits, '.', '_', '-'; at most 128)");
+        return usage(err, text, "holds an invalid tag (letters, digits, '.', '_', '-'; at most 128)");
     if (digest && !hl_digest_valid(digest + 1))
-        return usage(err, text, "holds what is no digest (sha256: and 64 lower case hexadecimal digits)");
+        return usage(err, text, "holds an invalid digest (sha256: and 64 lower case hexadecimal digits)");
     set_host(name, host, out);
     bool library = !strcmp(out->host, HUB) && !memchr(repository, '/', n);
     int length =

@@ -48,12 +48,12 @@ int hl_oci_reference_parse(const char *text, struct hl_oci_reference *out, struc
         colon = NULL;
     size_t length = colon ? (size_t)(colon - path) : strlen(path);
     if (!length)
-        return usage(err, text, "names no folder and no file");
+        return usage(err, text, "names neither a folder nor a file");
     if (length >= sizeof out->path)
-        return usage(err, text, "is too long a name");
+        return usage(err, text, "is too long");
     memcpy(out->path, path, length);
     if (colon && !hl_reference_tag_valid(colon + 1, strlen(colon + 1)))
-        return usage(err, text, "ends in what is not a tag (letters, digits, '.', '_', '-'; at most 128)");
+        return usage(err, text, "ends in an invalid tag (letters, digits, '.', '_', '-'; at most 128)");
     if (colon)
         memcpy(out->tag, colon + 1, strlen(colon + 1));
     return 0;

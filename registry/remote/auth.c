@@ -132,7 +132,7 @@ static int make_basic(struct hl_auth *auth, struct hl_error *err)
 {
     HL_SECRET_TEXT both = {0}, encoded = {0};
     if (strchr(auth->who.user, ':'))
-        return hl_fail(err, "the user name for %s (%s) holds a colon, which Basic authentication cannot say",
+        return hl_fail(err, "the user name for %s (%s) holds a colon, which Basic authentication does not allow",
                        auth->host, auth->who.where);
     hl_secret_add(&both, auth->who.user);
     hl_secret_add(&both, ":");
@@ -176,11 +176,11 @@ static void advise(const struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES])
     const char *server = hub ? "docker.io" : auth->host;
     hl_text_copy(user, sizeof user, c->user);
     if (c->user)
-        snprintf(who, sizeof who, "we came as user '%s' (%s)", user, c->where);
+        snprintf(who, sizeof who, "tried as user '%s' (%s)", user, c->where);
     else if (anonymous)
         snprintf(who, sizeof who, "no credentials for %s were found", server);
     else
-        snprintf(who, sizeof who, "we came with a token (%s)", c->where);
+        snprintf(who, sizeof who, "tried with a token (%s)", c->where);
     if (google && anonymous)
         snprintf(out, HL_AUTH_ADVICE_BYTES,
                  "%s; run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS", who);
@@ -191,7 +191,7 @@ static void advise(const struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES])
                  who);
     else
         snprintf(out, HL_AUTH_ADVICE_BYTES, "%s; log in%s with 'docker login %.100s' or 'podman login %.100s'", who,
-                 anonymous ? "" : " as a user who may,", server, server);
+                 anonymous ? "" : " as a user with access,", server, server);
 }
 
 const char *hl_auth_advice(struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES])
@@ -342,10 +342,10 @@ static int fetch(struct hl_auth *auth, struct hl_http *http, struct grant *grant
         refuse(auth, grant->key, token.reason, err);
     } else if (result == 0) {
         result =
-            hl_fail(err, "%s, where %s gives out its tokens, answered %ld%s%s", hl_http_shown(auth->known.realm, shown),
+            hl_fail(err, "%s, which issues the tokens of %s, answered %ld%s%s", hl_http_shown(auth->known.realm, shown),
                     auth->host, token.status, *token.reason ? ": " : "", token.reason);
     } else {
-        hl_error_prefix(err, "asking for a token of %s", auth->host);
+        hl_error_prefix(err, "asking for a token for %s", auth->host);
     }
     hl_oauth_token_free(&token);
     return result;
@@ -451,17 +451,17 @@ static int check_realm(const struct hl_auth *auth, const char *url, const char *
     char shown[256];
     hl_http_shown(realm, shown);
     if (!hl_url_parse(realm, &parts))
-        return hl_fail(err, "%s wants us to get a token at '%s', which is no http or https URL", auth->host, shown);
+        return hl_fail(err, "%s demands a token from '%s', which is not an http or https URL", auth->host, shown);
     if (!hl_url_parse(url, &registry))
-        return hl_fail(err, "the registry's own URL cannot be read");
+        return hl_fail(err, "the registry's own URL cannot be parsed");
     bool plain = !registry.tls || hl_host_reach(registry.host) == HL_REACH_LOOPBACK;
     if (!parts.tls && !plain)
-        return hl_fail(err, "%s wants us to get a token at %s, which is not encrypted; no credentials are sent there",
+        return hl_fail(err, "%s demands a token from %s, which is not encrypted; no credentials are sent there",
                        auth->host, shown);
     if (hl_host_reach(registry.host) == HL_REACH_PUBLIC && hl_host_reach(parts.host) != HL_REACH_PUBLIC)
         return hl_fail(err,
-                       "%s wants us to get a token at %s, an address of this machine's own network; nothing is asked "
-                       "there for a registry outside of it",
+                       "%s demands a token from %s, an address of this machine's own network; a registry "
+                       "outside of it may not direct requests there",
                        auth->host, shown);
     return 0;
 }
@@ -476,7 +476,7 @@ static int learn(struct hl_auth *auth, const char *url, const struct hl_challeng
                 (challenge->scheme == HL_CHALLENGE_BASIC ||
                  (!strcmp(challenge->realm, known->realm) && !strcmp(challenge->service, known->service)));
     if (!same && auth->realms++ >= CHANGES_MOST)
-        return hl_fail(err, "%s wants tokens from another place with each answer", auth->host);
+        return hl_fail(err, "%s names another token server with each answer", auth->host);
     if (!same) {
         drop_grants(auth);
         auth->no_post = false;
@@ -544,7 +544,7 @@ static int answer(struct hl_auth *auth, struct hl_http *http, const char *url, c
     *again = auth->own && (!used || strcmp(used, auth->own) != 0);
     if (!*again && auth->who.identity_token)
         return hl_fail(err,
-                       "%s wants a user and a password, and there is an identity token alone (%s); log in with "
+                       "%s demands a user and a password, but there is only an identity token (%s); log in with "
                        "'docker login %s'",
                        auth->host, auth->who.where, auth->host);
     if (!*again)
@@ -559,7 +559,7 @@ int hl_auth_challenged(struct hl_auth *auth, struct hl_http *http, const char *u
     struct hl_challenge challenge;
     *again = false;
     if (response->url && !hl_http_same_origin(url, response->url))
-        return hl_fail(err, "%s sent us to %s, which wants credentials; none go there", auth->host,
+        return hl_fail(err, "%s redirected to %s, which demands credentials; none are sent there", auth->host,
                        hl_http_shown(response->url, shown));
     if (!read_challenges(response, &challenge))
         return hl_fail(err, "%s answered 401 without a challenge that can be answered (Bearer or Basic)", auth->host);

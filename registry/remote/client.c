@@ -37,7 +37,7 @@ static int limit_of(const char *variable, unsigned *seconds, struct hl_error *er
     char *end;
     unsigned long value = strtoul(text, &end, 10);
     if (*text < '0' || *text > '9' || *end || value < 1 || value > LIMIT_SECONDS_MOST)
-        return hl_fail(err, "%s is '%.40s', which is no number of seconds from 1 to %u", variable, text,
+        return hl_fail(err, "%s is '%.40s', which is not a number of seconds from 1 to %u", variable, text,
                        LIMIT_SECONDS_MOST);
     *seconds = (unsigned)value;
     return 0;
@@ -179,7 +179,7 @@ static unsigned expected_seconds(const struct hl_call *call)
 static int rewind_body(const struct hl_call *call, struct hl_error *err)
 {
     if (!call->body || !call->body->rewind)
-        return call->body ? hl_fail(err, "%s: what was sent cannot be sent again", call->method) : 0;
+        return call->body ? hl_fail(err, "%s: the body cannot be sent again", call->method) : 0;
     return call->body->rewind(call->body->context, err);
 }
 

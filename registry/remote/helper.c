@@ -98,14 +98,14 @@ static int make_pipe(int ends[2], struct hl_error *err)
     int made[2];
     ends[0] = ends[1] = -1;
     if (pipe2(made, O_CLOEXEC) < 0)
-        return hl_fail(err, "a pipe cannot be made: %s", strerror(errno));
+        return hl_fail(err, "cannot create a pipe: %s", strerror(errno));
     for (int i = 0; i < 2; i++) {
         ends[i] = fcntl(made[i], F_DUPFD_CLOEXEC, 3);
         close(made[i]);
     }
     if (ends[0] >= 0 && ends[1] >= 0)
         return 0;
-    hl_fail(err, "a pipe cannot be made: %s", strerror(errno));
+    hl_fail(err, "cannot create a pipe: %s", strerror(errno));
     hl_cleanup_close(&ends[0]);
     hl_cleanup_close(&ends[1]);
     return -1;
@@ -157,7 +157,7 @@ static int start(struct helper *helper, const char *server, struct hl_error *err
     ssize_t written = write(in[1], server, strlen(server)); /* fits into an empty pipe */
     close(in[1]);
     if (written != (ssize_t)strlen(server))
-        return hl_fail(err, "%s cannot be told the host", helper->program);
+        return hl_fail(err, "cannot send the host to %s", helper->program);
     if (make_pipe(out, err) < 0)
         return -1;
     HL_CLOSE int out_write = out[1];
@@ -220,7 +220,7 @@ static int wait_for(struct helper *helper, unsigned seconds, struct hl_error *er
         if (helper->out.cut)
             return hl_fail(err, "%s answers with more than %zu KiB", helper->program, OUTPUT_LIMIT >> 10);
         if (now_ms() >= end)
-            return hl_fail(err, "%s did not answer within %u s; does it wait for somebody to unlock something?",
+            return hl_fail(err, "%s did not answer within %u s; is it waiting for a keychain to be unlocked?",
                            helper->program, seconds);
         read_some(helper, POLL_MS);
     }
@@ -257,7 +257,7 @@ static int read_answer(const struct helper *helper, struct hl_credentials *out, 
     HL_SECRET_JSON cJSON *json = NULL;
     struct hl_view view = {(const uint8_t *)helper->out.text.text, helper->out.text.size};
     if (!view.data || hl_json_parse(view, "its answer", &json, err) < 0)
-        return hl_fail(err, "%s: its answer is not JSON as credential helpers give it", helper->program);
+        return hl_fail(err, "%s: its answer is not the JSON of a credential helper", helper->program);
     const char *user = hl_json_text(json, "Username"), *secret = hl_json_text(json, "Secret");
     if (!user || !secret)
         return hl_fail(err, "%s: its answer lacks \"Username\" or \"Secret\"", helper->program);
@@ -282,7 +282,7 @@ int hl_helper_get(const char *name, const char *server, unsigned seconds, struct
     *out = (struct hl_credentials){0};
     snprintf(helper.program, sizeof helper.program, "docker-credential-%s", name);
     if (strchr(name, '/'))
-        return hl_fail(err, "a credential helper is named, not a path to one");
+        return hl_fail(err, "a credential helper is given by name, not by path");
     if (start(&helper, server, err) < 0 || wait_for(&helper, seconds, err) < 0)
         return -1;
     if (!WIFEXITED(helper.status) || WEXITSTATUS(helper.status))

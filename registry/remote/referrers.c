@@ -30,7 +30,7 @@ static int read_index(struct hl_registry *registry, const char *path, cJSON **ou
             return -1;
         const char *type = hl_json_text(json, "mediaType");
         if ((type && strcmp(type, HL_OCI_INDEX) != 0) || !cJSON_IsArray(hl_json_get(json, "manifests")))
-            return hl_fail(err, "%s is no index of referrers, and stays as it is", path);
+            return hl_fail(err, "%s is not an index of referrers; it is left unchanged", path);
     }
     *out = json;
     json = NULL;

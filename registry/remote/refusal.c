@@ -140,7 +140,7 @@ static const char *phrase(long status)
                  {403, " (forbidden)"},
                  {404, " (not found)"},
                  {405, " (not allowed)"},
-                 {408, " (too slow)"},
+                 {408, " (request timeout)"},
                  {409, " (conflict)"},
                  {411, " (length required)"},
                  {413, " (too large)"},
@@ -164,9 +164,9 @@ static const char *advice(struct hl_registry *registry, const struct hl_call *ca
     if (status == 401 || status == 403)
         return hl_auth_advice(registry->auth, out);
     if (status == 404 && call->push)
-        return "does the repository exist? Some registries want it to be created first";
+        return "does the repository exist? In some registries it must be created first";
     if (status == 413)
-        return "the registry takes no blobs of this size: pack with a smaller --shard-size";
+        return "the registry does not accept blobs of this size: pack with a smaller --shard-size";
     if (status == 429 || status >= 500)
         return "try again later";
     return "";

@@ -55,7 +55,7 @@ static int check_manifest_type(const struct hl_http_response *response, const ch
                                struct hl_error *err)
 {
     if (!content_type(response, out->media_type))
-        return hl_fail(err, "%s: the registry does not say of what type the manifest is", name);
+        return hl_fail(err, "%s: the registry does not give the type of the manifest", name);
     out->kind = hl_document_kind_of(out->media_type);
     if (!strncasecmp(out->media_type, DOCKER_SCHEMA_1, strlen(DOCKER_SCHEMA_1)))
         return hl_fail(err, "%s is an image of Docker's old schema 1; push it again with a current tool", name);
@@ -90,7 +90,7 @@ static int check_encoding(const struct hl_http_response *response, const char *f
     char value[64];
     bool encoded = hl_http_header(response, "content-encoding", 0, value, sizeof value) && *value &&
                    strcasecmp(value, "identity") != 0;
-    return encoded ? hl_fail(err, "%s/%s comes in an encoding that nobody asked for (%s)", folder, name, value) : 0;
+    return encoded ? hl_fail(err, "%s/%s arrived in an encoding that was not requested (%s)", folder, name, value) : 0;
 }
 
 /* Gets a small document; fails with any status but 200. */
@@ -148,7 +148,7 @@ static int document(struct hl_store *store, const struct hl_descriptor *descript
     bool manifest = descriptor->kind == HL_KIND_INDEX || descriptor->kind == HL_KIND_MANIFEST;
     struct hl_http_response response = {0};
     if (descriptor->bytes > HL_DOCUMENT_LIMIT)
-        return hl_fail(err, "%s: %" PRIu64 " bytes are more than a document of %zu may have", descriptor->digest,
+        return hl_fail(err, "%s: %" PRIu64 " bytes are more than the limit of %zu for a document", descriptor->digest,
                        descriptor->bytes, HL_DOCUMENT_LIMIT);
     if (remote->kept_text && !strcmp(descriptor->digest, remote->kept.digest)) {
         *bytes = (size_t)remote->kept.bytes;
@@ -211,10 +211,10 @@ static int begin_answer(struct reading *reading, struct hl_error *err)
     if (reading->response->status == 206) {
         if (!hl_http_header(reading->response, "content-range", 0, value, sizeof value) ||
             !parse_content_range(value, &reading->from, &reading->to, &total))
-            return hl_fail(err, "%s: a part of it came without saying which", blob->digest);
+            return hl_fail(err, "%s: the registry sent a part of it without saying which", blob->digest);
         if (reading->from != reading->at || reading->to > reading->end)
-            return hl_fail(err, "%s: bytes %" PRIu64 " to %" PRIu64 " were asked for, others came (%s)", blob->digest,
-                           reading->at, reading->end - 1, value);
+            return hl_fail(err, "%s: bytes %" PRIu64 " to %" PRIu64 " were requested, others arrived (%s)",
+                           blob->digest, reading->at, reading->end - 1, value);
         total = total == UINT64_MAX ? blob->bytes : total;
     } else {
         reading->from = 0;
@@ -281,7 +281,7 @@ static int read_once(struct remote_store *remote, struct reading *reading, struc
     if (reading->at == reading->end)
         return 0;
     *again = reading->at > before; /* a server may send less than was requested, but not nothing */
-    return hl_fail(err, "%s: what the registry sent of it ends at byte %" PRIu64, reading->blob->digest, reading->at);
+    return hl_fail(err, "%s: the registry's response ends at byte %" PRIu64, reading->blob->digest, reading->at);
 }
 
 static int read_blob(struct hl_store *store, const struct hl_descriptor *blob, uint64_t offset, uint64_t bytes,

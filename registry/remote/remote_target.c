@@ -79,7 +79,7 @@ static int fill(void *context, const void *bytes, size_t n, struct hl_error *err
 {
     struct place *place = context;
     if (n > place->left)
-        return hl_fail(err, "more bytes than were asked for");
+        return hl_fail(err, "more bytes than requested");
     memcpy(place->at, bytes, n);
     place->at += n;
     place->left -= n;
@@ -186,7 +186,7 @@ static int publish(struct hl_target *target, const struct hl_descriptor *root, c
     struct remote *remote = remote_of(target);
     const struct hl_reference *reference = hl_registry_reference(remote->registry);
     if (*reference->digest && strcmp(reference->digest, root->digest) != 0)
-        return hl_fail(err, "the image is %s, not what the reference names", root->digest);
+        return hl_fail(err, "the image is %s, not the one that the reference names", root->digest);
     return put_manifest(remote, *reference->tag ? reference->tag : root->digest, root, text, err);
 }
 

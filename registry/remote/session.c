@@ -147,7 +147,7 @@ static int opened(struct hl_registry *registry, const struct hl_call *request, c
     *out = (struct hl_session){.own = true};
     snprintf(err->message, sizeof err->message, "no Location in its answer");
     if (!moved(out, response, err))
-        return hl_error_prefix(err, "the registry opened no upload");
+        return hl_error_prefix(err, "the registry did not open an upload");
     out->least = chunk_length(response, "oci-chunk-min-length");
     out->most = chunk_length(response, "oci-chunk-max-length");
     return 0;

@@ -10,7 +10,7 @@
  * Pieces are for registries that keep the pieces they acknowledged, and lose one that broke. Every blob above
  * HL_UPLOAD_PIECE goes in pieces, unless the registry is known not to support them, or turns out so. Some answer 201 to
  * the first piece (ECR), report a wrong Range, or do not support PATCH. That is remembered for the registry, and the
- * blob is sent whole. Pieces cost no measurable time: docs/performance.md, "Uploads in pieces".
+ * blob is sent whole. Pieces cost no measurable time: docs/performance.md, "Pushing".
  *
  * Every upload that breaks, whole or in pieces, resumes at the offset that the session reports (GET), in this process
  * or, through the journal, in the next one. How much that saves depends on the registry. One that keeps the received

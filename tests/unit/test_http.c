@@ -408,8 +408,8 @@ static void test_time(void)
     CHECK(response.body_bytes == 12 * (sizeof FLOW - 1));
     hl_http_response_free(&response);
     /* Single bytes are no way to keep somebody waiting. */
-    FAILS(ask(hasty, "GET", "/slow/drops", &response), HL_HTTP_TRANSIENT, "next to nothing moved for 1 s");
-    FAILS(ask(hasty, "GET", "/slow/head", &response), HL_HTTP_TRANSIENT, "next to nothing moved for 1 s");
+    FAILS(ask(hasty, "GET", "/slow/drops", &response), HL_HTTP_TRANSIENT, "almost nothing moved for 1 s");
+    FAILS(ask(hasty, "GET", "/slow/head", &response), HL_HTTP_TRANSIENT, "almost nothing moved for 1 s");
     struct hl_http_request request = {.method = "GET", .url = url_at(&one, "/slow/drip"), .seconds = 1};
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_TRANSIENT, "/slow/drip");
 }
@@ -441,9 +441,9 @@ static void test_redirects(void)
 
     FAILS(redirected("/redirect/loop", &response), HL_HTTP_REFUSED, "more than 10 redirects");
     CHECK(one.requests == 11);
-    FAILS(redirected("/redirect/none", &response), HL_HTTP_REFUSED, "leads to nowhere");
-    FAILS(redirected("/redirect/file", &response), HL_HTTP_REFUSED, "no URL that can be followed");
-    FAILS(redirected("/redirect/user", &response), HL_HTTP_REFUSED, "no URL that can be followed");
+    FAILS(redirected("/redirect/none", &response), HL_HTTP_REFUSED, "leads nowhere");
+    FAILS(redirected("/redirect/file", &response), HL_HTTP_REFUSED, "not a URL that can be followed");
+    FAILS(redirected("/redirect/user", &response), HL_HTTP_REFUSED, "not a URL that can be followed");
     FAILS(redirected("/redirect/public", &response), HL_HTTP_REFUSED, "plain HTTP");
 
     CHECK_OK(ask(http, "HEAD", "/redirect/same", &response), err);
@@ -544,10 +544,10 @@ static void test_refusals(void)
     struct hl_http_request request = {.method = "GET", .url = "http://example.com/"};
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "--plain-http");
     request.url = "http://user:password@127.0.0.1/";
-    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "no http or https URL");
+    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is not an http or https URL");
     CHECK(!strstr(err.message, "password"));
     request.url = "ftp://127.0.0.1/";
-    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "no http or https URL");
+    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is not an http or https URL");
     request.url = url_at(&one, "/ok");
     request.public_hosts = true;
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "local address");
@@ -560,9 +560,9 @@ static void test_refusals(void)
     const char *bad[] = {"X-A: b\r\nX-C: d"}, *nameless[] = {": b"};
     request.header = bad;
     request.n_headers = 1;
-    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is no header");
+    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is not a header");
     request.header = nameless;
-    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is no header");
+    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is not a header");
     request.n_headers = 0;
     request.authorization = "Bearer a\nb";
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "line break");
