@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "registry/net/jwt.h"
 #include "registry/net/oauth.h"
+#include "registry/net/url.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -68,14 +69,14 @@ static int exchange(struct hl_http *http, const char *name, const cJSON *json, c
     char shown[256];
     const char *own = hl_json_text(json, "token_uri");
     request.url = own && *own ? own : TOKEN_URI;
-    request.public_hosts = !hl_http_is_local(request.url);
+    request.public_hosts = !hl_url_is_local(request.url);
     if (!hl_oauth_url_is_safe(request.url))
         return hl_fail(err, "%s: its \"token_uri\" is not an https URL; keys are sent nowhere else", name);
     int result = hl_oauth_ask(http, &request, &token, err);
     if (result < 0)
         hl_error_prefix(err, "%s", name);
     else if (!token.text)
-        result = hl_fail(err, "%s: %s refused it (%ld%s%s): %s", name, hl_http_shown(request.url, shown), token.status,
+        result = hl_fail(err, "%s: %s refused it (%ld%s%s): %s", name, hl_url_shown(request.url, shown), token.status,
                          *token.reason ? ", " : "", token.reason, advice);
     else
         result = give(&token, out, err);

@@ -386,7 +386,7 @@ static int make_headers(const struct hl_http_request *request, const char *autho
 static int basic(const char *user, const char *password, char **out, struct hl_error *err)
 {
     size_t n = strlen(user) + 1 + strlen(password), size = 6 + (n + 2) / 3 * 4 + 1;
-    if (strchr(user, ':') || n > HL_HTTP_URL_LIMIT)
+    if (strchr(user, ':') || n > HL_URL_LIMIT)
         return hl_fail(err, "the user name for Basic authentication holds a colon, or the password is too long");
     char *both = malloc(n + 1), *value = malloc(size);
     if (both && value) {
@@ -598,7 +598,7 @@ static int permitted(const struct hl_http *http, const struct hl_http_request *r
 {
     struct hl_url to, source;
     char shown[256];
-    hl_http_shown(url, shown);
+    hl_url_shown(url, shown);
     if (!hl_url_parse(url, &to))
         return hl_fail(err, "'%s' is not an http or https URL", shown);
     *reach = hl_host_reach(to.host);
@@ -627,7 +627,7 @@ static int follow(const char *from, struct hl_http_response *response, struct hl
 {
     HL_FREE char *location = hl_http_header_copy(response, "location");
     hl_http_response_free(response);
-    return hl_http_resolve(from, location ? location : "", &response->url, err);
+    return hl_url_resolve(from, location ? location : "", &response->url, err);
 }
 
 static int send_hops(struct hl_http *http, const struct hl_http_request *request, const char *authorization,
@@ -641,10 +641,10 @@ static int send_hops(struct hl_http *http, const struct hl_http_request *request
         *failure = source ? HL_HTTP_REFUSED : HL_HTTP_LOCAL;
         if (permitted(http, request, out->url, source, &reach, err))
             return -1;
-        if (from && !hl_http_same_origin(from, out->url))
+        if (from && !hl_url_same_origin(from, out->url))
             authorization = NULL;
         struct exchange x = {.http = http, .request = request, .out = out, .err = err};
-        hl_http_shown(out->url, x.shown);
+        hl_url_shown(out->url, x.shown);
         double left = (end - seconds()) * 1000;
         long ms = !request->seconds ? 0 : left < 1 ? 1 : (long)left;
         if (exchange(&x, out->url, authorization, reach, ms, failure))

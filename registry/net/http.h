@@ -19,7 +19,6 @@
 #include <stdint.h>
 
 #define HL_HTTP_REDIRECTS 10
-#define HL_HTTP_URL_LIMIT ((size_t)64 << 10)      /* Locations of some registries carry several KB of state */
 #define HL_HTTP_HEADERS_LIMIT ((size_t)256 << 10) /* of one response */
 #define HL_HTTP_UNKNOWN UINT64_MAX                /* size of a body that only its end tells: sent chunked */
 
@@ -58,7 +57,7 @@ struct hl_http_request {
     size_t limit;                    /* of a body that is kept; 0: 1 MiB. A longer one fails the request, but an
                                         error's text is truncated at 64 KiB instead */
     const char *user, *password;     /* Basic authentication instead of `authorization`, or NULL */
-    bool public_hosts;               /* refuse the hosts of hl_http_is_local(), also after redirects */
+    bool public_hosts;               /* refuse the hosts of hl_url_is_local(), also after redirects */
     unsigned seconds;                /* limit of the whole request; 0: as long as bytes flow */
 };
 
@@ -95,19 +94,5 @@ void hl_http_response_free(struct hl_http_response *response);
 bool hl_http_header(const struct hl_http_response *response, const char *name, size_t from, char *out, size_t size);
 /* Returns the same without a limit; the caller frees it. NULL: the header is absent. */
 char *hl_http_header_copy(const struct hl_http_response *response, const char *name);
-
-/* Resolves `reference` against `base`: absolute, "//host/...", "host/..." as some registries send it, "/path" or
- * relative. The query is kept byte by byte. Only http and https pass. The caller frees *out. RFC 3986, 5.2. */
-int hl_http_resolve(const char *base, const char *reference, char **out, struct hl_error *err);
-
-/* Returns whether scheme, host and port are equal. */
-bool hl_http_same_origin(const char *a, const char *b);
-
-/* Returns whether the URL's host is a literal loopback, link-local or private address in any notation, or "localhost".
- * Names are not resolved: a company's own registry may well have a name and a private address. */
-bool hl_http_is_local(const char *url);
-
-/* Copies the URL without user, query and fragment, for messages; truncated to fit. */
-const char *hl_http_shown(const char *url, char out[256]);
 
 #endif

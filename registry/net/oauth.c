@@ -146,7 +146,7 @@ static int ask_once(struct hl_http *http, const struct hl_oauth_request *request
         if (answer.failed)
             result = hl_no_memory(err);
         else if (response->status == 200)
-            result = hl_oauth_parse(answer.text, hl_http_shown(request->url, shown), out, err);
+            result = hl_oauth_parse(answer.text, hl_url_shown(request->url, shown), out, err);
         else
             read_reason(response->body ? response->body : "", request, out);
     }

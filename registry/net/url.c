@@ -9,7 +9,6 @@
 #include "registry/net/url.h"
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "registry/net/http.h"
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -69,7 +68,7 @@ bool hl_url_parse(const char *text, struct hl_url *out)
     if (!out->tls && strncasecmp(text, "http://", 7) != 0)
         return false;
     size_t n = strlen(text);
-    if (n > HL_HTTP_URL_LIMIT)
+    if (n > HL_URL_LIMIT)
         return false;
     for (size_t i = 0; i < n; i++)
         if (text[i] <= ' ' || text[i] > '~')
@@ -133,19 +132,19 @@ enum hl_reach hl_host_reach(const char *host)
     return dots && reach == HL_REACH_LOOPBACK ? HL_REACH_LINK : reach;
 }
 
-bool hl_http_same_origin(const char *a, const char *b)
+bool hl_url_same_origin(const char *a, const char *b)
 {
     struct hl_url x, y;
     return hl_url_parse(a, &x) && hl_url_parse(b, &y) && x.tls == y.tls && x.port == y.port && !strcmp(x.host, y.host);
 }
 
-bool hl_http_is_local(const char *url)
+bool hl_url_is_local(const char *url)
 {
     struct hl_url parts;
     return hl_url_parse(url, &parts) && hl_host_reach(parts.host) != HL_REACH_PUBLIC;
 }
 
-const char *hl_http_shown(const char *url, char out[256])
+const char *hl_url_shown(const char *url, char out[256])
 {
     const char *scheme = strstr(url, "://"), *from = scheme ? scheme + 3 : url;
     size_t used = 0, authority = strcspn(from, "/?#");
@@ -237,12 +236,12 @@ static bool forgets_tls(const struct hl_url *from, const struct hl_url *to)
     return from->tls && !to->tls && (!to->port_written || to->port == from->port) && !strcmp(from->host, to->host);
 }
 
-int hl_http_resolve(const char *base, const char *reference, char **out, struct hl_error *err)
+int hl_url_resolve(const char *base, const char *reference, char **out, struct hl_error *err)
 {
     struct hl_url from, to;
     char shown[256], shown_base[256];
     *out = NULL;
-    hl_http_shown(base, shown_base);
+    hl_url_shown(base, shown_base);
     if (!hl_url_parse(base, &from))
         return hl_fail(err, "'%s' is not an http or https URL", shown_base);
     if (!reference[strspn(reference, " ")] || reference[0] == '#')
@@ -262,7 +261,7 @@ int hl_http_resolve(const char *base, const char *reference, char **out, struct 
         return hl_fail(err,
                        "%s leads to '%s', which is not a URL that can be followed (http or https, printable ASCII, "
                        "no user, at most %zu KiB)",
-                       shown_base, hl_http_shown(reference, shown), HL_HTTP_URL_LIMIT >> 10);
+                       shown_base, hl_url_shown(reference, shown), HL_URL_LIMIT >> 10);
     path = strdup(to.rest);
     if (!path)
         return hl_no_memory(err);

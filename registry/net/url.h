@@ -5,10 +5,12 @@
 #ifndef HL_REGISTRY_NET_URL_H
 #define HL_REGISTRY_NET_URL_H
 
+#include "base/error.h"
 #include <stdbool.h>
 #include <stddef.h>
 
 #define HL_HOST_BYTES 256
+#define HL_URL_LIMIT ((size_t)64 << 10) /* Locations of some registries carry several KB of state */
 
 struct hl_url {
     bool tls;
@@ -35,5 +37,19 @@ enum hl_reach {
 };
 
 enum hl_reach hl_host_reach(const char *host);
+
+/* Resolves `reference` against `base`: absolute, "//host/...", "host/..." as some registries send it, "/path" or
+ * relative. The query is kept byte by byte. Only http and https pass. The caller frees *out. RFC 3986, 5.2. */
+int hl_url_resolve(const char *base, const char *reference, char **out, struct hl_error *err);
+
+/* Returns whether scheme, host and port are equal. */
+bool hl_url_same_origin(const char *a, const char *b);
+
+/* Returns whether the URL's host is a literal loopback, link-local or private address in any notation, or "localhost".
+ * Names are not resolved: a company's own registry may well have a name and a private address. */
+bool hl_url_is_local(const char *url);
+
+/* Copies the URL without user, query and fragment, for messages; truncated to fit. */
+const char *hl_url_shown(const char *url, char out[256]);
 
 #endif

@@ -3,7 +3,8 @@
 #ifndef HL_REGISTRY_OCI_BLOB_H
 #define HL_REGISTRY_OCI_BLOB_H
 
-#include "registry/oci/reference.h"
+#include "base/error.h"
+#include "registry/oci/digest.h"
 #include <openssl/evp.h>
 #include <stdint.h>
 

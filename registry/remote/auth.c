@@ -342,7 +342,7 @@ static int fetch(struct hl_auth *auth, struct hl_http *http, struct grant *grant
         refuse(auth, grant->key, token.reason, err);
     } else if (result == 0) {
         result =
-            hl_fail(err, "%s, which issues the tokens of %s, answered %ld%s%s", hl_http_shown(auth->known.realm, shown),
+            hl_fail(err, "%s, which issues the tokens of %s, answered %ld%s%s", hl_url_shown(auth->known.realm, shown),
                     auth->host, token.status, *token.reason ? ": " : "", token.reason);
     } else {
         hl_error_prefix(err, "asking for a token for %s", auth->host);
@@ -449,7 +449,7 @@ static int check_realm(const struct hl_auth *auth, const char *url, const char *
 {
     struct hl_url registry, parts;
     char shown[256];
-    hl_http_shown(realm, shown);
+    hl_url_shown(realm, shown);
     if (!hl_url_parse(realm, &parts))
         return hl_fail(err, "%s demands a token from '%s', which is not an http or https URL", auth->host, shown);
     if (!hl_url_parse(url, &registry))
@@ -482,7 +482,7 @@ static int learn(struct hl_auth *auth, const char *url, const struct hl_challeng
         auth->no_post = false;
     }
     *known = *challenge;
-    auth->public_hosts = !hl_http_is_local(url);
+    auth->public_hosts = !hl_url_is_local(url);
     return 0;
 }
 
@@ -558,9 +558,9 @@ int hl_auth_challenged(struct hl_auth *auth, struct hl_http *http, const char *u
     char shown[256];
     struct hl_challenge challenge;
     *again = false;
-    if (response->url && !hl_http_same_origin(url, response->url))
+    if (response->url && !hl_url_same_origin(url, response->url))
         return hl_fail(err, "%s redirected to %s, which demands credentials; none are sent there", auth->host,
-                       hl_http_shown(response->url, shown));
+                       hl_url_shown(response->url, shown));
     if (!read_challenges(response, &challenge))
         return hl_fail(err, "%s answered 401 without a challenge that can be answered (Bearer or Basic)", auth->host);
     pthread_mutex_lock(&auth->lock);

@@ -116,9 +116,9 @@ static struct field field_of(struct hl_challenge *out, const char *name)
 }
 
 /* Returns whether a parameter's "=" follows. After the "=" of a token68 there is only a comma or the end. */
-static bool is_parameter(const char *behind_name)
+static bool is_parameter(const char *after_name)
 {
-    const char *at = skip_spaces(behind_name);
+    const char *at = skip_spaces(after_name);
     if (*at != '=')
         return false;
     at = skip_spaces(at + 1);
@@ -170,15 +170,15 @@ static const char *read_challenge(const char *at, struct hl_challenge *out, bool
     at = read_token(at, scheme);
     if (!at || (*at && !strchr(" \t,", *at)))
         return NULL;
-    const char *behind = skip_spaces(at), *end;
-    if (*behind && *behind != ',') {
-        const char *first = read_token(behind, name);
+    const char *rest = skip_spaces(at), *end;
+    if (*rest && *rest != ',') {
+        const char *first = read_token(rest, name);
         if (first && is_parameter(first))
-            end = read_parameters(behind, out, fits);
+            end = read_parameters(rest, out, fits);
         else
-            end = read_token68(behind);
+            end = read_token68(rest);
     } else {
-        end = behind;
+        end = rest;
     }
     if (!strcasecmp(scheme, "Basic"))
         out->scheme = HL_CHALLENGE_BASIC;

@@ -196,7 +196,7 @@ struct talk {
 /* Returns whether the registry itself answered the request, or redirected it. Error statuses may come from a proxy. */
 static bool was_let_in(const struct hl_http_request *request, const struct hl_http_response *response)
 {
-    return response->status < 400 || response->status == 404 || !hl_http_same_origin(response->url, request->url);
+    return response->status < 400 || response->status == 404 || !hl_url_same_origin(response->url, request->url);
 }
 
 /* Sends the request with the known authorization, and again if the registry demands another. */
@@ -215,7 +215,7 @@ static int authorized(struct talk *talk, struct hl_http_response *out, enum hl_h
             return -1;
         if (value && was_let_in(&talk->request, out))
             hl_auth_accepted(auth, value);
-        if (out->status != 401 || !talk->own || !hl_http_same_origin(out->url, talk->request.url) ||
+        if (out->status != 401 || !talk->own || !hl_url_same_origin(out->url, talk->request.url) ||
             i + 1 == AUTHORIZED_TRIES)
             return 0;
         bool again = false;
@@ -294,7 +294,7 @@ static int repeat(struct talk *talk, struct hl_http_response *out, enum hl_http_
 
 static void begin_talk(struct talk *talk, struct hl_registry *registry, const struct hl_call *call, const char *url)
 {
-    *talk = (struct talk){.registry = registry, .call = call, .own = hl_http_same_origin(url, registry->origin)};
+    *talk = (struct talk){.registry = registry, .call = call, .own = hl_url_same_origin(url, registry->origin)};
     talk->request = (struct hl_http_request){.method = call->method,
                                              .url = url,
                                              .from = call->path ? NULL : registry->origin,

@@ -2,8 +2,8 @@
 #ifndef HL_REGISTRY_REMOTE_DOCKER_CONFIG_H
 #define HL_REGISTRY_REMOTE_DOCKER_CONFIG_H
 
+#include "registry/net/credentials.h"
 #include "registry/oci/reference.h"
-#include "registry/remote/find_credentials.h"
 
 #define HL_HELPER_NAME_BYTES 64
 

@@ -3,7 +3,7 @@
 #ifndef HL_REGISTRY_REMOTE_HELPER_H
 #define HL_REGISTRY_REMOTE_HELPER_H
 
-#include "registry/remote/find_credentials.h"
+#include "registry/net/credentials.h"
 
 #define HL_HELPER_SECONDS 30
 

@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "registry/net/http.h"
+#include "registry/net/url.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define FILE_LIMIT (HL_HTTP_URL_LIMIT + 4096)
+#define FILE_LIMIT (HL_URL_LIMIT + 4096)
 #define PLACE_BYTES (HL_NAME_LIMIT + 2 + HL_DIGEST_BYTES)
 #define PLACE_NAME_BYTES (HL_DIGEST_HEX + 4)
 #define CLAIM_TRIES 4 /* while other processes finish and remove their files */

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/sizes.h"
-#include "registry/net/http.h"
+#include "registry/net/url.h"
 #include "registry/remote/client_inside.h"
 #include <strings.h>
 
@@ -177,11 +177,11 @@ int hl_registry_refused(struct hl_registry *registry, const struct hl_call *call
 {
     char shown[256], reason[REASON_BYTES], more[HL_AUTH_ADVICE_BYTES];
     find_reason(registry, response, reason);
-    bool own = response->url && hl_http_same_origin(response->url, hl_registry_origin(registry));
+    bool own = response->url && hl_url_same_origin(response->url, hl_registry_origin(registry));
     if (!strcmp(call->method, "HEAD") && !reason[0] && own && response->status >= 400)
         ask_reason(registry, call, reason);
     const char *hint = own ? advice(registry, call, response->status, more) : "";
     return hl_fail(err, "%s %s: the answer is %ld%s%s%s%s%s", call->method,
-                   hl_http_shown(response->url ? response->url : "", shown), response->status, phrase(response->status),
+                   hl_url_shown(response->url ? response->url : "", shown), response->status, phrase(response->status),
                    reason[0] ? ": " : "", reason, hint[0] ? "; " : "", hint);
 }

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "base/text.h"
+#include "registry/net/url.h"
 #include <strings.h>
 
 #define REDIRECTS 3
@@ -102,11 +103,11 @@ static bool moved(struct hl_session *session, const struct hl_http_response *res
 {
     HL_FREE char *said = hl_http_header_copy(response, "location");
     char *location = NULL;
-    if (!said || hl_http_resolve(response->url, said, &location, err))
+    if (!said || hl_url_resolve(response->url, said, &location, err))
         return false;
     free(session->location);
     session->location = location;
-    session->own = session->own && hl_http_same_origin(response->url, location);
+    session->own = session->own && hl_url_same_origin(response->url, location);
     return true;
 }
 
@@ -125,7 +126,7 @@ static int call(struct hl_registry *registry, struct hl_call *request, struct hl
         *failure = HL_HTTP_REFUSED;
         if (hop == REDIRECTS)
             return hl_fail(err, "%s: more than %d redirects", request->method, REDIRECTS);
-        if (hl_http_resolve(response->url, said ? said : "", &next, err))
+        if (hl_url_resolve(response->url, said ? said : "", &next, err))
             return -1;
         hl_http_response_free(response);
         free(place);

@@ -81,9 +81,9 @@ struct upload {
 };
 
 enum next {
-    NEXT_SEND, /* send the bytes that the session lacks */
-    NEXT_ASK,  /* ask for the session's state */
-    NEXT_ANEW, /* start over with another session */
+    NEXT_SEND,   /* send the bytes that the session lacks */
+    NEXT_ASK,    /* ask for the session's state */
+    NEXT_REOPEN, /* start over with another session */
     NEXT_DONE,
     NEXT_FAILED /* err says why */
 };
@@ -273,7 +273,7 @@ static enum next again(struct upload *upload, enum next next, const struct hl_ht
 static enum next go_whole(struct upload *upload)
 {
     upload->all->learnt_whole = true;
-    return upload->failures++ < HL_RETRY_TIMES ? NEXT_ANEW : NEXT_FAILED;
+    return upload->failures++ < HL_RETRY_TIMES ? NEXT_REOPEN : NEXT_FAILED;
 }
 
 /* Tries smaller bodies: one of `bytes` bytes is too large for the registry, or for a proxy. */
@@ -367,7 +367,7 @@ static enum next after_put(struct upload *upload, int result, enum hl_http_failu
             return NEXT_DONE;
         if (success)
             hl_fail(err, "the registry answered %ld to the end of an upload, but does not have the blob", status);
-        return again(upload, gone || success ? NEXT_ANEW : lost, result ? NULL : response);
+        return again(upload, gone || success ? NEXT_REOPEN : lost, result ? NULL : response);
     }
     if (check_source(upload, err))
         return NEXT_FAILED;
@@ -380,7 +380,7 @@ static enum next ask(struct upload *upload, struct hl_error *err)
     if (hl_session_ask(upload->all->registry, &upload->session, &alive, err))
         return NEXT_FAILED;
     if (!alive || upload->session.offset > upload->bytes || (!upload->session.offset && upload->bytes))
-        return NEXT_ANEW;
+        return NEXT_REOPEN;
     upload->pieces = upload->content != NULL;
     advance(upload, upload->session.offset);
     return NEXT_SEND;
@@ -407,9 +407,9 @@ static enum next send_whole(struct upload *upload, struct hl_error *err)
     int result =
         hl_session_put(upload->all->registry, &upload->session, upload->digest, &body, &response, &failure, err);
     if (!result && response.status == 413)
-        return go_smaller(upload, upload->bytes, NEXT_ANEW);
+        return go_smaller(upload, upload->bytes, NEXT_REOPEN);
     bool can_tell = upload->content && !upload->all->known_whole && !upload->all->learnt_whole;
-    return after_put(upload, result, failure, &response, can_tell ? NEXT_ASK : NEXT_ANEW, err);
+    return after_put(upload, result, failure, &response, can_tell ? NEXT_ASK : NEXT_REOPEN, err);
 }
 
 /* Handles a response to a piece up to `end` that reports another offset or refuses the piece. The offset that the
@@ -425,7 +425,7 @@ static enum next settle(struct upload *upload, const struct hl_http_response *re
     }
     enum next next = ask(upload, err);
     if (next != NEXT_SEND)
-        return next == NEXT_ANEW ? go_whole(upload) : next;
+        return next == NEXT_REOPEN ? go_whole(upload) : next;
     if (refused ? upload->session.offset == begin : upload->session.offset != end)
         return go_whole(upload);
     return refused ? again(upload, NEXT_SEND, NULL) : NEXT_SEND;
@@ -453,7 +453,7 @@ static enum next after_piece(struct upload *upload, const struct hl_http_respons
     if (status == 413)
         return go_smaller(upload, end - begin, NEXT_ASK);
     if (status == 404 && begin)
-        return again(upload, NEXT_ANEW, response); /* it knew the session before */
+        return again(upload, NEXT_REOPEN, response); /* it knew the session before */
     return go_whole(upload);
 }
 
@@ -501,7 +501,7 @@ static enum next after_stream(struct upload *upload, const struct hl_http_respon
         return commit(upload, err);
     }
     if (hl_retry_passing(status))
-        return again(upload, NEXT_ANEW, response);
+        return again(upload, NEXT_REOPEN, response);
     if (status == 401 || status == 403 || status == 413 || measure(upload, err))
         return NEXT_FAILED;
     return landed(upload) ? NEXT_DONE : go_whole(upload);
@@ -515,14 +515,14 @@ static enum next send_stream(struct upload *upload, struct hl_error *err)
     struct body part = {.upload = upload};
     struct hl_http_body body = {HL_HTTP_UNKNOWN, read_stream, rewind_stream, &part};
     if (upload->measured && !upload->fresh)
-        return upload->session.offset == upload->bytes ? commit(upload, err) : NEXT_ANEW;
+        return upload->session.offset == upload->bytes ? commit(upload, err) : NEXT_REOPEN;
     upload->fresh = false;
     if (upload->measured)
         return send_whole(upload, err);
     if (rewind_stream(&part, err))
         return NEXT_FAILED;
     if (hl_session_patch(upload->all->registry, &upload->session, NULL, &body, &response, &failure, err))
-        return failure == HL_HTTP_TRANSIENT ? again(upload, NEXT_ANEW, NULL) : NEXT_FAILED;
+        return failure == HL_HTTP_TRANSIENT ? again(upload, NEXT_REOPEN, NULL) : NEXT_FAILED;
     return after_stream(upload, &response, err);
 }
 
@@ -543,7 +543,7 @@ static void choose_way(struct upload *upload)
                      (!all->known_whole || session->least || room != NOWHERE);
 }
 
-static enum next open_anew(struct upload *upload, struct hl_error *err)
+static enum next reopen(struct upload *upload, struct hl_error *err)
 {
     enum hl_session_made made;
     hl_session_cancel(upload->all->registry, &upload->session);
@@ -565,8 +565,8 @@ static int run(struct upload *upload, enum next next, struct hl_error *err)
     while (next != NEXT_DONE && next != NEXT_FAILED) {
         if (next == NEXT_ASK)
             next = ask(upload, err);
-        else if (next == NEXT_ANEW)
-            next = open_anew(upload, err);
+        else if (next == NEXT_REOPEN)
+            next = reopen(upload, err);
         else if (!upload->content)
             next = send_stream(upload, err);
         else
@@ -581,11 +581,11 @@ static enum next resume(struct upload *upload)
     struct hl_error err;
     char *location = NULL;
     if (upload->all->known_whole || upload->all->learnt_whole || upload->bytes <= PIECE_LEAST)
-        return NEXT_ANEW;
+        return NEXT_REOPEN;
     hl_journal_claim(&upload->all->journal, hl_registry_reference(upload->all->registry), upload->digest,
                      &upload->entry, &location);
     if (!location)
-        return NEXT_ANEW;
+        return NEXT_REOPEN;
     upload->session = (struct hl_session){.location = location, .own = true};
     upload->piece = HL_UPLOAD_PIECE;
     enum next next = ask(upload, &err);
@@ -593,7 +593,7 @@ static enum next resume(struct upload *upload)
         show(upload, upload->session.offset);
     else
         hl_session_close(&upload->session);
-    return next == NEXT_SEND ? NEXT_SEND : NEXT_ANEW;
+    return next == NEXT_SEND ? NEXT_SEND : NEXT_REOPEN;
 }
 
 /* Closes or cancels the session. One that is in the journal stays open for the next push. */
@@ -668,7 +668,7 @@ int hl_upload_stream(struct hl_uploads *uploads, const struct hl_stream *stream,
     struct upload upload = {.all = uploads, .stream = stream, .entry.fd = -1, .sha256 = EVP_MD_CTX_new()};
     if (!upload.sha256)
         return hl_no_memory(err);
-    int status = run(&upload, NEXT_ANEW, err);
+    int status = run(&upload, NEXT_REOPEN, err);
     end(&upload, !status);
     if (!status)
         hl_journal_remember(&uploads->journal, hl_registry_reference(uploads->registry), upload.digest);

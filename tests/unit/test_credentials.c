@@ -1,8 +1,9 @@
-/* registry/remote/credentials.c, docker_config.c and helper.c: files of Docker and podman, helpers that behave and that
+/* registry/remote/find_credentials.c, docker_config.c and helper.c: files of Docker and podman, helpers that behave and that
  * do not. */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "registry/remote/docker_config.h"
+#include "registry/remote/find_credentials.h"
 #include "registry/remote/helper.h"
 #include "secrets.h"
 #include <fcntl.h>

@@ -253,7 +253,7 @@ static void test_service_account(void)
     } bad[] = {{REFUSES, "invalid_grant: Token has been expired or ?revoked."},
                {ECHOES, "refused it (401)"},
                {EMPTY, "no usable token"},
-               {HTML, "no JSON"},
+               {HTML, "is not JSON"},
                {LONG, "longer than 64 KiB"}};
     for (size_t i = 0; i < HL_COUNT(bad); i++) {
         CREDENTIALS c;

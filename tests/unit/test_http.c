@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "registry/net/http.h"
+#include "registry/net/url.h"
 #include "server.h"
 #include <time.h>
 
@@ -685,18 +686,18 @@ static void test_resolve(void)
     };
     for (size_t i = 0; i < HL_COUNT(cases); i++) {
         char *out;
-        int failed = hl_http_resolve(cases[i].base, cases[i].reference, &out, &err);
+        int failed = hl_url_resolve(cases[i].base, cases[i].reference, &out, &err);
         CHECK_SAY(failed ? !cases[i].result : cases[i].result && !strcmp(out, cases[i].result), "%s + '%s': %s",
                   cases[i].base, cases[i].reference, failed ? err.message : out);
         free(out);
     }
-    char *out, *longer = malloc(HL_HTTP_URL_LIMIT + 2);
-    memset(longer, 'a', HL_HTTP_URL_LIMIT + 1);
-    longer[HL_HTTP_URL_LIMIT + 1] = 0;
+    char *out, *longer = malloc(HL_URL_LIMIT + 2);
+    memset(longer, 'a', HL_URL_LIMIT + 1);
+    longer[HL_URL_LIMIT + 1] = 0;
     longer[0] = '/';
-    CHECK_FAILS(hl_http_resolve("https://r.io/", longer, &out, &err), err, "64 KiB");
+    CHECK_FAILS(hl_url_resolve("https://r.io/", longer, &out, &err), err, "64 KiB");
     longer[5000] = 0;
-    CHECK_OK(hl_http_resolve("https://r.io/", longer, &out, &err), err);
+    CHECK_OK(hl_url_resolve("https://r.io/", longer, &out, &err), err);
     CHECK(out && strlen(out) == 5000 + strlen("https://r.io"));
     free(out);
     free(longer);
@@ -704,13 +705,13 @@ static void test_resolve(void)
 
 static void test_urls(void)
 {
-    CHECK(hl_http_same_origin("https://r.io/a", "HTTPS://R.io:443/b?c"));
-    CHECK(hl_http_same_origin("http://[::1]:80/", "http://[::1]"));
-    CHECK(!hl_http_same_origin("https://r.io/a", "http://r.io/a"));
-    CHECK(!hl_http_same_origin("https://r.io/a", "https://r.io:8443/a"));
-    CHECK(!hl_http_same_origin("https://r.io/a", "https://r.io.evil.io/a"));
-    CHECK(!hl_http_same_origin("https://r.io/a", "https://r.io@evil.io/a"));
-    CHECK(!hl_http_same_origin("nonsense", "nonsense"));
+    CHECK(hl_url_same_origin("https://r.io/a", "HTTPS://R.io:443/b?c"));
+    CHECK(hl_url_same_origin("http://[::1]:80/", "http://[::1]"));
+    CHECK(!hl_url_same_origin("https://r.io/a", "http://r.io/a"));
+    CHECK(!hl_url_same_origin("https://r.io/a", "https://r.io:8443/a"));
+    CHECK(!hl_url_same_origin("https://r.io/a", "https://r.io.evil.io/a"));
+    CHECK(!hl_url_same_origin("https://r.io/a", "https://r.io@evil.io/a"));
+    CHECK(!hl_url_same_origin("nonsense", "nonsense"));
     static const char *local[] = {"127.0.0.1",       "127.9.9.9",
                                   "localhost",       "LOCALHOST",
                                   "x.localhost",     "localhost.",
@@ -729,18 +730,18 @@ static void test_urls(void)
     char url[128], shown[256], longer[600];
     for (size_t i = 0; i < HL_COUNT(local); i++) {
         snprintf(url, sizeof url, "https://%s:1/", local[i]);
-        CHECK_SAY(hl_http_is_local(url), "%s is local", url);
+        CHECK_SAY(hl_url_is_local(url), "%s is local", url);
     }
     for (size_t i = 0; i < HL_COUNT(public); i++) {
         snprintf(url, sizeof url, "https://%s/", public[i]);
-        CHECK_SAY(!hl_http_is_local(url), "%s is not local", url);
+        CHECK_SAY(!hl_url_is_local(url), "%s is not local", url);
     }
-    CHECK(!strcmp(hl_http_shown("https://u:p@r.io/a/b?token=x#y", shown), "https://r.io/a/b"));
-    CHECK(!strcmp(hl_http_shown("https://u:p@q@r.io", shown), "https://r.io"));
-    CHECK(!strcmp(hl_http_shown("r.io/a\x1b[0m?x", shown), "r.io/a?[0m"));
+    CHECK(!strcmp(hl_url_shown("https://u:p@r.io/a/b?token=x#y", shown), "https://r.io/a/b"));
+    CHECK(!strcmp(hl_url_shown("https://u:p@q@r.io", shown), "https://r.io"));
+    CHECK(!strcmp(hl_url_shown("r.io/a\x1b[0m?x", shown), "r.io/a?[0m"));
     memset(longer, 'a', 599);
     longer[599] = 0;
-    CHECK(strlen(hl_http_shown(longer, shown)) == 255 && !strcmp(shown + 252, "..."));
+    CHECK(strlen(hl_url_shown(longer, shown)) == 255 && !strcmp(shown + 252, "..."));
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-/* registry/oci/name.c: what names an image in a registry, and what does not. base/parallel.c: a loop side by side. */
+/* registry/oci/reference.c: which texts name an image in a registry, and which do not. base/parallel.c: a loop side by side. */
 #include "base/cleanup.h"
 #include "base/parallel.h"
 #include "base/sizes.h"
