@@ -280,6 +280,7 @@ static size_t on_read(char *buffer, size_t size, size_t count, void *context)
         return CURL_READFUNC_ABORT;
     }
     x->sent += got;
+    /* libcurl never asks for the end of a body whose length it knows: it ends with its last byte. */
     x->sent_all = known ? x->sent == body->bytes : !got;
     x->active += seconds() - before;
     return got;
@@ -376,7 +377,8 @@ static int make_headers(const struct hl_http_request *request, const char *autho
     }
     if (!encoding && add_header(list, "Accept-Encoding: identity", err))
         return -1;
-    /* From which size on libcurl sends "Expect" depends on its version. */
+    /* The size from which on libcurl sends "Expect" depends on its version, and a handle that met a 417 never sends it
+     * again. So small bodies are sent without it always. */
     if ((!request->body || request->body->bytes <= EXPECT_BYTES) && add_header(list, "Expect:", err))
         return -1;
     return authorization ? add_authorization(authorization, list, err) : 0;
@@ -642,7 +644,7 @@ static int send_hops(struct hl_http *http, const struct hl_http_request *request
         if (permitted(http, request, out->url, source, &reach, err))
             return -1;
         if (from && !hl_url_same_origin(from, out->url))
-            authorization = NULL;
+            authorization = NULL; /* also if a later hop returns here: another host has chosen that URL */
         struct exchange x = {.http = http, .request = request, .out = out, .err = err};
         hl_url_shown(out->url, x.shown);
         double left = (end - seconds()) * 1000;

@@ -372,8 +372,9 @@ static struct grant *grant_of(struct hl_auth *auth, const char *scope, struct hl
     return longer;
 }
 
-/* Returns whether a request that takes `seconds` needs a new token first. A token whose whole life is shorter than that
- * is renewed unless it is new: another one would not live longer. */
+/* Returns whether a request that takes `seconds` needs a new token first. Tokens live 60 s by default, so a fixed
+ * margin of a minute would renew them with each request: the margin shrinks with the life. A token whose whole life is
+ * shorter than the request is renewed unless it is new: another one would not live longer. */
 static bool ends_soon(const struct grant *grant, unsigned seconds)
 {
     int64_t age = now() - grant->from, left = grant->seconds - age, share = grant->seconds / MARGIN_SHARE;

@@ -38,7 +38,7 @@ int hl_auth_challenged(struct hl_auth *auth, struct hl_http *http, const char *u
                        const struct hl_http_response *response, bool *again, struct hl_error *err);
 
 /* Tells which credentials were used, and what to do if they did not suffice: one sentence for the end of an error about
- * a 403, which has no challenge. Returns `out`. */
+ * a 403, which has no challenge. Artifact Registry answers so if a role is missing. Returns `out`. */
 const char *hl_auth_advice(struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES]);
 
 /* Returns whether the text holds one of our secrets: a password, a token, or either in the Basic scheme. Call it before

@@ -413,7 +413,9 @@ static enum next send_whole(struct upload *upload, struct hl_error *err)
 }
 
 /* Handles a response to a piece up to `end` that reports another offset or refuses the piece. The offset that the
- * session itself reports decides: the piece's end is good, and so is another offset than the refused one. */
+ * session itself reports decides: the piece's end is good, and so is another offset than the refused one. Bytes of a
+ * killed client may still be arriving: then the offset that ask() got is stale a moment later, and the piece gets a
+ * 416. */
 static enum next settle(struct upload *upload, const struct hl_http_response *response, uint64_t begin, uint64_t end,
                         struct hl_error *err)
 {
@@ -467,6 +469,7 @@ static enum next send_piece(struct upload *upload, struct hl_error *err)
     struct hl_http_body body = {part.bytes, read_content, rewind_content, &part};
     if (!left)
         return commit(upload, err);
+    /* No unit and no total, unlike in RFC 9110. */
     snprintf(range, sizeof range, "Content-Range: %llu-%llu", (unsigned long long)begin,
              (unsigned long long)(begin + part.bytes - 1));
     if (hl_session_patch(upload->all->registry, &upload->session, range, &body, &response, &failure, err))
