@@ -1,4 +1,4 @@
-/* Who we are to a registry, or to whoever gives out tokens. */
+/* Credentials: how this program identifies itself to a registry, or to an endpoint that issues tokens. */
 #ifndef HL_REGISTRY_NET_CREDENTIALS_H
 #define HL_REGISTRY_NET_CREDENTIALS_H
 
@@ -6,14 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* At most one of: user and secret; an identity token (OAuth2 refresh token, given at the registry's realm); a bearer
- * token that is the registry's own. All NULL: anonymous. */
+/* Holds at most one of: user and secret; an identity token (an OAuth2 refresh token, sent to the registry's realm); a
+ * bearer token that the registry itself accepts. All NULL: anonymous. */
 struct hl_credentials {
     char *user, *secret;
     char *identity_token;
     char *bearer;
-    int64_t expires; /* seconds since 1970; 0: unknown. Ask anew shortly before */
-    char where[192]; /* what they came from, for messages: "credHelpers in ~/.docker/config.json"; no secret in it */
+    int64_t expires; /* seconds since 1970; 0: unknown. Ask for new ones shortly before */
+    char where[192]; /* their source, for messages: "credHelpers in ~/.docker/config.json"; holds no secret */
 };
 
 void hl_credentials_free(struct hl_credentials *credentials);

@@ -1,12 +1,13 @@
-/* Application default credentials, as Google's libraries look for them.
+/* Application default credentials, found in the places that Google's libraries search.
  *
- * A file says by its "type" what it is: a service account's key signs an assertion, which is exchanged for a token; a
- * user's file has a refresh token; the others (external_account, impersonated_service_account) are chains of further
- * exchanges that gcloud does better: the error says how to let it.
+ * The "type" of a file decides what is done with it. The key of a service account signs an assertion, which is
+ * exchanged for a token; the file of a user holds a refresh token. The other types (external_account,
+ * impersonated_service_account) are chains of further exchanges that gcloud does better: the error says how to use
+ * gcloud for them.
  *
- * The metadata server is a plain HTTP server inside the machine's own network, on Google's machines alone. Elsewhere
- * the question must end soon: it is asked for nothing but its greeting first, and for that it has 3 seconds. What
- * answers without "Metadata-Flavor: Google" is somebody else: a router, or a provider that resolves every name.
+ * The metadata server is a plain HTTP server on the machine's own network, and exists only on Google's machines. On any
+ * other machine the probe must fail quickly, so it asks only for the greeting, with a limit of 3 seconds. A server that
+ * answers without "Metadata-Flavor: Google" is something else: a router, or a provider that resolves every name.
  */
 #include "registry/net/google.h"
 #include "base/cleanup.h"
@@ -14,6 +15,7 @@
 #include "base/text.h"
 #include "registry/net/jwt.h"
 #include "registry/net/oauth.h"
+#include "registry/net/url.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -27,9 +29,9 @@
 #define FLAVOR "Metadata-Flavor: Google"
 #define GREETING_SECONDS 3u
 #define METADATA_SECONDS 30u
-#define ASSERTION_SECONDS 3600 /* the most that Google takes */
-#define CLOCK_SECONDS 10       /* by which this machine's clock may be ahead */
-#define SHORT_LIFE 30u         /* seconds; a token that ends sooner is asked for again */
+#define ASSERTION_SECONDS 3600 /* the longest life that Google accepts */
+#define CLOCK_SECONDS 10       /* tolerates a clock on this machine that is this far ahead */
+#define SHORT_LIFE 30u         /* seconds; a token that expires sooner is requested again */
 #define METADATA_TRIES 4u
 #define PAUSE_MOST 10u
 
@@ -48,7 +50,7 @@ bool hl_google_host(const char *host)
            (n == 6 && !strncasecmp(host, "gcr.io", 6));
 }
 
-/* Takes the token over as credentials. */
+/* Moves the token into the credentials. */
 static int give(struct hl_oauth_token *token, struct hl_credentials *out, struct hl_error *err)
 {
     out->user = hl_secret_copy(USER, err);
@@ -58,7 +60,7 @@ static int give(struct hl_oauth_token *token, struct hl_credentials *out, struct
     return out->user ? 0 : -1;
 }
 
-/* Posts the form to the file's token endpoint. `advice` is what helps when that refuses. */
+/* Posts the form to the token endpoint that the file names. Appends `advice` to the error if the endpoint refuses. */
 static int exchange(struct hl_http *http, const char *name, const cJSON *json, const struct hl_oauth_request *form,
                     const char *advice, struct hl_credentials *out, struct hl_error *err)
 {
@@ -67,14 +69,14 @@ static int exchange(struct hl_http *http, const char *name, const cJSON *json, c
     char shown[256];
     const char *own = hl_json_text(json, "token_uri");
     request.url = own && *own ? own : TOKEN_URI;
-    request.public_hosts = !hl_http_is_local(request.url);
+    request.public_hosts = !hl_url_is_local(request.url);
     if (!hl_oauth_url_is_safe(request.url))
-        return hl_fail(err, "%s: its \"token_uri\" is no https URL, and keys are sent to no other", name);
+        return hl_fail(err, "%s: its \"token_uri\" is not an https URL; keys are sent nowhere else", name);
     int result = hl_oauth_ask(http, &request, &token, err);
     if (result < 0)
         hl_error_prefix(err, "%s", name);
     else if (!token.text)
-        result = hl_fail(err, "%s: %s refused it (%ld%s%s): %s", name, hl_http_shown(request.url, shown), token.status,
+        result = hl_fail(err, "%s: %s refused it (%ld%s%s): %s", name, hl_url_shown(request.url, shown), token.status,
                          *token.reason ? ", " : "", token.reason, advice);
     else
         result = give(&token, out, err);
@@ -117,7 +119,7 @@ static int service_account(struct hl_http *http, const char *name, const cJSON *
         return -1;
     hl_text_copy(out->where, sizeof out->where, email);
     return exchange(http, name, json, &(struct hl_oauth_request){.form = form, .hide = {assertion}},
-                    "is the key still valid, and this machine's clock right?", out, err);
+                    "is the key still valid, and is this machine's clock right?", out, err);
 }
 
 static int authorized_user(struct hl_http *http, const char *name, const cJSON *json, struct hl_credentials *out,
@@ -140,7 +142,7 @@ static int authorized_user(struct hl_http *http, const char *name, const cJSON *
                     "run 'gcloud auth application-default login' again", out, err);
 }
 
-/* *found is false when there is no such file and it is optional. */
+/* Reads credentials from a file. Sets *found to false if the file does not exist and is optional. */
 static int from_file(const char *host, struct hl_http *http, const char *path, const char *name, bool optional,
                      struct hl_credentials *out, bool *found, struct hl_error *err)
 {
@@ -162,7 +164,7 @@ static int from_file(const char *host, struct hl_http *http, const char *path, c
         result = authorized_user(http, name, json, out, err);
     else
         return hl_fail(err,
-                       "%s: credentials of the type '%s' are not exchanged here; let gcloud do it: 'gcloud auth "
+                       "%s: credentials of type '%s' are not supported; use gcloud instead: 'gcloud auth "
                        "print-access-token | docker login -u " USER " --password-stdin https://%s', or 'gcloud auth "
                        "configure-docker %s'",
                        name, type, host, host);
@@ -201,7 +203,7 @@ static int metadata_get(struct hl_http *http, const char *host, const char *path
     return 0;
 }
 
-/* Is it there? Its greeting is that of any path. */
+/* Checks that the metadata server exists. It sends its greeting with any path. */
 static int greet(struct hl_http *http, const char *host, struct hl_error *err)
 {
     HL_SECRET_TEXT body = {0};
@@ -211,7 +213,7 @@ static int greet(struct hl_http *http, const char *host, struct hl_error *err)
     return result;
 }
 
-/* One try for a token; its text stays NULL where the machine has no service account. *again: the next may be better. */
+/* Asks once for a token. Its text stays NULL if the machine has no service account. Sets *again if a retry may help. */
 static int metadata_try(struct hl_http *http, const char *host, struct hl_oauth_token *out, bool *again,
                         struct hl_error *err)
 {
@@ -224,7 +226,7 @@ static int metadata_try(struct hl_http *http, const char *host, struct hl_oauth_
     if (result < 0 || status == 404)
         return result;
     if (status != 200)
-        return hl_fail(err, "the metadata server %s gives no token: its answer is %ld", host, status);
+        return hl_fail(err, "the metadata server %s issued no token: it answered %ld", host, status);
     hl_secret_add(&body, "");
     if (body.failed)
         return hl_no_memory(err);
@@ -234,7 +236,7 @@ static int metadata_try(struct hl_http *http, const char *host, struct hl_oauth_
     return 0;
 }
 
-/* Tokens of GKE may be at their end, and are renewed by the server once they have ended. */
+/* Asks for a token, with retries. On GKE the token may be about to expire; the server renews it only after that. */
 static int metadata_token(struct hl_http *http, const char *host, struct hl_oauth_token *out, struct hl_error *err)
 {
     bool again = true;
@@ -266,14 +268,14 @@ static int from_metadata(struct hl_credentials *out, struct hl_error *err)
     } else if (host == named) {
         hl_error_prefix(err, "GCE_METADATA_HOST");
     } else {
-        result = 0; /* not one of Google's machines */
+        result = 0; /* not a Google machine */
     }
     hl_oauth_token_free(&token);
     hl_http_close(http);
     return result;
 }
 
-/* gcloud's own file, in CLOUDSDK_CONFIG or ~/.config/gcloud. */
+/* Reads gcloud's own file, in CLOUDSDK_CONFIG or ~/.config/gcloud. */
 static int from_gcloud(const char *host, struct hl_http *http, struct hl_credentials *out, bool *found,
                        struct hl_error *err)
 {

@@ -1,22 +1,23 @@
 /* One HTTP request over libcurl.
  *
- * libcurl has the wire: connections that are kept, TLS, proxies from the environment, chunks, 100-continue. What is
- * decided here is who gets what:
+ * libcurl does the wire protocol: kept connections, TLS, proxies from the environment, chunks, 100-continue. This file
+ * decides what is sent to whom:
  *
- * - Redirects are followed by hand, since each hop needs a decision: does the authorization go along (to the first
- *   request's origin alone, and not any more once it was left), may plain HTTP be spoken, may the host be asked at all.
- * - HTTP/1.1, because layers are uploaded side by side: a connection each has a congestion window of its own and fails
- *   alone, where HTTP/2 would send all of them through one. There is nothing else that its streams could speed up.
- * - No time limit on the whole, which a 2 GiB layer over a thin line would hit, but a watch on progress. libcurl calls
- * it about once a second. It knows two kinds of silence: while bytes should flow, and while a registry hashes what it
- *   got, which takes many minutes for a large layer behind slow storage (other tools give up after 30 s, and try
- * again).
- * - "Expect: 100-continue" for large bodies (libcurl adds it), so that a token which ended is noticed before 2 GiB are
- *   sent. A server that never heard of it costs one second.
- * - Bodies are never decompressed: digests are about the bytes as stored.
+ * - This file follows redirects itself, since each hop needs three decisions. May the authorization be sent? Only to
+ *   the first request's origin, and never again once a hop has dropped it. Is plain HTTP allowed? Is the host allowed
+ *   at all?
+ * - It uses HTTP/1.1, because layers are uploaded in parallel. Each connection then has its own congestion window and
+ *   fails alone; HTTP/2 would send all layers through one. Nothing else here would gain from its streams.
+ * - The whole request has no time limit, since a 2 GiB layer over a slow line would reach it; instead its progress is
+ *   watched. libcurl calls the watch about once a second.
+ * - The watch has two limits for silence: one while bytes should flow, and one while a registry hashes an upload.
+ *   Hashing a large layer on slow storage takes many minutes (other tools give up after 30 s, and retry).
+ * - Large bodies are sent with "Expect: 100-continue" (libcurl adds it), so an expired token is noticed before 2 GiB
+ *   are sent. A server that does not know the header costs one second.
+ * - Bodies are never decompressed: a digest is of the bytes as stored.
  *
- * With CURLOPT_NOSIGNAL, which threads need, libcurl leaves SIGPIPE to its user; OpenSSL writes to sockets in a way
- * that raises it. It is held back on the calling thread while a request runs.
+ * Threads need CURLOPT_NOSIGNAL, and with it libcurl leaves SIGPIPE to its user. OpenSSL writes to sockets in a way
+ * that raises it, so the calling thread blocks it during a request.
  */
 #include "registry/net/http.h"
 #include "base/cleanup.h"
@@ -31,35 +32,35 @@
 #include <strings.h>
 #include <time.h>
 
-#define EXPECT_BYTES ((uint64_t)1 << 20) /* bodies above it ask first */
-#define ERROR_KEPT ((size_t)64 << 10)    /* of the body of an answer that is no success */
-#define KEPT_LIMIT ((size_t)1 << 20)     /* of a body, when the request does not say */
-#define SEND_BUFFER (2l << 20)           /* libcurl's most; fewer turns of its loop per GB */
+#define EXPECT_BYTES ((uint64_t)1 << 20) /* larger bodies are sent with "Expect: 100-continue" */
+#define ERROR_KEPT ((size_t)64 << 10)    /* bytes kept of an error answer's body */
+#define KEPT_LIMIT ((size_t)1 << 20)     /* default limit of a body in memory */
+#define SEND_BUFFER (2l << 20)           /* libcurl's maximum; fewer turns of its loop per GB */
 #define RECEIVE_BUFFER (512l << 10)
 #define CONNECT_SECONDS 30l
-#define FLOW_BYTES 1024 /* less than that in the time of a stall is one, or a server could drip for ever */
+#define FLOW_BYTES 1024 /* fewer bytes per `stall_seconds` are a stall, or a server could trickle forever */
 
 struct hl_http {
     CURL *curl;
     char *ca;
     bool plain_http, no_proxy;
     unsigned stall_seconds, answer_seconds;
-    bool wary; /* a kept connection has broken under a body, which cannot be sent twice: bodies get new connections */
+    bool wary; /* a kept connection broke during a body, which cannot be sent twice: use new connections for bodies */
 };
 
-/* One hop of a request: what libcurl's callbacks need. */
+/* One hop of a request: the state of libcurl's callbacks. */
 struct exchange {
     struct hl_http *http;
     const struct hl_http_request *request;
     struct hl_http_response *out;
-    struct hl_error *err; /* filled by whoever sets `why` to LOCAL or REFUSED */
+    struct hl_error *err; /* filled by the code that sets `why` to LOCAL or REFUSED */
     enum why { WHY_NONE, WHY_LOCAL, WHY_REFUSED, WHY_STALL, WHY_SILENCE, WHY_CUT } why;
-    size_t header_bytes, header_room, header_total; /* of `out->headers`; of all headers, also of 1xx answers */
-    bool answered;                                  /* a status other than 1xx is here */
+    size_t header_bytes, header_room, header_total; /* of `out->headers`; of all headers, including 1xx answers */
+    bool answered;                                  /* a status other than 1xx has arrived */
     size_t body_room;
     uint64_t sent;
     bool sent_all;
-    double active;  /* when the last FLOW_BYTES had moved, in seconds of CLOCK_MONOTONIC */
+    double active;  /* when the last FLOW_BYTES were complete, in seconds of CLOCK_MONOTONIC */
     uint64_t drops; /* bytes since then */
     curl_off_t up, down;
     char shown[256];
@@ -114,7 +115,7 @@ void hl_http_close(struct hl_http *http)
 
 void hl_http_response_free(struct hl_http_response *response)
 {
-    if (response->body) /* a token, perhaps */
+    if (response->body) /* may hold a token */
         explicit_bzero(response->body, response->body_bytes);
     free(response->url);
     free(response->headers);
@@ -122,7 +123,7 @@ void hl_http_response_free(struct hl_http_response *response)
     *response = (struct hl_http_response){0};
 }
 
-/* Appends to a text that grows by doubling and stays NUL-terminated. What it leaves is wiped: it may be a token. */
+/* Appends to a text that doubles as it grows and stays NUL-terminated. Wipes the old memory: it may hold a token. */
 static int append(char **text, size_t *bytes, size_t *room, const char *more, size_t n)
 {
     if (*room - *bytes <= n) {
@@ -145,7 +146,7 @@ static int append(char **text, size_t *bytes, size_t *room, const char *more, si
     return 0;
 }
 
-/* Ends the transfer out of a callback. */
+/* Ends the transfer from within a callback. */
 static size_t stop(struct exchange *x, enum why why)
 {
     x->why = why;
@@ -167,11 +168,11 @@ static void moved(struct exchange *x, uint64_t bytes)
     x->active = seconds();
 }
 
-/* A status line: what was collected belongs to a 1xx answer, or to a try that libcurl repeats by itself. */
+/* Handles a status line. Anything collected before belongs to a 1xx answer, or to a try that libcurl itself repeats. */
 static size_t begin_answer(struct exchange *x, size_t n)
 {
     if (x->out->received) {
-        hl_fail(x->err, "%s %s: a second answer within the first", x->request->method, x->shown);
+        hl_fail(x->err, "%s %s: a second response within the first", x->request->method, x->shown);
         return stop(x, WHY_REFUSED);
     }
     long status = 0;
@@ -187,7 +188,8 @@ static size_t begin_answer(struct exchange *x, size_t n)
     return n;
 }
 
-/* One line of a response's head, with its end. A line that begins with a space goes on with the one before. */
+/* Handles one line of the response's head, with its line end. A line that begins with a space continues the previous.
+ * */
 static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
     struct exchange *x = context;
@@ -254,7 +256,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
     if (x->request->sink(x->request->context, bytes, n, x->err))
         return stop(x, WHY_LOCAL);
     x->out->received += n;
-    x->active += seconds() - before; /* the sink's own time is no stall */
+    x->active += seconds() - before; /* time spent in the sink is not a stall */
     return n;
 }
 
@@ -278,13 +280,14 @@ static size_t on_read(char *buffer, size_t size, size_t count, void *context)
         return CURL_READFUNC_ABORT;
     }
     x->sent += got;
+    /* libcurl never asks for the end of a body whose length it knows: it ends with its last byte. */
     x->sent_all = known ? x->sent == body->bytes : !got;
     x->active += seconds() - before;
     return got;
 }
 
-/* libcurl sends a request again when a connection that was kept turns out to be closed. Not a body of which a part went
- * out: that may have arrived, and an upload's session would get it twice. */
+/* libcurl resends a request when a kept connection turns out to be closed. Refuses that if part of the body was sent:
+ * the part may have arrived, and the upload session would receive it twice. */
 static int on_seek(void *context, curl_off_t offset, int origin)
 {
     struct exchange *x = context;
@@ -305,7 +308,7 @@ static bool only_reads(const struct hl_http_request *request)
     return !strcmp(request->method, "GET") || !strcmp(request->method, "HEAD");
 }
 
-/* About once a second, and whenever bytes moved; 1 ends the transfer. */
+/* Checks for a stall. libcurl calls it about once a second and whenever bytes moved; 1 ends the transfer. */
 static int on_progress(void *context, curl_off_t total_down, curl_off_t down, curl_off_t total_up, curl_off_t up)
 {
     struct exchange *x = context;
@@ -338,7 +341,7 @@ static int add_header(struct curl_slist **list, const char *line, struct hl_erro
     return 0;
 }
 
-/* Adds "Authorization: ...", and leaves no copy of it behind. */
+/* Adds "Authorization: ..." and wipes its own copy of it. */
 static int add_authorization(const char *value, struct curl_slist **list, struct hl_error *err)
 {
     size_t size = strlen(value) + sizeof "Authorization: ";
@@ -346,8 +349,9 @@ static int add_authorization(const char *value, struct curl_slist **list, struct
     if (!line)
         return hl_no_memory(err);
     snprintf(line, size, "Authorization: %s", value);
-    int failed = header_fits(line) ? add_header(list, line, err)
-                                   : hl_fail(err, "the credentials hold what no header can: a line break, or nothing");
+    int failed = header_fits(line)
+                     ? add_header(list, line, err)
+                     : hl_fail(err, "the credentials are empty or hold a line break, which no header can");
     explicit_bzero(line, size);
     free(line);
     return failed;
@@ -367,24 +371,25 @@ static int make_headers(const struct hl_http_request *request, const char *autho
     for (size_t i = 0; i < request->n_headers; i++) {
         encoding |= !strncasecmp(request->header[i], "Accept-Encoding:", 16);
         if (!header_fits(request->header[i]))
-            return hl_fail(err, "'%.100s' is no header", request->header[i]);
+            return hl_fail(err, "'%.100s' is not a header", request->header[i]);
         if (add_header(list, request->header[i], err))
             return -1;
     }
     if (!encoding && add_header(list, "Accept-Encoding: identity", err))
         return -1;
-    /* libcurl lets bodies of any size ask first, depending on its version. */
+    /* The size from which on libcurl sends "Expect" depends on its version, and a handle that met a 417 never sends it
+     * again. So small bodies are sent without it always. */
     if ((!request->body || request->body->bytes <= EXPECT_BYTES) && add_header(list, "Expect:", err))
         return -1;
     return authorization ? add_authorization(authorization, list, err) : 0;
 }
 
-/* "Basic ..." of user and password; the caller wipes and frees it. */
+/* Makes the value "Basic ..." of user and password; the caller wipes and frees it. */
 static int basic(const char *user, const char *password, char **out, struct hl_error *err)
 {
     size_t n = strlen(user) + 1 + strlen(password), size = 6 + (n + 2) / 3 * 4 + 1;
-    if (strchr(user, ':') || n > HL_HTTP_URL_LIMIT)
-        return hl_fail(err, "the user of a Basic authentication holds a colon, or the password is too long");
+    if (strchr(user, ':') || n > HL_URL_LIMIT)
+        return hl_fail(err, "the user name for Basic authentication holds a colon, or the password is too long");
     char *both = malloc(n + 1), *value = malloc(size);
     if (both && value) {
         snprintf(both, n + 1, "%s:%s", user, password);
@@ -442,7 +447,7 @@ static void set_connection(const struct hl_http *http, enum hl_reach reach)
     curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1000l);
     curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1l);
 #if LIBCURL_VERSION_NUM >= 0x075700
-    /* After a time-out libcurl would wait for its resolver's thread, which a silent name server holds for longer. */
+    /* Without this libcurl waits after a timeout for its resolver thread, which a silent name server holds longer. */
     curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1l);
 #endif
     set_protocols(curl);
@@ -450,7 +455,7 @@ static void set_connection(const struct hl_http *http, enum hl_reach reach)
         curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca);
         curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
     }
-    /* What is plain because it stays on this machine must not leave it through a proxy. */
+    /* Loopback requests may be plain HTTP, so they must not leave the machine through a proxy. */
     if (http->no_proxy || reach >= HL_REACH_LINK)
         curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }
@@ -471,7 +476,7 @@ static void set_callbacks(CURL *curl, struct exchange *x)
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0l);
 }
 
-/* curl_easy_perform() with SIGPIPE held back, and the one that it may have raised taken away. */
+/* Runs curl_easy_perform() with SIGPIPE blocked, and discards the SIGPIPE that it may have raised. */
 static CURLcode perform(CURL *curl)
 {
     sigset_t pipe_set, pending, old;
@@ -509,7 +514,7 @@ static enum hl_http_failure failure_of(CURLcode code)
     }
 }
 
-/* Turns what happened into 0, or an error and its kind. */
+/* Turns the outcome into 0, or an error and its kind. */
 static int conclude(struct exchange *x, CURLcode code, enum hl_http_failure *failure)
 {
     const char *method = x->request->method;
@@ -521,7 +526,7 @@ static int conclude(struct exchange *x, CURLcode code, enum hl_http_failure *fai
         return -1;
     }
     if (x->why == WHY_STALL)
-        return hl_fail(x->err, "%s %s: %s moved for %u s", method, x->shown, x->drops ? "next to nothing" : "nothing",
+        return hl_fail(x->err, "%s %s: %s moved for %u s", method, x->shown, x->drops ? "almost nothing" : "nothing",
                        x->http->stall_seconds);
     if (x->why == WHY_SILENCE)
         return hl_fail(x->err, "%s %s: no answer in %u s after the last byte was sent", method, x->shown,
@@ -540,7 +545,7 @@ static int conclude(struct exchange *x, CURLcode code, enum hl_http_failure *fai
     return hl_fail(x->err, "%s %s: %s%s", method, x->shown, x->said[0] ? x->said : curl_easy_strerror(code), hint);
 }
 
-/* What came back must not hold what was sent: some servers echo requests in their error pages. */
+/* Masks the authorization in the response: some servers echo the request in their error pages. */
 static void redact(char *text, size_t n, const char *authorization)
 {
     const char *secret = authorization ? strchr(authorization, ' ') : NULL;
@@ -551,7 +556,7 @@ static void redact(char *text, size_t n, const char *authorization)
         n -= (size_t)(at + length - text), memset(at, '*', length);
 }
 
-/* One request and its answer. */
+/* Sends one request and receives its response. */
 static int exchange(struct exchange *x, const char *url, const char *authorization, enum hl_reach reach, long ms,
                     enum hl_http_failure *failure)
 {
@@ -577,7 +582,7 @@ static int exchange(struct exchange *x, const char *url, const char *authorizati
     if (code != CURLE_OK && x->why == WHY_NONE && x->request->body && connects == 0)
         x->http->wary = true;
     int failed = conclude(x, code, failure);
-    curl_easy_reset(curl); /* the list and `x` go now */
+    curl_easy_reset(curl); /* the list and `x` are about to be freed */
     free_list(list);
     redact(x->out->body, x->out->body_bytes, authorization);
     redact(x->out->headers, x->header_bytes, authorization);
@@ -589,15 +594,15 @@ static int exchange(struct exchange *x, const char *url, const char *authorizati
     return failed;
 }
 
-/* May this URL be asked? `from` is whose answer led here, or NULL. */
+/* Fails unless this URL may be requested. `from` is the URL whose response led here, or NULL. */
 static int permitted(const struct hl_http *http, const struct hl_http_request *request, const char *url,
                      const char *from, enum hl_reach *reach, struct hl_error *err)
 {
     struct hl_url to, source;
     char shown[256];
-    hl_http_shown(url, shown);
+    hl_url_shown(url, shown);
     if (!hl_url_parse(url, &to))
-        return hl_fail(err, "'%s' is no http or https URL", shown);
+        return hl_fail(err, "'%s' is not an http or https URL", shown);
     *reach = hl_host_reach(to.host);
     if (from && hl_url_parse(from, &source)) {
         if (source.tls && !to.tls)
@@ -619,12 +624,12 @@ static bool is_redirect(const struct hl_http_request *request, const struct hl_h
     return only_reads(request) && (s == 301 || s == 302 || s == 303 || s == 307 || s == 308);
 }
 
-/* Clears the response to a redirect; its URL is then the one that the redirect leads to. */
+/* Clears the response to a redirect and sets its URL to the redirect's target. */
 static int follow(const char *from, struct hl_http_response *response, struct hl_error *err)
 {
     HL_FREE char *location = hl_http_header_copy(response, "location");
     hl_http_response_free(response);
-    return hl_http_resolve(from, location ? location : "", &response->url, err);
+    return hl_url_resolve(from, location ? location : "", &response->url, err);
 }
 
 static int send_hops(struct hl_http *http, const struct hl_http_request *request, const char *authorization,
@@ -638,10 +643,10 @@ static int send_hops(struct hl_http *http, const struct hl_http_request *request
         *failure = source ? HL_HTTP_REFUSED : HL_HTTP_LOCAL;
         if (permitted(http, request, out->url, source, &reach, err))
             return -1;
-        if (from && !hl_http_same_origin(from, out->url))
-            authorization = NULL;
+        if (from && !hl_url_same_origin(from, out->url))
+            authorization = NULL; /* also if a later hop returns here: another host has chosen that URL */
         struct exchange x = {.http = http, .request = request, .out = out, .err = err};
-        hl_http_shown(out->url, x.shown);
+        hl_url_shown(out->url, x.shown);
         double left = (end - seconds()) * 1000;
         long ms = !request->seconds ? 0 : left < 1 ? 1 : (long)left;
         if (exchange(&x, out->url, authorization, reach, ms, failure))
@@ -676,7 +681,7 @@ int hl_http_send(struct hl_http *http, const struct hl_http_request *request, st
     return failed;
 }
 
-/* The value of a header inside the response's text, and its length; NULL if there is none. */
+/* Returns the value of a header inside the response's text, and its length; NULL if the header is absent. */
 static const char *find_header(const struct hl_http_response *response, const char *name, size_t from, size_t *bytes)
 {
     size_t n = strlen(name);

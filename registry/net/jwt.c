@@ -1,11 +1,11 @@
-/* base64url(HEADER) "." base64url(CLAIMS) "." base64url(RSASSA-PKCS1-v1_5 with SHA-256 of what is in front) */
+/* base64url(HEADER) "." base64url(CLAIMS) "." base64url(RSASSA-PKCS1-v1_5 with SHA-256 of the text before it) */
 #include "registry/net/jwt.h"
 #include "base/cleanup.h"
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-/* An encrypted key has the passphrase "" here: libcrypto would ask the terminal for another. */
+/* Passes the passphrase "", or libcrypto would ask the terminal for that of an encrypted key. */
 static EVP_PKEY *read_key(const char *pem)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
@@ -19,7 +19,7 @@ static EVP_PKEY *read_key(const char *pem)
     return key;
 }
 
-/* Appends "." and the signature of what `text` holds. */
+/* Appends "." and the signature of the text so far. */
 static bool add_signature(struct hl_secret_text *text, EVP_PKEY *key)
 {
     size_t n = (size_t)EVP_PKEY_size(key);

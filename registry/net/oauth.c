@@ -1,8 +1,8 @@
-/* One exchange with an endpoint that hands out tokens.
+/* One exchange with an endpoint that issues tokens.
  *
- * The answer's body goes through a sink into memory that is wiped, and not into the response, whose memory is not. What
- * an endpoint says about a refusal is shown, since it is what helps most ("invalid_grant: Token has been expired or
- * revoked."); but an endpoint may repeat what it was sent, so a text with one of our secrets in it is dropped.
+ * A sink moves the response's body into memory that is wiped; the memory of a response is not. The reason that an
+ * endpoint gives for a refusal helps the user most ("invalid_grant: Token has been expired or revoked."), so it is
+ * shown. An endpoint may echo the request, so a reason that contains one of our secrets is dropped.
  */
 #include "registry/net/oauth.h"
 #include "base/cleanup.h"
@@ -13,7 +13,7 @@
 #include "registry/net/url.h"
 #include <stdlib.h>
 
-#define ASK_SECONDS 60u /* for one answer; they are a few KB */
+#define ASK_SECONDS 60u /* for one response, which has a few KB */
 #define TRIES 3u
 #define LIFE_MOST (30u * 24 * 3600)
 
@@ -30,7 +30,7 @@ bool hl_oauth_url_is_safe(const char *url)
     return hl_url_parse(url, &parts) && (parts.tls || hl_host_reach(parts.host) == HL_REACH_LOOPBACK);
 }
 
-/* Fit for a header: visible ASCII. */
+/* Returns whether the text fits into a header: visible ASCII. */
 static bool token_valid(const char *text)
 {
     for (const char *c = text; *c; c++)
@@ -45,12 +45,12 @@ int hl_oauth_parse(const char *text, const char *name, struct hl_oauth_token *ou
     struct hl_view view = {(const uint8_t *)text, strlen(text)};
     uint64_t seconds = HL_OAUTH_LIFE;
     if (hl_json_parse(view, name, &json, err) < 0)
-        return hl_fail(err, "%s: its answer is no JSON with a token", name);
+        return hl_fail(err, "%s: its answer is not JSON with a token", name);
     const char *token = hl_json_text(json, "token"), *refresh = hl_json_text(json, "refresh_token");
     if (!token || !*token)
         token = hl_json_text(json, "access_token");
     if (!token || !token_valid(token))
-        return hl_fail(err, "%s: its answer holds no token that can be used", name);
+        return hl_fail(err, "%s: its answer holds no usable token", name);
     hl_json_count(hl_json_get(json, "expires_in"), LIFE_MOST, &seconds);
     out->seconds = (unsigned)seconds;
     out->text = hl_secret_copy(token, err);
@@ -67,8 +67,8 @@ static bool holds_secret(const char *text, const struct hl_oauth_request *reques
     return false;
 }
 
-/* OAuth2's {"error": CODE, "error_description": TEXT}, or a registry's {"errors": [{"code": CODE, "message": TEXT}]}.
- */
+/* Reads OAuth2's {"error": CODE, "error_description": TEXT}, or a registry's
+ * {"errors": [{"code": CODE, "message": TEXT}]}. */
 static void read_reason(const char *body, const struct hl_oauth_request *request, struct hl_oauth_token *out)
 {
     HL_SECRET_JSON cJSON *json = NULL;
@@ -89,7 +89,7 @@ static int take(void *context, const void *bytes, size_t n, struct hl_error *err
 {
     struct hl_secret_text *text = context;
     if (n > HL_OAUTH_LIMIT - text->size)
-        return hl_fail(err, "the answer is longer than %zu KiB, which no token is", HL_OAUTH_LIMIT >> 10);
+        return hl_fail(err, "the answer is longer than %zu KiB, too long for a token", HL_OAUTH_LIMIT >> 10);
     hl_secret_add_bytes(text, bytes, n);
     return 0;
 }
@@ -117,7 +117,7 @@ static int form_rewind(void *context, struct hl_error *err)
     return 0;
 }
 
-/* One try; *again says that the next may end otherwise. The caller frees `response`. */
+/* Asks once; sets *again if a retry may end differently. The caller frees `response`. */
 static int ask_once(struct hl_http *http, const struct hl_oauth_request *request, struct hl_oauth_token *out,
                     bool *again, struct hl_http_response *response, struct hl_error *err)
 {
@@ -146,7 +146,7 @@ static int ask_once(struct hl_http *http, const struct hl_oauth_request *request
         if (answer.failed)
             result = hl_no_memory(err);
         else if (response->status == 200)
-            result = hl_oauth_parse(answer.text, hl_http_shown(request->url, shown), out, err);
+            result = hl_oauth_parse(answer.text, hl_url_shown(request->url, shown), out, err);
         else
             read_reason(response->body ? response->body : "", request, out);
     }

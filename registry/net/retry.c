@@ -6,13 +6,13 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-/* 501, 505 and 507 do not pass. Those above 511 are what proxies say of a registry behind them. */
+/* 501, 505 and 507 are permanent. Statuses above 511 come from proxies, and concern the registry that they hide. */
 bool hl_retry_passing(long status)
 {
     return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505 && status != 507);
 }
 
-/* Seconds that the response asks to wait; -1: it does not say. Its own date is compared with, since clocks differ. */
+/* Returns the seconds that the response asks to wait; -1: it does not say. Its own Date counts, since clocks differ. */
 static double retry_after(const struct hl_http_response *response, time_t now)
 {
     char value[64], date[64];

@@ -1,5 +1,5 @@
-/* Memory that held a secret is overwritten before it goes back to the heap, where core dumps, swap and the next reader
- * of uninitialized memory would find it. So nothing here uses realloc() or stdio, which leave copies behind.
+/* Memory that held a secret is overwritten before it returns to the heap. Otherwise core dumps, swap and the next
+ * reader of uninitialized memory would find it. So nothing here uses realloc() or stdio, which leave copies.
  */
 #include "registry/net/secret.h"
 #include "base/cleanup.h"
@@ -8,7 +8,7 @@
 #include <openssl/evp.h>
 
 #define ROOM_AT_FIRST ((size_t)512)
-#define BASE64_PIECE ((size_t)48) /* a multiple of 3, so that pieces join without padding */
+#define BASE64_PIECE ((size_t)48) /* a multiple of 3, so that the pieces join without padding */
 
 void hl_secret_free(char *text)
 {
@@ -33,7 +33,7 @@ void hl_secret_text_free(struct hl_secret_text *text)
     *text = (struct hl_secret_text){0};
 }
 
-/* Room for n more bytes and a NUL. */
+/* Makes room for n more bytes and a NUL. */
 static bool make_room(struct hl_secret_text *to, size_t n)
 {
     if (to->failed || n >= SIZE_MAX / 4 || to->size >= SIZE_MAX / 4) {
@@ -135,7 +135,7 @@ char *hl_secret_from_base64(const char *text)
     size_t size = decoded < (int)padding ? 0 : (size_t)decoded - padding;
     out[size] = 0;
     while (size && !out[size - 1])
-        size--; /* some programs that write these files count the NUL of a text as part of it */
+        size--; /* some programs that write these files count the NUL of a text */
     if (decoded >= (int)padding && strlen(out) == size)
         return out;
     explicit_bzero(out, n / 4 * 3 + 4);
@@ -148,7 +148,7 @@ static void wipe(cJSON *json)
     for (cJSON *item = json; item; item = item->next) {
         if (item->valuestring && !(item->type & cJSON_IsReference))
             explicit_bzero(item->valuestring, strlen(item->valuestring));
-        wipe(item->child); /* cJSON itself nests no deeper than CJSON_NESTING_LIMIT */
+        wipe(item->child); /* cJSON limits the depth to CJSON_NESTING_LIMIT */
     }
 }
 
@@ -178,7 +178,8 @@ int hl_secret_read(const char *path, const char *name, bool optional, char **tex
     if (n < 0)
         return hl_fail(err, "%s: cannot be read: %s", name, strerror(errno));
     if (all.size > HL_SECRET_FILE_LIMIT)
-        return hl_fail(err, "%s: more than %zu KiB are no file of credentials", name, HL_SECRET_FILE_LIMIT >> 10);
+        return hl_fail(err, "%s: longer than %zu KiB, too long for a file of credentials", name,
+                       HL_SECRET_FILE_LIMIT >> 10);
     if (all.size && strlen(all.text) != all.size)
         return hl_fail(err, "%s: it is not text: it holds a NUL", name);
     return hl_secret_take(&all, text, err);

@@ -1,15 +1,14 @@
-/* URLs: where a request goes, and where an answer may lead it.
+/* URLs: where a request is sent, and where a response may redirect it.
  *
- * This is no general parser. A URL decides who gets a credential, so the danger is one text that is read in two ways:
- * here as a trusted host, by libcurl as another. Everything that parsers are known to disagree about (users, escapes
- * and backslashes in hosts, control characters, empty ports) is refused, and what is left has one meaning.
+ * This is not a general parser. A URL decides who receives a credential, so the danger is a text with two readings: a
+ * trusted host here, another host in libcurl. The parser refuses everything that parsers are known to disagree about:
+ * users, escapes and backslashes in hosts, control characters, empty ports. The rest has one meaning.
  *
- * A query is never taken apart: the opaque state that a registry put there must come back byte by byte.
+ * A query is never parsed: the opaque state that a registry put there must return byte by byte.
  */
 #include "registry/net/url.h"
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "registry/net/http.h"
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -69,7 +68,7 @@ bool hl_url_parse(const char *text, struct hl_url *out)
     if (!out->tls && strncasecmp(text, "http://", 7) != 0)
         return false;
     size_t n = strlen(text);
-    if (n > HL_HTTP_URL_LIMIT)
+    if (n > HL_URL_LIMIT)
         return false;
     for (size_t i = 0; i < n; i++)
         if (text[i] <= ' ' || text[i] > '~')
@@ -109,7 +108,7 @@ static enum hl_reach reach_v6(const unsigned char *ip)
     return (ip[0] & 0xFE) == 0xFC || (ip[0] == 0xFE && (ip[1] & 0xC0) == 0xC0) ? HL_REACH_PRIVATE : HL_REACH_PUBLIC;
 }
 
-/* "x.localhost" and "localhost." may be asked of a name server, so nothing is certain about them. inet_aton() also
+/* A resolver may ask a name server about "x.localhost" and "localhost.", so they may be any host. inet_aton() also
  * reads 127.1 and 0x7f000001, as getaddrinfo() does. */
 enum hl_reach hl_host_reach(const char *host)
 {
@@ -133,19 +132,19 @@ enum hl_reach hl_host_reach(const char *host)
     return dots && reach == HL_REACH_LOOPBACK ? HL_REACH_LINK : reach;
 }
 
-bool hl_http_same_origin(const char *a, const char *b)
+bool hl_url_same_origin(const char *a, const char *b)
 {
     struct hl_url x, y;
     return hl_url_parse(a, &x) && hl_url_parse(b, &y) && x.tls == y.tls && x.port == y.port && !strcmp(x.host, y.host);
 }
 
-bool hl_http_is_local(const char *url)
+bool hl_url_is_local(const char *url)
 {
     struct hl_url parts;
     return hl_url_parse(url, &parts) && hl_host_reach(parts.host) != HL_REACH_PUBLIC;
 }
 
-const char *hl_http_shown(const char *url, char out[256])
+const char *hl_url_shown(const char *url, char out[256])
 {
     const char *scheme = strstr(url, "://"), *from = scheme ? scheme + 3 : url;
     size_t used = 0, authority = strcspn(from, "/?#");
@@ -166,7 +165,7 @@ const char *hl_http_shown(const char *url, char out[256])
     return out;
 }
 
-/* Removes "." and ".." segments from the path of `n` bytes, in place; its new length. RFC 3986, 5.2.4. */
+/* Removes "." and ".." segments from the path of `n` bytes, in place. Returns its new length. RFC 3986, 5.2.4. */
 static size_t remove_dots(char *path, size_t n)
 {
     size_t used = 0;
@@ -189,8 +188,8 @@ static size_t remove_dots(char *path, size_t n)
     return used;
 }
 
-/* "HOST/v2/..." without a scheme is no URI reference, but what some registries send. A relative reference that looks
- * the same is not to be expected: their uploads are not below a folder "v2" of their uploads. */
+/* "HOST/v2/..." without a scheme is not a URI reference, but some registries send it. A relative reference that looks
+ * the same is unlikely: it would need a folder "v2" below the uploads. */
 static bool begins_with_host(const char *reference, const struct hl_url *base)
 {
     size_t n = strcspn(reference, "/?#");
@@ -205,7 +204,7 @@ static bool begins_with_host(const char *reference, const struct hl_url *base)
            hl_text_begins(reference + n, "/v2/");
 }
 
-/* The target's text, before its dots are removed: what the reference leaves out comes from the base. */
+/* Joins base and reference, before dots are removed: the base supplies the parts that the reference lacks. */
 static void join(const struct hl_url *base, const char *reference, char *out, size_t size)
 {
     const char *scheme = base->tls ? "https" : "http";
@@ -230,23 +229,23 @@ static bool has_scheme(const char *reference)
     return n && reference[n] == ':';
 }
 
-/* A registry behind a proxy that ends TLS may not know of it; of the port it knows what the request's Host says, or
- * nothing. */
+/* Returns whether the registry forgot TLS: one that is reached through a TLS proxy may not know of it. It knows the
+ * port from the request's Host, or not at all. */
 static bool forgets_tls(const struct hl_url *from, const struct hl_url *to)
 {
     return from->tls && !to->tls && (!to->port_written || to->port == from->port) && !strcmp(from->host, to->host);
 }
 
-int hl_http_resolve(const char *base, const char *reference, char **out, struct hl_error *err)
+int hl_url_resolve(const char *base, const char *reference, char **out, struct hl_error *err)
 {
     struct hl_url from, to;
     char shown[256], shown_base[256];
     *out = NULL;
-    hl_http_shown(base, shown_base);
+    hl_url_shown(base, shown_base);
     if (!hl_url_parse(base, &from))
-        return hl_fail(err, "'%s' is no http or https URL", shown_base);
+        return hl_fail(err, "'%s' is not an http or https URL", shown_base);
     if (!reference[strspn(reference, " ")] || reference[0] == '#')
-        return hl_fail(err, "%s leads to nowhere: its Location is empty", shown_base);
+        return hl_fail(err, "%s leads nowhere: its Location is empty", shown_base);
     bool absolute = !strncasecmp(reference, "http://", 7) || !strncasecmp(reference, "https://", 8);
     bool foreign = !absolute && has_scheme(reference) && !begins_with_host(reference, &from);
     size_t size = strlen(base) + strlen(reference) + 16;
@@ -260,9 +259,9 @@ int hl_http_resolve(const char *base, const char *reference, char **out, struct 
     text[strcspn(text, "#")] = 0;
     if (foreign || !hl_url_parse(text, &to))
         return hl_fail(err,
-                       "%s leads to '%s', which is no URL that can be followed (http or https, printable ASCII, "
+                       "%s leads to '%s', which is not a URL that can be followed (http or https, printable ASCII, "
                        "no user, at most %zu KiB)",
-                       shown_base, hl_http_shown(reference, shown), HL_HTTP_URL_LIMIT >> 10);
+                       shown_base, hl_url_shown(reference, shown), HL_URL_LIMIT >> 10);
     path = strdup(to.rest);
     if (!path)
         return hl_no_memory(err);

@@ -1,14 +1,15 @@
-/* One file with an image in it, for a stick or for `docker load` and `podman load`:
+/* An image in one file, to carry on a stick or for `docker load` and `podman load`:
  *
  *   oci-layout | blobs/ | blobs/sha256/ | blobs/sha256/HEX ... | index.json | manifest.json | two blocks of zeros
  *
- * It is a layout (image-spec, image-layout.md) in a tar, and Docker's older format at once: manifest.json is what
- * `docker save` writes and lists the same blobs. Layers lie in the order in which a start reads them.
+ * The file is a layout (image-spec, image-layout.md) in a tar, and Docker's older format at the same time: `docker
+ * save` writes such a manifest.json, which lists the same blobs. Layers lie in the order in which a start reads them.
  *
- * Every byte is written once, at its place, by several threads side by side: a blob whose size is known gets its place
- * before its first byte comes, and its header, with the digest as its name, when the last one has gone by. Compressed
- * layers, whose size only their end tells, wait in files without a name beside the archive. The archive itself has no
- * name either until all of it is on the disk.
+ * Every byte is written once, at its final offset, by several threads in parallel. A blob of known size gets its space
+ * before its first byte is read. Its header holds the digest as its name, so it is written after the last byte.
+ *
+ * The size of a compressed layer is known only at its end, so it waits in an unnamed file next to the archive. The
+ * archive itself gets its name only when all of it is on the disk.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -28,9 +29,9 @@
 #define SKIP_BYTES ((size_t)1 << 30)
 #define FLUSH_BYTES (32ull << 20) /* see blob.c */
 #define LAYERS_AT_ONCE 4
-#define DOCKER_HUB "docker.io/library/" /* what a name without a host is short for, in Docker's mind */
+#define DOCKER_HUB "docker.io/library/" /* Docker puts this before a name without a host */
 #define BLOCK 512ull                    /* of a tar */
-#define HEADER_LIMIT 4096ull            /* one block, or three for sizes from 8 GiB up */
+#define HEADER_LIMIT 4096ull            /* one block, or three for sizes from 8 GiB on */
 
 /* Where an entry lies in the archive. */
 struct place {
@@ -38,16 +39,16 @@ struct place {
     uint64_t bytes;
 };
 
-/* A blob of known size that has its place and did not come yet. */
+/* A blob of known size with reserved space that was not written yet. */
 struct reserved {
     struct hl_expected what;
     struct place place;
     bool taken;
 };
 
-/* A blob that came. */
+/* A blob that was stored. */
 struct held {
-    struct held *next; /* in the order in which they came */
+    struct held *next; /* in the order of storing */
     char digest[HL_DIGEST_BYTES];
     uint64_t bytes;
     char *text;                 /* of a document */
@@ -60,7 +61,7 @@ struct archive_target {
     int directory;
     char tag[HL_TAG_BYTES];
     char loaded_as[HL_NAME_LIMIT + 1]; /* without the tag */
-    pthread_mutex_t lock;              /* over all that follows */
+    pthread_mutex_t lock;              /* guards the members below */
     uint64_t end;                      /* where the next entry begins */
     struct reserved *reserved;
     size_t n_reserved;
@@ -93,7 +94,7 @@ static int write_at(int fd, const void *bytes, size_t n, uint64_t offset, struct
 struct header {
     char bytes[HEADER_LIMIT];
     size_t n;
-    bool complete; /* what comes now is content */
+    bool complete; /* bytes from now on are content */
 };
 
 static ssize_t take_header(struct archive *archive, void *context, const void *bytes, size_t n)
@@ -108,10 +109,12 @@ static ssize_t take_header(struct archive *archive, void *context, const void *b
     return (ssize_t)n;
 }
 
-/* An entry must be complete before its archive can be freed without leaks. Its content is memory that nobody looks at:
- * take_header() gets it in pieces of up to 2 GiB. */
+/* Writes the content of an entry: libarchive frees without leaks only if the entry is complete. Nothing reads this
+ * content, so it is one mapping of zeros; take_header() gets it in pieces of up to 2 GiB. */
 static bool skip_content(struct archive *archive, size_t bytes)
 {
+    /* libarchive takes less than 2 GiB in one archive_write_data() and returns how much; archive_write_fail() would
+     * leak the filters' state. */
     size_t piece = bytes < SKIP_BYTES ? bytes : SKIP_BYTES;
     void *content = mmap(NULL, piece, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (content == MAP_FAILED)
@@ -140,7 +143,7 @@ static bool write_header(struct archive *archive, struct header *header, const c
     return status == ARCHIVE_OK && (!bytes || skip_content(archive, (size_t)bytes));
 }
 
-/* The header of one entry. How long it is follows from `bytes` alone, for paths of up to 100 characters. */
+/* Makes the header of one entry. Its length follows from `bytes` alone, for paths of up to 100 characters. */
 static int make_header(const char *path, mode_t mode, uint64_t bytes, struct header *out, struct hl_error *err)
 {
     struct archive *archive = archive_write_new();
@@ -154,7 +157,7 @@ static int make_header(const char *path, mode_t mode, uint64_t bytes, struct hea
     return made ? 0 : hl_fail(err, "cannot describe %s of %llu bytes in a tar", path, (unsigned long long)bytes);
 }
 
-/* Takes room for an entry off the end of the archive. */
+/* Reserves space for an entry at the end of the archive. */
 static int reserve(struct archive_target *archive, uint64_t bytes, struct place *out, struct hl_error *err)
 {
     struct header header;
@@ -169,7 +172,7 @@ static int reserve(struct archive_target *archive, uint64_t bytes, struct place 
     return 0;
 }
 
-/* Gives what lies at `place` its name. The bytes up to the next block are a hole in the file: zeros. */
+/* Writes the header of the entry at `place`. The bytes up to the next block stay a hole in the file: zeros. */
 static int name_entry(struct archive_target *archive, const struct place *place, const char *path, mode_t mode,
                       struct hl_error *err)
 {
@@ -188,7 +191,7 @@ static int name_blob(struct archive_target *archive, const struct place *place, 
     return name_entry(archive, place, path, S_IFREG | 0644, err);
 }
 
-/* A whole small entry. */
+/* Appends a whole small entry. */
 static int append_text(struct archive_target *archive, const char *path, mode_t mode, const char *text, size_t bytes,
                        struct hl_error *err)
 {
@@ -198,7 +201,7 @@ static int append_text(struct archive_target *archive, const char *path, mode_t 
     return name_entry(archive, &place, path, mode, err);
 }
 
-/* --- blobs on their way in --- */
+/* --- storing blobs --- */
 
 /* Remembers a blob; takes `text` and `spool` over when it succeeds. */
 static int hold(struct archive_target *archive, const char *digest, uint64_t bytes, char *text,
@@ -235,7 +238,7 @@ static bool is_same(const struct hl_expected *a, const struct hl_expected *b)
     return !strcmp(a->blob->digest, b->blob->digest);
 }
 
-/* The place that was reserved for this; else a new one. */
+/* Finds the space reserved for this blob, or reserves some. */
 static int find_place(struct archive_target *archive, const struct hl_expected *what, uint64_t bytes, struct place *out,
                       struct hl_error *err)
 {
@@ -253,7 +256,7 @@ static int find_place(struct archive_target *archive, const struct hl_expected *
     return found ? 0 : reserve(archive, bytes, out, err);
 }
 
-/* Bytes that go to the archive, or to a spool, and are hashed and counted. */
+/* Writes bytes to the archive or to a spool file, and hashes and counts them. */
 struct filling {
     int fd;
     uint64_t offset, begin, limit;
@@ -281,7 +284,7 @@ static int fill(void *context, const void *bytes, size_t n, struct hl_error *err
 {
     struct filling *filling = context;
     if (n > filling->limit - (filling->offset - filling->begin))
-        return hl_fail(err, "more bytes came than were said to");
+        return hl_fail(err, "more bytes than announced");
     if (!EVP_DigestUpdate(filling->sha256, bytes, n))
         return hl_fail(err, "SHA-256 failed");
     if (write_at(filling->fd, bytes, n, filling->offset, err))
@@ -440,12 +443,12 @@ static int append_spool(struct archive_target *archive, struct held *held, struc
             return -1;
         at += (uint64_t)n;
     }
-    spool_free(held->spool); /* its room on the disk may be needed */
+    spool_free(held->spool); /* frees its disk space, which may be needed */
     held->spool = NULL;
     return name_blob(archive, &place, held->digest, err);
 }
 
-/* Streams in the order of the manifest's layers, whatever the order was in which they came; then documents. */
+/* Appends streams in the order of the manifest's layers, whatever the order of their arrival; then documents. */
 static int append_held(struct archive_target *archive, const cJSON *layers, struct hl_error *err)
 {
     const cJSON *layer;
@@ -464,7 +467,7 @@ static int append_held(struct archive_target *archive, const cJSON *layers, stru
     return 0;
 }
 
-/* index.json; the name that containerd and podman give the image is in an annotation. */
+/* Makes index.json; an annotation holds the name that containerd and podman give the image. */
 static cJSON *make_index(const struct archive_target *archive, const struct hl_descriptor *root)
 {
     char name[sizeof DOCKER_HUB + HL_NAME_LIMIT + 1 + HL_TAG_BYTES];
@@ -482,7 +485,7 @@ static cJSON *make_index(const struct archive_target *archive, const struct hl_d
     return NULL;
 }
 
-/* The path of the blob that a descriptor of our own manifest names. */
+/* Returns the path of the blob that a descriptor of our own manifest names. */
 static cJSON *blob_path(const cJSON *descriptor)
 {
     char path[16 + HL_DIGEST_BYTES];
@@ -501,7 +504,7 @@ static bool add_item(cJSON *object, const char *key, cJSON *item)
     return false;
 }
 
-/* manifest.json, as `docker save` writes it: github.com/moby/docker-image-spec, v1.2, "Combined Image JSON". */
+/* Makes manifest.json as `docker save` does: github.com/moby/docker-image-spec, v1.2, "Combined Image JSON". */
 static cJSON *make_docker_manifest(const struct archive_target *archive, const cJSON *manifest)
 {
     char name[HL_NAME_LIMIT + 1 + HL_TAG_BYTES];
@@ -539,7 +542,7 @@ static int append_indexes(struct archive_target *archive, const struct hl_descri
     HL_JSON cJSON *index = make_index(archive, root);
     if (append_json(archive, "index.json", index, err))
         return -1;
-    if (root->kind != HL_KIND_MANIFEST) /* Docker's older format knows no indexes */
+    if (root->kind != HL_KIND_MANIFEST) /* Docker's older format has no indexes */
         return 0;
     HL_JSON cJSON *manifest = make_docker_manifest(archive, document);
     return append_json(archive, "manifest.json", manifest, err);
@@ -552,12 +555,13 @@ static int publish(struct hl_target *target, const struct hl_descriptor *root, c
     const char *slash = strrchr(archive->path, '/');
     HL_JSON cJSON *document = NULL;
     for (size_t i = 0; i < archive->n_reserved; i++)
+        /* A tar ends at its first block of zeros: an unwritten blob would cut off everything after it. */
         if (!archive->reserved[i].taken)
-            return hl_fail(err, "a blob of the image did not come");
+            return hl_fail(err, "a blob of the image was not stored");
     if (hl_document_parse(root, text, (size_t)root->bytes, &document, err) ||
         append_held(archive, hl_json_get(document, "layers"), err) || append_indexes(archive, root, document, err))
         return -1;
-    /* The end is written too: a tar without it would be one that was cut off. */
+    /* Write the end too: readers take a tar without it for a truncated one. */
     if (write_at(archive->file.fd, zeros, sizeof zeros, archive->end, err))
         return -1;
     return hl_temporary_publish(&archive->file, slash ? slash + 1 : archive->path, err);
@@ -602,7 +606,7 @@ int hl_target_expect(struct hl_target *target, const struct hl_expected *list, s
     return 0;
 }
 
-/* The folder that the archive will be in, and what is at its path. */
+/* Opens the folder that will hold the archive, and checks what exists at the archive's path. */
 static int open_directory(struct archive_target *archive, struct hl_error *err)
 {
     struct stat status;
@@ -616,7 +620,7 @@ static int open_directory(struct archive_target *archive, struct hl_error *err)
     if (archive->directory < 0)
         return hl_fail(err, "%s: %s", folder, strerror(errno));
     if (!stat(archive->path, &status) && !S_ISREG(status.st_mode))
-        return hl_fail(err, "%s: is there, and is not a regular file", archive->path);
+        return hl_fail(err, "%s: exists, and is not a regular file", archive->path);
     return hl_temporary_open(&archive->file, archive->directory, err) ? hl_error_prefix(err, "%s", archive->path) : 0;
 }
 

@@ -1,13 +1,11 @@
-/* Blobs are hashed on their way to the disk, so their name is known when their last byte is written, and the file gets
- * it then (base/temporary.h). */
+/* Blobs are hashed while they are written, so the name is known after the last byte, and the file gets it then
+ * (base/temporary.h). */
 #include "registry/oci/blob.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define FLUSH_BYTES                                                                                                    \
-    (32ull                                                                                                             \
-     << 20) /* start writing to the disk this often, so that the final fsync finds little to do                  \
-                   */
+/* Start writing to the disk this often, so that the final fsync() finds little to do. */
+#define FLUSH_BYTES (32ull << 20)
 
 int hl_blob_open(struct hl_blob *blob, int directory, struct hl_error *err)
 {
@@ -25,7 +23,7 @@ int hl_blob_write(struct hl_blob *blob, const void *bytes, size_t n, struct hl_e
         return -1;
     uint64_t before = blob->bytes / FLUSH_BYTES;
     blob->bytes += n;
-    if (blob->bytes / FLUSH_BYTES != before) /* a hint: where it is not understood, fsync does all the work */
+    if (blob->bytes / FLUSH_BYTES != before) /* a hint: where it is not supported, fsync() does all the work */
         sync_file_range(blob->file.fd, (off_t)(before * FLUSH_BYTES), FLUSH_BYTES, SYNC_FILE_RANGE_WRITE);
     return 0;
 }

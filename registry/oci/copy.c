@@ -1,5 +1,5 @@
-/* Carrying an image from one place to another as it is: blobs side by side, then documents from the leaves up, then the
- * tag. Whoever sees the tag sees everything behind it. */
+/* Copies an image unchanged from one place to another: blobs in parallel, then documents from the leaves up, then the
+ * tag. A reader who sees the tag can read everything that it leads to. */
 #include "base/cleanup.h"
 #include "base/parallel.h"
 #include "registry/oci/oci_image.h"

@@ -1,8 +1,8 @@
-/* Reading documents that a stranger wrote: each is bounded, matched against its digest before it is parsed, and checked
- * against the documents around it; only a valid digest ever becomes a path or a part of a URL.
+/* Reads documents that a stranger wrote. Each is limited in size, compared with its digest before it is parsed, and
+ * checked against the documents around it. Only a valid digest ever becomes a path or a part of a URL.
  *
- *   manifest -> config    rootfs.diff_ids[i]  = digest of layer i, where that is a plain tar
- *            -> layers    history             = one entry per layer, beside the empty ones
+ *   manifest -> config    rootfs.diff_ids[i]  = digest of layer i, if that is a plain tar
+ *            -> layers    history             = one entry per layer, besides the empty ones
  */
 #include "registry/oci/document.h"
 #include "base/cleanup.h"
@@ -32,7 +32,7 @@ enum hl_document_kind hl_document_kind_of(const char *media_type)
 const char *hl_document_media_type(enum hl_document_kind kind)
 {
     for (size_t i = 0; i < HL_COUNT(media_types); i++)
-        if (media_types[i].kind == kind) /* OCI's stand first */
+        if (media_types[i].kind == kind) /* the OCI types come first */
             return media_types[i].media_type;
     return NULL;
 }
@@ -91,7 +91,7 @@ int hl_document_parse(const struct hl_descriptor *descriptor, const char *text, 
     if (media_type && strcmp(media_type, descriptor->media_type) != 0)
         status = hl_fail(err, "%s is not the %s that it is said to be", descriptor->digest, descriptor->media_type);
     else if (versioned && (!hl_json_count(hl_json_get(*out, "schemaVersion"), 2, &version) || version != 2))
-        status = hl_fail(err, "%s: its schema version is not 2, the only one that is known", what);
+        status = hl_fail(err, "%s: its schema version is not 2, the only supported one", what);
     if (!status)
         return 0;
     cJSON_Delete(*out);
@@ -112,7 +112,7 @@ static const cJSON *next_layer_history(const cJSON *entry)
     return entry;
 }
 
-/* Layers whose owner does not allow that they are passed on: of Windows, in old images. */
+/* Returns whether a layer's owner forbids passing it on: Windows layers, in old images. */
 static bool is_foreign(const char *media_type)
 {
     return strstr(media_type, ".foreign.") || strstr(media_type, ".nondistributable.");
@@ -141,7 +141,7 @@ static int read_layer(struct hl_image *image, const cJSON *json, const char *dif
     return 0;
 }
 
-/* Fills image->layer from the manifest and the config, which must agree about them. */
+/* Fills image->layer from the manifest and the config, which must agree about the layers. */
 static int read_layers(struct hl_image *image, const cJSON *manifest, const cJSON *config, struct hl_error *err)
 {
     const cJSON *layers = hl_json_get(manifest, "layers"), *json;
@@ -150,7 +150,7 @@ static int read_layers(struct hl_image *image, const cJSON *manifest, const cJSO
     const char *digest = image->manifest.digest;
     int n = cJSON_GetArraySize(layers);
     if ((diff_ids && !cJSON_IsArray(diff_ids)) || (history && !cJSON_IsArray(history)))
-        return hl_fail(err, "%s: \"diff_ids\" or \"history\" of its config is no list", digest);
+        return hl_fail(err, "%s: \"diff_ids\" or \"history\" of its config is not a list", digest);
     if (!cJSON_IsArray(layers) || n > HL_IMAGE_LAYERS_MOST || n != cJSON_GetArraySize(diff_ids))
         return hl_fail(err, "%s: the manifest has %d layers, its config %d", digest, n, cJSON_GetArraySize(diff_ids));
     image->layer = calloc((size_t)n + 1, sizeof *image->layer);
@@ -163,12 +163,12 @@ static int read_layers(struct hl_image *image, const cJSON *manifest, const cJSO
         if (read_layer(image, json, cJSON_GetStringValue(diff_id), line, err))
             return -1;
         if (history && !line)
-            return hl_fail(err, "%s: the history tells of fewer layers than there are", digest);
+            return hl_fail(err, "%s: the history has fewer layers than the image", digest);
         assert(diff_id); /* as many as layers */
         diff_id = diff_id->next;
         line = next_layer_history(line ? line->next : NULL);
     }
-    return line ? hl_fail(err, "%s: the history tells of more layers than there are", digest) : 0;
+    return line ? hl_fail(err, "%s: the history has more layers than the image", digest) : 0;
 }
 
 static void read_summary(struct hl_image *image, const cJSON *root)

@@ -1,9 +1,13 @@
-/* A download that an end of the process does not undo.
+/* A download that survives the end of the process.
  *
- *   .partial-HEX   grows at its end alone; locked by whoever fetches it       --- complete, its digest right --->   HEX
+ *   .partial-HEX    grows only at its end; locked by the process that downloads
+ *        |
+ *        |  complete, and its digest is right
+ *        v
+ *   HEX
  *
- * What an earlier run left is read and hashed before it is continued: nothing but the bytes themselves says how far it
- * came, so a file that lost its end with the power, or was changed, is noticed when the blob is complete at the latest.
+ * Never trust a partial file: hash it before resuming. If it lost its end in a power cut, or was changed, the digest of
+ * the complete blob is wrong; the blob is then downloaded again, once.
  */
 #include "registry/oci/download.h"
 #include "base/cleanup.h"
@@ -15,10 +19,8 @@
 #include <sys/stat.h>
 
 #define READ_BYTES ((size_t)1 << 20)
-#define FLUSH_BYTES                                                                                                    \
-    (32ull                                                                                                             \
-     << 20) /* start writing to the disk this often, so that the final fsync finds little to do                  \
-                   */
+/* Start writing to the disk this often, so that the final fsync() finds little to do. */
+#define FLUSH_BYTES (32ull << 20)
 #define PARTIAL_BYTES (sizeof HL_PARTIAL_PREFIX + HL_DIGEST_HEX)
 
 struct download {
@@ -38,7 +40,7 @@ bool hl_download_is_done(int directory, const struct hl_descriptor *blob)
            (uint64_t)status.st_size == blob->bytes;
 }
 
-/* Is the locked file still the one that has the name? The one who had the lock before may have finished it. */
+/* Returns whether the name still leads to the locked file. The previous owner of the lock may have finished it. */
 static bool is_current(const struct download *download)
 {
     struct stat named, opened;
@@ -46,7 +48,7 @@ static bool is_current(const struct download *download)
            !fstat(download->fd, &opened) && named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
 }
 
-/* Opens the partial file, or a new one, and locks it. */
+/* Opens or creates the partial file, and locks it. */
 static int open_partial(struct download *download, struct hl_error *err)
 {
     struct stat status;
@@ -56,7 +58,7 @@ static int open_partial(struct download *download, struct hl_error *err)
         if (download->fd < 0 || fstat(download->fd, &status))
             return hl_fail(err, "%s: %s", download->name, strerror(errno));
         if (!S_ISREG(status.st_mode) || status.st_nlink > 1)
-            return hl_fail(err, "%s: not a file of ours; remove it", download->name);
+            return hl_fail(err, "%s: not one of our files; remove it", download->name);
         while (flock(download->fd, LOCK_EX))
             if (errno != EINTR)
                 return hl_fail(err, "%s: cannot lock it: %s", download->name, strerror(errno));
@@ -69,7 +71,7 @@ static int open_partial(struct download *download, struct hl_error *err)
 
 static int start_hash(struct download *download, struct hl_error *err)
 {
-    hl_progress_add(download->progress, 0 - download->bytes); /* what was counted before is not there any more */
+    hl_progress_add(download->progress, 0 - download->bytes); /* takes back the bytes counted before */
     download->bytes = 0;
     return EVP_DigestInit_ex(download->sha256, EVP_sha256(), NULL)
                ? 0
@@ -90,7 +92,7 @@ static int count(struct download *download, const void *bytes, size_t n, struct 
     return EVP_DigestUpdate(download->sha256, bytes, n) ? 0 : hl_fail(err, "SHA-256 failed");
 }
 
-/* Hashes what an earlier run left; more than the blob has is nothing of it. */
+/* Hashes the bytes that an earlier run left. A file longer than the blob is not a part of it. */
 static int hash_partial(struct download *download, struct hl_error *err)
 {
     HL_FREE char *buffer = malloc(READ_BYTES);
@@ -106,7 +108,7 @@ static int hash_partial(struct download *download, struct hl_error *err)
         ssize_t n = pread(download->fd, buffer, left < READ_BYTES ? (size_t)left : READ_BYTES, (off_t)download->bytes);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0) /* a disk that cannot give it back, or someone cut it: it is fetched anew */
+        if (n <= 0) /* a disk error, or the file was truncated: download it again */
             return empty_partial(download, err);
         if (count(download, buffer, (size_t)n, err))
             return -1;
@@ -129,7 +131,7 @@ static int write_on(void *context, const void *bytes, size_t n, struct hl_error 
     return 0;
 }
 
-/* Fetches what is missing; *good: the whole has the digest. */
+/* Downloads the missing bytes. Sets *good if the whole has the right digest. */
 static int complete(struct download *download, struct hl_store *from, bool *good, char found[HL_DIGEST_BYTES],
                     struct hl_error *err)
 {
@@ -167,7 +169,7 @@ static int fetch(struct download *download, struct hl_store *from, struct hl_err
                : 0;
 }
 
-/* Takes away a partial file into which nothing came. */
+/* Removes a partial file that is still empty. */
 static void forget_empty(const struct download *download)
 {
     struct stat status;
@@ -185,7 +187,7 @@ int hl_download(struct hl_store *from, const struct hl_descriptor *blob, int dir
         status = open_partial(&download, err);
     if (!status && download.fd < 0) {
         hl_progress_add(progress, blob->bytes);
-    } else if (!status && hl_download_is_done(directory, blob)) { /* while this one waited for the lock */
+    } else if (!status && hl_download_is_done(directory, blob)) { /* another process finished it during the wait */
         unlinkat(directory, download.name, 0);
         hl_progress_add(progress, blob->bytes);
     } else if (!status) {

@@ -1,5 +1,6 @@
-/* Reading images from the folder of a layout, or blobs from one that is no more than blobs. Nothing in it is believed:
- * index.json is bounded and parsed strictly, and a blob is opened by its checked digest alone, never through a link. */
+/* Reads images from the folder of a layout, or blobs from a folder that holds only blobs. Nothing in it is trusted:
+ * index.json is limited in size and parsed strictly. A blob is opened only by its checked digest, never through a link.
+ * */
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "base/text.h"
@@ -41,10 +42,10 @@ static int no_such_image(const cJSON *manifests, const char *tag, struct hl_erro
         if (*text)
             snprintf(tags + used, sizeof tags - used, "%s%s", used ? ", " : "", text);
     }
-    return hl_fail(err, "no image has the tag '%s'; there is %s", tag, *tags ? tags : "none");
+    return hl_fail(err, "no image has the tag '%s'; existing tags: %s", tag, *tags ? tags : "none");
 }
 
-/* A tag, a digest, or "": the only image, or "latest" of several. */
+/* Resolves a tag, a digest, or "": the only image, or "latest" of several. */
 static int resolve(struct hl_store *store, const char *name, struct hl_descriptor *out, struct hl_error *err)
 {
     const cJSON *manifests = hl_json_get(layout_of(store)->index, "manifests"), *entry, *found = NULL;

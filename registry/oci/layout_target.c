@@ -1,6 +1,6 @@
-/* Writing images into the folder of a layout: blobs get their names when they are complete and on the disk, and the tag
- * comes last. What was added for an image that never got its tag is taken back when the target is closed: the disk may
- * be full. Not so what came from a registry: the next run goes on behind it. */
+/* Writes images into the folder of a layout. A blob gets its name when it is complete and on the disk; the tag comes
+ * last. If the image never got its tag, closing the target removes the blobs that were added, since the disk may be
+ * full. It keeps blobs downloaded from a registry: the next run resumes after them. */
 #include "base/cleanup.h"
 #include "registry/oci/blob.h"
 #include "registry/oci/download.h"
@@ -9,8 +9,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 
-#define READ_BYTES ((size_t)1 << 20) /* larger ones fall out of the cache between read, hash and write */
-#define LAYERS_AT_ONCE 4             /* the hash keeps one core busy for each */
+#define READ_BYTES ((size_t)1 << 20) /* larger buffers fall out of the cache between read, hash and write */
+#define LAYERS_AT_ONCE 4             /* hashing keeps one core busy for each */
 
 struct layout_target {
     struct hl_target target;
@@ -21,7 +21,7 @@ struct layout_target {
     struct added {
         struct added *next;
         char digest[HL_DIGEST_BYTES];
-    } * added; /* blobs that the layout did not have before */
+    } * added; /* blobs that the layout lacked before */
     char directory[];
 };
 

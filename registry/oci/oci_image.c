@@ -1,4 +1,4 @@
-/* Finding an image in a store: a name leads to a manifest, perhaps through indexes, and that to a config. */
+/* Finds an image in a store: a name leads to a manifest, perhaps through indexes, and the manifest to a config. */
 #include "registry/oci/oci_image.h"
 #include "base/cleanup.h"
 
@@ -52,7 +52,7 @@ static int open_manifest(struct hl_store *store, const struct hl_descriptor *man
     if (open_document(store, &config, &config_text, &config_bytes, err) ||
         hl_image_read(out, manifest, text, bytes, &config, config_text, config_bytes, err))
         return -1;
-    text = config_text = NULL; /* the image's own */
+    text = config_text = NULL; /* the image owns them now */
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /* The folder of an image layout, and index.json, the only file in it that ever changes.
  *
  * Blobs are named by their content, so writers cannot disagree about them. The index is read, changed and replaced by a
- * rename while the folder is locked, so two builds into one layout both end up in it and a reader sees the old or the
- * new.
+ * rename while the folder is locked. So two parallel builds into one layout both end up in it, and a reader sees the
+ * old index or the new one.
  */
 #include "registry/oci/oci_layout.h"
 #include "base/cleanup.h"
@@ -201,7 +201,7 @@ static int tag_locked(struct hl_oci_layout *layout, const char *tag, const struc
     }
     untag(manifests, tag);
     cJSON_AddItemToArray(manifests, entry);
-    /* The blobs' names must be on the disk before the index speaks of them. */
+    /* The blobs' names must be on the disk before the index refers to them. */
     if (fsync(layout->blobs))
         return hl_fail(err, "%s/blobs/sha256: %s", layout->directory, strerror(errno));
     return replace_index(layout, index, err) ? hl_error_prefix(err, "%s/index.json", layout->directory) : 0;

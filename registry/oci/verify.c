@@ -1,5 +1,5 @@
-/* Reading every byte of an image and comparing it with its name, several blobs at once: one core hashes about as fast
- * as one connection or one disk delivers. */
+/* Reads every byte of an image and compares it with its digest, several blobs at once: one core hashes about as fast as
+ * one connection or one disk delivers. */
 #include "base/cleanup.h"
 #include "base/parallel.h"
 #include "registry/oci/oci_image.h"
@@ -80,7 +80,7 @@ int hl_image_verify(struct hl_store *store, const char *name, struct hl_progress
     if (add_roots(&walk, name, err))
         return hl_error_prefix(err, "%s", store->name);
     hl_progress_begin(progress, "verifying", walk.bytes);
-    for (size_t i = 0; i < walk.n_documents; i++) /* checked when they were read */
+    for (size_t i = 0; i < walk.n_documents; i++) /* the walk has checked them */
         hl_progress_add(progress, walk.document[i].descriptor.bytes);
     if (hl_parallel(walk.n_blobs, store->jobs ? store->jobs : BLOBS_AT_ONCE, verify_blob, &verification, err))
         return hl_error_prefix(err, "%s", store->name);

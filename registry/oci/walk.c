@@ -1,5 +1,5 @@
-/* Walks down from a root and remembers what it met; nothing is read twice, and no document can send it in circles,
- * since a digest cannot contain itself and depth is bounded. */
+/* Walks down from a root and remembers everything that it finds. Nothing is read twice. No document can send it in
+ * circles, since a digest cannot contain itself and the depth is limited. */
 #include "registry/oci/walk.h"
 #include "base/cleanup.h"
 
@@ -39,7 +39,7 @@ static int keep_document(struct hl_walk *walk, const struct hl_descriptor *descr
     return 0;
 }
 
-/* Do config and manifest of an image agree? */
+/* Fails unless config and manifest of an image agree. */
 static int check_image(struct hl_walk *walk, const struct hl_descriptor *manifest, char *text, size_t bytes,
                        const struct hl_descriptor *config, struct hl_error *err)
 {
@@ -49,13 +49,14 @@ static int check_image(struct hl_walk *walk, const struct hl_descriptor *manifes
     if (walk->store->class->document(walk->store, config, &config_text, &config_bytes, err))
         return -1;
     int status = hl_image_read(&image, manifest, text, bytes, config, config_text, config_bytes, err);
-    image.manifest_text = image.config_text = NULL; /* the callers' */
+    image.manifest_text = image.config_text = NULL; /* the callers own them */
     hl_image_free(&image);
     walk->images++;
     return status;
 }
 
-/* Attestations and artifacts say that they run nowhere, or have a config of their own kind; their layers are theirs. */
+/* Adds a manifest. Attestations and artifacts are marked to run nowhere, or have another kind of config: their layers
+ * are not checked against it. */
 static int add_manifest(struct hl_walk *walk, const struct hl_descriptor *manifest, char *text, size_t bytes,
                         const cJSON *json, struct hl_error *err)
 {

@@ -1,22 +1,21 @@
-/* Challenges answered, tokens kept.
+/* Answers challenges and keeps tokens.
  *
- * A registry's first 401 says how it wants to be talked to: Basic, or Bearer with a realm that hands out tokens. From
- * then on tokens are asked for before they are needed, one for each set of scopes (a grant), and renewed before they
- * end, so that a 401 is the exception: one costs a round trip, and a layer that was sent in vain costs all of its
- * bytes.
+ * A registry's first 401 tells which scheme it wants: Basic, or Bearer with a realm that issues tokens. From then on
+ * tokens are requested before they are needed, one for each set of scopes (a grant), and renewed before they expire. So
+ * a 401 is the exception: it costs a round trip, and a layer that was sent in vain costs all of its bytes.
  *
  *   request's scope ──► grant ── no token, or ends soon ──► realm ──► token
  *                         ▲                                   ▲
  *   401 ── challenge ─────┴── its scope goes first ───────────┘
  *
- * One lock is held while a token is fetched: the threads beside need the same one, and find it when they get the lock.
+ * A lock is held while a token is fetched: other threads need the same token, and find it when they get the lock.
  *
- * A registry may grant less than was asked for without a word, and say 401 again: another token would not be better.
- * But one that was good may have been taken back or ended early, and is renewed. Which it is: good is what a request
- * was ever answered to, and what nobody refused for a while.
+ * A registry may silently grant less than was requested and answer 401 again; another token would not help then. But a
+ * token that worked may have been revoked, or have expired early, and is renewed. A token counts as good once any
+ * request with it succeeded, or if no registry refused it for a while.
  *
- * A token's life counts from when we asked, by a clock that runs while the machine sleeps. "issued_at" is ignored: it
- * is of the server's clock, and what it could tell of a token from a cache, the 401 tells too.
+ * The life of a token counts from the request for it, on a clock that runs while the machine sleeps. "issued_at" is
+ * ignored: it is on the server's clock, and for a token from a cache the 401 tells as much.
  */
 #include "registry/remote/auth.h"
 #include "base/cleanup.h"
@@ -31,24 +30,24 @@
 #include <pthread.h>
 #include <time.h>
 
-#define CHALLENGES_MOST 16u     /* headers of one response that are looked at */
+#define CHALLENGES_MOST 16u     /* headers of one response that are read */
 #define CHALLENGE_BYTES 8192    /* of one header */
-#define USER_MARGIN 20          /* seconds before their end at which credentials are asked for anew */
-#define CHANGES_MOST 8u         /* of the realm, and of a scope: a registry that never has enough is not obeyed */
+#define USER_MARGIN 20          /* seconds before credentials expire at which they are looked up again */
+#define CHANGES_MOST 8u         /* of the realm, and of a scope: a limit for a registry that keeps asking for more */
 #define LIFE_MOST (24 * 3600)   /* a day */
-#define YOUNG_SECONDS 30        /* a token refused in that time was never good, unless we know better */
-#define MARGIN_SHARE 4          /* tokens of less than 4 margins count as gone in the last quarter of their life */
-#define FRESH_SHARE 8           /* one in the first eighth of its life is as good as a new one */
-#define IDENTITY_USER "<token>" /* the user that an identity token's Basic form has */
+#define YOUNG_SECONDS 30        /* a token refused within this time never worked, unless a request with it succeeded */
+#define MARGIN_SHARE 4          /* tokens shorter than 4 margins count as expired in the last quarter of their life */
+#define FRESH_SHARE 8           /* a token in the first eighth of its life is as good as a new one */
+#define IDENTITY_USER "<token>" /* the user name for an identity token in the Basic scheme */
 
-/* A token and what it is for. */
+/* A token and its scope. */
 struct grant {
-    char *key;       /* the scope as callers ask for it */
-    char *scope;     /* with what challenges asked for, those first */
+    char *key;       /* the scope as callers request it */
+    char *scope;     /* with the scopes that challenges asked for, those first */
     char *header;    /* "Bearer TOKEN"; NULL: none yet */
-    int64_t from;    /* seconds of CLOCK_BOOTTIME */
-    int64_t seconds; /* that it lives */
-    bool good;       /* it opened the door at least once */
+    int64_t from;    /* when it was requested, in seconds of CLOCK_BOOTTIME */
+    int64_t seconds; /* its life */
+    bool good;       /* a request with it succeeded at least once */
     unsigned longer; /* how often a challenge asked for more */
 };
 
@@ -57,15 +56,15 @@ struct hl_auth {
     pthread_mutex_t lock;
     struct hl_challenge known; /* scheme NONE: nothing yet */
     bool public_hosts;         /* the registry is not local, so its realm must not be either */
-    bool looked;               /* for credentials, with the result `failed` */
+    bool looked;               /* credentials were looked up, with the result `failed` */
     int failed;
     struct hl_error failure;
     struct hl_credentials who;
-    char *own;    /* the header that says it without a token of a realm: "Basic ...", or "Bearer ..."; or NULL */
-    bool no_post; /* the realm knows GET alone */
+    char *own;    /* the header that needs no token of a realm: "Basic ...", or "Bearer ..."; or NULL */
+    bool no_post; /* the realm accepts only GET */
     struct grant *grant;
     size_t n_grants;
-    unsigned realms; /* changes of mind about where tokens come from */
+    unsigned realms; /* how often the registry named another realm */
 };
 
 static int64_t now(void)
@@ -88,7 +87,7 @@ int hl_auth_open(const char *host, const char *repository, struct hl_auth **out,
     return 0;
 }
 
-/* Forgets all tokens: they are another realm's, or another user's. */
+/* Discards all tokens: they belong to another realm, or another user. */
 static void drop_grants(struct hl_auth *auth)
 {
     for (size_t i = 0; i < auth->n_grants; i++) {
@@ -119,7 +118,7 @@ void hl_auth_close(struct hl_auth *auth)
     free(auth);
 }
 
-/* The header `scheme` and a secret behind it. */
+/* Makes the header `scheme` followed by a secret. */
 static int make_header(const char *scheme, const char *secret, char **out, struct hl_error *err)
 {
     HL_SECRET_TEXT text = {0};
@@ -133,7 +132,7 @@ static int make_basic(struct hl_auth *auth, struct hl_error *err)
 {
     HL_SECRET_TEXT both = {0}, encoded = {0};
     if (strchr(auth->who.user, ':'))
-        return hl_fail(err, "the user name for %s (%s) holds a colon, which Basic authentication cannot say",
+        return hl_fail(err, "the user name for %s (%s) holds a colon, which Basic authentication does not allow",
                        auth->host, auth->who.where);
     hl_secret_add(&both, auth->who.user);
     hl_secret_add(&both, ":");
@@ -145,8 +144,8 @@ static int make_basic(struct hl_auth *auth, struct hl_error *err)
     return make_header("Basic", encoded.text, &auth->own, err);
 }
 
-/* Sees to it that auth->who is there, and not about to end. A failure is kept: it would only be the same again, after
- * another time-out. */
+/* Looks up auth->who unless it is there and not about to expire. Keeps a failure: a retry would only fail again, after
+ * another timeout. */
 static int look_up(struct hl_auth *auth, struct hl_http *http, struct hl_error *err)
 {
     if (auth->looked && auth->who.expires && auth->who.expires - (int64_t)time(NULL) < USER_MARGIN)
@@ -167,7 +166,7 @@ static int look_up(struct hl_auth *auth, struct hl_http *http, struct hl_error *
     return auth->failed;
 }
 
-/* As whom we came, and what may help. */
+/* Tells which credentials were used, and how to get better ones. */
 static void advise(const struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES])
 {
     char user[64], who[320];
@@ -177,11 +176,11 @@ static void advise(const struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES])
     const char *server = hub ? "docker.io" : auth->host;
     hl_text_copy(user, sizeof user, c->user);
     if (c->user)
-        snprintf(who, sizeof who, "we came as user '%s' (%s)", user, c->where);
+        snprintf(who, sizeof who, "tried as user '%s' (%s)", user, c->where);
     else if (anonymous)
         snprintf(who, sizeof who, "no credentials for %s were found", server);
     else
-        snprintf(who, sizeof who, "we came with a token (%s)", c->where);
+        snprintf(who, sizeof who, "tried with a token (%s)", c->where);
     if (google && anonymous)
         snprintf(out, HL_AUTH_ADVICE_BYTES,
                  "%s; run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS", who);
@@ -192,7 +191,7 @@ static void advise(const struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES])
                  who);
     else
         snprintf(out, HL_AUTH_ADVICE_BYTES, "%s; log in%s with 'docker login %.100s' or 'podman login %.100s'", who,
-                 anonymous ? "" : " as a user who may,", server, server);
+                 anonymous ? "" : " as a user with access,", server, server);
 }
 
 const char *hl_auth_advice(struct hl_auth *auth, char out[HL_AUTH_ADVICE_BYTES])
@@ -208,7 +207,7 @@ static bool holds(const char *text, const char *secret)
     return secret && *secret && strstr(text, secret);
 }
 
-/* Secrets of headers: what is behind "Bearer " or "Basic ". */
+/* Returns whether the text holds the secret of a header: the part after "Bearer " or "Basic ". */
 static bool holds_value(const char *text, const char *header)
 {
     return header && holds(text, strchr(header, ' ') + 1);
@@ -226,7 +225,7 @@ bool hl_auth_tells(struct hl_auth *auth, const char *text)
     return told;
 }
 
-/* The registry, or its realm, said no for good. `reason` is fit to be shown, or "". */
+/* Reports a final refusal by the registry or its realm. `reason` is fit for a terminal, or "". */
 static void refuse(const struct hl_auth *auth, const char *scope, const char *reason, struct hl_error *err)
 {
     char advice[HL_AUTH_ADVICE_BYTES];
@@ -235,7 +234,7 @@ static void refuse(const struct hl_auth *auth, const char *scope, const char *re
             *reason ? ")" : "", advice);
 }
 
-/* "service" and each scope, as fields of a query. */
+/* Makes the realm's URL, with "service" and each scope as fields of the query. */
 static int make_url(const struct hl_auth *auth, const char *scopes, char **out, struct hl_error *err)
 {
     HL_SECRET_TEXT query = {0}, url = {0};
@@ -260,7 +259,7 @@ static int make_url(const struct hl_auth *auth, const char *scopes, char **out, 
     return hl_secret_take(&url, out, err);
 }
 
-/* GET: credentials go as Basic, or not at all. */
+/* Asks with GET; sends the credentials, if any, in the Basic scheme. */
 static int ask_by_get(struct hl_auth *auth, struct hl_http *http, const char *scopes, struct hl_oauth_token *out,
                       struct hl_error *err)
 {
@@ -275,7 +274,7 @@ static int ask_by_get(struct hl_auth *auth, struct hl_http *http, const char *sc
     return hl_oauth_ask(http, &request, out, err);
 }
 
-/* POST: an identity token is OAuth2's refresh token. */
+/* Asks with POST; sends the identity token as OAuth2's refresh token. */
 static int ask_by_post(struct hl_auth *auth, struct hl_http *http, const char *scopes, struct hl_oauth_token *out,
                        struct hl_error *err)
 {
@@ -295,7 +294,7 @@ static int ask_by_post(struct hl_auth *auth, struct hl_http *http, const char *s
     return hl_oauth_ask(http, &request, out, err);
 }
 
-/* Puts a new token into the grant. */
+/* Moves a new token into the grant. */
 static int keep(struct hl_auth *auth, struct grant *grant, struct hl_oauth_token *token, int64_t asked,
                 struct hl_error *err)
 {
@@ -317,7 +316,7 @@ static int keep(struct hl_auth *auth, struct grant *grant, struct hl_oauth_token
     return 0;
 }
 
-/* A new token for the grant. *refused: the realm gives none to us; err then says why. */
+/* Gets a new token for the grant. Sets *refused if the realm refuses one; err then says why. */
 static int fetch(struct hl_auth *auth, struct hl_http *http, struct grant *grant, bool *refused, struct hl_error *err)
 {
     struct hl_oauth_token token = {0};
@@ -343,16 +342,16 @@ static int fetch(struct hl_auth *auth, struct hl_http *http, struct grant *grant
         refuse(auth, grant->key, token.reason, err);
     } else if (result == 0) {
         result =
-            hl_fail(err, "%s, where %s gives out its tokens, answered %ld%s%s", hl_http_shown(auth->known.realm, shown),
+            hl_fail(err, "%s, which issues the tokens of %s, answered %ld%s%s", hl_url_shown(auth->known.realm, shown),
                     auth->host, token.status, *token.reason ? ": " : "", token.reason);
     } else {
-        hl_error_prefix(err, "asking for a token of %s", auth->host);
+        hl_error_prefix(err, "asking for a token for %s", auth->host);
     }
     hl_oauth_token_free(&token);
     return result;
 }
 
-/* The grant of a scope, made where there is none. */
+/* Returns the grant of a scope; makes it if it does not exist. */
 static struct grant *grant_of(struct hl_auth *auth, const char *scope, struct hl_error *err)
 {
     for (size_t i = 0; i < auth->n_grants; i++)
@@ -373,8 +372,9 @@ static struct grant *grant_of(struct hl_auth *auth, const char *scope, struct hl
     return longer;
 }
 
-/* Must there be a new token before a request that takes `seconds`? One that lives shorter than that is renewed unless
- * it is new: a newer one would live no longer. */
+/* Returns whether a request that takes `seconds` needs a new token first. Tokens live 60 s by default, so a fixed
+ * margin of a minute would renew them with each request: the margin shrinks with the life. A token whose whole life is
+ * shorter than the request is renewed unless it is new: another one would not live longer. */
 static bool ends_soon(const struct grant *grant, unsigned seconds)
 {
     int64_t age = now() - grant->from, left = grant->seconds - age, share = grant->seconds / MARGIN_SHARE;
@@ -431,7 +431,7 @@ void hl_auth_accepted(struct hl_auth *auth, const char *used)
     pthread_mutex_unlock(&auth->lock);
 }
 
-/* The best of the challenges in all of the response's headers. */
+/* Reads the best of the challenges in all headers of the response. */
 static bool read_challenges(const struct hl_http_response *response, struct hl_challenge *out)
 {
     HL_FREE char *value = malloc(CHALLENGE_BYTES);
@@ -445,29 +445,29 @@ static bool read_challenges(const struct hl_http_response *response, struct hl_c
     return out->scheme != HL_CHALLENGE_NONE;
 }
 
-/* May credentials go to this realm, and tokens come from it? */
+/* Fails unless credentials may be sent to this realm, and tokens accepted from it. */
 static int check_realm(const struct hl_auth *auth, const char *url, const char *realm, struct hl_error *err)
 {
     struct hl_url registry, parts;
     char shown[256];
-    hl_http_shown(realm, shown);
+    hl_url_shown(realm, shown);
     if (!hl_url_parse(realm, &parts))
-        return hl_fail(err, "%s wants us to get a token at '%s', which is no http or https URL", auth->host, shown);
+        return hl_fail(err, "%s demands a token from '%s', which is not an http or https URL", auth->host, shown);
     if (!hl_url_parse(url, &registry))
-        return hl_fail(err, "the registry's own URL cannot be read");
+        return hl_fail(err, "the registry's own URL cannot be parsed");
     bool plain = !registry.tls || hl_host_reach(registry.host) == HL_REACH_LOOPBACK;
     if (!parts.tls && !plain)
-        return hl_fail(err, "%s wants us to get a token at %s, which is not encrypted; no credentials are sent there",
+        return hl_fail(err, "%s demands a token from %s, which is not encrypted; no credentials are sent there",
                        auth->host, shown);
     if (hl_host_reach(registry.host) == HL_REACH_PUBLIC && hl_host_reach(parts.host) != HL_REACH_PUBLIC)
         return hl_fail(err,
-                       "%s wants us to get a token at %s, an address of this machine's own network; nothing is asked "
-                       "there for a registry outside of it",
+                       "%s demands a token from %s, an address of this machine's own network; a registry "
+                       "outside of it may not direct requests there",
                        auth->host, shown);
     return 0;
 }
 
-/* Remembers what the registry wants. */
+/* Remembers what a challenge demands. */
 static int learn(struct hl_auth *auth, const char *url, const struct hl_challenge *challenge, struct hl_error *err)
 {
     struct hl_challenge *known = &auth->known;
@@ -477,17 +477,17 @@ static int learn(struct hl_auth *auth, const char *url, const struct hl_challeng
                 (challenge->scheme == HL_CHALLENGE_BASIC ||
                  (!strcmp(challenge->realm, known->realm) && !strcmp(challenge->service, known->service)));
     if (!same && auth->realms++ >= CHANGES_MOST)
-        return hl_fail(err, "%s wants tokens from another place with each answer", auth->host);
+        return hl_fail(err, "%s names another token server with each answer", auth->host);
     if (!same) {
         drop_grants(auth);
         auth->no_post = false;
     }
     *known = *challenge;
-    auth->public_hosts = !hl_http_is_local(url);
+    auth->public_hosts = !hl_url_is_local(url);
     return 0;
 }
 
-/* What RFC 6750, 3.1 lets a registry say about a token; any other text might be one. */
+/* Returns what RFC 6750, 3.1 lets a registry say about a token; any other text may contain the token. */
 static const char *reason_of(const struct hl_challenge *challenge)
 {
     static const char *const known[] = {"invalid_request", "invalid_token", "insufficient_scope"};
@@ -497,7 +497,7 @@ static const char *reason_of(const struct hl_challenge *challenge)
     return "";
 }
 
-/* Adds what a challenge asks for to the grant. */
+/* Adds the scope of a challenge to the grant. */
 static int lengthen(const struct hl_auth *auth, struct grant *grant, const char *scope, struct hl_error *err)
 {
     char *both;
@@ -520,7 +520,7 @@ static int answer_bearer(struct hl_auth *auth, struct hl_http *http, const char 
     bool covered = hl_scope_covers(grant->scope, auth->known.scope);
     bool ours = grant->header && used && !strcmp(used, grant->header);
     if (grant->header && covered && !ours) {
-        *again = true; /* another thread has a newer one already */
+        *again = true; /* another thread has fetched a newer one */
         return 0;
     }
     if (ours && covered && !grant->good && now() - grant->from < YOUNG_SECONDS) {
@@ -545,7 +545,7 @@ static int answer(struct hl_auth *auth, struct hl_http *http, const char *url, c
     *again = auth->own && (!used || strcmp(used, auth->own) != 0);
     if (!*again && auth->who.identity_token)
         return hl_fail(err,
-                       "%s wants a user and a password, and there is an identity token alone (%s); log in with "
+                       "%s demands a user and a password, but there is only an identity token (%s); log in with "
                        "'docker login %s'",
                        auth->host, auth->who.where, auth->host);
     if (!*again)
@@ -559,9 +559,9 @@ int hl_auth_challenged(struct hl_auth *auth, struct hl_http *http, const char *u
     char shown[256];
     struct hl_challenge challenge;
     *again = false;
-    if (response->url && !hl_http_same_origin(url, response->url))
-        return hl_fail(err, "%s sent us to %s, which wants credentials; none go there", auth->host,
-                       hl_http_shown(response->url, shown));
+    if (response->url && !hl_url_same_origin(url, response->url))
+        return hl_fail(err, "%s redirected to %s, which demands credentials; none are sent there", auth->host,
+                       hl_url_shown(response->url, shown));
     if (!read_challenges(response, &challenge))
         return hl_fail(err, "%s answered 401 without a challenge that can be answered (Bearer or Basic)", auth->host);
     pthread_mutex_lock(&auth->lock);

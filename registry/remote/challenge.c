@@ -1,13 +1,13 @@
-/* Reading WWW-Authenticate.
+/* Parses WWW-Authenticate.
  *
  *   challenges = challenge *( "," challenge )
  *   challenge  = scheme [ 1*SP ( token68 / param *( "," param ) ) ]
  *   param      = token "=" ( token / quoted-string )
  *
- * The comma has two meanings: what follows it is a parameter of the same challenge when a "=" comes behind its first
- * word, and another challenge when not. So the text cannot be split at commas (which quoted strings may hold as well),
- * and is read from left to right with one look ahead. Two things are taken that the grammar forbids, since registries
- * send them and they mean one thing only: empty list elements, and URLs without quotes.
+ * A comma has two meanings. A word and "=" after it are a parameter of the same challenge; otherwise another challenge
+ * begins. So the text cannot be split at commas, which quoted strings may contain as well; it is read from left to
+ * right with one token of look-ahead. Two things that the grammar forbids are accepted, since registries send them and
+ * they have only one meaning: empty list elements, and URLs without quotes.
  */
 #include "registry/remote/challenge.h"
 #include "base/sizes.h"
@@ -33,13 +33,13 @@ static const char *skip_spaces(const char *at)
     return at + strspn(at, " \t");
 }
 
-/* Commas of a list that may have empty elements. */
+/* Skips the commas of a list that may have empty elements. */
 static const char *skip_commas(const char *at)
 {
     return at + strspn(at, " \t,");
 }
 
-/* A token, cut to `name`; NULL when there is none. What is cut equals no name that matters. */
+/* Reads a token, truncated to `name`; NULL if there is none. A truncated name equals none that matters. */
 static const char *read_token(const char *at, char name[NAME_BYTES])
 {
     size_t n = 0;
@@ -53,7 +53,7 @@ static const char *read_token(const char *at, char name[NAME_BYTES])
     return at + n;
 }
 
-/* What a parameter's value is copied to; `size` 0 drops it. */
+/* The destination of a parameter's value; `size` 0 drops it. */
 struct field {
     char *text;
     size_t size, used;
@@ -71,7 +71,7 @@ static void field_put(struct field *field, char c)
     field->text[field->used] = 0;
 }
 
-/* Behind the opening quote; gives the place behind the closing one, NULL when there is none. */
+/* Reads from after the opening quote. Returns the position after the closing one, NULL if it is missing. */
 static const char *read_quoted(const char *at, struct field *field)
 {
     for (; *at != '"'; at++) {
@@ -84,7 +84,7 @@ static const char *read_quoted(const char *at, struct field *field)
     return at + 1;
 }
 
-/* Without quotes: up to a space or comma. NULL when it is empty. */
+/* Reads a value without quotes, up to a space or comma. Returns NULL if it is empty. */
 static const char *read_plain(const char *at, struct field *field)
 {
     const char *end = at + strcspn(at, " \t,\"");
@@ -98,7 +98,7 @@ static const char *read_plain(const char *at, struct field *field)
     return end;
 }
 
-/* The field of `out` that a parameter goes to. The first of a name counts. */
+/* Returns the field of `out` for a parameter. The first of equal names counts. */
 static struct field field_of(struct hl_challenge *out, const char *name)
 {
     const struct {
@@ -115,17 +115,17 @@ static struct field field_of(struct hl_challenge *out, const char *name)
     return (struct field){0};
 }
 
-/* Is this the "=" of a parameter, and not the end of a token68, behind whose "=" only a comma or nothing comes? */
-static bool is_parameter(const char *behind_name)
+/* Returns whether a parameter's "=" follows. After the "=" of a token68 there is only a comma or the end. */
+static bool is_parameter(const char *after_name)
 {
-    const char *at = skip_spaces(behind_name);
+    const char *at = skip_spaces(after_name);
     if (*at != '=')
         return false;
     at = skip_spaces(at + 1);
     return *at && *at != ',' && *at != '=';
 }
 
-/* token68 up to the comma or end behind it; NULL when it is none. */
+/* Reads a token68 up to the comma or end after it; NULL if it is malformed. */
 static const char *read_token68(const char *at)
 {
     size_t n = 0;
@@ -137,7 +137,7 @@ static const char *read_token68(const char *at)
     return *at && *at != ',' ? NULL : at;
 }
 
-/* The parameters from `at` on, up to the next challenge or the end; NULL when they are malformed. */
+/* Reads the parameters from `at` up to the next challenge or the end; NULL if they are malformed. */
 static const char *read_parameters(const char *at, struct hl_challenge *out, bool *fits)
 {
     for (;;) {
@@ -161,7 +161,7 @@ static const char *read_parameters(const char *at, struct hl_challenge *out, boo
     }
 }
 
-/* One challenge; `out` is none where its scheme is not ours. NULL when it is malformed. */
+/* Reads one challenge; an unknown scheme becomes HL_CHALLENGE_NONE. Returns NULL if it is malformed. */
 static const char *read_challenge(const char *at, struct hl_challenge *out, bool *fits)
 {
     char scheme[NAME_BYTES], name[NAME_BYTES];
@@ -170,15 +170,15 @@ static const char *read_challenge(const char *at, struct hl_challenge *out, bool
     at = read_token(at, scheme);
     if (!at || (*at && !strchr(" \t,", *at)))
         return NULL;
-    const char *behind = skip_spaces(at), *end;
-    if (*behind && *behind != ',') {
-        const char *first = read_token(behind, name);
+    const char *rest = skip_spaces(at), *end;
+    if (*rest && *rest != ',') {
+        const char *first = read_token(rest, name);
         if (first && is_parameter(first))
-            end = read_parameters(behind, out, fits);
+            end = read_parameters(rest, out, fits);
         else
-            end = read_token68(behind);
+            end = read_token68(rest);
     } else {
-        end = behind;
+        end = rest;
     }
     if (!strcasecmp(scheme, "Basic"))
         out->scheme = HL_CHALLENGE_BASIC;

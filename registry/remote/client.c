@@ -1,11 +1,11 @@
-/* The conversation with one repository of a registry.
+/* The requests to one repository of a registry.
  *
- * A call is a request that is repeated until there is an answer that means something: first without an authorization,
- * since only a challenge tells what is wanted; then with one; then again and again with growing pauses, as long as the
- * failure is of the kind that goes away. What is sent twice is harmless: requests of the distribution protocol either
- * read, or put what is named by its digest. Uploads with a state are the exception, and their callers say so (`once`).
+ * A call repeats its request until it gets a meaningful response. The first try has no authorization, since only a
+ * challenge tells what the registry wants; the next one has it. Further tries follow with growing pauses, as long as
+ * the failure is a temporary one. To send a request twice is harmless: requests of the distribution protocol either
+ * read, or store something named by its digest. Uploads have a state; their callers set `once`.
  *
- * Connections are pooled, not shared: a call takes one that is idle, or opens one.
+ * Connections are pooled, not shared: a call takes an idle one, or opens one.
  */
 #include "registry/remote/client.h"
 #include "base/cleanup.h"
@@ -18,18 +18,18 @@
 #include <errno.h>
 #include <sys/random.h>
 
-#define UPLOAD_PACE (8u << 20) /* bytes per second, for how long an authorization must last */
+#define UPLOAD_PACE (8u << 20) /* bytes per second, to estimate how long an authorization must last */
 #define UPLOAD_SECONDS_MOST 1800u
 #define PROBE_SECONDS 20u
 #define LIMIT_SECONDS_MOST 86400u
-#define AUTHORIZED_TRIES 3 /* without, with what a challenge taught, with what replaces a token that just ended */
+#define AUTHORIZED_TRIES 3 /* without one, with one from a challenge, with the successor of a token that just expired */
 
 static char *copy_text(const char *text)
 {
     return text ? strdup(text) : NULL;
 }
 
-/* *seconds, unless it is given, out of the environment; 0 if it is not there either. */
+/* Reads *seconds from the environment unless it is set; leaves 0 if it is not there either. */
 static int limit_of(const char *variable, unsigned *seconds, struct hl_error *err)
 {
     const char *text = getenv(variable);
@@ -38,7 +38,7 @@ static int limit_of(const char *variable, unsigned *seconds, struct hl_error *er
     char *end;
     unsigned long value = strtoul(text, &end, 10);
     if (*text < '0' || *text > '9' || *end || value < 1 || value > LIMIT_SECONDS_MOST)
-        return hl_fail(err, "%s is '%.40s', which is no number of seconds from 1 to %u", variable, text,
+        return hl_fail(err, "%s is '%.40s', which is not a number of seconds from 1 to %u", variable, text,
                        LIMIT_SECONDS_MOST);
     *seconds = (unsigned)value;
     return 0;
@@ -122,11 +122,11 @@ static void give_back(struct hl_registry *registry, struct hl_http *http)
         hl_http_close(http);
 }
 
-/* What a loopback host makes of a scheme. */
+/* The answer of a loopback host to a scheme. */
 enum probe {
     PROBE_SILENT, /* no answer */
-    PROBE_OTHER,  /* an answer to http that https is expected */
-    PROBE_SPEAKS, /* an answer, or a certificate that is not trusted: TLS all the same */
+    PROBE_OTHER,  /* an answer to http that says that https is expected */
+    PROBE_SPEAKS, /* an answer, or an untrusted certificate, which also proves TLS */
 };
 
 static enum probe probe(struct hl_registry *registry, struct hl_http *http, const char *scheme)
@@ -145,7 +145,7 @@ static enum probe probe(struct hl_registry *registry, struct hl_http *http, cons
     return wants_tls ? PROBE_OTHER : PROBE_SPEAKS;
 }
 
-/* Finds out what a loopback host speaks; see the header. */
+/* Finds out whether a loopback host speaks http or https; see the header. */
 static void settle(struct hl_registry *registry, struct hl_http *http)
 {
     pthread_mutex_lock(&registry->settling);
@@ -159,7 +159,7 @@ static void settle(struct hl_registry *registry, struct hl_http *http)
     pthread_mutex_unlock(&registry->settling);
 }
 
-/* The call's absolute URL; the caller frees it. */
+/* Returns the call's absolute URL; the caller frees it. */
 static char *url_of(const struct hl_registry *registry, const struct hl_call *call)
 {
     char *url = NULL;
@@ -170,7 +170,7 @@ static char *url_of(const struct hl_registry *registry, const struct hl_call *ca
     return url;
 }
 
-/* How long the request may take, and its authorization must last. */
+/* Returns how long the request may take, which is how long its authorization must last. */
 static unsigned expected_seconds(const struct hl_call *call)
 {
     uint64_t s = call->body ? call->body->bytes / UPLOAD_PACE : 0;
@@ -180,28 +180,27 @@ static unsigned expected_seconds(const struct hl_call *call)
 static int rewind_body(const struct hl_call *call, struct hl_error *err)
 {
     if (!call->body || !call->body->rewind)
-        return call->body ? hl_fail(err, "%s: what was sent cannot be sent again", call->method) : 0;
+        return call->body ? hl_fail(err, "%s: the body cannot be sent again", call->method) : 0;
     return call->body->rewind(call->body->context, err);
 }
 
-/* What one call needs beside the registry. */
+/* The state of one call. */
 struct talk {
     struct hl_registry *registry;
     struct hl_http *http;
     const struct hl_call *call;
     struct hl_http_request request;
     char scope[2 * HL_NAME_LIMIT + 64];
-    bool own; /* the URL is the registry's, and its challenges are for us */
+    bool own; /* the URL is on the registry's own origin, so its challenges are answered */
 };
 
-/* Did the registry answer to what was asked, or send us on? Errors of its own may come from what stands in front of it.
- */
+/* Returns whether the registry itself answered the request, or redirected it. Error statuses may come from a proxy. */
 static bool was_let_in(const struct hl_http_request *request, const struct hl_http_response *response)
 {
-    return response->status < 400 || response->status == 404 || !hl_http_same_origin(response->url, request->url);
+    return response->status < 400 || response->status == 404 || !hl_url_same_origin(response->url, request->url);
 }
 
-/* One try, with the authorization that is known, and another one when the registry wants another. */
+/* Sends the request with the known authorization, and again if the registry demands another. */
 static int authorized(struct talk *talk, struct hl_http_response *out, enum hl_http_failure *failure,
                       struct hl_error *err)
 {
@@ -217,7 +216,7 @@ static int authorized(struct talk *talk, struct hl_http_response *out, enum hl_h
             return -1;
         if (value && was_let_in(&talk->request, out))
             hl_auth_accepted(auth, value);
-        if (out->status != 401 || !talk->own || !hl_http_same_origin(out->url, talk->request.url) ||
+        if (out->status != 401 || !talk->own || !hl_url_same_origin(out->url, talk->request.url) ||
             i + 1 == AUTHORIZED_TRIES)
             return 0;
         bool again = false;
@@ -231,7 +230,7 @@ static int authorized(struct talk *talk, struct hl_http_response *out, enum hl_h
     }
 }
 
-/* "Warning: 299 - "text"": RFC 7234, 5.5, as distribution-spec narrows it down. */
+/* Collects "Warning: 299 - "text"": RFC 7234, 5.5, as distribution-spec restricts it. */
 static void note_warnings(struct hl_registry *registry, const struct hl_http_response *response)
 {
     char value[512], text[WARNING_BYTES];
@@ -269,7 +268,7 @@ static void add_tries(struct hl_error *err, unsigned tries)
     snprintf(err->message + used, sizeof err->message - used, " (tried %u times)", tries);
 }
 
-/* The tries of a call, and the waits between them. */
+/* Makes the tries of a call, with waits between them. */
 static int repeat(struct talk *talk, struct hl_http_response *out, enum hl_http_failure *failure, struct hl_error *err)
 {
     struct hl_registry *registry = talk->registry;
@@ -296,7 +295,7 @@ static int repeat(struct talk *talk, struct hl_http_response *out, enum hl_http_
 
 static void begin_talk(struct talk *talk, struct hl_registry *registry, const struct hl_call *call, const char *url)
 {
-    *talk = (struct talk){.registry = registry, .call = call, .own = hl_http_same_origin(url, registry->origin)};
+    *talk = (struct talk){.registry = registry, .call = call, .own = hl_url_same_origin(url, registry->origin)};
     talk->request = (struct hl_http_request){.method = call->method,
                                              .url = url,
                                              .from = call->path ? NULL : registry->origin,

@@ -1,4 +1,4 @@
-/* What client.c and refusal.c share: the inside of a registry. */
+/* The private parts of a registry, shared by client.c and refusal.c. */
 #ifndef HL_REGISTRY_REMOTE_CLIENT_INSIDE_H
 #define HL_REGISTRY_REMOTE_CLIENT_INSIDE_H
 
@@ -19,16 +19,16 @@ struct hl_registry {
     pthread_mutex_t settling;        /* guards the next two while `settled` is false */
     char origin[HL_NAME_LIMIT + 16]; /* "https://HOST" */
     bool settled;                    /* the scheme is certain */
-    _Atomic bool answered;           /* anything, ever */
-    pthread_mutex_t lock;            /* guards what follows */
+    _Atomic bool answered;           /* a response arrived at least once */
+    pthread_mutex_t lock;            /* guards the members below */
     struct hl_http *idle[IDLE_MOST];
     size_t n_idle;
     char *warning[WARNINGS_MOST];
     size_t n_warnings;
 };
 
-/* Makes a text from outside fit for a terminal, in place: spaces and line breaks become one space, other control
- * characters and what is no UTF-8 go. */
+/* Makes a foreign text fit for a terminal, in place: each run of spaces and line breaks becomes one space; other
+ * control characters and invalid UTF-8 are removed. */
 void hl_registry_clean(char *text);
 
 #endif

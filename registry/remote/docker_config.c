@@ -6,9 +6,9 @@
  *     "credsStore":  NAME
  *   }
  *
- * KEY is what somebody once called the registry: a host, a URL of version 1 or 2 of Docker's protocol (Docker Hub is
- * "https://index.docker.io/v1/" to this day), or, in podman's files, a host and the first parts of a repository. So
- * keys are not looked up but compared, one after another, and the most exact one counts.
+ * KEY is a name that some program once gave the registry. It is a host, or a URL of version 1 or 2 of Docker's protocol
+ * (Docker Hub is "https://index.docker.io/v1/" to this day). In podman's files it may be a host and the first parts of
+ * a repository. So keys are not looked up but compared one by one, and the most exact one counts.
  */
 #include "registry/remote/docker_config.h"
 #include "base/json.h"
@@ -31,13 +31,13 @@ static bool same_host(const char *a, size_t n, const char *b)
     return (n == strlen(b) && !strncasecmp(a, b, n)) || (is_hub(a, n) && is_hub(b, strlen(b)));
 }
 
-/* Is the path, of n bytes, the whole repository or a part of it that ends before a slash? */
+/* Returns whether the path of n bytes is the whole repository, or a part of it that ends before a slash. */
 static bool holds(const char *path, size_t n, const char *repository)
 {
     return repository && !strncmp(path, repository, n) && (!repository[n] || repository[n] == '/');
 }
 
-/* How exactly a key of the file names this registry; 0: it does not. */
+/* Returns how exactly a key of the file names this registry; 0: not at all. */
 static size_t match(const char *key, const char *host, const char *repository)
 {
     bool url = true;
@@ -76,7 +76,7 @@ static const cJSON *best_match(const cJSON *object, const char *host, const char
     return best;
 }
 
-/* It becomes a part of a program's name. */
+/* Returns whether the name may become a part of a program's name. */
 static bool helper_valid(const char *name)
 {
     size_t n = strlen(name);
@@ -95,7 +95,7 @@ static int read_helper(const cJSON *json, const char *name, const char *host, st
         return 0;
     const char *helper = cJSON_GetStringValue(chosen), *member = own ? "credHelpers" : "credsStore";
     if (helper && !*helper)
-        return 0; /* Docker's way to say that this host's credentials are in the file itself */
+        return 0; /* in Docker's files this means that the file itself holds the host's credentials */
     if (!helper || !helper_valid(helper))
         return hl_fail(
             err,
@@ -108,7 +108,7 @@ static int read_helper(const cJSON *json, const char *name, const char *host, st
     return 0;
 }
 
-/* A member's text; *out stays NULL where it is absent or empty. */
+/* Reads a member's text; *out stays NULL if it is absent or empty. */
 static int read_text(const cJSON *entry, const char *member, const char **out)
 {
     const cJSON *item = hl_json_get(entry, member);
@@ -118,7 +118,7 @@ static int read_text(const cJSON *entry, const char *member, const char **out)
     return 0;
 }
 
-/* `both` is USER:PASSWORD; the user "<token>" says that the other is no password. */
+/* Stores user and secret. The user "<token>" marks the secret as an identity token. */
 static int take_user(const char *user, size_t n, const char *secret, struct hl_credentials *out, struct hl_error *err)
 {
     if (n == 7 && !memcmp(user, "<token>", 7)) {
@@ -161,7 +161,7 @@ int hl_docker_config_read(const char *text, const char *name, const char *host, 
 {
     *out = (struct hl_docker_config){0};
     if (!text[strspn(text, " \t\r\n")])
-        return 0; /* Docker takes an empty file for one that says nothing */
+        return 0; /* Docker accepts an empty file */
     HL_SECRET_JSON cJSON *json = NULL;
     struct hl_view view = {(const uint8_t *)text, strlen(text)};
     if (hl_json_parse(view, name, &json, err) < 0)

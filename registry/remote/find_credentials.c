@@ -1,5 +1,5 @@
-/* Looking for credentials in one file after another. The first that has some for this registry wins, also when they
- * turn out to be wrong: trying all of them one after the other would tell each registry everything and explain nothing.
+/* Searches for credentials in one file after another. The first file with some for this registry wins, even if they
+ * turn out to be wrong. Trying all of them in turn would send every secret to the registry, and explain no failure.
  */
 #include "registry/remote/find_credentials.h"
 #include "base/cleanup.h"
@@ -11,7 +11,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-/* One of the files; `out` stays anonymous when it has nothing for this registry. */
+/* Reads one of the files; `out` stays anonymous if the file has nothing for this registry. */
 static int look_into(const char *path, const char *host, const char *repository, struct hl_credentials *out,
                      struct hl_error *err)
 {
@@ -42,7 +42,7 @@ static int look_into(const char *path, const char *host, const char *repository,
     return 0;
 }
 
-/* The variable's value with `rest` behind it; false when it is not set, or that would be no path. */
+/* Joins the variable's value and `rest`; false if the variable is not set, or the path is too long. */
 static bool join(char path[PATH_MAX], const char *variable, const char *rest)
 {
     const char *value = getenv(variable);
@@ -52,7 +52,7 @@ static bool join(char path[PATH_MAX], const char *variable, const char *rest)
 
 #define FILES 4u
 
-/* The path of each of the files, in their order; false when there is none for want of a variable. */
+/* Makes the path of file number `file`; false if the variable for it is not set. */
 static bool path_of(unsigned file, char path[PATH_MAX])
 {
     switch (file) {

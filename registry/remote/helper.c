@@ -1,14 +1,16 @@
-/* Asking a credential helper:
+/* Asks a credential helper:
  *
  *   docker-credential-NAME get   <  "HOST"   >  {"ServerURL": ..., "Username": ..., "Secret": ...}
  *
- * and, when it has none, exit status 1 with a fixed sentence on stdout, where helpers write their other errors too.
- * What is on stdout may be a secret and is never shown, whatever the status; the first line of stderr is.
+ * If the helper has no credentials, it exits with status 1 and a fixed sentence on stdout, where helpers write their
+ * other errors too. stdout may hold a secret and is never shown, whatever the status; the first line of stderr is
+ * shown.
  *
- * The program runs in a process group of its own, so that a time-out ends all of it (many helpers are shell scripts
- * around another program). It is started by posix_spawn(), which is safe beside other threads; its input lies in the
- * pipe before it starts, since nobody may be there to read it and a SIGPIPE would end us. Where it ended is found out
- * by asking, not by SIGCHLD, which belongs to the program around us.
+ * The program runs in its own process group, so that a timeout kills all of it (many helpers are shell scripts around
+ * another program). posix_spawn() starts it, which is safe with other threads. Its input is in the pipe before it
+ * starts: a helper that does not read it must not kill this process with SIGPIPE. The end of the program is polled,
+ * since SIGCHLD belongs to the host program. That of the pipe proves nothing: a daemon that the helper started keeps it
+ * open.
  */
 #include "registry/remote/helper.h"
 #include "base/cleanup.h"
@@ -25,10 +27,10 @@
 #include <time.h>
 
 #define NOT_FOUND "credentials not found in native keychain"
-#define OUTPUT_LIMIT ((size_t)256 << 10) /* keys of service accounts are secrets of some KB */
+#define OUTPUT_LIMIT ((size_t)256 << 10) /* a service account's key is a secret of several KB */
 #define MESSAGE_LIMIT ((size_t)4 << 10)
 #define PIECE ((size_t)4 << 10)
-#define PIPE_PIECES 32u /* hold more than a pipe does */
+#define PIPE_PIECES 32u /* more than a pipe holds */
 #define POLL_MS 10
 
 struct stream {
@@ -74,7 +76,7 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The program in one of PATH's absolute folders: "." and "" would run what lies in a stranger's repository. */
+/* Finds the program in an absolute folder of PATH: "." and "" could run a file of a stranger's repository. */
 static int find_program(const char *program, char path[PATH_MAX], struct hl_error *err)
 {
     const char *folders = getenv("PATH");
@@ -90,20 +92,20 @@ static int find_program(const char *program, char path[PATH_MAX], struct hl_erro
     return hl_fail(err, "%s is not in PATH; install it, or remove it from the file and run 'docker login'", program);
 }
 
-/* A pipe whose ends are not 0, 1 or 2, even where those are closed: the child's are made of them, one after another. */
+/* Makes a pipe whose ends are not 0, 1 or 2, even if those are closed: the child's are made from them one by one. */
 static int make_pipe(int ends[2], struct hl_error *err)
 {
     int made[2];
     ends[0] = ends[1] = -1;
     if (pipe2(made, O_CLOEXEC) < 0)
-        return hl_fail(err, "a pipe cannot be made: %s", strerror(errno));
+        return hl_fail(err, "cannot create a pipe: %s", strerror(errno));
     for (int i = 0; i < 2; i++) {
         ends[i] = fcntl(made[i], F_DUPFD_CLOEXEC, 3);
         close(made[i]);
     }
     if (ends[0] >= 0 && ends[1] >= 0)
         return 0;
-    hl_fail(err, "a pipe cannot be made: %s", strerror(errno));
+    hl_fail(err, "cannot create a pipe: %s", strerror(errno));
     hl_cleanup_close(&ends[0]);
     hl_cleanup_close(&ends[1]);
     return -1;
@@ -152,10 +154,10 @@ static int start(struct helper *helper, const char *server, struct hl_error *err
     if (make_pipe(in, err) < 0)
         return -1;
     HL_CLOSE int in_read = in[0];
-    ssize_t written = write(in[1], server, strlen(server)); /* it fits into an empty pipe */
+    ssize_t written = write(in[1], server, strlen(server)); /* fits into an empty pipe */
     close(in[1]);
     if (written != (ssize_t)strlen(server))
-        return hl_fail(err, "%s cannot be told the host", helper->program);
+        return hl_fail(err, "cannot send the host to %s", helper->program);
     if (make_pipe(out, err) < 0)
         return -1;
     HL_CLOSE int out_write = out[1];
@@ -168,7 +170,7 @@ static int start(struct helper *helper, const char *server, struct hl_error *err
     return failed ? hl_fail(err, "%s cannot be started: %s", path, strerror(failed)) : 0;
 }
 
-/* Takes what is there; what exceeds the limit is dropped. */
+/* Reads the available bytes; drops those beyond the limit. */
 static void stream_read(struct stream *stream)
 {
     char piece[PIECE];
@@ -183,7 +185,7 @@ static void stream_read(struct stream *stream)
     }
 }
 
-/* Reads until both streams are at their end or `wait_ms` has passed; true when something was read. */
+/* Waits up to `wait_ms` for output of either stream and reads it; returns whether there was any. */
 static bool read_some(struct helper *helper, int wait_ms)
 {
     struct pollfd fds[] = {{helper->out.fd, POLLIN, 0}, {helper->said.fd, POLLIN, 0}};
@@ -196,15 +198,15 @@ static bool read_some(struct helper *helper, int wait_ms)
     return true;
 }
 
-/* Has it ended? What it left in the pipes is read then, and no more: a process that it started may keep them open, and
- * write for ever. */
+/* Returns whether the program has ended. Then reads what it left in the pipes, and no more: a process that it started
+ * may keep them open, and write forever. */
 static bool ended(struct helper *helper)
 {
     pid_t pid = waitpid(helper->pid, &helper->status, WNOHANG);
     if (pid == 0 || (pid < 0 && errno == EINTR))
         return false;
     if (pid < 0)
-        helper->status = 0; /* SIGCHLD is ignored, so nobody knows: its output will tell */
+        helper->status = 0; /* SIGCHLD is ignored, so the status is lost: the output will tell */
     helper->pid = 0;
     for (unsigned i = 0; i < PIPE_PIECES && (helper->out.fd >= 0 || helper->said.fd >= 0) && read_some(helper, 0); i++)
         ;
@@ -218,7 +220,7 @@ static int wait_for(struct helper *helper, unsigned seconds, struct hl_error *er
         if (helper->out.cut)
             return hl_fail(err, "%s answers with more than %zu KiB", helper->program, OUTPUT_LIMIT >> 10);
         if (now_ms() >= end)
-            return hl_fail(err, "%s did not answer within %u s; does it wait for somebody to unlock something?",
+            return hl_fail(err, "%s did not answer within %u s; is it waiting for a keychain to be unlocked?",
                            helper->program, seconds);
         read_some(helper, POLL_MS);
     }
@@ -227,7 +229,7 @@ static int wait_for(struct helper *helper, unsigned seconds, struct hl_error *er
     return 0;
 }
 
-/* The first line of what it said on stderr, fit for a terminal; "" when there is none. */
+/* Copies the first line of stderr, fit for a terminal; "" if there is none. */
 static void first_line(const struct stream *said, char *line, size_t size)
 {
     HL_FREE char *text = said->text.text ? strdup(said->text.text + strspn(said->text.text, " \t\r\n")) : NULL;
@@ -236,7 +238,7 @@ static void first_line(const struct stream *said, char *line, size_t size)
     hl_text_copy(line, size, text);
 }
 
-/* Why it failed, as far as may be said. */
+/* Makes the error about a failed helper, without secrets. */
 static int refused(const struct helper *helper, const char *server, struct hl_error *err)
 {
     char line[256], how[48];
@@ -255,7 +257,7 @@ static int read_answer(const struct helper *helper, struct hl_credentials *out, 
     HL_SECRET_JSON cJSON *json = NULL;
     struct hl_view view = {(const uint8_t *)helper->out.text.text, helper->out.text.size};
     if (!view.data || hl_json_parse(view, "its answer", &json, err) < 0)
-        return hl_fail(err, "%s: its answer is not JSON as credential helpers give it", helper->program);
+        return hl_fail(err, "%s: its answer is not the JSON of a credential helper", helper->program);
     const char *user = hl_json_text(json, "Username"), *secret = hl_json_text(json, "Secret");
     if (!user || !secret)
         return hl_fail(err, "%s: its answer lacks \"Username\" or \"Secret\"", helper->program);
@@ -280,7 +282,7 @@ int hl_helper_get(const char *name, const char *server, unsigned seconds, struct
     *out = (struct hl_credentials){0};
     snprintf(helper.program, sizeof helper.program, "docker-credential-%s", name);
     if (strchr(name, '/'))
-        return hl_fail(err, "a credential helper is named, not a path to one");
+        return hl_fail(err, "a credential helper is given by name, not by path");
     if (start(&helper, server, err) < 0 || wait_for(&helper, seconds, err) < 0)
         return -1;
     if (!WIFEXITED(helper.status) || WEXITSTATUS(helper.status))

@@ -3,12 +3,12 @@
 #ifndef HL_REGISTRY_REMOTE_HELPER_H
 #define HL_REGISTRY_REMOTE_HELPER_H
 
-#include "registry/remote/find_credentials.h"
+#include "registry/net/credentials.h"
 
 #define HL_HELPER_SECONDS 30
 
-/* Asks docker-credential-`name`, found in PATH, for `server`; all NULL in `out` when it knows nothing about it. A
- * program that takes longer than `seconds` is killed. The caller frees `out`, also after a failure. */
+/* Asks docker-credential-`name`, found in PATH, for `server`; all NULL in `out` if it has nothing for it. Kills a
+ * program that takes longer than `seconds`. The caller frees `out`, also after a failure. */
 int hl_helper_get(const char *name, const char *server, unsigned seconds, struct hl_credentials *out,
                   struct hl_error *err);
 

@@ -1,18 +1,18 @@
-/* Files in a folder, each locked by whoever works on its blob.
+/* Files in a folder, each locked by the process that uploads its blob.
  *
- * A note replaces the file by a new one (rename), so that a reader sees the old Location or the new one, and a kill at
- * any moment leaves one of them. The lock (flock) is on the file that the name leads to, not on the name: the new file
- * is locked before it gets the name. Whoever opens the old one and gets its lock finds that the name leads elsewhere by
- * then, and leaves the blob alone. Nobody waits for a lock: the loser sends its blob without a journal.
+ * A note replaces the file with a new one (rename). So a reader sees the old Location or the new one, and a kill at any
+ * moment leaves one of them. The lock (flock) belongs to the file, not to its name: the new file is locked before it
+ * gets the name. A process that opened the old file and gets its lock finds that the name now leads elsewhere, and
+ * leaves the blob alone. No process waits for a lock: the loser uploads its blob without a journal.
  *
- * Nothing is synced to the disk. After a power cut a file may be empty, and the blob is sent anew.
+ * Nothing is synced to the disk. After a power cut a file may be empty; the blob is then uploaded from its beginning.
  */
 #include "registry/remote/journal.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "registry/net/http.h"
+#include "registry/net/url.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,12 +21,12 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define FILE_LIMIT (HL_HTTP_URL_LIMIT + 4096)
+#define FILE_LIMIT (HL_URL_LIMIT + 4096)
 #define PLACE_BYTES (HL_NAME_LIMIT + 2 + HL_DIGEST_BYTES)
 #define PLACE_NAME_BYTES (HL_DIGEST_HEX + 4)
-#define CLAIM_TRIES 4 /* while others finish and remove theirs */
+#define CLAIM_TRIES 4 /* while other processes finish and remove their files */
 
-/* Takes a descriptor out of HL_CLOSE. */
+/* Takes a descriptor over from HL_CLOSE. */
 static int keep(int *fd)
 {
     int kept = *fd;
@@ -34,7 +34,7 @@ static int keep(int *fd)
     return kept;
 }
 
-/* Makes a path's folders as far as they are missing. */
+/* Creates the missing folders of a path. */
 static int make_folders(const char *path)
 {
     char part[PATH_MAX];
@@ -52,7 +52,7 @@ static int make_folders(const char *path)
     return 0;
 }
 
-/* The XDG Base Directory Specification: a relative path is to be ignored. */
+/* Returns the default folder. The XDG Base Directory Specification says to ignore a relative path. */
 static bool usual_folder(char out[PATH_MAX])
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
@@ -69,7 +69,7 @@ static bool too_old(const struct stat *status, int days)
     return time(NULL) - status->st_mtime > days * 86400ll;
 }
 
-/* The days that a file of this name is kept; 0: it is none of ours. */
+/* Returns for how many days a file of this name is kept; 0: the file is not ours. */
 static int days_kept(const char *name)
 {
     if (strspn(name, "0123456789abcdef") != HL_DIGEST_HEX)
@@ -110,7 +110,7 @@ void hl_journal_open(const char *folder, struct hl_journal *out)
     if (make_folders(path))
         return;
     HL_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Another user's folder: what they left must not send our requests anywhere. */
+    /* Reject another user's folder: its content must not direct our requests. */
     if (fd < 0 || fstat(fd, &status) || status.st_uid != geteuid() || fchmod(fd, 0700))
         return;
     sweep(fd);
@@ -135,7 +135,7 @@ static bool make_name(const char *subject, char out[HL_DIGEST_HEX + 1])
     return true;
 }
 
-/* Does the entry's name lead to the file that is open? */
+/* Returns whether the entry's name leads to the open file. */
 static bool named(const struct hl_journal_entry *entry, int fd)
 {
     struct stat open, found;
@@ -159,7 +159,7 @@ static bool lock(struct hl_journal_entry *entry)
     return false;
 }
 
-/* The document in an open file, if it is one of ours about `subject`. The caller frees it with cJSON_Delete(). */
+/* Reads the document in an open file if it is ours and about `subject`. The caller frees it with cJSON_Delete(). */
 static cJSON *read_file(int fd, const char *subject, int days)
 {
     struct stat status;
@@ -197,7 +197,7 @@ void hl_journal_claim(const struct hl_journal *journal, const struct hl_referenc
         *location = read_location(out);
 }
 
-/* Writes {"subject": ..., KEY: VALUE} under NAME, in one step; an open and locked file, or -1. */
+/* Writes {"subject": ..., KEY: VALUE} to NAME atomically. Returns an open and locked file, or -1. */
 static int write_file(int folder, const char *name, const char *subject, const char *key, const char *value)
 {
     char fresh[HL_DIGEST_HEX + 32];
@@ -223,7 +223,7 @@ void hl_journal_note(struct hl_journal_entry *entry, const char *location)
         return;
     int fd = write_file(entry->folder, entry->name, entry->subject, "location", location);
     if (fd < 0) {
-        hl_journal_remove(entry); /* what the file says is no longer true */
+        hl_journal_remove(entry); /* the file's content is stale */
         return;
     }
     close(entry->fd);
@@ -251,7 +251,7 @@ void hl_journal_release(struct hl_journal_entry *entry)
     entry->fd = -1;
 }
 
-/* HOST@DIGEST, and the file that tells where it is. */
+/* Makes HOST@DIGEST, and the name of the file that tells where the blob is. */
 static bool name_place(const struct hl_reference *where, const char *digest, char subject[PLACE_BYTES],
                        char name[PLACE_NAME_BYTES])
 {

@@ -1,12 +1,12 @@
-/* The fallback tag sha256-HEX: an ordinary index in the repository, read, extended and written back by whoever pushes a
- * manifest about sha256:HEX. Two who do so at the same moment may lose one entry; the specification has no way around
- * that. */
+/* The fallback tag sha256-HEX: an ordinary index in the repository. A client that pushes a manifest about sha256:HEX
+ * reads it, extends it and writes it back. Two clients that do so at the same moment may lose one entry; the
+ * specification offers no way to prevent that. */
 #include "registry/remote/referrers.h"
 #include "base/cleanup.h"
 
 #define RESPONSE __attribute__((cleanup(hl_http_response_free))) struct hl_http_response
 
-/* The index under `path`, or a new one. */
+/* Reads the index at `path`, or makes an empty one. */
 static int read_index(struct hl_registry *registry, const char *path, cJSON **out, struct hl_error *err)
 {
     RESPONSE response = {0};
@@ -30,14 +30,14 @@ static int read_index(struct hl_registry *registry, const char *path, cJSON **ou
             return -1;
         const char *type = hl_json_text(json, "mediaType");
         if ((type && strcmp(type, HL_OCI_INDEX) != 0) || !cJSON_IsArray(hl_json_get(json, "manifests")))
-            return hl_fail(err, "%s is no index of referrers, and stays as it is", path);
+            return hl_fail(err, "%s is not an index of referrers; it is left unchanged", path);
     }
     *out = json;
     json = NULL;
     return 0;
 }
 
-/* The descriptor of a referrer has its kind and its annotations, so that nobody needs to open it for those. */
+/* Adds a referrer's descriptor with its type and annotations, so that readers need not open it for those. */
 static int add_entry(cJSON *manifests, const struct hl_descriptor *manifest, const cJSON *json, struct hl_error *err)
 {
     const char *kind = hl_json_text(json, "artifactType");

@@ -1,14 +1,14 @@
-/* Errors about answers: what a registry says, as far as it can be shown.
+/* Errors about responses: the registry's reason, as far as it can be shown.
  *
- * A registry says it in JSON: {"errors": [{"code", "message", "detail"}]}. What stands in front of it (proxies, load
- * balancers, Google's front end) says it in JSON of other shapes, HTML or plain text. All of it is a stranger's text
- * that goes to a terminal: short, one line, no control characters.
+ * A registry gives its reason in JSON: {"errors": [{"code", "message", "detail"}]}. Servers between us and the registry
+ * (proxies, load balancers, Google's front end) send other JSON, HTML or plain text. All of it is a stranger's text
+ * that goes to a terminal, so it is made short, one line, without control characters.
  */
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/sizes.h"
 #include "base/text.h"
-#include "registry/net/http.h"
+#include "registry/net/url.h"
 #include "registry/remote/client_inside.h"
 #include <strings.h>
 
@@ -34,7 +34,7 @@ void hl_registry_clean(char *text)
     *out = 0;
 }
 
-/* Appends, as far as there is room. */
+/* Appends as much as fits. */
 __attribute__((format(printf, 2, 3))) static void add(char out[REASON_BYTES], const char *format, ...)
 {
     size_t used = strlen(out);
@@ -44,7 +44,7 @@ __attribute__((format(printf, 2, 3))) static void add(char out[REASON_BYTES], co
     va_end(args);
 }
 
-/* {"code", "message", "detail"}: a detail that is a text says more than the message often does. */
+/* Adds {"code", "message", "detail"}: a detail that is a text often says more than the message. */
 static void add_error(const cJSON *item, char out[REASON_BYTES])
 {
     const char *code = hl_json_text(item, "code"), *message = hl_json_text(item, "message"),
@@ -74,7 +74,7 @@ static void read_json(const cJSON *json, char out[REASON_BYTES])
         add(out, "; and %u more", shown - ERRORS_SHOWN);
 }
 
-/* An HTML page's title, or nothing of it; of a plain text the beginning. */
+/* Takes the title of an HTML page, or the beginning of a plain text. */
 static void read_text(const char *body, char out[REASON_BYTES])
 {
     const char *title = strcasestr(body, "<title>");
@@ -86,7 +86,7 @@ static void read_text(const char *body, char out[REASON_BYTES])
     }
 }
 
-/* Nothing where the answer repeats one of our secrets, as those of a debugging proxy do. */
+/* Finds the reason in a response. Finds none if the response echoes one of our secrets, as a debugging proxy may do. */
 static void find_reason(const struct hl_registry *registry, const struct hl_http_response *response,
                         char out[REASON_BYTES])
 {
@@ -110,7 +110,7 @@ static int take_nothing(void *context, const void *bytes, size_t n, struct hl_er
     return hl_fail(err, "the answer is not needed");
 }
 
-/* The reason for a refused HEAD, from a GET that stops where a blob would begin. */
+/* Gets the reason for a refused HEAD with a GET, which stops where a blob would begin. */
 static void ask_reason(struct hl_registry *registry, const struct hl_call *call, char out[REASON_BYTES])
 {
     struct hl_call get = *call;
@@ -135,7 +135,7 @@ static const char *phrase(long status)
                  {403, " (forbidden)"},
                  {404, " (not found)"},
                  {405, " (not allowed)"},
-                 {408, " (too slow)"},
+                 {408, " (request timeout)"},
                  {409, " (conflict)"},
                  {411, " (length required)"},
                  {413, " (too large)"},
@@ -159,9 +159,9 @@ static const char *advice(struct hl_registry *registry, const struct hl_call *ca
     if (status == 401 || status == 403)
         return hl_auth_advice(registry->auth, out);
     if (status == 404 && call->push)
-        return "does the repository exist? Some registries want it to be created first";
+        return "does the repository exist? In some registries it must be created first";
     if (status == 413)
-        return "the registry takes no blobs of this size: pack with a smaller --shard-size";
+        return "the registry does not accept blobs of this size: pack with a smaller --shard-size";
     if (status == 429 || status >= 500)
         return "try again later";
     return "";
@@ -172,11 +172,11 @@ int hl_registry_refused(struct hl_registry *registry, const struct hl_call *call
 {
     char shown[256], reason[REASON_BYTES], more[HL_AUTH_ADVICE_BYTES];
     find_reason(registry, response, reason);
-    bool own = response->url && hl_http_same_origin(response->url, hl_registry_origin(registry));
+    bool own = response->url && hl_url_same_origin(response->url, hl_registry_origin(registry));
     if (!strcmp(call->method, "HEAD") && !reason[0] && own && response->status >= 400)
         ask_reason(registry, call, reason);
     const char *hint = own ? advice(registry, call, response->status, more) : "";
     return hl_fail(err, "%s %s: the answer is %ld%s%s%s%s%s", call->method,
-                   hl_http_shown(response->url ? response->url : "", shown), response->status, phrase(response->status),
+                   hl_url_shown(response->url ? response->url : "", shown), response->status, phrase(response->status),
                    reason[0] ? ": " : "", reason, hint[0] ? "; " : "", hint);
 }

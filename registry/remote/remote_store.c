@@ -1,13 +1,13 @@
 /* Reading images out of a repository of a registry.
  *
- *   resolve    GET manifests/NAME     what the tag means: the body's own digest and size, the answer's media type
- *   document   GET manifests/DIGEST   indexes and manifests; the last one that was resolved is still here
+ *   resolve    GET manifests/NAME     the digest and size of the body itself, and the media type of the response
+ *   document   GET manifests/DIGEST   indexes and manifests; the last resolved one is still in memory
  *              GET blobs/DIGEST       configs
- *   read       GET blobs/DIGEST       layers; with a Range where it is a part, or where a connection broke
+ *   read       GET blobs/DIGEST       layers; with a Range for a part, or after a connection broke
  *
- * A registry is a stranger. The digest of a manifest is computed, not taken from a header; a blob may come with another
- * size than asked for, from another place than asked for, or not to its end. A sink that has got bytes gets the next
- * ones, whatever happened in between: no byte twice, none left out.
+ * A registry is not trusted. The digest of a manifest is computed from its bytes, not taken from a header. A blob may
+ * have another size than requested, come from another offset, or be truncated. A sink gets each byte exactly once and
+ * in order, whatever happens between two responses.
  */
 #include "base/cleanup.h"
 #include "base/sizes.h"
@@ -19,12 +19,12 @@
 
 #define MANIFEST_TYPES HL_OCI_INDEX ", " HL_OCI_MANIFEST ", " HL_DOCKER_INDEX ", " HL_DOCKER_MANIFEST
 #define DOCKER_SCHEMA_1 "application/vnd.docker.distribution.manifest.v1+" /* "json", "prettyjws" */
-#define PROGRESS_BYTES ((uint64_t)1 << 20) /* a connection that delivered as much is none that failed */
+#define PROGRESS_BYTES ((uint64_t)1 << 20) /* a connection that delivered this much did not fail */
 
 struct remote_store {
     struct hl_store store;
     struct hl_registry *registry;
-    struct hl_descriptor kept; /* the document that was resolved last; no digest: none */
+    struct hl_descriptor kept; /* the last resolved document; no digest: none */
     char *kept_text;
 };
 
@@ -33,7 +33,7 @@ static struct remote_store *remote_of(struct hl_store *store)
     return (struct remote_store *)store;
 }
 
-/* The media type of an answer, without its parameters ("; charset=utf-8"). */
+/* Copies the media type of a response, without its parameters ("; charset=utf-8"). */
 static bool content_type(const struct hl_http_response *response, char out[96])
 {
     char value[256];
@@ -50,12 +50,12 @@ static bool content_type(const struct hl_http_response *response, char out[96])
     return true;
 }
 
-/* What an answer to manifests/NAME is: its media type decides how it is read. */
+/* Checks the media type of a response to manifests/NAME: it decides how the body is parsed. */
 static int check_manifest_type(const struct hl_http_response *response, const char *name, struct hl_descriptor *out,
                                struct hl_error *err)
 {
     if (!content_type(response, out->media_type))
-        return hl_fail(err, "%s: the registry does not say of what type the manifest is", name);
+        return hl_fail(err, "%s: the registry does not give the type of the manifest", name);
     out->kind = hl_document_kind_of(out->media_type);
     if (!strncasecmp(out->media_type, DOCKER_SCHEMA_1, strlen(DOCKER_SCHEMA_1)))
         return hl_fail(err, "%s is an image of Docker's old schema 1; push it again with a current tool", name);
@@ -65,7 +65,7 @@ static int check_manifest_type(const struct hl_http_response *response, const ch
     return 0;
 }
 
-/* Size and digest of what came, which must be what was asked for and what the registry says that it is. */
+/* Computes size and digest of the body. Fails unless they are those requested, and those that the registry claims. */
 static int check_manifest_digest(const struct hl_http_response *response, const char *name, struct hl_descriptor *out,
                                  struct hl_error *err)
 {
@@ -83,17 +83,17 @@ static int check_manifest_digest(const struct hl_http_response *response, const 
     return 0;
 }
 
-/* "Content-Encoding: gzip", although nothing but the bytes as stored was asked for. */
+/* Fails on "Content-Encoding: gzip" and the like: only the bytes as stored were requested. */
 static int check_encoding(const struct hl_http_response *response, const char *folder, const char *name,
                           struct hl_error *err)
 {
     char value[64];
     bool encoded = hl_http_header(response, "content-encoding", 0, value, sizeof value) && *value &&
                    strcasecmp(value, "identity") != 0;
-    return encoded ? hl_fail(err, "%s/%s comes in an encoding that nobody asked for (%s)", folder, name, value) : 0;
+    return encoded ? hl_fail(err, "%s/%s arrived in an encoding that was not requested (%s)", folder, name, value) : 0;
 }
 
-/* GET of a small document; anything but 200 is a failure. */
+/* Gets a small document; fails with any status but 200. */
 static int get(struct remote_store *remote, const char *folder, const char *name, const char *accept, size_t limit,
                struct hl_http_response *out, struct hl_error *err)
 {
@@ -148,7 +148,7 @@ static int document(struct hl_store *store, const struct hl_descriptor *descript
     bool manifest = descriptor->kind == HL_KIND_INDEX || descriptor->kind == HL_KIND_MANIFEST;
     struct hl_http_response response = {0};
     if (descriptor->bytes > HL_DOCUMENT_LIMIT)
-        return hl_fail(err, "%s: %" PRIu64 " bytes are more than a document of %zu may have", descriptor->digest,
+        return hl_fail(err, "%s: %" PRIu64 " bytes are more than the limit of %zu for a document", descriptor->digest,
                        descriptor->bytes, HL_DOCUMENT_LIMIT);
     if (remote->kept_text && !strcmp(descriptor->digest, remote->kept.digest)) {
         *bytes = (size_t)remote->kept.bytes;
@@ -172,20 +172,20 @@ static int document(struct hl_store *store, const struct hl_descriptor *descript
     return status;
 }
 
-/* A range of a blob on its way into a sink, over as many answers as that takes. */
+/* The transfer of a range of a blob into a sink, over as many responses as that takes. */
 struct reading {
     const struct hl_descriptor *blob;
-    uint64_t at, end; /* the next byte that the sink wants, and the first that it does not */
+    uint64_t at, end; /* the next byte for the sink, and the end of the range */
     hl_sink *sink;
     void *context;
-    /* of the answer that is coming in */
+    /* of the current response */
     const struct hl_http_response *response;
-    uint64_t from, to; /* the bytes of the blob in it that are still to come */
+    uint64_t from, to; /* the bytes of the blob that it still has to deliver */
     bool begun;
-    bool enough; /* the rest of an answer is not wanted: it was a whole blob where a part was asked for */
+    bool enough; /* the rest is not needed: the response is a whole blob instead of a part */
 };
 
-/* "bytes A-B/TOTAL", TOTAL perhaps "*". */
+/* Parses "bytes A-B/TOTAL"; TOTAL may be "*". */
 static bool parse_content_range(const char *text, uint64_t *from, uint64_t *to, uint64_t *total)
 {
     int used = 0;
@@ -200,7 +200,8 @@ static bool parse_content_range(const char *text, uint64_t *from, uint64_t *to, 
     return ++*to <= *total;
 }
 
-/* Which bytes of the blob the answer brings. */
+/* Finds out which bytes of the blob the response holds. Only Content-Range counts: a registry may answer a Range with
+ * the whole blob, less than requested, another part, or a 206 that does not say which. */
 static int begin_answer(struct reading *reading, struct hl_error *err)
 {
     const struct hl_descriptor *blob = reading->blob;
@@ -210,10 +211,10 @@ static int begin_answer(struct reading *reading, struct hl_error *err)
     if (reading->response->status == 206) {
         if (!hl_http_header(reading->response, "content-range", 0, value, sizeof value) ||
             !parse_content_range(value, &reading->from, &reading->to, &total))
-            return hl_fail(err, "%s: a part of it came without saying which", blob->digest);
+            return hl_fail(err, "%s: the registry sent a part of it without saying which", blob->digest);
         if (reading->from != reading->at || reading->to > reading->end)
-            return hl_fail(err, "%s: bytes %" PRIu64 " to %" PRIu64 " were asked for, others came (%s)", blob->digest,
-                           reading->at, reading->end - 1, value);
+            return hl_fail(err, "%s: bytes %" PRIu64 " to %" PRIu64 " were requested, others arrived (%s)",
+                           blob->digest, reading->at, reading->end - 1, value);
         total = total == UINT64_MAX ? blob->bytes : total;
     } else {
         reading->from = 0;
@@ -253,7 +254,7 @@ static int take(void *context, const void *bytes, size_t n, struct hl_error *err
     return reading->enough ? hl_fail(err, "enough") : 0;
 }
 
-/* One answer, or as much of it as came. *again: the connection broke in the middle. */
+/* Reads one response, or as much of it as arrives. Sets *again if the connection broke in the middle. */
 static int read_once(struct remote_store *remote, struct reading *reading, struct hl_http_response *response,
                      bool *again, struct hl_error *err)
 {
@@ -279,8 +280,8 @@ static int read_once(struct remote_store *remote, struct reading *reading, struc
         return hl_registry_refused(remote->registry, &call, response, err);
     if (reading->at == reading->end)
         return 0;
-    *again = reading->at > before; /* a server may answer with less than was asked for, but not with nothing */
-    return hl_fail(err, "%s: what the registry sent of it ends at byte %" PRIu64, reading->blob->digest, reading->at);
+    *again = reading->at > before; /* a server may send less than was requested, but not nothing */
+    return hl_fail(err, "%s: the registry's response ends at byte %" PRIu64, reading->blob->digest, reading->at);
 }
 
 static int read_blob(struct hl_store *store, const struct hl_descriptor *blob, uint64_t offset, uint64_t bytes,

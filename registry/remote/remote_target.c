@@ -1,9 +1,9 @@
-/* A repository of a registry as a place to write images to. Blobs go through upload.c; a manifest is one PUT, which can
- * be repeated, since its name says what it is.
+/* Writes images to a repository of a registry. Blobs go through upload.c. A manifest is one PUT, which can be repeated,
+ * since it is stored under its digest or tag.
  *
  * Bytes from another store flow through a buffer, never through a file. A store pushes into a sink and an upload pulls
- * from a content, so a read of the content is a read of that range from the store: straight into the request's buffer
- * where the store is a folder, and in large ranges, each a request, where it is a registry.
+ * from a content, so reading the content reads that range from the store. From a folder it goes straight into the
+ * request's buffer; from a registry it goes in large ranges, each of them one request.
  */
 #include "base/cleanup.h"
 #include "registry/remote/client.h"
@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <strings.h>
 
-#define RANGE_BYTES ((size_t)16 << 20) /* of one request to another registry: 128 of them for a layer of 2 GiB */
+#define RANGE_BYTES ((size_t)16 << 20) /* of one request to another registry: 128 requests for a layer of 2 GiB */
 #define JOBS 4
 #define RESPONSE __attribute__((cleanup(hl_http_response_free))) struct hl_http_response
 
@@ -61,12 +61,12 @@ static int store_stream(struct hl_target *target, const struct hl_stream *stream
     return 0;
 }
 
-/* A blob of another store, read in order. */
+/* Reads a blob of another store in order. */
 struct reader {
     struct hl_store *store;
     const struct hl_descriptor *blob;
-    char *buffer; /* RANGE_BYTES; NULL: ranges are read as they are asked for */
-    uint64_t at;  /* the buffer's place in the blob */
+    char *buffer; /* RANGE_BYTES; NULL: ranges are read as requested */
+    uint64_t at;  /* the buffer's offset in the blob */
     size_t held;
 };
 
@@ -79,7 +79,7 @@ static int fill(void *context, const void *bytes, size_t n, struct hl_error *err
 {
     struct place *place = context;
     if (n > place->left)
-        return hl_fail(err, "more bytes than were asked for");
+        return hl_fail(err, "more bytes than requested");
     memcpy(place->at, bytes, n);
     place->at += n;
     place->left -= n;
@@ -186,7 +186,7 @@ static int publish(struct hl_target *target, const struct hl_descriptor *root, c
     struct remote *remote = remote_of(target);
     const struct hl_reference *reference = hl_registry_reference(remote->registry);
     if (*reference->digest && strcmp(reference->digest, root->digest) != 0)
-        return hl_fail(err, "the image is %s, not what the reference names", root->digest);
+        return hl_fail(err, "the image is %s, not the one that the reference names", root->digest);
     return put_manifest(remote, *reference->tag ? reference->tag : root->digest, root, text, err);
 }
 

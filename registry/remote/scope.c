@@ -1,5 +1,5 @@
 /* Scopes are sets of pairs of a resource and an action. A resource's name may hold colons (a host with its port), so
- * the actions begin behind the last one. Lists are a few entries long, and searched from the front each time.
+ * the actions begin after the last one. Lists have only a few entries and are searched linearly.
  */
 #include "registry/remote/scope.h"
 #include <string.h>
@@ -57,7 +57,7 @@ static bool allows(const struct scope *scope, const char *action, size_t n)
     return false;
 }
 
-/* Does any scope of the list allow this action on the resource of `wanted`? */
+/* Returns whether any scope of the list allows this action on the resource of `wanted`. */
 static bool list_allows(const char *list, const struct scope *wanted, const char *action, size_t n)
 {
     struct scope scope;
@@ -91,7 +91,7 @@ bool hl_scope_covers(const char *have, const char *want)
     return true;
 }
 
-/* Appends those actions of `scope` that `list` does not allow (NULL: all). *any: there are some already. */
+/* Appends those actions of `scope` that `list` does not allow (NULL: all). *any: some were appended before. */
 static void add_actions(struct hl_secret_text *out, const struct scope *scope, const char *list, bool *any)
 {
     const char *action;

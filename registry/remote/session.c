@@ -1,16 +1,17 @@
-/* What registries answer to the requests of an upload, and what that means.
+/* The requests of an upload, and the meaning of the registry's responses.
  *
- * A Location is opaque: relative or not, on this host or another, some kilobytes of state in its query. It is resolved
- * against the URL that the answer came from, and the digest is appended as text, since some registries sign the query
- * as it is. Each answer may move the session, so the newest Location counts; one that an answer does not repeat stays.
+ * A Location is opaque: relative or not, on this host or another, with some kilobytes of state in its query. It is
+ * resolved against the URL of the response. The digest is appended as text, since some registries sign the query as it
+ * is. Each response may move the session, so the newest Location counts; a response without one does not change it.
  *
- * Redirects of PATCH and PUT (307, 308) are followed here, where the Location that a redirect names is told apart from
- * the session's own.
+ * Redirects of PATCH and PUT (307, 308) are followed here, because the Location of a redirect must be kept apart from
+ * that of the session.
  */
 #include "registry/remote/session.h"
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "base/text.h"
+#include "registry/net/url.h"
 #include <strings.h>
 
 #define REDIRECTS 3
@@ -27,7 +28,7 @@ int hl_session_confirms(const struct hl_http_response *response, const char *dig
 {
     char said[256], shown[HL_DIGEST_BYTES];
     if (!hl_http_header(response, "docker-content-digest", 0, said, sizeof said) || !strcmp(said, digest) ||
-        !hl_text_begins(said, "sha256:")) /* of another kind: it cannot be compared */
+        !hl_text_begins(said, "sha256:")) /* another algorithm: it cannot be compared */
         return 0;
     hl_text_copy(shown, sizeof shown, said);
     return hl_fail(err, "the registry says that it stored %s, but it was given %s", shown, digest);
@@ -50,7 +51,7 @@ bool hl_session_range(const struct hl_http_response *response, uint64_t *bytes)
     uint64_t first, last;
     if (!hl_http_header(response, "range", 0, text, sizeof text))
         return false;
-    if (hl_text_begins(at, "bytes")) /* not after the specification, but nothing else can be meant */
+    if (hl_text_begins(at, "bytes")) /* against the specification, but it can mean nothing else */
         at += 5 + (at[5] == '=' || at[5] == ' ');
     if (!read_number(at, &end, &first) || first || *end != '-' || !read_number(end + 1, &end, &last) ||
         (*end && *end != '/'))
@@ -97,20 +98,20 @@ void hl_session_close(struct hl_session *session)
     *session = (struct hl_session){0};
 }
 
-/* Takes over the Location of an answer; false when there is none. */
+/* Takes over the Location of a response; false if it has none. */
 static bool moved(struct hl_session *session, const struct hl_http_response *response, struct hl_error *err)
 {
     HL_FREE char *said = hl_http_header_copy(response, "location");
     char *location = NULL;
-    if (!said || hl_http_resolve(response->url, said, &location, err))
+    if (!said || hl_url_resolve(response->url, said, &location, err))
         return false;
     free(session->location);
     session->location = location;
-    session->own = session->own && hl_http_same_origin(response->url, location);
+    session->own = session->own && hl_url_same_origin(response->url, location);
     return true;
 }
 
-/* hl_registry_call(), and again at the place that a 307 or 308 names. */
+/* Calls hl_registry_call(), and again at the target of a 307 or 308. */
 static int call(struct hl_registry *registry, struct hl_call *request, struct hl_http_response *response,
                 enum hl_http_failure *failure, struct hl_error *err)
 {
@@ -125,7 +126,7 @@ static int call(struct hl_registry *registry, struct hl_call *request, struct hl
         *failure = HL_HTTP_REFUSED;
         if (hop == REDIRECTS)
             return hl_fail(err, "%s: more than %d redirects", request->method, REDIRECTS);
-        if (hl_http_resolve(response->url, said ? said : "", &next, err))
+        if (hl_url_resolve(response->url, said ? said : "", &next, err))
             return -1;
         hl_http_response_free(response);
         free(place);
@@ -147,13 +148,13 @@ static int opened(struct hl_registry *registry, const struct hl_call *request, c
     *out = (struct hl_session){.own = true};
     snprintf(err->message, sizeof err->message, "no Location in its answer");
     if (!moved(out, response, err))
-        return hl_error_prefix(err, "the registry opened no upload");
+        return hl_error_prefix(err, "the registry did not open an upload");
     out->least = chunk_length(response, "oci-chunk-min-length");
     out->most = chunk_length(response, "oci-chunk-max-length");
     return 0;
 }
 
-/* Only what may be in a repository's name needs a place in a query: letters, digits, ". _ - /". */
+/* Makes the path of a mount. A repository's name holds only letters, digits, ". _ - /". */
 static void mount_path(char *out, size_t size, const char *digest, const char *from)
 {
     int n = snprintf(out, size, "blobs/uploads/?mount=sha256%%3A%s&from=", hl_digest_file(digest));
@@ -161,7 +162,7 @@ static void mount_path(char *out, size_t size, const char *digest, const char *f
         used += (size_t)snprintf(out + used, size - used, *from == '/' ? "%%2F" : "%c", *from);
 }
 
-/* 0 when the mount ended in a blob or a session; 1 when an ordinary POST must follow. */
+/* Returns 0 if the mount made a blob or a session; 1 if an ordinary POST must follow. */
 static int mount(struct hl_registry *registry, const char *digest, const char *from, struct hl_session *out,
                  enum hl_session_made *made, struct hl_error *err)
 {
@@ -229,7 +230,7 @@ int hl_session_put(struct hl_registry *registry, struct hl_session *session, con
 {
     const char *header[] = {content_type};
     HL_FREE char *url = hl_session_commit_url(session->location, digest);
-    struct hl_session place = {0}; /* a PUT's Location is the blob's */
+    struct hl_session place = {0}; /* the Location of a PUT is that of the blob */
     *failure = HL_HTTP_LOCAL;
     if (!url)
         return hl_no_memory(err);
@@ -251,7 +252,7 @@ int hl_session_ask(struct hl_registry *registry, struct hl_session *session, boo
     struct hl_call request = {.method = "GET", .url = url, .push = true};
     if (hl_registry_call(registry, &request, &response, &failure, err))
         return -1;
-    /* 416 with a Range: the offset inside the old Location was wrong, and the new one is right. */
+    /* 416 with a Range: the offset in the old Location was wrong, and the new one is right. */
     if ((is_success(response.status) || response.status == 416) && hl_session_range(&response, &bytes)) {
         moved(session, &response, err);
         session->offset = bytes;

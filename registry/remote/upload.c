@@ -1,31 +1,29 @@
-/* One blob on its way into a registry, whatever that registry does.
+/* Uploads one blob to a registry, whatever that registry does.
  *
  *   HEAD: it is there                                                           done
- *   POST ?mount=&from=, where another repository has it: 201                    done
- *   POST, or a session out of the journal, then
+ *   POST ?mount=&from=, if another repository has it: 201                       done
+ *   POST, or a session from the journal, then
  *      whole:   PUT ?digest= with all bytes                                     done
  *      pieces:  PATCH a-b, PATCH b+1-c, ..., PUT ?digest= without bytes         done
  *      stream:  one PATCH of unknown length, hashed meanwhile, PUT ?digest=     done
  *
- * Pieces are for registries that keep what they answered to, and lose what broke. They are the way for every blob above
- * HL_UPLOAD_PIECE, except where a registry is known not to take them, or turns out so: some answer 201 to the first
- * (ECR), tell the wrong Range, know no PATCH. That is remembered for the registry, and the blob goes whole. Pieces cost
- * nothing that could be measured: 2 GiB in four layers, one after the other, into Debian's docker-registry 2.8.2
- * took 5.6 to 6.0 s whole and 5.8 to 6.0 s in pieces, with 5.9 s of the registry's CPU time both ways.
+ * Pieces are for registries that keep the pieces they acknowledged, and lose one that broke. Every blob above
+ * HL_UPLOAD_PIECE goes in pieces, unless the registry is known not to support them, or turns out so. Some answer 201 to
+ * the first piece (ECR), report a wrong Range, or do not support PATCH. That is remembered for the registry, and the
+ * blob is sent whole. Pieces cost no measurable time: docs/performance.md, "Pushing".
  *
- * Every upload that breaks, whole or in pieces, goes on where the session says that it is (GET), in this process or, by
- * the journal, in the next one. How much that saves is the registry's doing: one that keeps the part of a body that
- * arrived loses nothing; docker-registry signs the offset into the Location, and after a request that broke in its
- * middle no Location that it ever gave is right any more, so the layer begins anew.
+ * Every upload that breaks, whole or in pieces, resumes at the offset that the session reports (GET), in this process
+ * or, through the journal, in the next one. How much that saves depends on the registry. One that keeps the received
+ * part of a body loses nothing. docker-registry signs the offset into the Location: after a request that broke in its
+ * middle no Location that it gave is valid any more, GET answers 404 forever, and the layer starts from its beginning.
  *
- * What follows a request that failed is one of few steps (enum next), and the rules are these:
- * - A session whose state is unknown is asked for it. One that does not answer is replaced.
- * - No body is ever sent twice to one session from its first byte: registries answer 416. A repetition opens a new
- *   session, and the old one is cancelled.
- * - A failure after all bytes went out may have been a success: HEAD tells.
- * - Six failures in a row that brought no byte further are the end. Between them hl_retry_wait().
- * - The registry has the last word on the digest; ours is computed only when it objects, to tell a damaged file from a
- *   damaged upload.
+ * After a failed request one of few steps follows (enum next), by these rules:
+ * - If the session's state is unknown, ask for it. If the session does not answer, replace it.
+ * - Never send a body twice to one session from its first byte: registries answer 416. A repetition opens a new session
+ *   and cancels the old one.
+ * - A failure after all bytes were sent may have been a success: HEAD tells.
+ * - Six failures in a row without any progress are the end. Between them hl_retry_wait().
+ * - The registry checks the digest. Ours is computed only if it objects, to tell a damaged file from a damaged upload.
  */
 #include "registry/remote/upload.h"
 #include "base/cleanup.h"
@@ -35,13 +33,13 @@
 #include <openssl/evp.h>
 #include <pthread.h>
 
-#define PIECE_LEAST ((uint64_t)1 << 20) /* what a body is cut down to where it is too large (413) */
+#define PIECE_LEAST ((uint64_t)1 << 20) /* the smallest body to try after a 413 (too large) */
 #define READ_BYTES ((size_t)1 << 20)
-#define ROOM_LEAST ((uint64_t)64 << 10) /* what a registry may ask for */
+#define ROOM_LEAST ((uint64_t)64 << 10) /* the smallest piece that a registry may demand */
 #define NOWHERE UINT64_MAX
 #define RESPONSE __attribute__((cleanup(hl_http_response_free))) struct hl_http_response
 
-/* A blob that some thread works on, or that is there. */
+/* A blob that some thread is uploading, or that is there. */
 struct claim {
     struct claim *next;
     bool done;
@@ -51,9 +49,9 @@ struct claim {
 struct hl_uploads {
     struct hl_registry *registry;
     struct hl_journal journal;
-    bool known_whole;         /* its host is known to take no pieces */
+    bool known_whole;         /* its host is known not to support pieces */
     atomic_bool learnt_whole; /* it turned out so */
-    _Atomic uint64_t room;    /* the largest body that it may take; less than NOWHERE after a 413 */
+    _Atomic uint64_t room;    /* the largest body that it may accept; less than NOWHERE after a 413 */
     _Atomic uint64_t sent;
     pthread_mutex_t lock; /* of `claims` */
     pthread_cond_t ended;
@@ -66,7 +64,7 @@ struct upload {
     const struct hl_stream *stream;
     struct hl_progress *progress;
     EVP_MD_CTX *sha256; /* of a stream, while it is read */
-    bool measured;      /* digest and bytes are known: of contents always */
+    bool measured;      /* digest and bytes are known: always so for contents */
     bool touched;       /* the stream was read from since it was rewound */
     bool fresh;         /* nothing was sent to the session yet */
     char digest[HL_DIGEST_BYTES];
@@ -76,16 +74,16 @@ struct upload {
     struct hl_journal_entry entry;
     bool pieces;
     uint64_t piece;
-    uint64_t shown;    /* bytes that progress was told of */
-    uint64_t furthest; /* bytes that the registry had at any time */
-    unsigned failures; /* since it had that many */
+    uint64_t shown;    /* bytes reported to progress */
+    uint64_t furthest; /* the most bytes that the registry had at any time */
+    unsigned failures; /* since then */
     enum hl_upload_way way;
 };
 
 enum next {
-    NEXT_SEND, /* the session waits for what it has not got */
-    NEXT_ASK,  /* for the session's state */
-    NEXT_ANEW, /* with another session */
+    NEXT_SEND,   /* send the bytes that the session lacks */
+    NEXT_ASK,    /* ask for the session's state */
+    NEXT_REOPEN, /* start over with another session */
     NEXT_DONE,
     NEXT_FAILED /* err says why */
 };
@@ -123,7 +121,7 @@ uint64_t hl_uploads_bytes(const struct hl_uploads *uploads)
     return uploads->sent;
 }
 
-/* The claim to send this blob; waits while another thread has it. *there: it is in the repository, nobody needs to. */
+/* Claims this blob; waits while another thread has the claim. Sets *there if the repository has the blob already. */
 static int claim_blob(struct hl_uploads *all, const char *digest, struct claim **out, bool *there, struct hl_error *err)
 {
     struct claim *fresh = calloc(1, sizeof *fresh), *claim;
@@ -151,7 +149,7 @@ static int claim_blob(struct hl_uploads *all, const char *digest, struct claim *
     return 0;
 }
 
-/* After a failure the next who waits may try. */
+/* Ends a claim. After a failure the next waiting thread may try. */
 static void release_claim(struct hl_uploads *all, struct claim *claim, bool done)
 {
     pthread_mutex_lock(&all->lock);
@@ -169,7 +167,7 @@ static void release_claim(struct hl_uploads *all, struct claim *claim, bool done
 
 struct body {
     struct upload *upload;
-    uint64_t from, bytes, at; /* the part of the blob, and how much of that is read */
+    uint64_t from, bytes, at; /* the part of the blob, and how much of it is read */
 };
 
 static void show(struct upload *upload, uint64_t reached)
@@ -239,7 +237,7 @@ static int end_digest(struct upload *upload, struct hl_error *err)
     return 0;
 }
 
-/* The digest of a content as it is read now. */
+/* Hashes a content as it is now. */
 static int hash_content(const struct hl_content *content, char digest[HL_DIGEST_BYTES], struct hl_error *err)
 {
     unsigned char sha256[EVP_MAX_MD_SIZE];
@@ -262,7 +260,7 @@ static int hash_content(const struct hl_content *content, char digest[HL_DIGEST_
     return status;
 }
 
-/* After a failure that may pass; err has it. */
+/* Waits after a temporary failure; err describes it. */
 static enum next again(struct upload *upload, enum next next, const struct hl_http_response *response)
 {
     if (upload->failures >= HL_RETRY_TIMES)
@@ -271,14 +269,14 @@ static enum next again(struct upload *upload, enum next next, const struct hl_ht
     return next;
 }
 
-/* The registry does not do pieces as it should. */
+/* Gives up pieces, which the registry does not support properly. */
 static enum next go_whole(struct upload *upload)
 {
     upload->all->learnt_whole = true;
-    return upload->failures++ < HL_RETRY_TIMES ? NEXT_ANEW : NEXT_FAILED;
+    return upload->failures++ < HL_RETRY_TIMES ? NEXT_REOPEN : NEXT_FAILED;
 }
 
-/* A body of `bytes` bytes is too large for the registry, or for something in front of it: smaller ones may pass. */
+/* Tries smaller bodies: one of `bytes` bytes is too large for the registry, or for a proxy. */
 static enum next go_smaller(struct upload *upload, uint64_t bytes, enum next next)
 {
     struct hl_uploads *all = upload->all;
@@ -301,7 +299,7 @@ static void advance(struct upload *upload, uint64_t offset)
     upload->failures = 0;
 }
 
-/* Keeps the journal true. */
+/* Updates the journal. */
 static void note(struct upload *upload)
 {
     if (upload->session.own)
@@ -310,7 +308,8 @@ static void note(struct upload *upload)
         hl_journal_remove(&upload->entry);
 }
 
-/* Is the blob in the repository? Sizes and digests of others count as no. */
+/* Asks whether the repository has the blob. A wrong size or digest counts as no: the answer to HEAD may describe an
+ * error page. */
 static int look_up(const struct upload *upload, bool *there, struct hl_error *err)
 {
     RESPONSE response = {0};
@@ -328,7 +327,7 @@ static int look_up(const struct upload *upload, bool *there, struct hl_error *er
     return 0;
 }
 
-/* After a PUT that failed although all bytes may have arrived. */
+/* Returns whether the blob arrived, after a PUT that failed although all bytes may have arrived. */
 static bool landed(const struct upload *upload)
 {
     struct hl_error err;
@@ -336,7 +335,7 @@ static bool landed(const struct upload *upload)
     return !look_up(upload, &there, &err) && there;
 }
 
-/* Tells a damaged source from a damaged upload: a content must have the digest that it is said to have. */
+/* Tells a damaged source from a damaged upload: fails if a content lacks the digest that it should have. */
 static int check_source(const struct upload *upload, struct hl_error *err)
 {
     char digest[HL_DIGEST_BYTES];
@@ -351,7 +350,7 @@ static int check_source(const struct upload *upload, struct hl_error *err)
     return 0;
 }
 
-/* After a PUT that was to make a blob of the session's bytes. `lost` is what follows when the session is no more. */
+/* Handles the response to the PUT that completes a blob. `lost` is the step to take if the session is gone. */
 static enum next after_put(struct upload *upload, int result, enum hl_http_failure failure,
                            const struct hl_http_response *response, enum next lost, struct hl_error *err)
 {
@@ -368,7 +367,7 @@ static enum next after_put(struct upload *upload, int result, enum hl_http_failu
             return NEXT_DONE;
         if (success)
             hl_fail(err, "the registry answered %ld to the end of an upload, but does not have the blob", status);
-        return again(upload, gone || success ? NEXT_ANEW : lost, result ? NULL : response);
+        return again(upload, gone || success ? NEXT_REOPEN : lost, result ? NULL : response);
     }
     if (check_source(upload, err))
         return NEXT_FAILED;
@@ -381,7 +380,7 @@ static enum next ask(struct upload *upload, struct hl_error *err)
     if (hl_session_ask(upload->all->registry, &upload->session, &alive, err))
         return NEXT_FAILED;
     if (!alive || upload->session.offset > upload->bytes || (!upload->session.offset && upload->bytes))
-        return NEXT_ANEW;
+        return NEXT_REOPEN;
     upload->pieces = upload->content != NULL;
     advance(upload, upload->session.offset);
     return NEXT_SEND;
@@ -408,13 +407,15 @@ static enum next send_whole(struct upload *upload, struct hl_error *err)
     int result =
         hl_session_put(upload->all->registry, &upload->session, upload->digest, &body, &response, &failure, err);
     if (!result && response.status == 413)
-        return go_smaller(upload, upload->bytes, NEXT_ANEW);
+        return go_smaller(upload, upload->bytes, NEXT_REOPEN);
     bool can_tell = upload->content && !upload->all->known_whole && !upload->all->learnt_whole;
-    return after_put(upload, result, failure, &response, can_tell ? NEXT_ASK : NEXT_ANEW, err);
+    return after_put(upload, result, failure, &response, can_tell ? NEXT_ASK : NEXT_REOPEN, err);
 }
 
-/* After a piece up to `end`, whose answer tells of another place or refuses it. What the session says of itself
- * decides: the piece's end is good, and so is another place than the one that was refused. */
+/* Handles a response to a piece up to `end` that reports another offset or refuses the piece. The offset that the
+ * session itself reports decides: the piece's end is good, and so is another offset than the refused one. Bytes of a
+ * killed client may still be arriving: then the offset that ask() got is stale a moment later, and the piece gets a
+ * 416. */
 static enum next settle(struct upload *upload, const struct hl_http_response *response, uint64_t begin, uint64_t end,
                         struct hl_error *err)
 {
@@ -426,7 +427,7 @@ static enum next settle(struct upload *upload, const struct hl_http_response *re
     }
     enum next next = ask(upload, err);
     if (next != NEXT_SEND)
-        return next == NEXT_ANEW ? go_whole(upload) : next;
+        return next == NEXT_REOPEN ? go_whole(upload) : next;
     if (refused ? upload->session.offset == begin : upload->session.offset != end)
         return go_whole(upload);
     return refused ? again(upload, NEXT_SEND, NULL) : NEXT_SEND;
@@ -454,7 +455,7 @@ static enum next after_piece(struct upload *upload, const struct hl_http_respons
     if (status == 413)
         return go_smaller(upload, end - begin, NEXT_ASK);
     if (status == 404 && begin)
-        return again(upload, NEXT_ANEW, response); /* it knew the session before */
+        return again(upload, NEXT_REOPEN, response); /* it knew the session before */
     return go_whole(upload);
 }
 
@@ -468,6 +469,7 @@ static enum next send_piece(struct upload *upload, struct hl_error *err)
     struct hl_http_body body = {part.bytes, read_content, rewind_content, &part};
     if (!left)
         return commit(upload, err);
+    /* No unit and no total, unlike in RFC 9110. */
     snprintf(range, sizeof range, "Content-Range: %llu-%llu", (unsigned long long)begin,
              (unsigned long long)(begin + part.bytes - 1));
     if (hl_session_patch(upload->all->registry, &upload->session, range, &body, &response, &failure, err))
@@ -475,7 +477,7 @@ static enum next send_piece(struct upload *upload, struct hl_error *err)
     return after_piece(upload, &response, begin, begin + part.bytes, err);
 }
 
-/* Reads the whole stream for its digest, for a registry that wants to know it, or the length, beforehand. */
+/* Reads the whole stream for its digest, for a registry that wants the digest or the length in advance. */
 static int measure(struct upload *upload, struct hl_error *err)
 {
     struct body body = {.upload = upload};
@@ -502,13 +504,13 @@ static enum next after_stream(struct upload *upload, const struct hl_http_respon
         return commit(upload, err);
     }
     if (hl_retry_passing(status))
-        return again(upload, NEXT_ANEW, response);
+        return again(upload, NEXT_REOPEN, response);
     if (status == 401 || status == 403 || status == 413 || measure(upload, err))
         return NEXT_FAILED;
     return landed(upload) ? NEXT_DONE : go_whole(upload);
 }
 
-/* A stream whose digest is known by now has been sent to its end, or was measured. */
+/* Sends a stream. If its digest is known, the stream was sent to its end before, or measured. */
 static enum next send_stream(struct upload *upload, struct hl_error *err)
 {
     RESPONSE response = {0};
@@ -516,18 +518,18 @@ static enum next send_stream(struct upload *upload, struct hl_error *err)
     struct body part = {.upload = upload};
     struct hl_http_body body = {HL_HTTP_UNKNOWN, read_stream, rewind_stream, &part};
     if (upload->measured && !upload->fresh)
-        return upload->session.offset == upload->bytes ? commit(upload, err) : NEXT_ANEW;
+        return upload->session.offset == upload->bytes ? commit(upload, err) : NEXT_REOPEN;
     upload->fresh = false;
     if (upload->measured)
         return send_whole(upload, err);
     if (rewind_stream(&part, err))
         return NEXT_FAILED;
     if (hl_session_patch(upload->all->registry, &upload->session, NULL, &body, &response, &failure, err))
-        return failure == HL_HTTP_TRANSIENT ? again(upload, NEXT_ANEW, NULL) : NEXT_FAILED;
+        return failure == HL_HTTP_TRANSIENT ? again(upload, NEXT_REOPEN, NULL) : NEXT_FAILED;
     return after_stream(upload, &response, err);
 }
 
-/* How the blob goes into the session that was just opened. */
+/* Chooses how the blob is sent into the session that was just opened. */
 static void choose_way(struct upload *upload)
 {
     const struct hl_uploads *all = upload->all;
@@ -544,7 +546,7 @@ static void choose_way(struct upload *upload)
                      (!all->known_whole || session->least || room != NOWHERE);
 }
 
-static enum next open_anew(struct upload *upload, struct hl_error *err)
+static enum next reopen(struct upload *upload, struct hl_error *err)
 {
     enum hl_session_made made;
     hl_session_cancel(upload->all->registry, &upload->session);
@@ -566,8 +568,8 @@ static int run(struct upload *upload, enum next next, struct hl_error *err)
     while (next != NEXT_DONE && next != NEXT_FAILED) {
         if (next == NEXT_ASK)
             next = ask(upload, err);
-        else if (next == NEXT_ANEW)
-            next = open_anew(upload, err);
+        else if (next == NEXT_REOPEN)
+            next = reopen(upload, err);
         else if (!upload->content)
             next = send_stream(upload, err);
         else
@@ -576,17 +578,17 @@ static int run(struct upload *upload, enum next next, struct hl_error *err)
     return next == NEXT_DONE ? 0 : -1;
 }
 
-/* Goes on where an earlier push stopped, if there is such a place and the registry still knows it. */
+/* Resumes where an earlier push stopped, if the journal has a Location and the registry still knows it. */
 static enum next resume(struct upload *upload)
 {
     struct hl_error err;
     char *location = NULL;
     if (upload->all->known_whole || upload->all->learnt_whole || upload->bytes <= PIECE_LEAST)
-        return NEXT_ANEW;
+        return NEXT_REOPEN;
     hl_journal_claim(&upload->all->journal, hl_registry_reference(upload->all->registry), upload->digest,
                      &upload->entry, &location);
     if (!location)
-        return NEXT_ANEW;
+        return NEXT_REOPEN;
     upload->session = (struct hl_session){.location = location, .own = true};
     upload->piece = HL_UPLOAD_PIECE;
     enum next next = ask(upload, &err);
@@ -594,10 +596,10 @@ static enum next resume(struct upload *upload)
         show(upload, upload->session.offset);
     else
         hl_session_close(&upload->session);
-    return next == NEXT_SEND ? NEXT_SEND : NEXT_ANEW;
+    return next == NEXT_SEND ? NEXT_SEND : NEXT_REOPEN;
 }
 
-/* A session that is in the journal stays open for the next push. */
+/* Closes or cancels the session. One that is in the journal stays open for the next push. */
 static void end(struct upload *upload, bool done)
 {
     bool kept = !done && upload->entry.fd >= 0 && upload->session.location && upload->session.own;
@@ -669,7 +671,7 @@ int hl_upload_stream(struct hl_uploads *uploads, const struct hl_stream *stream,
     struct upload upload = {.all = uploads, .stream = stream, .entry.fd = -1, .sha256 = EVP_MD_CTX_new()};
     if (!upload.sha256)
         return hl_no_memory(err);
-    int status = run(&upload, NEXT_ANEW, err);
+    int status = run(&upload, NEXT_REOPEN, err);
     end(&upload, !status);
     if (!status)
         hl_journal_remember(&uploads->journal, hl_registry_reference(uploads->registry), upload.digest);

@@ -3,7 +3,6 @@
  * A Location decides which host gets an upload and its credentials, so libcurl must parse it as we do: the same host,
  * port and query, to the byte. A printed reference must be parsed as the same reference again. */
 #include "base/cleanup.h"
-#include "registry/net/http.h"
 #include "registry/net/url.h"
 #include "registry/oci/reference.h"
 #include "tests/fuzz/guard.h"
@@ -59,15 +58,15 @@ static void resolve(const char *base, const char *location)
     struct hl_error err;
     HL_FREE char *out = NULL;
     char shown[256];
-    hl_http_shown(location, shown);
-    hl_http_is_local(location);
-    if (hl_http_resolve(base, location, &out, &err))
+    hl_url_shown(location, shown);
+    hl_url_is_local(location);
+    if (hl_url_resolve(base, location, &out, &err))
         return;
     compare(out);
-    must(hl_http_same_origin(out, out), "not its own origin", out);
-    must(strlen(hl_http_shown(out, shown)) && !strpbrk(shown, "?#"), "shown with its query", out);
+    must(hl_url_same_origin(out, out), "not its own origin", out);
+    must(strlen(hl_url_shown(out, shown)) && !strpbrk(shown, "?#"), "shown with its query", out);
     HL_FREE char *again = NULL;
-    must(!hl_http_resolve(base, out, &again, &err) && !strcmp(out, again), "not where it leads", out);
+    must(!hl_url_resolve(base, out, &again, &err) && !strcmp(out, again), "not where it leads", out);
 }
 
 static void name(const char *text)

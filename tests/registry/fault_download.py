@@ -271,7 +271,7 @@ def add_connections(suite, world):
 
         proxy = world.proxy(case, Fault("GET", "/manifests/", None, answer=drip))
         result = reading.verify(case, proxy.host, seconds=60)
-        complains(case, result, "next to nothing moved", 60)
+        complains(case, result, "almost nothing moved", 60)
 
     @suite.case("download: a token ends in the middle")
     def _(case):

@@ -464,7 +464,7 @@ static void test_refused_bases(void)
     const struct hand many = {.directory = here, .n_layers = 1, .config = ",\"history\":[{},{}]"};
     CHECK(refused(&many, "more layers"));
     const struct hand object = {.directory = here, .config = ",\"history\":{}"};
-    CHECK(refused(&object, "is no list"));
+    CHECK(refused(&object, "is not a list"));
     const struct hand damaged = {.directory = here, .n_layers = 1, .config = ",\"config\":{\"Env\":7}"};
     CHECK(refused(&damaged, "its config is damaged: \"Env\""));
     const struct hand artifact = {.directory = here, .media_type = "text/plain", .n_layers = 1};

@@ -252,8 +252,8 @@ static void test_service_account(void)
         const char *word;
     } bad[] = {{REFUSES, "invalid_grant: Token has been expired or ?revoked."},
                {ECHOES, "refused it (401)"},
-               {EMPTY, "no token that can be used"},
-               {HTML, "no JSON"},
+               {EMPTY, "no usable token"},
+               {HTML, "is not JSON"},
                {LONG, "longer than 64 KiB"}};
     for (size_t i = 0; i < HL_COUNT(bad); i++) {
         CREDENTIALS c;
@@ -283,7 +283,7 @@ static void test_bad_files(void)
                                        "http://127.0.0.1.example/"};
     for (size_t i = 0; i < HL_COUNT(uris); i++) {
         write_account(KEY, fake.pem, uris[i]);
-        FAILS(find(&c, &err), err, "keys are sent to no other");
+        FAILS(find(&c, &err), err, "keys are sent nowhere else");
     }
     write_account(KEY, "-----BEGIN PRIVATE KEY-----\\n" MARK "\\n-----END PRIVATE KEY-----\\n", "");
     FAILS(find(&c, &err), err, "not an RSA key");
@@ -296,9 +296,9 @@ static void test_bad_files(void)
     write_file(at(KEY), "{\"type\":\"external_account\",\"x\":\"" MARK "\"}");
     FAILS(find(&c, &err), err, "docker login -u oauth2accesstoken --password-stdin https://" HOST);
     write_file(at(KEY), "{\"type\":\"impersonated_service_account\"}");
-    FAILS(find(&c, &err), err, "'impersonated_service_account' are not exchanged here");
+    FAILS(find(&c, &err), err, "'impersonated_service_account' are not supported");
     write_file(at(KEY), "{\"x\":\"" MARK "\"}");
-    FAILS(find(&c, &err), err, "the type ''");
+    FAILS(find(&c, &err), err, "of type ''");
     write_file(at(KEY), "{\"type\":\"" MARK);
     FAILS(find(&c, &err), err, "key.json (GOOGLE_APPLICATION_CREDENTIALS)");
     unlink(at(KEY));
@@ -409,7 +409,7 @@ static void test_metadata(void)
     WORKS(find(&c, &err), err);
     CHECK(hl_credentials_anonymous(&c) && server.requests == 2);
     fake.mode = FORBIDS;
-    FAILS(find(&c, &err), err, "gives no token: its answer is 403");
+    FAILS(find(&c, &err), err, "issued no token: it answered 403");
     CHECK(server.requests == 2);
     fake.mode = HANGING;
     struct timespec begin, end;

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "registry/net/http.h"
+#include "registry/net/url.h"
 #include "tests/unit/registry/http_server.h"
 #include <time.h>
 
@@ -408,8 +409,8 @@ static void test_time(void)
     CHECK(response.body_bytes == 12 * (sizeof FLOW - 1));
     hl_http_response_free(&response);
     /* Single bytes do not extend the time limit. */
-    FAILS(ask(hasty, "GET", "/slow/drops", &response), HL_HTTP_TRANSIENT, "next to nothing moved for 1 s");
-    FAILS(ask(hasty, "GET", "/slow/head", &response), HL_HTTP_TRANSIENT, "next to nothing moved for 1 s");
+    FAILS(ask(hasty, "GET", "/slow/drops", &response), HL_HTTP_TRANSIENT, "almost nothing moved for 1 s");
+    FAILS(ask(hasty, "GET", "/slow/head", &response), HL_HTTP_TRANSIENT, "almost nothing moved for 1 s");
     struct hl_http_request request = {.method = "GET", .url = url_at(&one, "/slow/drip"), .seconds = 1};
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_TRANSIENT, "/slow/drip");
 }
@@ -441,9 +442,9 @@ static void test_redirects(void)
 
     FAILS(redirected("/redirect/loop", &response), HL_HTTP_REFUSED, "more than 10 redirects");
     CHECK(one.requests == 11);
-    FAILS(redirected("/redirect/none", &response), HL_HTTP_REFUSED, "leads to nowhere");
-    FAILS(redirected("/redirect/file", &response), HL_HTTP_REFUSED, "no URL that can be followed");
-    FAILS(redirected("/redirect/user", &response), HL_HTTP_REFUSED, "no URL that can be followed");
+    FAILS(redirected("/redirect/none", &response), HL_HTTP_REFUSED, "leads nowhere");
+    FAILS(redirected("/redirect/file", &response), HL_HTTP_REFUSED, "not a URL that can be followed");
+    FAILS(redirected("/redirect/user", &response), HL_HTTP_REFUSED, "not a URL that can be followed");
     FAILS(redirected("/redirect/public", &response), HL_HTTP_REFUSED, "plain HTTP");
 
     CHECK_OK(ask(http, "HEAD", "/redirect/same", &response), err);
@@ -544,10 +545,10 @@ static void test_refusals(void)
     struct hl_http_request request = {.method = "GET", .url = "http://example.com/"};
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "--plain-http");
     request.url = "http://user:password@127.0.0.1/";
-    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "no http or https URL");
+    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is not an http or https URL");
     CHECK(!strstr(err.message, "password"));
     request.url = "ftp://127.0.0.1/";
-    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "no http or https URL");
+    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is not an http or https URL");
     request.url = url_at(&one, "/ok");
     request.public_hosts = true;
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "local address");
@@ -560,9 +561,9 @@ static void test_refusals(void)
     const char *bad[] = {"X-A: b\r\nX-C: d"}, *nameless[] = {": b"};
     request.header = bad;
     request.n_headers = 1;
-    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is no header");
+    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is not a header");
     request.header = nameless;
-    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is no header");
+    FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "is not a header");
     request.n_headers = 0;
     request.authorization = "Bearer a\nb";
     FAILS(hl_http_send(http, &request, &response, &failure, &err), HL_HTTP_LOCAL, "line break");
@@ -685,18 +686,18 @@ static void test_resolve(void)
     };
     for (size_t i = 0; i < HL_COUNT(cases); i++) {
         char *out;
-        int failed = hl_http_resolve(cases[i].base, cases[i].reference, &out, &err);
+        int failed = hl_url_resolve(cases[i].base, cases[i].reference, &out, &err);
         CHECK_SAY(failed ? !cases[i].result : cases[i].result && !strcmp(out, cases[i].result), "%s + '%s': %s",
                   cases[i].base, cases[i].reference, failed ? err.message : out);
         free(out);
     }
-    char *out, *longer = malloc(HL_HTTP_URL_LIMIT + 2);
-    memset(longer, 'a', HL_HTTP_URL_LIMIT + 1);
-    longer[HL_HTTP_URL_LIMIT + 1] = 0;
+    char *out, *longer = malloc(HL_URL_LIMIT + 2);
+    memset(longer, 'a', HL_URL_LIMIT + 1);
+    longer[HL_URL_LIMIT + 1] = 0;
     longer[0] = '/';
-    CHECK_FAILS(hl_http_resolve("https://r.io/", longer, &out, &err), err, "64 KiB");
+    CHECK_FAILS(hl_url_resolve("https://r.io/", longer, &out, &err), err, "64 KiB");
     longer[5000] = 0;
-    CHECK_OK(hl_http_resolve("https://r.io/", longer, &out, &err), err);
+    CHECK_OK(hl_url_resolve("https://r.io/", longer, &out, &err), err);
     CHECK(out && strlen(out) == 5000 + strlen("https://r.io"));
     free(out);
     free(longer);
@@ -704,13 +705,13 @@ static void test_resolve(void)
 
 static void test_urls(void)
 {
-    CHECK(hl_http_same_origin("https://r.io/a", "HTTPS://R.io:443/b?c"));
-    CHECK(hl_http_same_origin("http://[::1]:80/", "http://[::1]"));
-    CHECK(!hl_http_same_origin("https://r.io/a", "http://r.io/a"));
-    CHECK(!hl_http_same_origin("https://r.io/a", "https://r.io:8443/a"));
-    CHECK(!hl_http_same_origin("https://r.io/a", "https://r.io.evil.io/a"));
-    CHECK(!hl_http_same_origin("https://r.io/a", "https://r.io@evil.io/a"));
-    CHECK(!hl_http_same_origin("nonsense", "nonsense"));
+    CHECK(hl_url_same_origin("https://r.io/a", "HTTPS://R.io:443/b?c"));
+    CHECK(hl_url_same_origin("http://[::1]:80/", "http://[::1]"));
+    CHECK(!hl_url_same_origin("https://r.io/a", "http://r.io/a"));
+    CHECK(!hl_url_same_origin("https://r.io/a", "https://r.io:8443/a"));
+    CHECK(!hl_url_same_origin("https://r.io/a", "https://r.io.evil.io/a"));
+    CHECK(!hl_url_same_origin("https://r.io/a", "https://r.io@evil.io/a"));
+    CHECK(!hl_url_same_origin("nonsense", "nonsense"));
     static const char *local[] = {"127.0.0.1",       "127.9.9.9",
                                   "localhost",       "LOCALHOST",
                                   "x.localhost",     "localhost.",
@@ -729,18 +730,18 @@ static void test_urls(void)
     char url[128], shown[256], longer[600];
     for (size_t i = 0; i < HL_COUNT(local); i++) {
         snprintf(url, sizeof url, "https://%s:1/", local[i]);
-        CHECK_SAY(hl_http_is_local(url), "%s is local", url);
+        CHECK_SAY(hl_url_is_local(url), "%s is local", url);
     }
     for (size_t i = 0; i < HL_COUNT(public); i++) {
         snprintf(url, sizeof url, "https://%s/", public[i]);
-        CHECK_SAY(!hl_http_is_local(url), "%s is not local", url);
+        CHECK_SAY(!hl_url_is_local(url), "%s is not local", url);
     }
-    CHECK(!strcmp(hl_http_shown("https://u:p@r.io/a/b?token=x#y", shown), "https://r.io/a/b"));
-    CHECK(!strcmp(hl_http_shown("https://u:p@q@r.io", shown), "https://r.io"));
-    CHECK(!strcmp(hl_http_shown("r.io/a\x1b[0m?x", shown), "r.io/a?[0m"));
+    CHECK(!strcmp(hl_url_shown("https://u:p@r.io/a/b?token=x#y", shown), "https://r.io/a/b"));
+    CHECK(!strcmp(hl_url_shown("https://u:p@q@r.io", shown), "https://r.io"));
+    CHECK(!strcmp(hl_url_shown("r.io/a\x1b[0m?x", shown), "r.io/a?[0m"));
     memset(longer, 'a', 599);
     longer[599] = 0;
-    CHECK(strlen(hl_http_shown(longer, shown)) == 255 && !strcmp(shown + 252, "..."));
+    CHECK(strlen(hl_url_shown(longer, shown)) == 255 && !strcmp(shown + 252, "..."));
 }
 
 int main(void)

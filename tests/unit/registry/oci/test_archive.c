@@ -338,7 +338,7 @@ static void test_missing_blob(void)
     struct hl_descriptor root = {.bytes = 2, .kind = HL_KIND_MANIFEST};
     CHECK_OK(hl_target_open_archive(at("hole.tar"), "x", NULL, &target, &err), err);
     CHECK_OK(hl_target_expect(target, &expected, 1, &err), err);
-    CHECK_FAILS(target->class->publish(target, &root, text, &err), err, "did not come");
+    CHECK_FAILS(target->class->publish(target, &root, text, &err), err, "was not stored");
     hl_target_close(&target);
     CHECK(access(at("hole.tar"), F_OK));
     /* Other targets keep no order. */

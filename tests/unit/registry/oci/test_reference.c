@@ -69,30 +69,30 @@ static void test_bad(void)
         {"host:99999/a", "does not begin with a registry's host"},
         {"host.io:/a", "does not begin with a registry's host"},
         {"[::g]/a", "does not begin with a registry's host"},
-        {"ghcr.io/A/b", "no repository"},
-        {"ghcr.io/a//b", "no repository"},
-        {"ghcr.io/a/", "no repository"},
-        {"ghcr.io//a", "no repository"},
-        {"ghcr.io/a-", "no repository"},
-        {"ghcr.io/-a", "no repository"},
-        {"ghcr.io/a..b", "no repository"},
-        {"ghcr.io/a.-b", "no repository"},
-        {"ghcr.io/a___b", "no repository"},
-        {"ghcr.io/a/../b", "no repository"},
-        {"ghcr.io/a b", "no repository"},
-        {"ghcr.io/a?b", "no repository"},
-        {"ghcr.io/a%2fb", "no repository"},
-        {"ghcr.io/:tag", "no repository"},
-        {"ghcr.io/a:", "no tag"},
-        {"ghcr.io/a:-b", "no tag"},
-        {"ghcr.io/a:b:c", "no tag"},
-        {"ghcr.io/a:b/c", "no tag"},
-        {"ghcr.io/a@", "no digest"},
-        {"ghcr.io/a@sha256:12", "no digest"},
-        {"ghcr.io/a@sha512:12", "no digest"},
-        {"ghcr.io/a@" DIGEST "0", "no digest"},
-        {"ghcr.io/a@" DIGEST ":b", "no digest"},
-        {"ghcr.io/a@" DIGEST "@" DIGEST, "no digest"},
+        {"ghcr.io/A/b", "an invalid repository"},
+        {"ghcr.io/a//b", "an invalid repository"},
+        {"ghcr.io/a/", "an invalid repository"},
+        {"ghcr.io//a", "an invalid repository"},
+        {"ghcr.io/a-", "an invalid repository"},
+        {"ghcr.io/-a", "an invalid repository"},
+        {"ghcr.io/a..b", "an invalid repository"},
+        {"ghcr.io/a.-b", "an invalid repository"},
+        {"ghcr.io/a___b", "an invalid repository"},
+        {"ghcr.io/a/../b", "an invalid repository"},
+        {"ghcr.io/a b", "an invalid repository"},
+        {"ghcr.io/a?b", "an invalid repository"},
+        {"ghcr.io/a%2fb", "an invalid repository"},
+        {"ghcr.io/:tag", "an invalid repository"},
+        {"ghcr.io/a:", "an invalid tag"},
+        {"ghcr.io/a:-b", "an invalid tag"},
+        {"ghcr.io/a:b:c", "an invalid tag"},
+        {"ghcr.io/a:b/c", "an invalid tag"},
+        {"ghcr.io/a@", "an invalid digest"},
+        {"ghcr.io/a@sha256:12", "an invalid digest"},
+        {"ghcr.io/a@sha512:12", "an invalid digest"},
+        {"ghcr.io/a@" DIGEST "0", "an invalid digest"},
+        {"ghcr.io/a@" DIGEST ":b", "an invalid digest"},
+        {"ghcr.io/a@" DIGEST "@" DIGEST, "an invalid digest"},
     };
     for (size_t i = 0; i < HL_COUNT(cases); i++) {
         struct hl_reference r;
@@ -124,7 +124,7 @@ static void test_lengths(void)
     CHECK_OK(hl_reference_parse(text, &r, &err), err);
     text[10 + 128] = 'a';
     text[10 + 129] = 0;
-    CHECK_FAILS(hl_reference_parse(text, &r, &err), err, "no tag");
+    CHECK_FAILS(hl_reference_parse(text, &r, &err), err, "an invalid tag");
 }
 
 static void test_likely(void)

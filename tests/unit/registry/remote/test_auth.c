@@ -266,25 +266,25 @@ static void test_refused(void)
     strcpy(fake.accepts, "-");
     AUTH *auth = open_auth();
     FAILS(call(auth, http, PUSH, 0, &err), err, "refused " PUSH " (insufficient_scope)");
-    CHECK_SAY(strstr(err.message, "we came as user 'user' (auths in ~/.docker/config.json)") &&
+    CHECK_SAY(strstr(err.message, "tried as user 'user' (auths in ~/.docker/config.json)") &&
                   strstr(err.message, "'docker login 127.0.0.1:"),
               "%s", err.message);
     CHECK(tokens() == 1 && refusals() == 2);
-    CHECK(strstr(hl_auth_advice(auth, advice), "we came as user 'user'") && !tells(advice));
+    CHECK(strstr(hl_auth_advice(auth, advice), "tried as user 'user'") && !tells(advice));
     /* The answer about a token comes from a stranger. */
     scene(USER, BEARER(PUSH) ",error=\"" MARK "\"");
     strcpy(fake.accepts, "-");
     AUTH *told = open_auth();
-    FAILS(call(told, http, PUSH, 0, &err), err, "refused " PUSH ": we came");
+    FAILS(call(told, http, PUSH, 0, &err), err, "refused " PUSH ": tried as");
     /* An answer without a token. */
     scene(USER, BEARER(PUSH));
     fake.status = 401;
     strcpy(fake.answer, "{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"wrong \\u001bpassword\"}]}");
     AUTH *wrong = open_auth();
-    FAILS(call(wrong, http, PUSH, 0, &err), err, "(UNAUTHORIZED: wrong ?password): we came as user 'user'");
+    FAILS(call(wrong, http, PUSH, 0, &err), err, "(UNAUTHORIZED: wrong ?password): tried as user 'user'");
     strcpy(fake.answer, "{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"not with user:" MARK "\"}]}");
     AUTH *echo = open_auth();
-    FAILS(call(echo, http, PUSH, 0, &err), err, "refused " PUSH ": we came");
+    FAILS(call(echo, http, PUSH, 0, &err), err, "refused " PUSH ": tried as");
     scene(NULL, BEARER(PUSH));
     fake.status = 403;
     AUTH *nobody = open_auth();
@@ -320,10 +320,10 @@ static void test_identity(void)
     fake.status = 400;
     strcpy(fake.answer, "{\"error\":\"invalid_grant\",\"error_description\":\"" MARK "-identity has expired\"}");
     AUTH *gone = open_auth();
-    FAILS(call(gone, http, PULL, 0, &err), err, "refused " PULL ": we came with a token (auths in");
+    FAILS(call(gone, http, PULL, 0, &err), err, "refused " PULL ": tried with a token (auths in");
     scene(IDENTITY, "Basic realm=x");
     AUTH *basic = open_auth();
-    FAILS(call(basic, http, PULL, 0, &err), err, "identity token alone");
+    FAILS(call(basic, http, PULL, 0, &err), err, "only an identity token");
 }
 
 static void test_without_realm(void)
@@ -338,7 +338,7 @@ static void test_without_realm(void)
     scene(USER, "Basic realm=\"x\"");
     strcpy(fake.accepts, "-");
     AUTH *wrong = open_auth();
-    FAILS(call(wrong, http, PULL, 0, &err), err, "we came as user 'user'");
+    FAILS(call(wrong, http, PULL, 0, &err), err, "tried as user 'user'");
     CHECK(refusals() == 2);
     scene(NULL, "Basic realm=\"x\"");
     AUTH *nobody = open_auth();
@@ -350,7 +350,7 @@ static void test_without_realm(void)
     WORKS(call(token, http, PULL, 0, &err), err);
     CHECK(tokens() == 0 && refusals() == 1);
     strcpy(fake.accepts, "-");
-    FAILS(call(token, http, PULL, 0, &err), err, "we came with a token (auths in");
+    FAILS(call(token, http, PULL, 0, &err), err, "tried with a token (auths in");
     scene("{\"username\":\"us:er\",\"password\":\"" MARK "\"}", "Basic realm=x");
     AUTH *colon = open_auth();
     FAILS(call(colon, http, PULL, 0, &err), err, "holds a colon");
@@ -401,7 +401,7 @@ static void test_renewal(void)
     CHECK(tokens() == 2 && refusals() == 2);
     strcpy(fake.accepts, "-");
     ahead = 200;
-    FAILS(call(auth, http, PUSH, 0, &err), err, "we came as");
+    FAILS(call(auth, http, PUSH, 0, &err), err, "tried as");
     CHECK(tokens() == 3 && refusals() == 4);
     strcpy(fake.accepts, "Bearer " MARK "-3");
     fake.status = 500;
@@ -409,7 +409,7 @@ static void test_renewal(void)
     WORKS(call(auth, http, PUSH, 900, &err), err);
     CHECK(tokens() == 3);
     ahead = 3790;
-    FAILS(call(auth, http, PUSH, 0, &err), err, "where 127.0.0.1");
+    FAILS(call(auth, http, PUSH, 0, &err), err, "which issues the tokens of 127.0.0.1");
 }
 
 /* A new token that has worked is replaced too; one that has never worked is not. */
@@ -423,9 +423,9 @@ static void test_taken_back(void)
     WORKS(call(auth, http, PUSH, 0, &err), err);
     CHECK(tokens() == 2 && refusals() == 2);
     strcpy(fake.accepts, "-");
-    FAILS(call(auth, http, PUSH, 0, &err), err, "we came as");
+    FAILS(call(auth, http, PUSH, 0, &err), err, "tried as");
     CHECK(tokens() == 3 && refusals() == 4);
-    FAILS(call(auth, http, PUSH, 0, &err), err, "we came as");
+    FAILS(call(auth, http, PUSH, 0, &err), err, "tried as");
     CHECK(tokens() == 3 && refusals() == 5);
 }
 
@@ -494,11 +494,11 @@ static void test_realms(void)
         {"https://r.example/v2/", "https://2130706433/token", "this machine's own network"},
         {"https://r.example/v2/", "https://10.1.2.3/token", "this machine's own network"},
         {"http://r.example/v2/", "http://192.168.0.1/token", "this machine's own network"},
-        {"https://r.example/v2/", "ftp://r.example/token", "no http or https URL"},
-        {"https://r.example/v2/", "/token", "no http or https URL"},
-        {"https://r.example/v2/", "https://u:" MARK "@r.example/token", "no http or https URL"},
-        {"https://r.example/v2/", "https://r.example\\@evil.example/", "no http or https URL"},
-        {"https://r.example/v2/", "https:///token", "no http or https URL"},
+        {"https://r.example/v2/", "ftp://r.example/token", "is not an http or https URL"},
+        {"https://r.example/v2/", "/token", "is not an http or https URL"},
+        {"https://r.example/v2/", "https://u:" MARK "@r.example/token", "is not an http or https URL"},
+        {"https://r.example/v2/", "https://r.example\\@evil.example/", "is not an http or https URL"},
+        {"https://r.example/v2/", "https:///token", "is not an http or https URL"},
         {"https://10.0.0.1/v2/", "http://10.0.0.1/token", "not encrypted"},
     };
     scene(USER, "Basic realm=x");
@@ -508,10 +508,11 @@ static void test_realms(void)
         FAILS(challenged(bad[i].url, bad[i].url, header, &err), err, bad[i].word);
     }
     FAILS(challenged("https://r.example/v2/", "https://cdn.example/x", "Basic realm=x", &err), err,
-          "sent us to https://cdn.example/x, which wants credentials");
-    FAILS(challenged("http://127.0.0.1:5/v2/", "http://127.0.0.1:6/v2/", "Basic realm=x", &err), err, "none go there");
+          "redirected to https://cdn.example/x, which demands credentials");
+    FAILS(challenged("http://127.0.0.1:5/v2/", "http://127.0.0.1:6/v2/", "Basic realm=x", &err), err,
+          "none are sent there");
     FAILS(challenged("http://127.0.0.1:1/v2/", "http://127.0.0.1:1/v2/", "Bearer realm=\"http://127.0.0.1:1/t\"", &err),
-          err, "asking for a token of 127.0.0.1:");
+          err, "asking for a token for 127.0.0.1:");
     CHECK(server.requests == 0);
 }
 
@@ -522,7 +523,7 @@ static void test_endless(void)
     scene(USER, "Bearer realm=\"%s/%u\"");
     strcpy(fake.accepts, "-");
     AUTH *realms = open_auth();
-    FAILS(call(realms, http, PULL, 0, &err), err, "another place with each answer");
+    FAILS(call(realms, http, PULL, 0, &err), err, "another token server with each answer");
     scene(USER, BEARER("repository:%u:pull"));
     strcpy(fake.accepts, "-");
     AUTH *scopes = open_auth();
@@ -535,16 +536,16 @@ static void test_bad_answers(void)
     static const struct {
         int status;
         const char *answer, *word;
-    } bad[] = {{200, "<html>" MARK "</html>", "no JSON with a token"},
-               {200, "{}", "no token that can be used"},
-               {200, "{\"token\":\"\"}", "no token that can be used"},
-               {200, "{\"token\":7,\"" MARK "\":1}", "no token that can be used"},
-               {200, "{\"token\":\"a b " MARK "\"}", "no token that can be used"},
-               {200, "{\"token\":\"a\\r\\nX: " MARK "\"}", "no token that can be used"},
-               {200, "[\"" MARK "\"]", "no JSON with a token"},
+    } bad[] = {{200, "<html>" MARK "</html>", "is not JSON with a token"},
+               {200, "{}", "no usable token"},
+               {200, "{\"token\":\"\"}", "no usable token"},
+               {200, "{\"token\":7,\"" MARK "\":1}", "no usable token"},
+               {200, "{\"token\":\"a b " MARK "\"}", "no usable token"},
+               {200, "{\"token\":\"a\\r\\nX: " MARK "\"}", "no usable token"},
+               {200, "[\"" MARK "\"]", "is not JSON with a token"},
                {201, "{\"token\":\"" MARK "\"}", "answered 201"},
                {204, "", "answered 204"},
-               {404, "<html>" MARK "</html>", "/token, where 127.0.0.1"},
+               {404, "<html>" MARK "</html>", "/token, which issues the tokens of 127.0.0.1"},
                {302, "", "redirects"},
                {418, "{\"error\":\"teapot\"}", "answered 418: teapot"}};
     for (size_t i = 0; i < HL_COUNT(bad); i++) {
@@ -632,7 +633,7 @@ static void test_repeats(void)
         WORKS(hl_registry_call(client, &request, &response, &failure, &err), err);
         CHECK(response.status == 403 && strstr(response.body, "DENIED"));
         FAILS(hl_registry_refused(client, &request, &response, &err), err,
-              "the answer is 403 (forbidden); we came as user");
+              "the answer is 403 (forbidden); tried as user");
         hl_http_response_free(&response);
         hl_registry_close(client);
     }

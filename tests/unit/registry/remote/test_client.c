@@ -319,7 +319,7 @@ static void test_refusals(void)
     refused(registry, "GET", "refused/google", "404 (not found): no such project");
     refused(registry, "GET", "refused/oauth", "400 (bad request): invalid_grant: Bad Request");
     refused(registry, "GET", "refused/html", "502 (bad gateway): 502 Bad Gateway; try again later");
-    refused(registry, "GET", "refused/untitled", "413 (too large); the registry takes no blobs of this size");
+    refused(registry, "GET", "refused/untitled", "413 (too large); the registry does not accept blobs of this size");
     refused(registry, "GET", "refused/binary", "400 (bad request): a31mb");
     refused(registry, "GET", "refused/plain", "400 (bad request): plain words and more");
     refused(registry, "GET", "missing?digest=secret", "404 (not found)");

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "registry/remote/docker_config.h"
+#include "registry/remote/find_credentials.h"
 #include "registry/remote/helper.h"
 #include "tests/unit/registry/secrets.h"
 #include <fcntl.h>
@@ -327,11 +328,11 @@ static void test_helper_failures(void)
           "'echo r.example | docker-credential-mute get' shows why");
     FAILS(hl_helper_get("killed", "r.example", 30, &c, &err), err, "signal 9");
     FAILS(hl_helper_get("chatter", "r.example", 30, &c, &err), err, "more than 256 KiB");
-    FAILS(hl_helper_get("garbage", "r.example", 30, &c, &err), err, "not JSON");
+    FAILS(hl_helper_get("garbage", "r.example", 30, &c, &err), err, "not the JSON of a credential helper");
     FAILS(hl_helper_get("half", "r.example", 30, &c, &err), err, "lacks");
-    FAILS(hl_helper_get("silent", "r.example", 30, &c, &err), err, "not JSON");
+    FAILS(hl_helper_get("silent", "r.example", 30, &c, &err), err, "not the JSON of a credential helper");
     FAILS(hl_helper_get("absent", "r.example", 30, &c, &err), err, "docker-credential-absent is not in PATH");
-    FAILS(hl_helper_get("../bin/docker-credential-good", "r.example", 30, &c, &err), err, "not a path");
+    FAILS(hl_helper_get("../bin/docker-credential-good", "r.example", 30, &c, &err), err, "not by path");
     WORKS(hl_helper_get("noise", "r.example", 30, &c, &err), err);
     CHECK(is_user(&c, "u", "x"));
 }

@@ -234,8 +234,8 @@ static void test_false_manifests(void)
     static const struct {
         const char *type, *said, *encoding, *word;
     } cases[] = {
-        {NULL, NULL, NULL, "of what type"},
-        {"", NULL, NULL, "of what type"},
+        {NULL, NULL, NULL, "does not give the type"},
+        {"", NULL, NULL, "does not give the type"},
         {"text/html", NULL, NULL, "text/html"},
         {"application/json", NULL, NULL, "application/json"},
         {HL_OCI_CONFIG, NULL, NULL, "neither"},
@@ -375,9 +375,10 @@ static void test_lies(struct hl_store *store, struct taken *taken)
         unsigned amount;
         const char *word;
     } cases[] = {
-        {OTHER_RANGE, 0, "others came"}, {LONGER_RANGE, 0, "others came"},     {UNSAID_RANGE, 0, "which"},
-        {MULTIPART, 0, "which"},         {OTHER_TOTAL, 0, "damaged"},          {UNSATISFIABLE, 0, "damaged"},
-        {GONE, 0, "BLOB_UNKNOWN"},       {CHUNKED, 1000, "ends at byte 2000"},
+        {OTHER_RANGE, 0, "others arrived"}, {LONGER_RANGE, 0, "others arrived"},
+        {UNSAID_RANGE, 0, "which"},         {MULTIPART, 0, "which"},
+        {OTHER_TOTAL, 0, "damaged"},        {UNSATISFIABLE, 0, "damaged"},
+        {GONE, 0, "BLOB_UNKNOWN"},          {CHUNKED, 1000, "ends at byte 2000"},
     };
     for (size_t i = 0; i < HL_COUNT(cases); i++) {
         set(cases[i].manner, cases[i].amount, 0);
@@ -491,7 +492,7 @@ static void test_bad_partials(struct hl_store *store)
     CHECK(size_of(at("precious")) == 8);
     unlink(partial());
     CHECK(!link(at("precious"), partial()));
-    CHECK_FAILS(download(store, &err), err, "not a file of ours");
+    CHECK_FAILS(download(store, &err), err, "not one of our files");
     CHECK(size_of(at("precious")) == 8);
     unlink(partial());
 

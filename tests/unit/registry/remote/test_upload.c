@@ -472,7 +472,7 @@ static void test_target(void)
     CHECK(counts.sent == 1 && counts.present == 1 && counts.bytes == BYTES + strlen(config));
     hl_target_close(&target);
     target = open_target("", inner.digest);
-    CHECK_FAILS(target->class->publish(target, &manifest, text, &err), err, "not what the reference names");
+    CHECK_FAILS(target->class->publish(target, &manifest, text, &err), err, "not the one that the reference names");
     hl_target_close(&target);
     free_bytes(bytes);
 }
@@ -507,7 +507,7 @@ static void test_referrers(void)
     snprintf(registry.manifest[registry.manifests++], sizeof *registry.manifest, "%sx\n{\"config\":{}}", tag);
     struct hl_target *target = open_target("v1", "");
     struct hl_descriptor manifest = describe(HL_OCI_MANIFEST, text[0]);
-    CHECK_FAILS(target->class->document(target, &manifest, text[0], &err), err, "no index of referrers");
+    CHECK_FAILS(target->class->document(target, &manifest, text[0], &err), err, "is not an index of referrers");
     hl_target_close(&target);
 }
 

@@ -1,8 +1,8 @@
 /* Generations: stop texts across tokens, characters across tokens, tokens without text, lengths, cancelling. A greedy
  * run over a real model says which pieces come; stop texts are then cut from its text at every place. */
 #include "base/sizes.h"
-#include "tests/unit/small_model.h"
 #include "runtime/engine/generation.h"
+#include "tests/unit/small_model.h"
 #include <utf8proc.h>
 
 #define PREDICT 40

@@ -2,8 +2,8 @@
  * ThreadSanitizer too: make BUILD=build-tsan SANITIZE=thread OPTIMIZE=-O1 build-tsan/tests/unit/test_worker */
 #include "base/clock.h"
 #include "base/sizes.h"
-#include "tests/unit/small_model.h"
 #include "runtime/engine/worker.h"
+#include "tests/unit/small_model.h"
 #include <poll.h>
 #include <pthread.h>
 

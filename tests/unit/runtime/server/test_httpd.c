@@ -2,8 +2,8 @@
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/sizes.h"
-#include "tests/unit/check.h"
 #include "runtime/server/reply.h"
+#include "tests/unit/check.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/thread.h>

@@ -2,9 +2,9 @@
  * of this process to itself. */
 #include "base/address.h"
 #include "base/sizes.h"
+#include "runtime/server/ollama/api.h"
 #include "tests/unit/check.h"
 #include "tests/unit/small_model.h"
-#include "runtime/server/ollama/api.h"
 #include <event2/http.h>
 #include <stdlib.h>
 
