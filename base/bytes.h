@@ -26,11 +26,11 @@ int hl_bytes_append(struct hl_bytes *bytes, const void *more, size_t n, size_t l
 /* Returns whether the view is UTF-8 without a NUL. */
 bool hl_view_is_text(struct hl_view text);
 
-static inline void hl_cleanup_bytes(struct hl_bytes *bytes)
+static inline void hl_bytes_release(struct hl_bytes *bytes)
 {
     free(bytes->data);
 }
 
-#define HL_BYTES __attribute__((cleanup(hl_cleanup_bytes)))
+#define HL_BYTES __attribute__((cleanup(hl_bytes_release)))
 
 #endif

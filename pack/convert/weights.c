@@ -30,7 +30,7 @@
 static_assert(HL_SHARD_ALIGN % WINDOW_BYTES == 0, "windows of the file are windows of the mapping");
 
 struct work {
-    const struct hl_write *write;
+    const struct hl_weights *weights;
     struct hl_header *header;
     const struct hl_output *outputs; /* [n_shards] */
     uint64_t *first_window;          /* [n_shards + 1] */
@@ -128,7 +128,7 @@ static int fill_vector(const struct part *part, struct hl_error *err)
 static int fill_window(struct work *work, uint64_t at, uint64_t n, uint32_t *first, const struct scratch *scratch,
                        struct hl_error *err)
 {
-    const struct hl_plan *plan = work->write->plan;
+    const struct hl_plan *plan = work->weights->plan;
     uint64_t filled = at, end = at + n;
     while (*first < plan->n_tensors && plan->tensors[*first].tensor.offset + plan->tensors[*first].tensor.bytes <= at)
         ++*first;
@@ -161,7 +161,7 @@ static int write_window(struct work *work, uint64_t window, uint32_t *first, con
         hl_output_write(&work->outputs[s], begin, scratch->window, n, err) < 0)
         return -1;
     hl_output_flush(&work->outputs[s], begin, n);
-    hl_progress_add(work->write->progress, n);
+    hl_progress_add(work->weights->progress, n);
     atomic_fetch_xor(&work->sums[s], hl_crc32c_shift(hl_crc32c(0, scratch->window, n), left - n));
     return 0;
 }
@@ -198,7 +198,7 @@ static void write_share(void *context, struct hl_team *team, struct hl_share sha
 
 static void measure(struct work *work)
 {
-    const struct hl_plan *plan = work->write->plan;
+    const struct hl_plan *plan = work->weights->plan;
     work->strip_bytes = work->row_floats = 1;
     for (uint32_t s = 0; s < work->header->n_shards; s++)
         work->first_window[s + 1] =
@@ -217,10 +217,10 @@ static void measure(struct work *work)
 /* Adds the losses up in the order of the strips, so the sums do not depend on the threads. */
 static void add_losses(const struct work *work)
 {
-    for (uint32_t i = 0; i < work->write->plan->n_tensors; i++)
+    for (uint32_t i = 0; i < work->weights->plan->n_tensors; i++)
         for (uint64_t strip = work->first_strip[i]; strip < work->first_strip[i + 1]; strip++) {
-            work->write->losses[i].error += work->losses[strip].error;
-            work->write->losses[i].energy += work->losses[strip].energy;
+            work->weights->losses[i].error += work->losses[strip].error;
+            work->weights->losses[i].energy += work->losses[strip].energy;
         }
 }
 
@@ -233,14 +233,14 @@ static int finish_shard(struct work *work, uint32_t index)
     return hl_output_write(&work->outputs[index], shard->bytes, &trailer, sizeof trailer, work->err);
 }
 
-int hl_weights_write(const struct hl_write *write, struct hl_header *header, const struct hl_output *outputs,
+int hl_weights_write(const struct hl_weights *weights, struct hl_header *header, const struct hl_output *outputs,
                      struct hl_error *err)
 {
     HL_FREE uint64_t *first_window = calloc((size_t)header->n_shards + 1, sizeof *first_window);
-    HL_FREE uint64_t *first_strip = calloc((size_t)write->plan->n_tensors + 1, sizeof *first_strip);
+    HL_FREE uint64_t *first_strip = calloc((size_t)weights->plan->n_tensors + 1, sizeof *first_strip);
     HL_FREE _Atomic uint32_t *sums = calloc((size_t)header->n_shards + 1, sizeof *sums);
     struct hl_team *team;
-    struct work work = {.write = write,
+    struct work work = {.weights = weights,
                         .header = header,
                         .outputs = outputs,
                         .first_window = first_window,
@@ -253,11 +253,11 @@ int hl_weights_write(const struct hl_write *write, struct hl_header *header, con
         return hl_no_memory(err);
     measure(&work);
     HL_FREE struct hl_loss *losses =
-        write->losses ? malloc((first_strip[write->plan->n_tensors] + 1) * sizeof *losses) : NULL;
+        weights->losses ? malloc((first_strip[weights->plan->n_tensors] + 1) * sizeof *losses) : NULL;
     work.losses = losses;
-    if (write->losses && !losses)
+    if (weights->losses && !losses)
         return hl_no_memory(err);
-    if (hl_team_open(write->threads, &team, err) < 0)
+    if (hl_team_open(weights->threads, &team, err) < 0)
         return -1;
     hl_team_run(team, write_share, &work);
     hl_team_close(team);

@@ -50,7 +50,7 @@ static int place_tensor(struct placer *p, struct hl_tensor *tensor)
     return 0;
 }
 
-int hl_place(struct hl_plan *plan, uint64_t shard_bytes, struct hl_header *header, struct hl_error *err)
+int hl_writer_place(struct hl_plan *plan, uint64_t shard_bytes, struct hl_header *header, struct hl_error *err)
 {
     struct placer p = {.header = header, .limit = shard_bytes, .cut = HL_SHARD_ALIGN, .err = err};
     if (shard_bytes < HL_PAGE_BYTES || shard_bytes > HL_SHARD_LIMIT)
@@ -125,7 +125,9 @@ static int write_files(const struct hl_write *write, struct hl_header *header, s
     for (uint32_t i = 0; i < header->n_shards; i++)
         if (hl_output_open(write->path, i, &outputs[i], err) < 0)
             return -1;
-    if (hl_weights_write(write, header, outputs, err) < 0 ||
+    const struct hl_weights weights = {
+        .plan = write->plan, .threads = write->threads, .losses = write->losses, .progress = write->progress};
+    if (hl_weights_write(&weights, header, outputs, err) < 0 ||
         write_head(write, header, &outputs[header->n_shards], err) < 0)
         return -1;
     return hl_output_finish(outputs, header->n_shards, err);
@@ -136,7 +138,7 @@ int hl_writer_write(const struct hl_write *write, struct hl_written *out, struct
     HL_FREE struct hl_header *header = calloc(1, sizeof *header);
     if (!header)
         return hl_no_memory(err);
-    if (hl_place(write->plan, write->shard_bytes, header, err) < 0)
+    if (hl_writer_place(write->plan, write->shard_bytes, header, err) < 0)
         return -1;
     HL_FREE struct hl_output *outputs = calloc(header->n_shards + 1, sizeof *outputs);
     if (!outputs)

@@ -11,7 +11,7 @@
 
 struct hl_write {
     const char *path;             /* MODEL.hot */
-    struct hl_plan *plan;         /* hl_place() sets its offsets */
+    struct hl_plan *plan;         /* hl_writer_place() sets its offsets */
     struct hl_view meta;          /* JSON */
     struct hl_view tokenizer;     /* section */
     struct hl_view template;      /* section, or empty */
@@ -33,6 +33,6 @@ int hl_writer_write(const struct hl_write *write, struct hl_written *out, struct
 
 /* Places tensors and cuts shards: sets the offsets of plan->tensors and the shard table of the header. Shards end at
  * tensor boundaries; a tensor larger than a shard is cut at multiples of HL_SHARD_ALIGN. */
-int hl_place(struct hl_plan *plan, uint64_t shard_bytes, struct hl_header *header, struct hl_error *err);
+int hl_writer_place(struct hl_plan *plan, uint64_t shard_bytes, struct hl_header *header, struct hl_error *err);
 
 #endif

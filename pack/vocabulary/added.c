@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "pack/vocabulary/vocabulary_inside.h"
-#include "runtime/tokenizer/tables.h"
+#include "runtime/tokenizer/tokenizer_inside.h"
 
 static bool has_text(const struct hl_vocabulary *v, size_t offset, size_t bytes, const char *text, size_t n)
 {
@@ -143,7 +143,7 @@ int hl_vocabulary_overlay(struct hl_vocabulary *v, uint32_t id, const char *text
         return hl_no_memory(err);
     size_t bytes = content.size;
     if (v->flags & HL_TOKENIZER_ESCAPE_SPACE)
-        bytes = hl_pieces_unmark_spaces(text, bytes, plain);
+        bytes = hl_vocabulary_unmark_spaces(text, bytes, plain);
     else
         memcpy(plain, text, bytes);
     const struct hl_added *entry = find_added(v, text, content.size);

@@ -73,7 +73,7 @@ int hl_bpe_token(struct hl_vocabulary *v, uint32_t id, struct hl_view spelling, 
     HL_FREE uint8_t *text = malloc(spelling.size + 1);
     if (!text)
         return hl_no_memory(err);
-    int byte = v->flags & HL_TOKENIZER_BYTE_FALLBACK ? hl_pieces_byte(spelling) : -1;
+    int byte = v->flags & HL_TOKENIZER_BYTE_FALLBACK ? hl_vocabulary_byte_piece(spelling) : -1;
     if (byte >= 0) {
         v->bytes[byte] = id;
         text[0] = (uint8_t)byte;
@@ -85,7 +85,7 @@ int hl_bpe_token(struct hl_vocabulary *v, uint32_t id, struct hl_view spelling, 
         in_text = unspell_bytes(spelling, text, &bytes);
     } else {
         in_text = !memchr(spelling.data, ' ', spelling.size);
-        bytes = hl_pieces_unmark_spaces(spelling.data, spelling.size, text);
+        bytes = hl_vocabulary_unmark_spaces(spelling.data, spelling.size, text);
     }
     if (hl_vocabulary_set(v, id, text, bytes, HL_TOKEN_NORMAL, err))
         return -1;

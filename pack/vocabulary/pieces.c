@@ -8,7 +8,7 @@ enum piece_type { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
 
 static int add_byte(struct hl_vocabulary *v, uint32_t id, struct hl_view spelling, struct hl_error *err)
 {
-    int byte = hl_pieces_byte(spelling);
+    int byte = hl_vocabulary_byte_piece(spelling);
     if (byte < 0 || v->bytes[byte] != HL_NONE)
         return hl_fail(err, "%s: piece %u must be a byte like <0x0A> that no other piece has", v->file, id);
     v->bytes[byte] = id;
@@ -23,7 +23,7 @@ static int add_text(struct hl_vocabulary *v, uint32_t id, const struct hl_piece 
     HL_FREE uint8_t *text = malloc(piece->text.size + 1);
     if (!text)
         return hl_no_memory(err);
-    size_t bytes = hl_pieces_unmark_spaces(piece->text.data, piece->text.size, text);
+    size_t bytes = hl_vocabulary_unmark_spaces(piece->text.data, piece->text.size, text);
     if (hl_vocabulary_set(v, id, text, bytes, kind, err))
         return -1;
     v->tokens[id].in_text = used && piece->text.data && !memchr(piece->text.data, ' ', piece->text.size);

@@ -73,7 +73,7 @@ int hl_vocabulary_set(struct hl_vocabulary *v, uint32_t id, const void *text, si
     return 0;
 }
 
-size_t hl_pieces_unmark_spaces(const void *text, size_t bytes, void *out)
+size_t hl_vocabulary_unmark_spaces(const void *text, size_t bytes, void *out)
 {
     const uint8_t *from = text;
     uint8_t *to = out;
@@ -91,7 +91,7 @@ static int hex_digit(uint8_t c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-int hl_pieces_byte(struct hl_view text)
+int hl_vocabulary_byte_piece(struct hl_view text)
 {
     const uint8_t *t = text.data;
     if (text.size != 6 || memcmp(t, "<0x", 3) || t[5] != '>' || hex_digit(t[3]) < 0 || hex_digit(t[4]) < 0)

@@ -107,7 +107,7 @@ int hl_vocabulary_write(const struct hl_vocabulary *v, struct hl_bytes *out, str
 int hl_vocabulary_write_empty(struct hl_bytes *out, struct hl_error *err);
 
 /* Copies `text` with a space for each U+2581 to `out`, which is as long. Returns the new length. */
-size_t hl_pieces_unmark_spaces(const void *text, size_t bytes, void *out);
+size_t hl_vocabulary_unmark_spaces(const void *text, size_t bytes, void *out);
 
 int hl_text_map_init(struct hl_text_map *map, uint32_t count, struct hl_error *err);
 void hl_text_map_release(struct hl_text_map *map);
@@ -152,6 +152,6 @@ int hl_bpe_merge_line(struct hl_vocabulary *v, const struct hl_spellings *s, str
 int hl_pattern_translate(const char *pattern, struct hl_bytes *out, struct hl_error *err);
 
 /* Returns the byte that a piece like <0x0A> stands for, or -1. */
-int hl_pieces_byte(struct hl_view text);
+int hl_vocabulary_byte_piece(struct hl_view text);
 
 #endif

@@ -603,11 +603,11 @@ static int permitted(const struct hl_http *http, const struct hl_http_request *r
     hl_url_shown(url, shown);
     if (!hl_url_parse(url, &to))
         return hl_fail(err, "'%s' is not an http or https URL", shown);
-    *reach = hl_host_reach(to.host);
+    *reach = hl_url_reach(to.host);
     if (from && hl_url_parse(from, &source)) {
         if (source.tls && !to.tls)
             return hl_fail(err, "an answer over https leads to %s: refused", shown);
-        if (*reach >= HL_REACH_LINK && *reach > hl_host_reach(source.host))
+        if (*reach >= HL_REACH_LINK && *reach > hl_url_reach(source.host))
             return hl_fail(err, "an answer of '%s' leads to %s, an address of this machine or its link: refused",
                            source.host, shown);
     }

@@ -23,7 +23,7 @@
 #define HL_HTTP_UNKNOWN UINT64_MAX                /* size of a body that only its end tells: sent chunked */
 
 /* Receives bytes piece by piece, in order. Returns -1 to end the transfer. */
-typedef int hl_sink(void *context, const void *bytes, size_t n, struct hl_error *err);
+typedef int hl_http_sink(void *context, const void *bytes, size_t n, struct hl_error *err);
 
 struct hl_http_options {
     const char *ca;          /* a file of PEM certificates to trust instead of the system's; NULL: the system's */
@@ -51,7 +51,7 @@ struct hl_http_request {
     const char *const *header;       /* "Name: value"; no secrets, since redirects keep them */
     size_t n_headers;                /* of `header` */
     const struct hl_http_body *body; /* NULL: none; POST, PUT and PATCH then send Content-Length: 0 */
-    hl_sink *sink;                   /* gets the body of a 200 or 206; NULL: it is kept in the response. The response's
+    hl_http_sink *sink;              /* gets the body of a 200 or 206; NULL: it is kept in the response. The response's
                                         status and headers are valid from the first call on */
     void *context;                   /* of the sink */
     size_t limit;                    /* of a body that is kept; 0: 1 MiB. A longer one fails the request, but an

@@ -27,7 +27,7 @@ void hl_oauth_token_free(struct hl_oauth_token *token)
 bool hl_oauth_url_is_safe(const char *url)
 {
     struct hl_url parts;
-    return hl_url_parse(url, &parts) && (parts.tls || hl_host_reach(parts.host) == HL_REACH_LOOPBACK);
+    return hl_url_parse(url, &parts) && (parts.tls || hl_url_reach(parts.host) == HL_REACH_LOOPBACK);
 }
 
 /* Returns whether the text fits into a header: visible ASCII. */

@@ -37,7 +37,7 @@ static bool read_port(const char *text, size_t n, unsigned *port)
     return *port > 0 && *port < 65536;
 }
 
-bool hl_authority_parse(const char *text, size_t n, char host[HL_HOST_BYTES], unsigned *port)
+bool hl_url_parse_authority(const char *text, size_t n, char host[HL_HOST_BYTES], unsigned *port)
 {
     size_t bytes = 0, end = 0;
     *port = 0;
@@ -76,7 +76,7 @@ bool hl_url_parse(const char *text, struct hl_url *out)
     out->authority = text + (out->tls ? 8 : 7);
     out->authority_bytes = strcspn(out->authority, "/?#");
     out->rest = out->authority + out->authority_bytes;
-    if (!hl_authority_parse(out->authority, out->authority_bytes, out->host, &out->port))
+    if (!hl_url_parse_authority(out->authority, out->authority_bytes, out->host, &out->port))
         return false;
     out->port_written = out->port;
     if (!out->port)
@@ -110,7 +110,7 @@ static enum hl_reach reach_v6(const unsigned char *ip)
 
 /* A resolver may ask a name server about "x.localhost" and "localhost.", so they may be any host. inet_aton() also
  * reads 127.1 and 0x7f000001, as getaddrinfo() does. */
-enum hl_reach hl_host_reach(const char *host)
+enum hl_reach hl_url_reach(const char *host)
 {
     char name[HL_HOST_BYTES];
     size_t n = strnlen(host, sizeof name - 1), dots = 0;
@@ -141,7 +141,7 @@ bool hl_url_same_origin(const char *a, const char *b)
 bool hl_url_is_local(const char *url)
 {
     struct hl_url parts;
-    return hl_url_parse(url, &parts) && hl_host_reach(parts.host) != HL_REACH_PUBLIC;
+    return hl_url_parse(url, &parts) && hl_url_reach(parts.host) != HL_REACH_PUBLIC;
 }
 
 const char *hl_url_shown(const char *url, char out[256])
@@ -195,7 +195,7 @@ static bool begins_with_host(const char *reference, const struct hl_url *base)
     size_t n = strcspn(reference, "/?#");
     char host[HL_HOST_BYTES];
     unsigned port;
-    if (reference[n] != '/' || !hl_authority_parse(reference, n, host, &port) || !strcmp(host, ".") ||
+    if (reference[n] != '/' || !hl_url_parse_authority(reference, n, host, &port) || !strcmp(host, ".") ||
         !strcmp(host, ".."))
         return false;
     if (n == base->authority_bytes && !strncasecmp(reference, base->authority, n))

@@ -26,7 +26,7 @@ struct hl_url {
 bool hl_url_parse(const char *text, struct hl_url *out);
 
 /* Parses "HOST", "HOST:PORT", "[V6]" or "[V6]:PORT"; *port is 0 if the text has none. */
-bool hl_authority_parse(const char *text, size_t n, char host[HL_HOST_BYTES], unsigned *port);
+bool hl_url_parse_authority(const char *text, size_t n, char host[HL_HOST_BYTES], unsigned *port);
 
 /* The distance of a host (as hl_url_parse() returns it) from this machine, judged by its text alone. */
 enum hl_reach {
@@ -36,7 +36,7 @@ enum hl_reach {
     HL_REACH_LOOPBACK, /* certainly this machine */
 };
 
-enum hl_reach hl_host_reach(const char *host);
+enum hl_reach hl_url_reach(const char *host);
 
 /* Resolves `reference` against `base`: absolute, "//host/...", "host/..." as some registries send it, "/path" or
  * relative. The query is kept byte by byte. Only http and https pass. The caller frees *out. RFC 3986, 5.2. */

@@ -91,7 +91,7 @@ static int document(struct hl_store *store, const struct hl_descriptor *descript
     return 0;
 }
 
-static int read_range(int fd, uint64_t offset, uint64_t bytes, hl_sink *sink, void *context, struct hl_error *err)
+static int read_range(int fd, uint64_t offset, uint64_t bytes, hl_http_sink *sink, void *context, struct hl_error *err)
 {
     HL_FREE char *buffer = malloc(READ_BYTES);
     if (!buffer)
@@ -111,7 +111,7 @@ static int read_range(int fd, uint64_t offset, uint64_t bytes, hl_sink *sink, vo
 }
 
 static int read_blob(struct hl_store *store, const struct hl_descriptor *blob, uint64_t offset, uint64_t bytes,
-                     hl_sink *sink, void *context, struct hl_error *err)
+                     hl_http_sink *sink, void *context, struct hl_error *err)
 {
     HL_CLOSE int fd = openat(layout_of(store)->layout.blobs, hl_digest_file(blob->digest),
                              O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

@@ -62,7 +62,7 @@ bool hl_reference_is_loopback(const char *host)
 {
     char name[HL_HOST_BYTES];
     unsigned port;
-    return hl_authority_parse(host, strlen(host), name, &port) && hl_host_reach(name) == HL_REACH_LOOPBACK;
+    return hl_url_parse_authority(host, strlen(host), name, &port) && hl_url_reach(name) == HL_REACH_LOOPBACK;
 }
 
 static const char *skip_scheme(const char *text)
@@ -78,7 +78,7 @@ static bool has_host(const char *name, size_t *n)
     char host[HL_HOST_BYTES];
     unsigned port;
     *n = strcspn(name, "/");
-    return hl_authority_parse(name, *n, host, &port) && strcmp(host, ".") != 0 && strcmp(host, "..") != 0 &&
+    return hl_url_parse_authority(name, *n, host, &port) && strcmp(host, ".") != 0 && strcmp(host, "..") != 0 &&
            (port || strchr(host, '.') || strchr(host, ':') || !strcmp(host, "localhost"));
 }
 

@@ -22,7 +22,7 @@ struct hl_store_class {
     /* Sends `bytes` bytes of a blob from `offset` into the sink, in order, unchecked: a part has no digest. May be
      * called from several threads at once. */
     int (*read)(struct hl_store *store, const struct hl_descriptor *descriptor, uint64_t offset, uint64_t bytes,
-                hl_sink *sink, void *context, struct hl_error *err);
+                hl_http_sink *sink, void *context, struct hl_error *err);
     void (*close)(struct hl_store *store);
 };
 

@@ -455,11 +455,11 @@ static int check_realm(const struct hl_auth *auth, const char *url, const char *
         return hl_fail(err, "%s demands a token from '%s', which is not an http or https URL", auth->host, shown);
     if (!hl_url_parse(url, &registry))
         return hl_fail(err, "the registry's own URL cannot be parsed");
-    bool plain = !registry.tls || hl_host_reach(registry.host) == HL_REACH_LOOPBACK;
+    bool plain = !registry.tls || hl_url_reach(registry.host) == HL_REACH_LOOPBACK;
     if (!parts.tls && !plain)
         return hl_fail(err, "%s demands a token from %s, which is not encrypted; no credentials are sent there",
                        auth->host, shown);
-    if (hl_host_reach(registry.host) == HL_REACH_PUBLIC && hl_host_reach(parts.host) != HL_REACH_PUBLIC)
+    if (hl_url_reach(registry.host) == HL_REACH_PUBLIC && hl_url_reach(parts.host) != HL_REACH_PUBLIC)
         return hl_fail(err,
                        "%s demands a token from %s, an address of this machine's own network; a registry "
                        "outside of it may not direct requests there",

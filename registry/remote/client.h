@@ -43,7 +43,7 @@ struct hl_call {
     const char *const *header;
     size_t n_headers;
     const struct hl_http_body *body;
-    hl_sink *sink;
+    hl_http_sink *sink;
     void *context;
     size_t limit;
     bool once; /* no retries: the caller must first find out the result of a failure (an upload's session) */

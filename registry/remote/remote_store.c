@@ -176,7 +176,7 @@ static int document(struct hl_store *store, const struct hl_descriptor *descript
 struct reading {
     const struct hl_descriptor *blob;
     uint64_t at, end; /* the next byte for the sink, and the end of the range */
-    hl_sink *sink;
+    hl_http_sink *sink;
     void *context;
     /* of the current response */
     const struct hl_http_response *response;
@@ -285,7 +285,7 @@ static int read_once(struct remote_store *remote, struct reading *reading, struc
 }
 
 static int read_blob(struct hl_store *store, const struct hl_descriptor *blob, uint64_t offset, uint64_t bytes,
-                     hl_sink *sink, void *context, struct hl_error *err)
+                     hl_http_sink *sink, void *context, struct hl_error *err)
 {
     struct reading reading = {.blob = blob, .at = offset, .end = offset + bytes, .sink = sink, .context = context};
     if (!hl_in_range(offset, bytes, blob->bytes))

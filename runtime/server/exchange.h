@@ -2,8 +2,10 @@
 #ifndef HL_RUNTIME_SERVER_EXCHANGE_H
 #define HL_RUNTIME_SERVER_EXCHANGE_H
 
-#include "runtime/server/httpd.h"
 #include <event2/http.h>
+#include <stdbool.h>
+
+struct hl_httpd;
 
 struct hl_connection {
     struct hl_httpd *http;

@@ -12,6 +12,7 @@
  * While a reply is deferred evhttp does not read, and would not notice that the client left. Bytes that a client sends
  * after its request must not pile up in memory either. So a deferred exchange reads on, up to a watermark, with a
  * callback of its own; evhttp restores its callbacks with the first byte of the reply. */
+#include "runtime/server/httpd.h"
 #include "runtime/server/exchange.h"
 #include "runtime/server/reply.h"
 #include <event2/bufferevent.h>

@@ -2,7 +2,11 @@
 #ifndef HL_RUNTIME_SERVER_REPLY_H
 #define HL_RUNTIME_SERVER_REPLY_H
 
-#include "runtime/server/httpd.h"
+#include "base/error.h"
+#include <event2/buffer.h>
+#include <stdbool.h>
+
+struct hl_exchange;
 
 #define HL_REPLY_JSON "application/json; charset=utf-8"
 

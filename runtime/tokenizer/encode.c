@@ -6,7 +6,7 @@
  * changed since. It is recognised when it is taken off the heap, because its pair then has another length. So n symbols
  * cost O(n log n) whatever the text.
  */
-#include "runtime/tokenizer/tables.h"
+#include "runtime/tokenizer/tokenizer_inside.h"
 
 struct symbol {
     uint32_t start, bytes;   /* in the word; 0 bytes: merged into its left neighbour */
@@ -129,13 +129,13 @@ static int consider(struct run *run, const uint8_t *word, uint32_t left, struct 
     uint32_t rank;
     if (t->n_pairs) {
         const struct hl_pair_slot *pair =
-            a->id == HL_NONE || b->id == HL_NONE ? NULL : hl_tables_find_pair(t, a->id, b->id);
+            a->id == HL_NONE || b->id == HL_NONE ? NULL : hl_tokenizer_find_pair(t, a->id, b->id);
         if (!pair)
             return 0;
         rank = pair->rank;
         candidate.merged = pair->merged;
     } else {
-        candidate.merged = hl_tables_find_text(t, word + a->start, candidate.bytes);
+        candidate.merged = hl_tokenizer_find_text(t, word + a->start, candidate.bytes);
         if (candidate.merged == HL_NONE)
             return 0;
         rank = t->tokens[candidate.merged].rank;
@@ -190,7 +190,7 @@ static int split_word(struct run *run, const uint8_t *word, uint32_t n, struct h
     for (uint32_t at = 0; at < n; at += bytes) {
         bytes = t->flags & HL_TOKENIZER_BYTE_LEVEL ? 1 : hl_utf8_length(word[at]);
         uint32_t id =
-            t->flags & HL_TOKENIZER_BYTE_LEVEL ? t->bytes[word[at]] : hl_tables_find_text(t, word + at, bytes);
+            t->flags & HL_TOKENIZER_BYTE_LEVEL ? t->bytes[word[at]] : hl_tokenizer_find_text(t, word + at, bytes);
         bool unknown = id == HL_NONE && t->n_pairs;
         if (unknown && has_bytes(t, word + at, bytes)) {
             unknown = false;
@@ -233,7 +233,7 @@ static int encode_word(struct run *run, const uint8_t *word, size_t n, struct hl
         return 0;
     uint32_t whole = HL_NONE;
     if (run->t->flags & HL_TOKENIZER_WHOLE_WORDS && n <= HL_TOKEN_MAX_BYTES)
-        whole = hl_tables_find_text(run->t, word, (uint32_t)n);
+        whole = hl_tokenizer_find_text(run->t, word, (uint32_t)n);
     if (whole != HL_NONE)
         return put_id(run, whole, err);
     if (split_word(run, word, (uint32_t)n, err) || merge_symbols(run, word, err))
@@ -330,7 +330,7 @@ static int encode_around(struct run *run, const uint8_t *text, size_t n, unsigne
     bool space_is_mark = !stage && run->t->flags & HL_TOKENIZER_ESCAPE_SPACE;
     size_t done = 0;
     for (size_t at = 0; at < n;) {
-        const struct hl_added *added = hl_tables_find_added(run->t, text + at, n - at, stage, run->special);
+        const struct hl_added *added = hl_tokenizer_find_added(run->t, text + at, n - at, stage, run->special);
         if (!added) {
             at++;
             continue;

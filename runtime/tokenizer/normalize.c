@@ -1,6 +1,6 @@
 /* Normalizes text before it is cut into words: makes it UTF-8, composes it, and puts its spaces in the tokenizer's
  * form. Also makes the result the same with any version of the libraries (unicode_versions.c). */
-#include "runtime/tokenizer/tables.h"
+#include "runtime/tokenizer/tokenizer_inside.h"
 #include <utf8proc.h>
 
 const struct hl_range *hl_range_of(struct hl_range_cursor *cursor, uint32_t character)

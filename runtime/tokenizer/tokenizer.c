@@ -4,7 +4,7 @@
  * at each use. So opening costs a page and the compilation of the split pattern, however large the vocabulary is.
  */
 #include "base/sizes.h"
-#include "runtime/tokenizer/tables.h"
+#include "runtime/tokenizer/tokenizer_inside.h"
 
 static int check_table(const struct hl_tokenizer_table *table, uint64_t element, size_t bytes, const char *name,
                        struct hl_error *err)
@@ -159,14 +159,14 @@ const char *hl_tokenizer_text(const struct hl_tokenizer *t, uint32_t id, size_t 
 uint32_t hl_tokenizer_find(const struct hl_tokenizer *t, const char *text, size_t bytes)
 {
     const struct hl_added *added =
-        bytes ? hl_tables_find_added(t, (const uint8_t *)text, bytes, HL_ADDED_ANY, true) : NULL;
+        bytes ? hl_tokenizer_find_added(t, (const uint8_t *)text, bytes, HL_ADDED_ANY, true) : NULL;
     return added && added->bytes == bytes && added->id < t->n_tokens ? added->id : HL_NONE;
 }
 
 /* Narrows the entries [low, high) that begin with the bytes read so far, byte by byte. They are neighbours, and the
  * shortest is first. */
-const struct hl_added *hl_tables_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n, unsigned stage,
-                                            bool special)
+const struct hl_added *hl_tokenizer_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n,
+                                               unsigned stage, bool special)
 {
     uint32_t low = t->first[text[0]], high = hl_min_u32(t->first[text[0] + 1], t->n_added);
     const struct hl_added *longest = NULL;

@@ -6,7 +6,7 @@
  * reference's NFC (Unicode 9) does not know.
  */
 #include "base/sizes.h"
-#include "runtime/tokenizer/tables.h"
+#include "runtime/tokenizer/tokenizer_inside.h"
 
 static const struct hl_range later[] = {
     {0x295, 0x295, 0x250},        {0x378, 0x379, 0x81},         {0x380, 0x383, 0x81},

@@ -74,7 +74,7 @@ static void check_program(struct hl_plan *plan)
     struct hl_error err;
     HL_FREE struct hl_header *header = calloc(1, sizeof *header);
     HL_FREE struct hl_tensor *tensors = calloc(plan->n_tensors, sizeof *tensors);
-    if (!header || !tensors || hl_place(plan, HL_SHARD_LIMIT, header, &err) < 0)
+    if (!header || !tensors || hl_writer_place(plan, HL_SHARD_LIMIT, header, &err) < 0)
         return;
     for (uint32_t i = 0; i < plan->n_tensors; i++)
         tensors[i] = plan->tensors[i].tensor;

@@ -2,7 +2,7 @@
  * and the flags. Pieces are whole characters, and the decoded text equals the text, except for bytes that are not
  * UTF-8. */
 #include "base/sizes.h"
-#include "runtime/tokenizer/tables.h"
+#include "runtime/tokenizer/tokenizer_inside.h"
 #include "tests/fuzz/fuzz_tokenizer.h"
 
 static const struct {

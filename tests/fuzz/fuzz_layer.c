@@ -13,8 +13,8 @@
 
 static const uint8_t *layer_bytes;
 
-static int serve(struct hl_store *store, const struct hl_descriptor *blob, uint64_t offset, uint64_t n, hl_sink *sink,
-                 void *context, struct hl_error *err)
+static int serve(struct hl_store *store, const struct hl_descriptor *blob, uint64_t offset, uint64_t n,
+                 hl_http_sink *sink, void *context, struct hl_error *err)
 {
     (void)store;
     if (!hl_in_range(offset, n, blob->bytes))

@@ -28,7 +28,7 @@ static bool same_host(const char *ours, const char *theirs)
     size_t n = strlen(theirs);
     if (n > 1 && theirs[0] == '[')
         return strchr(ours, ':') != NULL;
-    return !strcasecmp(ours, theirs) || hl_host_reach(ours) == hl_host_reach(theirs);
+    return !strcasecmp(ours, theirs) || hl_url_reach(ours) == hl_url_reach(theirs);
 }
 
 static void compare(const char *text)

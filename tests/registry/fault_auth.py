@@ -155,7 +155,7 @@ def add_refusals(suite, world):
     ask("of another kind", "401|challenge|Negotiate|auth", "Negotiate")
     ask("without a realm", "401|challenge|realm|auth", 'Bearer service="x"')
     ask("whose realm is a file", "realm|url|http", 'Bearer realm="file:///etc/passwd",service="x"')
-    ask("whose realm is no URL", "realm|url|http", 'Bearer realm="nowhere",service="x"')
+    ask("whose realm is not a URL", "realm|url|http", 'Bearer realm="nowhere",service="x"')
     ask("with an open quote", "401|challenge|realm|auth", 'Bearer realm="http://127.0.0.1/token,service=x')
     ask("of 100 KB", "401|challenge|realm|auth|long", 'Bearer realm="http://127.0.0.1/' + "t" * 100000 + '"')
     ask(

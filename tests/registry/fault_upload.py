@@ -170,7 +170,7 @@ def add_errors(suite, world):
         ("in seconds", lambda: "3", 2.5),
         ("as a date", lambda: later(4), 2.0),
         ("that is past", lambda: later(-100), 0),
-        ("that is no number", lambda: "soon", 0),
+        ("that is not a number", lambda: "soon", 0),
         ("below nothing", lambda: "-5", 0),
     ):
 

@@ -24,7 +24,7 @@ HEAD = '''/* Tables that make this program's Unicode the reference library's, wh
  * reference's NFC (Unicode 9) does not know.
  */
 #include "base/sizes.h"
-#include "runtime/tokenizer/tables.h"
+#include "runtime/tokenizer/tokenizer_inside.h"
 
 '''
 TAIL = '''

@@ -139,9 +139,9 @@ static int spread(struct hl_run *run, struct hl_args *args, struct hl_list *list
                 return -1;
         return 0;
     }
-    if (hl_iterate(run, value, &items))
+    if (hl_iterator_open(run, value, &items))
         return -1;
-    while ((got = hl_iterate_next(run, &items, &item)) > 0)
+    while ((got = hl_iterator_next(run, &items, &item)) > 0)
         if (hl_list_push(run->arena, list, item, run->err))
             return -1;
     return got;
@@ -403,7 +403,7 @@ static int assign(struct hl_run *run, uint32_t target, struct hl_value value);
 static int assign_items(struct hl_run *run, const uint32_t *list, struct hl_value value)
 {
     struct hl_value all;
-    if (hl_iterate_all(run, value, HL_VALUE_LIST, &all))
+    if (hl_iterator_all(run, value, HL_VALUE_LIST, &all))
         return -1;
     if (all.list->n != list[0])
         return hl_run_fail(run, "%u values cannot be assigned to %u names", all.list->n, list[0]);
@@ -487,7 +487,7 @@ static int next_passing(struct hl_run *run, void *state, struct hl_value *out)
     struct hl_frame *frame = run->frame;
     struct hl_value test;
     int got;
-    while ((got = hl_iterate_next(run, &filtered->items, out)) > 0) {
+    while ((got = hl_iterator_next(run, &filtered->items, out)) > 0) {
         run->frame = filtered->frame;
         if (assign(run, filtered->loop->candidate, *out) || hl_evaluate(run, filtered->loop->condition, &test))
             return -1;
@@ -508,7 +508,7 @@ static int start_loop(struct hl_run *run, const struct hl_template_loop *loop, s
         out->recursion = function;
         out->depth = run->frame->depth;
     }
-    if (hl_iterate(run, iterable, &out->items))
+    if (hl_iterator_open(run, iterable, &out->items))
         return -1;
     if (loop->condition == HL_NONE) {
         out->length = hl_value_length(iterable);

@@ -160,7 +160,7 @@ static int next_of_object(struct hl_run *run, void *state, struct hl_value *out)
         *out = pair;
         return 1;
     }
-    return hl_iterate_next(run, &object->iterator.items, out);
+    return hl_iterator_next(run, &object->iterator.items, out);
 }
 
 static int iterate_object(struct hl_run *run, struct hl_object *object, struct hl_iterator *out)
@@ -185,7 +185,7 @@ static int iterate_object(struct hl_run *run, struct hl_object *object, struct h
     }
 }
 
-int hl_iterate(struct hl_run *run, struct hl_value value, struct hl_iterator *out)
+int hl_iterator_open(struct hl_run *run, struct hl_value value, struct hl_iterator *out)
 {
     *out = (struct hl_iterator){.source = value};
     switch (value.kind) {
@@ -226,7 +226,7 @@ static int next_entry(struct hl_run *run, struct hl_iterator *it, struct hl_valu
                : 1;
 }
 
-int hl_iterate_next(struct hl_run *run, struct hl_iterator *it, struct hl_value *out)
+int hl_iterator_next(struct hl_run *run, struct hl_iterator *it, struct hl_value *out)
 {
     if (hl_arena_pay(run->arena, 1, run->err))
         return -1;
@@ -270,16 +270,16 @@ int hl_iterate_next(struct hl_run *run, struct hl_iterator *it, struct hl_value 
     }
 }
 
-int hl_iterate_all(struct hl_run *run, struct hl_value value, enum hl_value_kind kind, struct hl_value *out)
+int hl_iterator_all(struct hl_run *run, struct hl_value value, enum hl_value_kind kind, struct hl_value *out)
 {
     struct hl_iterator items;
     struct hl_value item;
     int got;
     int64_t room = hl_value_length(value);
-    if (hl_iterate(run, value, &items) ||
+    if (hl_iterator_open(run, value, &items) ||
         hl_list_new(run->arena, kind, room > 0 && room < 4096 ? (size_t)room : 0, out, run->err))
         return -1;
-    while ((got = hl_iterate_next(run, &items, &item)) > 0)
+    while ((got = hl_iterator_next(run, &items, &item)) > 0)
         if (hl_list_push(run->arena, out->list, item, run->err))
             return -1;
     return got;
@@ -317,7 +317,7 @@ int hl_loop_next(struct hl_run *run, struct hl_loop *loop, struct hl_value *out)
         *out = loop->after;
         loop->after.kind = HL_VALUE_ABSENT;
     } else {
-        got = hl_iterate_next(run, &loop->items, out);
+        got = hl_iterator_next(run, &loop->items, out);
     }
     if (got <= 0)
         return got;
@@ -336,10 +336,10 @@ static int count_items(struct hl_run *run, struct hl_loop *loop)
         return 0;
     if (hl_list_new(run->arena, HL_VALUE_LIST, 0, &rest, run->err))
         return -1;
-    while ((got = hl_iterate_next(run, &loop->items, &item)) > 0)
+    while ((got = hl_iterator_next(run, &loop->items, &item)) > 0)
         if (hl_list_push(run->arena, rest.list, item, run->err))
             return -1;
-    if (got < 0 || hl_iterate(run, rest, &loop->items))
+    if (got < 0 || hl_iterator_open(run, rest, &loop->items))
         return -1;
     loop->length = (int64_t)rest.list->n + loop->index + 1 + (loop->after.kind != HL_VALUE_ABSENT);
     return 0;
@@ -349,7 +349,7 @@ static int peek(struct hl_run *run, struct hl_loop *loop)
 {
     if (loop->after.kind != HL_VALUE_ABSENT)
         return 0;
-    int got = hl_iterate_next(run, &loop->items, &loop->after);
+    int got = hl_iterator_next(run, &loop->items, &loop->after);
     if (got <= 0)
         loop->after.kind = HL_VALUE_ABSENT;
     return got < 0 ? -1 : 0;

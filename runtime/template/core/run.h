@@ -95,7 +95,7 @@ struct hl_iterator {
     bool backwards;                                                         /* items and ranges */
     uint64_t at;
     struct hl_value source;
-    int (*next)(struct hl_run *run, void *state, struct hl_value *out); /* of lazy items; as hl_iterate_next() */
+    int (*next)(struct hl_run *run, void *state, struct hl_value *out); /* of lazy items; as hl_iterator_next() */
     void *state;
 };
 
@@ -165,23 +165,23 @@ int hl_object_repr(struct hl_text *out, const struct hl_object *object, struct h
 int hl_object_new(struct hl_run *run, enum hl_object_kind kind, struct hl_value *out);
 
 /* Begins to iterate over a value. Fails if the value is not iterable. */
-int hl_iterate(struct hl_run *run, struct hl_value value, struct hl_iterator *out);
+int hl_iterator_open(struct hl_run *run, struct hl_value value, struct hl_iterator *out);
 
 /* Returns 1 and the next item, 0 at the end, or -1 on error. */
-int hl_iterate_next(struct hl_run *run, struct hl_iterator *iterator, struct hl_value *out);
+int hl_iterator_next(struct hl_run *run, struct hl_iterator *iterator, struct hl_value *out);
 
 /* Makes an iterator object from a function and its state. */
 int hl_iterator_new(struct hl_run *run, int (*next)(struct hl_run *run, void *state, struct hl_value *out), void *state,
                     struct hl_value *out);
 
-/* Returns the next item of a loop like hl_iterate_next(). It may have been fetched early. */
+/* Returns the next item of a loop like hl_iterator_next(). It may have been fetched early. */
 int hl_loop_next(struct hl_run *run, struct hl_loop *loop, struct hl_value *out);
 
 /* Reads loop.index and the like. *out is ABSENT if the attribute does not exist. */
 int hl_loop_attribute(struct hl_run *run, struct hl_loop *loop, struct hl_value name, struct hl_value *out);
 
 /* Copies all items into a new list, as Python's list() does. */
-int hl_iterate_all(struct hl_run *run, struct hl_value value, enum hl_value_kind kind, struct hl_value *out);
+int hl_iterator_all(struct hl_run *run, struct hl_value value, enum hl_value_kind kind, struct hl_value *out);
 
 /* Returns the number of items, or -1 if the value has no length (sets no error). */
 int64_t hl_value_length(struct hl_value value);

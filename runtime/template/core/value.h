@@ -205,7 +205,7 @@ int hl_value_repr(struct hl_text *out, struct hl_value value, struct hl_error *e
 /* Writes the shortest decimal that reads back as this double, in Python's form (1e+16, 0.1, inf). Returns its length.
  */
 #define HL_FLOAT_TEXT 32
-size_t hl_float_repr(double real, char text[HL_FLOAT_TEXT]);
+size_t hl_value_float_repr(double real, char text[HL_FLOAT_TEXT]);
 
 /* Returns Python's bool(): false are undefined, None, False, 0, 0.0, and empty values. */
 bool hl_value_truth(struct hl_value value);

@@ -54,7 +54,7 @@ static void shortest(double real, char text[HL_FLOAT_TEXT])
     }
 }
 
-size_t hl_float_repr(double real, char text[HL_FLOAT_TEXT])
+size_t hl_value_float_repr(double real, char text[HL_FLOAT_TEXT])
 {
     char scratch[HL_FLOAT_TEXT], digits[HL_FLOAT_TEXT] = "";
     if (!isfinite(real))
@@ -81,7 +81,7 @@ size_t hl_float_repr(double real, char text[HL_FLOAT_TEXT])
 static int put_float(struct hl_text *out, double real, struct hl_error *err)
 {
     char text[HL_FLOAT_TEXT];
-    return hl_text_put(out, text, hl_float_repr(real, text), err);
+    return hl_text_put(out, text, hl_value_float_repr(real, text), err);
 }
 
 static int put_int(struct hl_text *out, int64_t integer, struct hl_error *err)

@@ -358,7 +358,7 @@ static int filter_tojson(struct hl_run *run, const struct hl_args *args, struct 
         return hl_run_fail(run, "tojson: indent is of type '%s'", hl_value_type(style.indent));
     if (hl_args_given(args, THIRD) && args->values[THIRD].kind != HL_VALUE_NONE) {
         struct hl_value both;
-        if (hl_iterate_all(run, args->values[THIRD], HL_VALUE_LIST, &both))
+        if (hl_iterator_all(run, args->values[THIRD], HL_VALUE_LIST, &both))
             return -1;
         if (both.list->n != 2 || both.list->items[0].kind != HL_VALUE_STRING ||
             both.list->items[1].kind != HL_VALUE_STRING)
@@ -430,12 +430,12 @@ static int filter_urlencode(struct hl_run *run, const struct hl_args *args, stru
                     v.kind == HL_VALUE_OBJECT || v.kind == HL_VALUE_UNDEFINED;
     if (!composed && quote(run, &text, v, false))
         return -1;
-    if (composed && hl_iterate(run, v, &items))
+    if (composed && hl_iterator_open(run, v, &items))
         return -1;
     if (v.kind == HL_VALUE_DICT)
         items.view = HL_VIEW_ITEMS;
-    while (composed && (got = hl_iterate_next(run, &items, &item)) > 0) {
-        if (hl_iterate_all(run, item, HL_VALUE_LIST, &pair))
+    while (composed && (got = hl_iterator_next(run, &items, &item)) > 0) {
+        if (hl_iterator_all(run, item, HL_VALUE_LIST, &pair))
             return -1;
         if (pair.list->n != 2)
             return hl_run_fail(run, "urlencode takes pairs");

@@ -56,12 +56,12 @@ static int fill_dict(struct hl_run *run, const struct hl_args *args, enum hl_val
     if (hl_dict_new(run->arena, kind, out, run->err))
         return -1;
     bool from_dict = args->n && args->values[FIRST].kind == HL_VALUE_DICT;
-    if (args->n && hl_iterate(run, args->values[FIRST], &pairs))
+    if (args->n && hl_iterator_open(run, args->values[FIRST], &pairs))
         return -1;
     if (from_dict)
         pairs.view = HL_VIEW_ITEMS;
-    while (args->n && (got = hl_iterate_next(run, &pairs, &item)) > 0) {
-        if (hl_iterate_all(run, item, HL_VALUE_LIST, &pair))
+    while (args->n && (got = hl_iterator_next(run, &pairs, &item)) > 0) {
+        if (hl_iterator_all(run, item, HL_VALUE_LIST, &pair))
             return -1;
         if (pair.list->n != 2)
             return hl_run_fail(run, "dict() takes pairs");

@@ -234,7 +234,7 @@ static int copy_dict(struct hl_run *run, const struct hl_args *args, struct hl_v
 
 static int copy_list(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
-    return hl_iterate_all(run, args->values[SELF], HL_VALUE_LIST, out);
+    return hl_iterator_all(run, args->values[SELF], HL_VALUE_LIST, out);
 }
 
 static int index_of(struct hl_run *run, const struct hl_args *args, struct hl_value *out)

@@ -247,9 +247,9 @@ static int contains(struct hl_run *run, struct hl_value item, struct hl_value co
         return 0;
     }
     *out = false;
-    if (hl_iterate(run, container, &items))
+    if (hl_iterator_open(run, container, &items))
         return -1;
-    while (!*out && (got = hl_iterate_next(run, &items, &other)) != 0)
+    while (!*out && (got = hl_iterator_next(run, &items, &other)) != 0)
         if (got < 0 || hl_value_equal(run->arena, other, item, out, run->err))
             return -1;
     return 0;

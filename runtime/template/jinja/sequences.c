@@ -16,7 +16,7 @@ static struct hl_value or_none(const struct hl_args *args, uint32_t i)
 static int once(struct hl_run *run, struct hl_value list, bool backwards, const char *type, struct hl_value *out)
 {
     struct hl_iterator items;
-    if (hl_iterate(run, list, &items) || hl_object_new(run, HL_OBJECT_ITERATOR, out))
+    if (hl_iterator_open(run, list, &items) || hl_object_new(run, HL_OBJECT_ITERATOR, out))
         return -1;
     items.backwards = backwards;
     out->object->iterator.items = items;
@@ -158,7 +158,7 @@ static int filter_sort(struct hl_run *run, const struct hl_args *args, struct hl
 {
     struct hl_value list;
     struct keyed *all;
-    if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) ||
+    if (hl_iterator_all(run, args->values[VALUE], HL_VALUE_LIST, &list) ||
         key_many(run, list, or_none(args, THIRD), hl_args_truth(args, SECOND), &all) ||
         sort_keyed(run, all, list.list->n, hl_args_truth(args, FIRST), &all))
         return -1;
@@ -196,7 +196,7 @@ static int filter_groupby(struct hl_run *run, const struct hl_args *args, struct
 {
     struct hl_value list, path, group, label, otherwise = or_none(args, SECOND);
     struct keyed *all;
-    if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, args->values[FIRST], &path) ||
+    if (hl_iterator_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, args->values[FIRST], &path) ||
         key_items(run, list, path, otherwise, hl_args_truth(args, THIRD), &all) ||
         sort_keyed(run, all, list.list->n, false, &all) || hl_list_new(run->arena, HL_VALUE_LIST, 0, out, run->err))
         return -1;
@@ -226,7 +226,7 @@ static int filter_unique(struct hl_run *run, const struct hl_args *args, struct 
 {
     struct hl_value list, path, seen, kept, *there;
     struct keyed *all;
-    if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, or_none(args, SECOND), &path) ||
+    if (hl_iterator_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, or_none(args, SECOND), &path) ||
         key_items(run, list, path, hl_none(), hl_args_truth(args, FIRST), &all) ||
         hl_dict_new(run->arena, HL_VALUE_DICT, &seen, run->err) ||
         hl_list_new(run->arena, HL_VALUE_LIST, 0, &kept, run->err))
@@ -245,7 +245,7 @@ static int extreme(struct hl_run *run, const struct hl_args *args, enum hl_compa
 {
     struct hl_value list, path;
     struct keyed *all;
-    if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, or_none(args, SECOND), &path) ||
+    if (hl_iterator_all(run, args->values[VALUE], HL_VALUE_LIST, &list) || path_of(run, or_none(args, SECOND), &path) ||
         key_items(run, list, path, hl_none(), hl_args_truth(args, FIRST), &all))
         return -1;
     if (!list.list->n) {
@@ -281,9 +281,9 @@ static int filter_sum(struct hl_run *run, const struct hl_args *args, struct hl_
     *out = hl_args_given(args, SECOND) ? args->values[SECOND] : hl_int(0);
     if (out->kind == HL_VALUE_STRING)
         return hl_run_fail(run, "sum() does not add strings; use join");
-    if (path_of(run, or_none(args, FIRST), &path) || hl_iterate(run, args->values[VALUE], &items))
+    if (path_of(run, or_none(args, FIRST), &path) || hl_iterator_open(run, args->values[VALUE], &items))
         return -1;
-    while ((got = hl_iterate_next(run, &items, &item)) > 0)
+    while ((got = hl_iterator_next(run, &items, &item)) > 0)
         if (follow(run, path, item, hl_none(), &item) || hl_operate_binary(run, HL_BINARY_ADD, *out, item, out))
             return -1;
     return got;
@@ -297,9 +297,9 @@ static int filter_join(struct hl_run *run, const struct hl_args *args, struct hl
     int got;
     bool first = true;
     if ((hl_args_given(args, FIRST) && hl_jinja_text(run, args->values[FIRST], &separator)) ||
-        path_of(run, or_none(args, SECOND), &path) || hl_iterate(run, args->values[VALUE], &items))
+        path_of(run, or_none(args, SECOND), &path) || hl_iterator_open(run, args->values[VALUE], &items))
         return -1;
-    while ((got = hl_iterate_next(run, &items, &item)) > 0) {
+    while ((got = hl_iterator_next(run, &items, &item)) > 0) {
         if (follow(run, path, item, hl_none(), &item) ||
             (!first && hl_text_put(&text, separator.text, separator.n, run->err)) ||
             hl_value_str(&text, item, run->err))
@@ -319,7 +319,7 @@ static int filter_length(struct hl_run *run, const struct hl_args *args, struct 
 
 static int filter_list(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
-    return hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, out);
+    return hl_iterator_all(run, args->values[VALUE], HL_VALUE_LIST, out);
 }
 
 static int next_failure(struct hl_run *run, void *state, struct hl_value *out)
@@ -343,9 +343,9 @@ static int filter_items(struct hl_run *run, const struct hl_args *args, struct h
 static int filter_first(struct hl_run *run, const struct hl_args *args, struct hl_value *out)
 {
     struct hl_iterator items;
-    if (hl_iterate(run, args->values[VALUE], &items))
+    if (hl_iterator_open(run, args->values[VALUE], &items))
         return -1;
-    int got = hl_iterate_next(run, &items, out);
+    int got = hl_iterator_next(run, &items, out);
     if (!got)
         *out = hl_undefined_because("No first item, sequence was empty.");
     return got < 0 ? -1 : 0;
@@ -362,7 +362,7 @@ static int filter_last(struct hl_run *run, const struct hl_args *args, struct hl
     struct hl_value list;
     if (!reversible(args->values[VALUE]))
         return hl_run_fail(run, "'%s' object is not reversible", hl_value_type(args->values[VALUE]));
-    if (hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list))
+    if (hl_iterator_all(run, args->values[VALUE], HL_VALUE_LIST, &list))
         return -1;
     *out =
         list.list->n ? list.list->items[list.list->n - 1] : hl_undefined_because("No last item, sequence was empty.");
@@ -375,7 +375,7 @@ static int filter_reverse(struct hl_run *run, const struct hl_args *args, struct
     const struct hl_value bounds[] = {hl_none(), hl_none(), hl_int(-1)};
     if (v.kind == HL_VALUE_STRING)
         return hl_operate_slice(run, v, bounds, out);
-    if (hl_iterate_all(run, v, HL_VALUE_LIST, &list))
+    if (hl_iterator_all(run, v, HL_VALUE_LIST, &list))
         return -1;
     if (reversible(v))
         return once(run, list, true, v.kind == HL_VALUE_LIST ? "list_reverseiterator" : "reversed", out);
@@ -395,11 +395,11 @@ static int filter_batch(struct hl_run *run, const struct hl_args *args, struct h
     struct hl_iterator items;
     int64_t size = 0;
     int got;
-    if (wanted_int(run, args, FIRST, &size) || hl_iterate(run, args->values[VALUE], &items) ||
+    if (wanted_int(run, args, FIRST, &size) || hl_iterator_open(run, args->values[VALUE], &items) ||
         hl_list_new(run->arena, HL_VALUE_LIST, 0, &all, run->err) ||
         hl_list_new(run->arena, HL_VALUE_LIST, 0, &row, run->err))
         return -1;
-    while ((got = hl_iterate_next(run, &items, &item)) > 0) {
+    while ((got = hl_iterator_next(run, &items, &item)) > 0) {
         if (row.list->n == size && (hl_list_push(run->arena, all.list, row, run->err) ||
                                     hl_list_new(run->arena, HL_VALUE_LIST, 0, &row, run->err)))
             return -1;
@@ -419,7 +419,7 @@ static int filter_slice(struct hl_run *run, const struct hl_args *args, struct h
 {
     struct hl_value list, all, row;
     int64_t slices = 0;
-    if (wanted_int(run, args, FIRST, &slices) || hl_iterate_all(run, args->values[VALUE], HL_VALUE_LIST, &list) ||
+    if (wanted_int(run, args, FIRST, &slices) || hl_iterator_all(run, args->values[VALUE], HL_VALUE_LIST, &list) ||
         hl_list_new(run->arena, HL_VALUE_LIST, 0, &all, run->err))
         return -1;
     if (!slices)
@@ -489,7 +489,7 @@ static int begin(struct hl_run *run, struct lazy *lazy)
     lazy->otherwise = hl_none();
     if (!hl_value_truth(lazy->args.values[VALUE])) {
         lazy->args.n = 0; /* empties the input, whatever it is */
-        return hl_iterate(run, hl_string("", 0), &lazy->items);
+        return hl_iterator_open(run, hl_string("", 0), &lazy->items);
     }
     if (lazy->kind == MAP) {
         if (begin_map(run, lazy))
@@ -501,7 +501,7 @@ static int begin(struct hl_run *run, struct lazy *lazy)
             find_call(run, lazy, attribute ? SECOND : FIRST))
             return -1;
     }
-    return hl_iterate(run, lazy->args.values[VALUE], &lazy->items);
+    return hl_iterator_open(run, lazy->args.values[VALUE], &lazy->items);
 }
 
 static int next_lazy(struct hl_run *run, void *state, struct hl_value *out)
@@ -511,7 +511,7 @@ static int next_lazy(struct hl_run *run, void *state, struct hl_value *out)
     int got;
     if (!lazy->begun && begin(run, lazy))
         return -1;
-    while ((got = hl_iterate_next(run, &lazy->items, &item)) > 0) {
+    while ((got = hl_iterator_next(run, &lazy->items, &item)) > 0) {
         asked = item;
         if (lazy->path.kind == HL_VALUE_LIST && follow(run, lazy->path, item, lazy->otherwise, &asked))
             return -1;

@@ -424,9 +424,9 @@ static int join(struct hl_run *run, const struct hl_args *args, struct hl_value 
     struct hl_iterator items;
     int got;
     bool first = true;
-    if (hl_iterate(run, args->values[FIRST], &items))
+    if (hl_iterator_open(run, args->values[FIRST], &items))
         return -1;
-    while ((got = hl_iterate_next(run, &items, &item)) > 0) {
+    while ((got = hl_iterator_next(run, &items, &item)) > 0) {
         if (item.kind != HL_VALUE_STRING)
             return hl_run_fail(run, "join takes strings, not '%s'", hl_value_type(item));
         if ((!first && hl_text_put(&text, s.text, s.n, run->err)) || hl_text_put(&text, item.text, item.n, run->err))

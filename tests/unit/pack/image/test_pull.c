@@ -648,7 +648,7 @@ static int count_document(struct hl_store *store, const struct hl_descriptor *de
 }
 
 static int count_read(struct hl_store *store, const struct hl_descriptor *descriptor, uint64_t offset, uint64_t bytes,
-                      hl_sink *sink, void *context, struct hl_error *err)
+                      hl_http_sink *sink, void *context, struct hl_error *err)
 {
     struct counting *counting = (struct counting *)store;
     counting->bytes += bytes;

@@ -2,6 +2,7 @@
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/sizes.h"
+#include "runtime/server/httpd.h"
 #include "runtime/server/reply.h"
 #include "tests/unit/check.h"
 #include <arpa/inet.h>

@@ -126,14 +126,14 @@ static void test_floats(void)
     struct dice dice = {.state = 7};
     char text[HL_FLOAT_TEXT + 1];
     for (size_t i = 0; i < HL_COUNT(cases); i++) {
-        text[hl_float_repr(cases[i].real, text)] = 0;
+        text[hl_value_float_repr(cases[i].real, text)] = 0;
         CHECK_SAY(!strcmp(text, cases[i].text), "%s, not %s", text, cases[i].text);
     }
     for (int i = 0; i < 20000; i++) {
         uint64_t bits = dice_bits(&dice);
         double real;
         memcpy(&real, &bits, sizeof real);
-        size_t n = hl_float_repr(real, text);
+        size_t n = hl_value_float_repr(real, text);
         text[n] = 0;
         CHECK_SAY(n < HL_FLOAT_TEXT && (isnan(real) || strtod(text, NULL) == real), "%a became %s", real, text);
     }

@@ -3,8 +3,8 @@
 #include "base/cleanup.h"
 #include "base/sizes.h"
 #include "pack/vocabulary/vocabulary.h"
-#include "runtime/tokenizer/tables.h"
 #include "runtime/tokenizer/tokenizer.h"
+#include "runtime/tokenizer/tokenizer_inside.h"
 #include "tests/unit/check.h"
 
 static void release_bytes(struct hl_bytes *bytes)

@@ -1,7 +1,7 @@
 /* The opened tokenizer and its look-ups, shared by the files of this folder. Every look-up checks the offsets and ids
  * that it follows. A forged section yields wrong tokens, never a byte from outside the section. */
-#ifndef HL_RUNTIME_TOKENIZER_TABLES_H
-#define HL_RUNTIME_TOKENIZER_TABLES_H
+#ifndef HL_RUNTIME_TOKENIZER_TOKENIZER_INSIDE_H
+#define HL_RUNTIME_TOKENIZER_TOKENIZER_INSIDE_H
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 
@@ -72,7 +72,7 @@ static inline const struct hl_token *hl_token_at(const struct hl_tokenizer *t, u
 }
 
 /* Returns the id of the token that ordinary text of these bytes becomes, or HL_NONE. */
-static inline uint32_t hl_tables_find_text(const struct hl_tokenizer *t, const uint8_t *text, uint32_t n)
+static inline uint32_t hl_tokenizer_find_text(const struct hl_tokenizer *t, const uint8_t *text, uint32_t n)
 {
     if (!t->n_strings || n > HL_TOKEN_MAX_BYTES)
         return HL_NONE;
@@ -90,8 +90,8 @@ static inline uint32_t hl_tables_find_text(const struct hl_tokenizer *t, const u
     return HL_NONE;
 }
 
-static inline const struct hl_pair_slot *hl_tables_find_pair(const struct hl_tokenizer *t, uint32_t left,
-                                                             uint32_t right)
+static inline const struct hl_pair_slot *hl_tokenizer_find_pair(const struct hl_tokenizer *t, uint32_t left,
+                                                                uint32_t right)
 {
     uint32_t at = hl_slot_of(hl_hash_pair(left, right), t->n_pairs);
     for (uint32_t probe = 0; probe < t->longest_probe; probe++) {
@@ -105,11 +105,11 @@ static inline const struct hl_pair_slot *hl_tables_find_pair(const struct hl_tok
     return NULL;
 }
 
-#define HL_ADDED_ANY ~0u /* hl_tables_find_added: tokens of either stage */
+#define HL_ADDED_ANY ~0u /* hl_tokenizer_find_added: tokens of either stage */
 
 /* Returns the longest added token that text[0..n) begins with and that ends between characters, or NULL. `stage` is
  * HL_ADDED_RAW, 0, or HL_ADDED_ANY. `special` includes the special tokens. */
-const struct hl_added *hl_tables_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n, unsigned stage,
-                                            bool special);
+const struct hl_added *hl_tokenizer_find_added(const struct hl_tokenizer *t, const uint8_t *text, size_t n,
+                                               unsigned stage, bool special);
 
 #endif
