@@ -174,12 +174,16 @@ static int fill(cJSON *json, const struct hl_meta *meta, struct hl_error *err)
 
 int hl_meta_build(const struct hl_meta *meta, char **out, struct hl_error *err)
 {
-    cJSON *json = cJSON_CreateObject();
-    int result = json ? fill(json, meta, err) : hl_no_memory(err);
-    if (result == 0 && !(*out = cJSON_PrintUnformatted(json)))
-        result = hl_no_memory(err);
+    HL_JSON cJSON *json = cJSON_CreateObject();
+    if (!json)
+        return hl_no_memory(err);
+    if (fill(json, meta, err) < 0)
+        return -1;
+    char *text = cJSON_PrintUnformatted(json);
+    if (!text)
+        return hl_no_memory(err);
     /* The server copies this text into its answers. Texts of a source are checked where they are read. */
-    assert(result < 0 || hl_view_is_text((struct hl_view){(const uint8_t *)*out, strlen(*out)}));
-    cJSON_Delete(json);
-    return result;
+    assert(hl_view_is_text((struct hl_view){(const uint8_t *)text, strlen(text)}));
+    *out = text;
+    return 0;
 }

@@ -104,7 +104,7 @@ static void write_real(char text[NUMBER_TEXT], const struct spec *spec, double v
         snprintf(text, NUMBER_TEXT - 2, format, spec->precision < 0 ? 6 : spec->precision, /* NOLINT */
                  percent ? value * 100 : value);
     if (percent)
-        strcat(text, "%"); /* it has room */
+        strcat(text, "%"); /* NOLINT: it has room */
 }
 
 static int put_number(struct hl_run *run, struct hl_text *out, struct spec *spec, struct hl_value value)
