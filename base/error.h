@@ -11,13 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a caller may need to tell apart; the numbers of the first three are the exit status of the commands. */
+/* The kinds that a caller may need to tell apart. The numbers of the first two are exit statuses of the commands. No
+ * kind is 0, so that an error that nobody filled never looks like a success. */
 enum hl_error_kind {
-    HL_ERROR_HELP = 0,    /* not a failure: --help was answered, and nothing is left to do */
-    HL_ERROR_FAILED = 1,  /* the work could not be done */
+    HL_ERROR_FAILED = 1,  /* the work failed */
     HL_ERROR_USAGE = 2,   /* the command line was wrong */
     HL_ERROR_REQUEST = 3, /* a request was wrong or unsupported (HTTP 400) */
     HL_ERROR_BUSY = 4,    /* the server is full or stopping (HTTP 503) */
+    HL_ERROR_HELP = 5,    /* not a failure: --help was answered, and nothing is left to do */
 };
 
 struct hl_error {

@@ -146,7 +146,7 @@ static int opened(struct hl_registry *registry, const struct hl_call *request, c
     if (!is_success(response->status))
         return hl_registry_refused(registry, request, response, err);
     *out = (struct hl_session){.own = true};
-    snprintf(err->message, sizeof err->message, "no Location in its answer");
+    hl_fail(err, "no Location in its answer"); /* unless moved() says more */
     if (!moved(out, response, err))
         return hl_error_prefix(err, "the registry did not open an upload");
     out->least = chunk_length(response, "oci-chunk-min-length");
