@@ -11,8 +11,8 @@ int hl_bytes_append(struct hl_bytes *bytes, const void *more, size_t n, size_t l
         errno = EFBIG;
         return -1;
     }
-    size_t wanted, room = bytes->room > SIZE_MAX / 2 ? SIZE_MAX : 2 * bytes->room;
-    if (__builtin_add_overflow(bytes->size, n, &wanted) || wanted == SIZE_MAX) {
+    size_t wanted, room = 2 * bytes->room;
+    if (__builtin_add_overflow(bytes->size, n, &wanted) || wanted >= PTRDIFF_MAX) { /* no object is larger */
         errno = ENOMEM;
         return -1;
     }
