@@ -17,6 +17,9 @@ override LDFLAGS += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed
 ifneq ($(SANITIZE),)
 override CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
 override LDFLAGS += -fsanitize=$(SANITIZE)
+else # a program carries the functions that it calls, not all of an object
+override CFLAGS += -ffunction-sections -fdata-sections
+override LDFLAGS += -Wl,--gc-sections
 endif
 
 # The runtime carries its few libraries inside, so that an image needs little more than libc; the packer does not mind.
