@@ -25,6 +25,7 @@ import urllib.request
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(TESTS, folder) for folder in ("image", "server")]
+import buildah  # noqa: E402
 from container import Container, free_port, unpack  # noqa: E402
 from serving import HOTLAYERD, ask, check, tally  # noqa: E402
 
@@ -350,8 +351,9 @@ def main():
     try:
         test_layers(folder)
         missing = [p for p in ("buildah", "docker-registry", "skopeo", "umoci") if not shutil.which(p)]
-        if missing or os.geteuid() != 0:
-            skip("images from Dockerfiles: %s" % (", ".join(missing) + " not installed" if missing else "not root"))
+        why = ", ".join(missing) + " not installed" if missing else "not root" if os.geteuid() else buildah.why_not()
+        if why:
+            skip("images from Dockerfiles: " + why)
             return 0
         base = make_base(folder)
         if not base:

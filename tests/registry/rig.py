@@ -27,6 +27,9 @@ import threading
 import time
 import traceback
 
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "image"))
+import buildah  # noqa: E402
+
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -194,8 +197,9 @@ class Suite:
     def one(self, name, needs, function):
         case = Case(self, name)
         missing = [program for program in needs if not shutil.which(program)]
-        if missing:
-            case.skip(" and ".join(missing) + " not installed")
+        why = " and ".join(missing) + " not installed" if missing else buildah.why_not() if "buildah" in needs else ""
+        if why:
+            case.skip(why)
             return case
         begun = time.monotonic()
         try:
