@@ -140,6 +140,9 @@ format:
 # know the target flags from the rules above.
 lint:
 	clang-format --dry-run -Werror $(SOURCES)
+	@echo '  CLANG' # builds the fuzz targets, and warns of other things than gcc
+	@printf '%s\n' $(filter-out kernels/cpu/avx%,$(filter %.c,$(PRODUCT))) $(FUZZ) | \
+	    xargs -P $$(nproc) -n 16 clang -std=c11 -D_GNU_SOURCE $(WARNINGS) -Iinclude -I. -fsyntax-only
 	@echo '  TIDY'
 	@printf '%s\n' $(filter-out kernels/cpu/avx%,$(filter %.c,$(PRODUCT))) | \
 	    xargs -P $$(nproc) -n 4 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -Iinclude -I. 2>/dev/null' tidy

@@ -62,11 +62,11 @@ static size_t find_row(const struct parser *p, int option)
 {
     if (option >= NAMED)
         return (size_t)(option - NAMED);
-    for (size_t i = 0; i < p->n; i++)
-        if (letter_of(p->row[i]->name) == option)
-            return i;
-    assert(!"an option that the table has");
-    return 0;
+    size_t i = 0;
+    while (i < p->n && letter_of(p->row[i]->name) != option)
+        i++;
+    assert(i < p->n); /* getopt_long() returns letters of the table alone */
+    return i;
 }
 
 /* ':' and '?' of getopt_long(). `written` is the argument that it stopped at. */
