@@ -82,11 +82,6 @@ static int damaged(const struct view *view, const char *what)
     return hl_fail(view->err, "%s: damaged program or library: %s lies outside the file", view->path, what);
 }
 
-static int no_memory(struct hl_error *err)
-{
-    return hl_no_memory(err);
-}
-
 static bool is_x86_64(const Elf64_Ehdr *header)
 {
     return !memcmp(header->e_ident, ELFMAG, SELFMAG) && header->e_ident[EI_CLASS] == ELFCLASS64 &&
@@ -156,7 +151,7 @@ static int keep_string(const struct view *view, uint64_t table, uint64_t end, ui
         return damaged(view, "a name of the dynamic section");
     free(*out);
     *out = strdup(text);
-    return *out ? 0 : no_memory(view->err);
+    return *out ? 0 : hl_no_memory(view->err);
 }
 
 static int read_dynamic(const struct view *view, const Elf64_Ehdr *header, const Elf64_Phdr *dynamic,
@@ -182,7 +177,7 @@ static int read_dynamic(const struct view *view, const Elf64_Ehdr *header, const
         return damaged(view, "the table of names");
     object->needed = calloc(object->n_needed + 1, sizeof *object->needed);
     if (!object->needed)
-        return no_memory(view->err);
+        return hl_no_memory(view->err);
     size_t next = 0;
     for (uint64_t i = 0; i < count; i++) {
         Elf64_Dyn entry = dynamic_entry(view, dynamic, i);
@@ -229,7 +224,7 @@ static int read_object(struct object *object, struct hl_error *err)
             object->interp_offset = segment.p_offset;
             object->interp_bytes = segment.p_filesz;
             if (!object->interp)
-                return no_memory(err);
+                return hl_no_memory(err);
         }
     }
     return 0;
@@ -277,7 +272,7 @@ static int add_object(struct closure *closure, const char *path, const char *nam
     object->directory = strndup(from, (size_t)(strrchr(from, '/') - from));
     object->name = name ? strdup(name) : NULL;
     if (!object->directory || (name && !object->name))
-        return no_memory(err);
+        return hl_no_memory(err);
     return read_object(object, err);
 }
 
@@ -398,7 +393,7 @@ static int emit(struct hl_elf_files *out, const char *source, const char *direct
     file->source = realpath(source, NULL);
     if (!file->source)
         return hl_fail(err, "%s: %s", source, strerror(errno));
-    return asprintf(&file->target, "%s/%s", directory, name) < 0 ? (file->target = NULL, no_memory(err)) : 0;
+    return asprintf(&file->target, "%s/%s", directory, name) < 0 ? (file->target = NULL, hl_no_memory(err)) : 0;
 }
 
 static int by_target(const void *a, const void *b)
@@ -415,7 +410,7 @@ static int emit_all(const struct closure *closure, const char *folder, struct hl
             libraries = closure->object[i].directory;
     out->file = calloc(closure->n + 1, sizeof *out->file);
     if (!out->file)
-        return no_memory(err);
+        return hl_no_memory(err);
     if (folder ? emit(out, interp, folder, base_name(HL_ELF_PRIVATE_LOADER), err)
                : emit(out, interp, "", interp + 1, err))
         return -1;
@@ -447,7 +442,7 @@ static int collect(const char *program, struct closure *closure, struct hl_error
 {
     closure->object = calloc(MAX_OBJECTS, sizeof *closure->object);
     if (!closure->object)
-        return no_memory(err);
+        return hl_no_memory(err);
     if (add_object(closure, program, NULL, NO_PARENT, err))
         return -1;
     const struct object *root = &closure->object[0];
@@ -486,7 +481,7 @@ static int copy_program(const struct object *program, char **bytes, size_t *n, s
     assert(*n); /* it has a header */
     *bytes = malloc(*n);
     if (!*bytes)
-        return no_memory(err);
+        return hl_no_memory(err);
     memcpy(*bytes, view.bytes, *n);
     if (!program->interp)
         return 0;

@@ -1,10 +1,11 @@
 #include "registry/oci/digest.h"
+#include "base/text.h"
 #include <stdio.h>
 #include <string.h>
 
 bool hl_digest_valid(const char *text)
 {
-    return !strncmp(text, "sha256:", 7) && strlen(text) == HL_DIGEST_BYTES - 1 &&
+    return hl_text_begins(text, "sha256:") && strlen(text) == HL_DIGEST_BYTES - 1 &&
            strspn(text + 7, "0123456789abcdef") == HL_DIGEST_HEX;
 }
 

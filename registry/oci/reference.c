@@ -69,7 +69,7 @@ static const char *skip_scheme(const char *text)
 {
     if (hl_text_begins(text, "oci://"))
         return text + 6;
-    return strncmp(text, "docker://", 9) != 0 ? text : text + 9;
+    return hl_text_begins(text, "docker://") ? text + 9 : text;
 }
 
 /* Returns whether the text before the first slash is a host, and not the beginning of a repository of Docker Hub. */
@@ -187,7 +187,7 @@ bool hl_reference_likely(const char *text)
     size_t host;
     struct stat status;
     return has_host(name, &host) && name[host] == '/' && name[host + 1] && lstat(text, &status) != 0 &&
-           strncmp(text, "oci:", 4) != 0 && strncmp(text, "oci-archive:", 12) != 0;
+           !hl_text_begins(text, "oci:") && !hl_text_begins(text, "oci-archive:");
 }
 
 const char *hl_reference_text(const struct hl_reference *reference, char out[HL_REFERENCE_BYTES])

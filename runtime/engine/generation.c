@@ -29,7 +29,7 @@ static uint32_t n_stop_texts(const struct generation *g)
     return g->request->n_stop + g->model->n_stop_texts;
 }
 
-/* Returns where the first stop text begins in the held text, or n_held. */
+/* Returns where the first stop text begins in the held text, or the length of that text. */
 static size_t find_stop(const struct generation *g)
 {
     size_t first = g->held.size;
@@ -121,7 +121,7 @@ int hl_generation_start(struct hl_scheduler *scheduler, const struct hl_model *m
                         const struct hl_generation_events *events, struct hl_error *err)
 {
     struct generation *g = calloc(1, sizeof *g);
-    if (!g || !(g->held.data = malloc(1))) {
+    if (!g || !hold(g, "", 0)) { /* allocates: events get no NULL */
         free(g);
         return hl_no_memory(err);
     }

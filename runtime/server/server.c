@@ -29,7 +29,7 @@ struct server {
     struct event_base *base;
     struct hl_httpd *http;
     struct event *on_term, *on_int, *on_news, *on_patience;
-    uint64_t port_open, validated, mapped, ready;
+    uint64_t port_open, validated, mapped;
     bool cancelled, failed;
 };
 
@@ -67,7 +67,7 @@ static void add_phase(cJSON *phases, const char *name, const struct server *serv
 static void log_phases(const struct server *server, const char *message)
 {
     cJSON *fields = cJSON_CreateObject(), *phases = cJSON_CreateObject();
-    uint64_t token = server->shared.first_token, ready = server->ready;
+    uint64_t token = server->shared.first_token, ready = server->shared.ready;
     add_phase(phases, "port_open", server, server->port_open);
     add_phase(phases, "validated", server, server->validated);
     if (ready)
@@ -105,8 +105,7 @@ static void on_ready(void *context, uint64_t mapped_ns, uint64_t ready_ns)
 {
     struct server *server = context;
     server->mapped = mapped_ns;
-    server->ready = ready_ns;
-    server->shared.ready = true;
+    server->shared.ready = ready_ns;
     log_phases(server, "ready");
 }
 
@@ -298,7 +297,6 @@ int hl_server_run(const struct hl_server_options *options)
 {
     struct server server = {.options = *options};
     struct hl_error err;
-    hl_server_hold_signals();
     if (serve(&server, &err) < 0) {
         hl_log(HL_LOG_ERROR, err.message, NULL);
         server.failed = true;

@@ -22,13 +22,14 @@ struct hl_server_options {
 struct hl_server {
     struct hl_model *model;
     struct hl_worker *worker;
-    uint32_t context;     /* positions per sequence */
-    bool ready;           /* every weight is resident */
-    bool stopping;        /* takes no new requests */
-    uint64_t first_token; /* when the first token went out, on the clock of hl_clock_ns(); 0: not yet */
+    uint32_t context; /* positions per sequence */
+    bool stopping;    /* takes no new requests */
+    /* On the clock of hl_clock_ns(); 0: not yet. */
+    uint64_t ready;       /* every weight is resident */
+    uint64_t first_token; /* the first token went out */
 };
 
-/* Blocks SIGTERM and SIGINT until the server has handlers for them. Call it as early as possible. */
+/* Blocks SIGTERM and SIGINT until the server has handlers for them. Call it before hl_server_run(), early. */
 void hl_server_hold_signals(void);
 
 /* Serves until SIGTERM or SIGINT. Logs what happens, failures too. Returns the exit status. */

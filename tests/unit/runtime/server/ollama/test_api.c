@@ -444,8 +444,7 @@ static void on_ready(void *context, uint64_t mapped_ns, uint64_t ready_ns)
 {
     struct bench *b = context;
     (void)mapped_ns;
-    (void)ready_ns;
-    b->server.ready = true;
+    b->server.ready = ready_ns;
 }
 
 static void on_failed(void *context, const struct hl_error *err)
