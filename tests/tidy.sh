@@ -101,6 +101,14 @@ grep -E '\.(c|h|py|sh|md|[17])$|^Makefile$' "$work/files" | grep -vE '^tests/(ti
     cut -c1-160 >"$work/words"
 report "no unwanted words" "$work/words"
 
+# A path in a comment or a document leads to a file. READMEs below tests/ may name paths of that folder.
+grep -E '\.(c|h|py|sh|md|[17])$|^Makefile$' "$work/files" | grep -vE '^tests/(tidy_check\.sh|README\.md|check\.sh)$' |
+    xargs grep -noE '(^|[^A-Za-z0-9_/.~$}-])(base|include|kernels|pack|registry|runtime|tests|bench|docs|examples)/[A-Za-z0-9_/.-]+\.(c|h|py|sh|md)\>' |
+    awk -F: '{ path = $NF; sub(/^[^a-z]/, "", path); print path, $1 ":" $2 }' | sort -u | while read -r path place; do
+    [ -e "$path" ] || echo "$place: $path"
+done >"$work/paths"
+report "paths in texts lead to files" "$work/paths"
+
 grep -E '\.md$' "$work/files" | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}' | grep -vE '^[^:]*:[0-9]*:(\||https?:)' |
     cut -c1-80 >"$work/columns"
 report "100 columns in .md" "$work/columns"

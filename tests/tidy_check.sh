@@ -42,5 +42,6 @@ breaks "a README in each folder" tests/another/run.sh 'true'
 breaks "public functions begin with the name of their file or type" base/text.h 'int hl_wander(void);'
 breaks "no unwanted words" base/text.h '/* Whoever calls this is no friend. */'
 breaks "no unwanted words" docs/format.md 'The bytes behind the head.'
+breaks "paths in texts lead to files" base/text.h '/* As in base/wander.c. */'
 breaks "100 columns in .md" README.md "$(printf '%0101d' 0)"
 tally

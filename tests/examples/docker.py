@@ -144,14 +144,11 @@ class Builder:
 
     def __init__(self, folder):
         self.folder = folder
-        self.policy = os.path.join(folder, "policy.json")
-        with open(self.policy, "w") as f:
-            json.dump({"default": [{"type": "insecureAcceptAnything"}]}, f)
-        self.options = ["--root", os.path.join(folder, "storage"), "--runroot", os.path.join(folder, "run"),
-                        "--storage-driver", "vfs"]
+        self.policy = buildah.policy(folder)
+        self.command = buildah.command(folder)
 
     def run(self, verb, *words, **more):
-        return run("buildah", *self.options, verb, "--signature-policy", self.policy, *words, **more)
+        return run(*self.command, verb, *self.policy, *words, **more)
 
     def build(self, *words):
         return self.run("bud", "--isolation=chroot", "--layers", *words, cwd=REPOSITORY)
@@ -290,8 +287,8 @@ def test_index(builder, registry):
     for words in (("create", "both"), ("add", "--arch", "amd64", "--os", "linux", "both", "localhost/model"),
                   ("add", "--arch", "arm64", "--os", "linux", "both", "localhost/runtime"),
                   ("push", "--all", "--tls-verify=false", "--format", "oci", "both", "docker://" + image)):
-        done = run("buildah", *builder.options, "manifest", words[0],
-                   *(["--signature-policy", builder.policy] if words[0] == "push" else []), *words[1:])
+        done = run(*builder.command, "manifest", words[0],
+                   *(builder.policy if words[0] == "push" else []), *words[1:])
         if done.returncode:
             check("an index is pushed: %s" % " ".join(words), False, done)
             return

@@ -18,6 +18,8 @@ from registries import MANIFESTS, Authority, Reader, Registry
 from rig import INDEX, Layout, Suite, blobs_of, random_layers
 from tokens import TokenServer
 
+from buildah import command, policy  # rig knows its folder
+
 suite = None
 world = None
 
@@ -492,25 +494,10 @@ class Buildah:
 
     def __init__(self, case):
         self.case = case
-        policy = case.path("policy.json")
-        with open(policy, "w", encoding="utf-8") as out:
-            out.write('{"default":[{"type":"insecureAcceptAnything"}]}')
-        self.policy = ["--signature-policy", policy]
+        self.policy = policy(case.folder)
 
     def __call__(self, *arguments):
-        return self.case.run(
-            [
-                "buildah",
-                "--root",
-                self.case.path("storage"),
-                "--runroot",
-                self.case.path("run"),
-                "--storage-driver",
-                "vfs",
-            ]
-            + list(arguments),
-            seconds=120,
-        )
+        return self.case.run(command(self.case.folder) + list(arguments), seconds=120)
 
 
 def main():
