@@ -4,7 +4,8 @@
 #   sh tests/check.sh [BUILD]
 #
 # A suite is a command whose last line is "N passed, N failed" or "N passed, N failed, N skipped". Its output goes to
-# BUILD/test-logs/; if it fails, this prints the lines that matter. The last line of this script is the sum.
+# BUILD/test-logs/; if it fails, this prints the lines that matter. A suite that hangs fails, too, after HOTLAYER_TEST_LIMIT
+# seconds (900). The last line of this script is the sum.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=${1:-build}
@@ -18,7 +19,8 @@ suite() {
     name=$1
     shift
     mkdir -p "$(dirname "$logs/$name")"
-    TMPDIR=$work "$@" >"$logs/$name.log" 2>&1 </dev/null
+    begin=$(date +%s)
+    TMPDIR=$work python3 tests/limit.py "${HOTLAYER_TEST_LIMIT:-900}" "$@" >"$logs/$name.log" 2>&1 </dev/null
     status=$?
     last=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$logs/$name.log" | tail -n 1)
     # shellcheck disable=SC2046 # the numbers are words
@@ -31,10 +33,11 @@ suite() {
         last="$last, but exit $status"
     fi
     passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + ${3:-0}))
-    printf '%-38s %s\n' "$name" "$last"
+    printf '%-38s %s (%s s)\n' "$name" "$last" "$(($(date +%s) - begin))"
     if [ "$2" != 0 ]; then
         grep -E '^(FAIL|not ok)|: CHECK|ERROR: |WARNING: ThreadSanitizer|runtime error' "$logs/$name.log" | head -n 20
         [ "$1" = 0 ] && tail -n 15 "$logs/$name.log"
+        [ "$status" = 124 ] && tail -n 200 "$logs/$name.log"
     fi
     grep -E '^skip' "$logs/$name.log"
 }
