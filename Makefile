@@ -33,7 +33,8 @@ ROOMS := pack/hotlayer pack/synth pack/image pack pack/convert pack/compile pack
          registry/remote registry/oci registry/net \
          runtime/hotlayerd runtime/server/ollama runtime/server runtime/engine runtime/model \
          runtime/template runtime/template/jinja runtime/template/go runtime/template/core runtime/tokenizer \
-         kernels/cpu/avx2 kernels/cpu/avx512 kernels/cpu kernels include/hotlayer base
+         kernels/cpu/avx2 kernels/cpu/avx512 kernels/cpu \
+         kernels/cuda kernels/cuda/code kernels/cuda/machine kernels include/hotlayer base
 ifneq ($(shell uname -m),x86_64)
 OTHER_PROCESSORS := kernels/cpu/avx%
 endif
@@ -42,12 +43,12 @@ UNIT := $(shell find tests/unit -name 'test_*.c' | sort)
 FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard bench/*.c)
 
-objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
-archives = $(foreach room,$(1),$(if $(wildcard $(room)/*.c),$(BUILD)/$(room).a))
+objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cu,$(BUILD)/%.o,$(wildcard $(1)/*.cu))
+archives = $(foreach room,$(1),$(if $(wildcard $(room)/*.c $(room)/*.cu),$(BUILD)/$(room).a))
 LIBRARY := $(call archives,$(filter-out %/hotlayer %/hotlayerd $(OTHER_PROCESSORS),$(ROOMS)))
 RUNTIME_LIBRARY := $(filter-out $(BUILD)/pack% $(BUILD)/registry%,$(LIBRARY))
 
-all: $(BUILD)/hotlayer $(BUILD)/hotlayerd
+all: $(BUILD)/hotlayer $(BUILD)/hotlayerd $(BUILD)/tests/libfakecuda.so
 
 # An instruction set is a folder.
 $(BUILD)/kernels/cpu/avx2/%.o: override CFLAGS += -mavx2 -mfma -mf16c
@@ -58,6 +59,12 @@ $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
 	@$(CC) $(CFLAGS) -c $< -o $@
+
+# The GPU's kernels as C, for the emulation. Programs do not call it, so they do not contain it.
+$(BUILD)/%.o: %.cu Makefile
+	@mkdir -p $(@D)
+	@echo '  CC    $<'
+	@$(CC) $(CFLAGS) -x c -c $< -o $@
 
 # What only a debugger reads goes into a file beside the program, where debuggers look for it: hotlayerd goes into images as
 # it is, and would be four times as large. Sanitizers want it inside.
@@ -86,6 +93,29 @@ $(BUILD)/hotlayerd: $(call objects,runtime/hotlayerd) $(RUNTIME_LIBRARY)
 	@echo '  LINK  $@'
 	@$(link) -Wl,--disable-new-dtags,-rpath,/usr/lib/hotlayer $(RUNTIME_LIBS) -o $@
 	@$(detach_debug)
+
+# The emulation finds kernels by name, so the linker does not see that they are needed.
+$(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/kernels/cuda/test_*.c)): $(call objects,kernels/cuda/code)
+
+# A driver of tests, without a GPU. As a library that is opened late it needs objects of its own.
+FAKE_CUDA := $(wildcard tests/cuda/*.c kernels/cuda/machine/*.c kernels/cuda/code/*.cu) base/team.c
+
+$(BUILD)/shared/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo '  CC    $< (shared)'
+	@$(CC) $(CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
+
+$(BUILD)/shared/%.o: %.cu Makefile
+	@mkdir -p $(@D)
+	@echo '  CC    $< (shared)'
+	@$(CC) $(CFLAGS) -fPIC -fvisibility=hidden -x c -c $< -o $@
+
+$(BUILD)/tests/libfakecuda.so: $(addprefix $(BUILD)/shared/,$(addsuffix .o,$(basename $(FAKE_CUDA))))
+	@echo '  LINK  $@'
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) $(filter-out -pie,$(LDFLAGS)) -shared -Wl,-z,nodelete $^ -lm -o $@
+
+$(BUILD)/tests/unit/kernels/cuda/test_fakecuda: | $(BUILD)/tests/libfakecuda.so
 
 # Their servers speak TLS.
 $(BUILD)/tests/unit/%: PACK_LIBS += -lssl

@@ -44,10 +44,10 @@ static uint64_t matrix_bytes(const struct hl_program_view *program)
 static int prefill(struct hl_engine *engine, struct hl_batch *batch, struct hl_sequence *sequence, uint32_t n,
                    struct hl_error *err)
 {
-    struct hl_logits logits;
+    const struct hl_logits *logits;
     for (uint32_t i = 0; i < n;) {
         for (; i < n && batch->n_tokens < engine->batch; i++)
-            hl_batch_add(batch, sequence, (int32_t)(i % engine->vocabulary), i + 1 == n);
+            hl_batch_add(batch, sequence, (int32_t)(i % engine->vocabulary));
         if (hl_batch_run(engine, batch, &logits, err) < 0)
             return -1;
     }
@@ -60,13 +60,14 @@ static int take_turns(const struct options *o, struct hl_engine *engine, struct 
     static double decode[TURNS_MOST], plain[TURNS_MOST], ratio[TURNS_MOST];
     struct hl_sequence sequence;
     struct hl_batch batch;
-    struct hl_logits logits;
+    const struct hl_logits *logits;
     if (hl_sequence_open(engine, &sequence, err) < 0 || hl_batch_open(engine, &batch, err) < 0 ||
         hl_engine_wait(engine, err) < 0 || hl_sequence_reserve(engine, &sequence, o->prompt + o->turns, err) < 0 ||
         prefill(engine, &batch, &sequence, o->prompt, err) < 0)
         return -1;
     for (uint32_t i = 0; i < o->turns; i++) {
-        hl_batch_add(&batch, &sequence, (int32_t)(i % engine->vocabulary), true);
+        hl_batch_add(&batch, &sequence, (int32_t)(i % engine->vocabulary));
+        hl_batch_want(&batch)->best = 40;
         double begin = seconds();
         if (hl_batch_run(engine, &batch, &logits, err) < 0)
             return -1;

@@ -1,6 +1,7 @@
-/* The CPU as a device: it uses the weights in place, and a team of threads executes the program together.
+/* The CPU as a device: it uses the weights in place, or where room() has let them be read to, and a team of threads
+ * executes the program together.
  *
- *   step:  every thread:  for each operation:  its share of it | barrier
+ *   step:  every thread:  for each operation:  its share of it | barrier;  its share of choosing
  *
  * A linear operation has two parts. The threads first convert the activations to the form that the tiles multiply with,
  * divided by tokens; after a barrier they divide the strips of the matrix. Buffers and the cache are allocated once and
@@ -9,6 +10,8 @@
 #include "kernels/device.h"
 #include "base/sizes.h"
 #include "base/team.h"
+#include "hotlayer/layout.h"
+#include "kernels/cpu/choose.h"
 #include "kernels/cpu/kernels.h"
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -31,6 +34,9 @@ struct hl_device {
     struct matrix *buffers; /* [n_buffers] */
     float *memory;          /* of all buffers */
     size_t memory_bytes;
+    uint8_t *staged; /* a copy of the weights' space in huge pages, unless they are used in place */
+    void *staged_memory;
+    uint64_t staged_bytes;
     uint8_t *linear_scratch;
     float *attend_scratch; /* one part per thread */
     size_t attend_floats;
@@ -43,7 +49,14 @@ struct hl_device {
     bool failed;     /* loading failed, for the reason in err */
     struct hl_error err;
     _Atomic uint32_t next[2]; /* pieces of a matrix that are taken; operations alternate between the two */
+    /* Of the step that runs: the tokens' positions and pages, and the rows to pick. */
     const struct hl_step *step;
+    uint32_t *positions;    /* [max_tokens] */
+    const uint32_t **pages; /* [max_tokens] */
+    uint32_t *outputs;      /* [max_outputs] */
+    struct hl_places places;
+    struct hl_chooser *chooser;
+    struct hl_logits *logits; /* [max_outputs] */
     char description[64];
 };
 
@@ -187,6 +200,35 @@ static int open_kv(struct hl_device *device, struct hl_error *err)
     return 0;
 }
 
+static int open_step(struct hl_device *device, struct hl_error *err)
+{
+    const struct hl_device_config *config = &device->config;
+    device->positions = calloc((size_t)config->max_tokens + 1, sizeof *device->positions);
+    device->pages = calloc((size_t)config->max_tokens + 1, sizeof *device->pages);
+    device->outputs = calloc((size_t)config->max_outputs + 1, sizeof *device->outputs);
+    device->logits = calloc((size_t)config->max_outputs + 1, sizeof *device->logits);
+    if (!device->positions || !device->pages || !device->outputs || !device->logits)
+        return hl_no_memory(err);
+    device->places = (struct hl_places){.positions = device->positions, .pages = device->pages};
+    return hl_chooser_open(config->program.head->vocabulary, config->max_outputs, hl_team_size(device->team),
+                           &device->chooser, err);
+}
+
+/* Maps the memory that the weights are read to. */
+static int open_staged(struct hl_device *device, struct hl_error *err)
+{
+    if (device->config.in_place)
+        return 0;
+    device->staged_bytes = device->config.weight_bytes + HL_SHARD_ALIGN;
+    device->staged_memory = map_anonymous(device->staged_bytes);
+    if (!device->staged_memory)
+        return hl_fail(err, "out of memory for a copy of %llu MiB of weights; use --load map",
+                       (unsigned long long)(device->config.weight_bytes >> 20));
+    device->staged = (uint8_t *)(uintptr_t)hl_round_up((uintptr_t)device->staged_memory, HL_SHARD_ALIGN);
+    madvise(device->staged, (size_t)device->config.weight_bytes, MADV_HUGEPAGE);
+    return 0;
+}
+
 static uint64_t tensor_end(const struct hl_device *device, uint32_t tensor)
 {
     const struct hl_tensor *tensors = device->config.program.tensors;
@@ -212,7 +254,7 @@ static uint64_t need_of(const struct hl_device *device, const struct hl_op *op)
 static int open_needs(struct hl_device *device, struct hl_error *err)
 {
     const struct hl_program_view *program = &device->config.program;
-    if (!device->config.wait)
+    if (device->config.in_place)
         return 0;
     device->needs = calloc((size_t)program->head->n_ops + 1, sizeof *device->needs);
     if (!device->needs)
@@ -231,6 +273,13 @@ static void cpu_close(struct hl_device *device)
         munmap(device->memory, device->memory_bytes ? device->memory_bytes : 1);
     if (device->kv)
         munmap(device->kv, device->kv_bytes ? device->kv_bytes : 1);
+    if (device->staged_memory)
+        munmap(device->staged_memory, device->staged_bytes);
+    hl_chooser_close(device->chooser);
+    free(device->positions);
+    free(device->pages);
+    free(device->outputs);
+    free(device->logits);
     free(device->buffers);
     free(device->linear_scratch);
     free(device->attend_scratch);
@@ -259,8 +308,8 @@ static int cpu_open(const struct hl_device_config *config, struct hl_device **ou
     device->config = *config;
     device->kernels = choose_kernels(config->kernels, err);
     if (!device->kernels || hl_team_open(suitable_threads(config), &device->team, err) < 0 ||
-        open_buffers(device, err) < 0 || open_scratch(device, err) < 0 || open_kv(device, err) < 0 ||
-        open_needs(device, err) < 0) {
+        open_buffers(device, err) < 0 || open_scratch(device, err) < 0 || open_step(device, err) < 0 ||
+        open_staged(device, err) < 0 || open_needs(device, err) < 0) {
         cpu_close(device);
         return -1;
     }
@@ -268,6 +317,31 @@ static int cpu_open(const struct hl_device_config *config, struct hl_device **ou
              hl_team_size(device->team), hl_team_size(device->team) == 1 ? "" : "s");
     *out = device;
     return 0;
+}
+
+static int cpu_room(struct hl_device *device, uint64_t offset, uint32_t bytes, uint8_t **to, struct hl_error *err)
+{
+    (void)bytes, (void)err;
+    *to = device->staged + offset;
+    return 0;
+}
+
+static int cpu_full(struct hl_device *device, uint64_t offset, uint32_t bytes, const uint8_t *from,
+                    struct hl_error *err)
+{
+    (void)device, (void)offset, (void)bytes, (void)from, (void)err;
+    return 0;
+}
+
+static void cpu_cancel(struct hl_device *device)
+{
+    (void)device; /* nothing waits */
+}
+
+static int cpu_start(struct hl_device *device, struct hl_device_limits *limits, struct hl_error *err)
+{
+    *limits = (struct hl_device_limits){.kv_pages = device->config.kv_pages};
+    return open_kv(device, err);
 }
 
 static float *at(const struct hl_device *device, struct hl_span span)
@@ -288,15 +362,16 @@ static uint32_t rows_in(const struct hl_device *device, struct hl_span span)
 
 static const uint8_t *tensor_data(const struct hl_device *device, uint32_t tensor)
 {
-    return device->config.weights + device->config.program.tensors[tensor].offset;
+    const uint8_t *base = device->staged ? device->staged : device->config.weights;
+    return base + device->config.program.tensors[tensor].offset;
 }
 
-/* Returns the rows of a table, from `rows` if the table is not loaded yet. */
+/* Returns the rows of a table, from the mapping if the table is not loaded yet. */
 static const uint8_t *table_rows(const struct hl_device *device, uint32_t tensor)
 {
     if (!device->needs || tensor_end(device, tensor) <= device->loaded)
         return tensor_data(device, tensor);
-    return device->config.rows + device->config.program.tensors[tensor].offset;
+    return device->config.weights + device->config.program.tensors[tensor].offset;
 }
 
 static const float *vector(const struct hl_device *device, uint32_t tensor)
@@ -364,7 +439,7 @@ static void run_attend(struct hl_device *device, const struct hl_op *op, struct 
     struct hl_kv_store store = kv_store(device, op->attend.kv);
     struct hl_attend attend = {
         .store = &store,
-        .step = device->step,
+        .places = &device->places,
         .q = at(device, op->attend.q),
         .q_stride = stride(device, op->attend.q),
         .out = at(device, op->attend.out),
@@ -381,7 +456,7 @@ static void run_attend(struct hl_device *device, const struct hl_op *op, struct 
 static void run_kv_write(struct hl_device *device, const struct hl_op *op, struct hl_share share)
 {
     struct hl_kv_store store = kv_store(device, op->kv_write.kv);
-    hl_cpu_kv_write(device->kernels, &store, device->step, at(device, op->kv_write.k), at(device, op->kv_write.v),
+    hl_cpu_kv_write(device->kernels, &store, &device->places, at(device, op->kv_write.k), at(device, op->kv_write.v),
                     stride(device, op->kv_write.k), stride(device, op->kv_write.v), share);
 }
 
@@ -392,7 +467,7 @@ static void run_op(struct hl_device *device, const struct hl_op *op, _Atomic uin
     switch ((enum hl_op_kind)op->kind) {
     case HL_OP_ANGLES:
         hl_cpu_angles(at(device, op->angles.out), stride(device, op->angles.out),
-                      vector(device, op->angles.frequencies), tensors[op->angles.frequencies].cols, step->positions,
+                      vector(device, op->angles.frequencies), tensors[op->angles.frequencies].cols, device->positions,
                       step->n_tokens, share);
         break;
     case HL_OP_GATHER:
@@ -429,7 +504,7 @@ static void run_op(struct hl_device *device, const struct hl_op *op, _Atomic uin
         break;
     case HL_OP_PICK:
         hl_cpu_pick(at(device, op->pick.out), stride(device, op->pick.out), at(device, op->pick.in),
-                    stride(device, op->pick.in), op->pick.cols, step->outputs, step->n_outputs, share);
+                    stride(device, op->pick.in), op->pick.cols, device->outputs, step->n_outputs, share);
         break;
     case HL_OP_SOFTCAP:
         hl_cpu_softcap(device->kernels, at(device, op->softcap.x), stride(device, op->softcap.x), op->softcap.cols,
@@ -467,24 +542,41 @@ static void run_program(void *context, struct hl_team *team, struct hl_share sha
     }
     if (share.index == 0) /* the other threads do not read it again in this step */
         device->loaded = loaded;
+    const struct matrix *rows = &device->buffers[program->head->logits];
+    hl_chooser_run(device->chooser, team, share, device->step->wants, device->step->n_outputs, rows->data, rows->stride,
+                   device->logits);
 }
 
-static int cpu_step(struct hl_device *device, const struct hl_step *step, struct hl_logits *logits,
+/* Writes down for each token what its run says. */
+static void place_tokens(struct hl_device *device, const struct hl_step *step)
+{
+    uint32_t token = 0;
+    for (uint32_t r = 0; r < step->n_runs; r++)
+        for (uint32_t i = 0; i < step->runs[r].n_tokens; i++, token++) {
+            device->positions[token] = step->runs[r].position + i;
+            device->pages[token] = step->runs[r].pages;
+        }
+    device->places.n_tokens = step->n_tokens;
+    for (uint32_t i = 0; i < step->n_outputs; i++)
+        device->outputs[i] = step->wants[i].token;
+}
+
+static int cpu_step(struct hl_device *device, const struct hl_step *step, const struct hl_logits **logits,
                     struct hl_error *err)
 {
     if (step->n_tokens > device->config.max_tokens || step->n_outputs > device->config.max_outputs)
         return hl_fail(err, "a step of %u tokens and %u outputs is larger than the device was opened for",
                        step->n_tokens, step->n_outputs);
     device->step = step;
+    place_tokens(device, step);
     atomic_store(&device->next[0], 0);
     hl_team_run(device->team, run_program, device);
     if (device->failed) {
         *err = device->err;
-        return -1;
+        return HL_STEP_FAILED;
     }
-    const struct matrix *result = &device->buffers[device->config.program.head->logits];
-    *logits = (struct hl_logits){result->data, result->stride};
-    return 0;
+    *logits = device->logits;
+    return HL_STEP_DONE;
 }
 
 static const char *cpu_describe(const struct hl_device *device)
@@ -492,18 +584,32 @@ static const char *cpu_describe(const struct hl_device *device)
     return device->description;
 }
 
-static bool cpu_probe(char *text, size_t bytes)
+static int cpu_probe(uint32_t index, struct hl_error *err)
+{
+    (void)index, (void)err;
+    return 0;
+}
+
+static bool cpu_report(char *text, size_t bytes)
 {
     const struct hl_kernels *best = hl_kernels_available()[0];
     uint32_t cores = hl_team_cores();
-    snprintf(text, bytes, "%u core%s, %s kernels", cores, cores == 1 ? "" : "s", best->name);
-    return best != &hl_kernels_scalar;
+    const bool fast = best != &hl_kernels_scalar;
+    snprintf(text, bytes, "%u core%s, %s kernels%s", cores, cores == 1 ? "" : "s", best->name,
+             fast ? "" : ", which are slow: this processor has no AVX2");
+    return fast;
 }
 
 const struct hl_device_interface hl_cpu_device = {.name = "cpu",
+                                                  .in_place = true,
                                                   .probe = cpu_probe,
+                                                  .report = cpu_report,
                                                   .kv_page_bytes = cpu_kv_page_bytes,
                                                   .open = cpu_open,
+                                                  .room = cpu_room,
+                                                  .full = cpu_full,
+                                                  .cancel = cpu_cancel,
+                                                  .start = cpu_start,
                                                   .step = cpu_step,
                                                   .describe = cpu_describe,
                                                   .close = cpu_close};

@@ -128,6 +128,13 @@ HL_PREFETCH hl_cpu_prefetch_lines(const uint8_t *from, size_t bytes, bool twice)
         __builtin_prefetch(from + 1536 + i, 0, 3);
 }
 
+/* Where the tokens of a step are: what attention and the cache need of its runs, token by token. */
+struct hl_places {
+    uint32_t n_tokens;
+    const uint32_t *positions;    /* [n_tokens] */
+    const uint32_t *const *pages; /* [n_tokens] the pages of the token's sequence */
+};
+
 struct hl_attend;
 
 struct hl_kernels {
@@ -212,12 +219,12 @@ void hl_cpu_norm(const struct hl_kernels *kernels, float *out, size_t out_stride
                  const float *weight, uint32_t groups, uint32_t cols, float eps, uint32_t n, struct hl_share share);
 void hl_cpu_rope(float *x, size_t stride, const float *angles, size_t angles_stride, uint32_t heads, uint32_t head_dim,
                  uint32_t rotated, uint32_t n, struct hl_share share);
-void hl_cpu_kv_write(const struct hl_kernels *kernels, const struct hl_kv_store *store, const struct hl_step *step,
+void hl_cpu_kv_write(const struct hl_kernels *kernels, const struct hl_kv_store *store, const struct hl_places *places,
                      const float *k, const float *v, size_t stride_k, size_t stride_v, struct hl_share share);
 
 struct hl_attend {
     const struct hl_kv_store *store;
-    const struct hl_step *step;
+    const struct hl_places *places;
     const float *q; /* (n, heads, head_dim) */
     size_t q_stride;
     float *out; /* as q */

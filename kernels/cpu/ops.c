@@ -141,14 +141,14 @@ static void kv_write_head(const struct hl_kernels *kernels, const struct hl_kv_s
     }
 }
 
-void hl_cpu_kv_write(const struct hl_kernels *kernels, const struct hl_kv_store *store, const struct hl_step *step,
+void hl_cpu_kv_write(const struct hl_kernels *kernels, const struct hl_kv_store *store, const struct hl_places *places,
                      const float *k, const float *v, size_t stride_k, size_t stride_v, struct hl_share share)
 {
     uint32_t begin, end;
-    hl_share_range(share, step->n_tokens, &begin, &end);
+    hl_share_range(share, places->n_tokens, &begin, &end);
     for (uint32_t t = begin; t < end; t++) {
-        uint32_t page = step->pages[t][step->positions[t] / HL_KV_PAGE_TOKENS];
-        uint32_t slot = step->positions[t] % HL_KV_PAGE_TOKENS;
+        uint32_t page = places->pages[t][places->positions[t] / HL_KV_PAGE_TOKENS];
+        uint32_t slot = places->positions[t] % HL_KV_PAGE_TOKENS;
         for (uint32_t head = 0; head < store->heads; head++) {
             size_t column = (size_t)head * store->head_dim;
             kv_write_head(kernels, store, hl_kv_head(store, page, head, false), slot, k + t * stride_k + column, false);

@@ -155,7 +155,7 @@ static float score_of(const struct hl_attend *attend, const float *q, uint32_t p
 static void attend_head(const struct hl_attend *attend, uint32_t t, uint32_t head)
 {
     const struct hl_kv_store *store = attend->store;
-    uint32_t dim = store->head_dim, position = attend->step->positions[t],
+    uint32_t dim = store->head_dim, position = attend->places->positions[t],
              kv_head = head / (attend->heads / store->heads);
     uint32_t first = attend->window && position >= attend->window ? position - attend->window + 1 : 0;
     const float *q = attend->q + t * attend->q_stride + (size_t)head * dim;
@@ -164,9 +164,9 @@ static void attend_head(const struct hl_attend *attend, uint32_t t, uint32_t hea
     memset(sums, 0, dim * sizeof *sums);
     for (uint32_t p = first; p <= position; p++)
         most = fmaxf(
-            most, score_of(attend, q, attend->step->pages[t][p / HL_KV_PAGE_TOKENS], p % HL_KV_PAGE_TOKENS, kv_head));
+            most, score_of(attend, q, attend->places->pages[t][p / HL_KV_PAGE_TOKENS], p % HL_KV_PAGE_TOKENS, kv_head));
     for (uint32_t p = first; p <= position; p++) {
-        uint32_t page = attend->step->pages[t][p / HL_KV_PAGE_TOKENS], slot = p % HL_KV_PAGE_TOKENS;
+        uint32_t page = attend->places->pages[t][p / HL_KV_PAGE_TOKENS], slot = p % HL_KV_PAGE_TOKENS;
         double weight = exp((double)score_of(attend, q, page, slot, kv_head) - (double)most);
         const uint8_t *values = hl_kv_head(store, page, kv_head, true);
         total += weight;
@@ -180,7 +180,7 @@ static void attend_head(const struct hl_attend *attend, uint32_t t, uint32_t hea
 static void attend_all(const struct hl_attend *attend, struct hl_share share)
 {
     uint32_t begin, end;
-    hl_share_range(share, attend->step->n_tokens * attend->heads, &begin, &end);
+    hl_share_range(share, attend->places->n_tokens * attend->heads, &begin, &end);
     for (uint32_t i = begin; i < end; i++)
         attend_head(attend, i / attend->heads, i % attend->heads);
 }

@@ -214,7 +214,8 @@ LANES_INLINE void unit_page(enum hl_kv_type type, struct unit *u, uint32_t page,
 static inline void unit_begin(struct unit *u)
 {
     for (uint32_t r = 0; r < u->n; r++) {
-        uint32_t position = u->attend->step->positions[u->token + (u->skip + r) / u->group], window = u->attend->window;
+        uint32_t position = u->attend->places->positions[u->token + (u->skip + r) / u->group],
+                 window = u->attend->window;
         u->most[r] = -INFINITY;
         u->total[r] = 0;
         u->last[r] = position;
@@ -241,7 +242,7 @@ static inline void unit_end(const struct unit *u)
 static inline void unit_run(struct unit *u, uint32_t kv_head)
 {
     const enum hl_kv_type type = u->attend->store->type;
-    const uint32_t *pages = u->attend->step->pages[u->token];
+    const uint32_t *pages = u->attend->places->pages[u->token];
     unit_begin(u);
     const uint32_t last = u->last[u->n - 1] / PAGE;
     for (uint32_t page = u->first[0] / PAGE; page <= last; page++) {
@@ -258,11 +259,11 @@ static inline void unit_run(struct unit *u, uint32_t kv_head)
 }
 
 /* Returns how many tokens, from `token` on and at most `most`, are consecutive in one sequence. */
-static inline uint32_t run_of_tokens(const struct hl_step *step, uint32_t token, uint32_t most)
+static inline uint32_t run_of_tokens(const struct hl_places *places, uint32_t token, uint32_t most)
 {
     uint32_t n = 1;
-    while (n < most && token + n < step->n_tokens && step->pages[token + n] == step->pages[token] &&
-           step->positions[token + n] == step->positions[token] + n)
+    while (n < most && token + n < places->n_tokens && places->pages[token + n] == places->pages[token] &&
+           places->positions[token + n] == places->positions[token] + n)
         n++;
     return n;
 }
@@ -270,15 +271,15 @@ static inline uint32_t run_of_tokens(const struct hl_step *step, uint32_t token,
 /* Deals out the units one by one. Later units of a prompt see more keys, so contiguous shares would be uneven. */
 static inline void wide_attend(const struct hl_attend *attend, struct hl_share share)
 {
-    const struct hl_step *step = attend->step;
+    const struct hl_places *places = attend->places;
     uint32_t kv_heads = attend->store->heads, padded = hl_kv_blocks(attend->store->head_dim) * 32;
     struct unit u = {.attend = attend, .group = attend->heads / kv_heads, .padded = padded};
-    uint64_t rows = (uint64_t)step->n_tokens * attend->heads / share.count;
+    uint64_t rows = (uint64_t)places->n_tokens * attend->heads / share.count;
     uint32_t most = rows < HL_ATTEND_ROWS ? (uint32_t)(rows ? rows : 1) : HL_ATTEND_ROWS, number = 0;
     u.score = attend->scratch;
     u.sum = u.score + HL_ATTEND_ROWS * PAGE;
-    for (uint32_t token = 0, n; token < step->n_tokens; token += n) {
-        n = run_of_tokens(step, token, most / u.group ? most / u.group : 1);
+    for (uint32_t token = 0, n; token < places->n_tokens; token += n) {
+        n = run_of_tokens(places, token, most / u.group ? most / u.group : 1);
         for (uint32_t kv_head = 0; kv_head < kv_heads; kv_head++)
             for (u.skip = 0; u.skip < n * u.group; u.skip += u.n) {
                 u.n = hl_min_u32(most, n * u.group - u.skip);

@@ -9,13 +9,13 @@
 #include "runtime/model/hot.h"
 
 struct hl_engine_options {
-    const char *device;  /* "auto", "cpu"; NULL: auto */
+    const char *device;  /* "auto", or a device's name, ":N" for the Nth; NULL: auto */
     const char *kernels; /* CPU: a table's name; NULL: the best */
     uint32_t threads;    /* CPU; 0: one per core */
     uint32_t parallel;   /* sequences at once */
     uint32_t context;    /* positions per sequence; 0: the model's, at most HL_CONTEXT_DEFAULT */
     uint32_t batch;      /* tokens per step; 0: HL_BATCH_DEFAULT */
-    uint32_t outputs;    /* logits per step; at least `parallel` */
+    uint32_t outputs;    /* wants per step; at least `parallel` */
     enum hl_kv_type kv_type;
     struct hl_load_options load;
 };
@@ -25,10 +25,12 @@ struct hl_engine_options {
 
 struct hl_engine {
     const struct hl_device_interface *interface;
+    struct hl_error passed_over; /* auto: why it is not the best device that this build has; else an empty message */
     struct hl_device *device;
     struct hl_load *load;
     uint32_t vocabulary, context, parallel, batch, outputs;
     uint32_t pages_per_sequence;
+    uint32_t n_pages;     /* in the pool: for `parallel` sequences, or for fewer where the device has no more room */
     uint32_t *free_pages; /* a stack */
     uint32_t n_free;
 };
@@ -47,6 +49,14 @@ static inline uint32_t hl_engine_context(const struct hl_hot *hot, uint32_t want
     return wanted ? wanted : hl_min_u32(hot->program.head->context, HL_CONTEXT_DEFAULT);
 }
 
+/* All that this build has, best first, NULL at the end. */
+extern const struct hl_device_interface *const hl_engine_devices[];
+
+/* Finds a device by its name, "NAME" or "NAME:N". With NULL or "auto" it is the first that probe() finds; whatever fails
+ * after that is an error, and no other device is taken. *passed_over says why it is not the first. */
+int hl_engine_choose(const char *name, const struct hl_device_interface **interface, uint32_t *index,
+                     struct hl_error *passed_over, struct hl_error *err);
+
 /* Opens an engine on a file with mapped weights; it loads them while it computes already. Close the engine before the
  * file. */
 int hl_engine_open(const struct hl_hot *hot, const struct hl_engine_options *options, struct hl_engine **out,
@@ -57,26 +67,34 @@ void hl_engine_close(struct hl_engine *engine);
 int hl_engine_wait(struct hl_engine *engine, struct hl_error *err);
 
 int hl_sequence_open(const struct hl_engine *engine, struct hl_sequence *out, struct hl_error *err);
-/* Gives the sequence enough pages for `positions` in total. Fails with HL_ERROR_BUSY if the pool is empty. */
+/* Gives the sequence enough pages for `positions` in total. Fails with HL_ERROR_BUSY, and changes nothing, if the pool has
+ * too few; one sequence alone always finds enough. */
 int hl_sequence_reserve(struct hl_engine *engine, struct hl_sequence *sequence, uint32_t positions,
                         struct hl_error *err);
 /* Gives the pages back to the pool. */
 void hl_sequence_close(struct hl_engine *engine, struct hl_sequence *sequence);
 
-/* A step that is being filled; room for engine->batch tokens and engine->outputs outputs. */
+/* A step that is being filled; room for engine->batch tokens of engine->parallel sequences, and engine->outputs
+ * wants. */
 struct hl_batch {
     int32_t *tokens;
-    uint32_t *positions;
-    const uint32_t **pages;
-    uint32_t *outputs;
-    uint32_t n_tokens, n_outputs;
+    struct hl_run *runs;
+    struct hl_want *wants;
+    const struct hl_sequence *last; /* whose run is the last one */
+    uint32_t n_tokens, n_runs, n_outputs;
 };
 
 int hl_batch_open(const struct hl_engine *engine, struct hl_batch *out, struct hl_error *err);
 void hl_batch_close(struct hl_batch *batch);
-/* Adds the next token of a sequence, which must have the page for it. With `wanted` its logits are an output. */
-void hl_batch_add(struct hl_batch *batch, struct hl_sequence *sequence, int32_t token, bool wanted);
-/* Computes the batch and empties it. */
-int hl_batch_run(struct hl_engine *engine, struct hl_batch *batch, struct hl_logits *logits, struct hl_error *err);
+/* Adds the next token of a sequence, which must have the page for it. A sequence's tokens are added one after another,
+ * without another's between them. */
+void hl_batch_add(struct hl_batch *batch, struct hl_sequence *sequence, int32_t token);
+/* Asks for the whole row of the last token's logits. The caller may ask for something else instead: it returns the want,
+ * valid until the next call. */
+struct hl_want *hl_batch_want(struct hl_batch *batch);
+/* Computes the batch and empties it. *logits has one element for each hl_batch_want(), valid until the next step.
+ * Returns enum hl_step_result. */
+int hl_batch_run(struct hl_engine *engine, struct hl_batch *batch, const struct hl_logits **logits,
+                 struct hl_error *err);
 
 #endif

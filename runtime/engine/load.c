@@ -7,7 +7,7 @@
  *
  * READERS threads take piece after piece, so that even a distant disk has several reads in flight.
  *
- * map: a reader faults in a piece, which waits for the disk. The mapping asks for huge pages: then the kernel reads
+ * In place: a reader faults in a piece, which waits for the disk. The mapping asks for huge pages: then the kernel reads
  * 2 MiB at a time and keeps them in one piece if the file system can (ext4 since Linux 6.16, xfs). Every later start
  * maps such a piece with one entry instead of 512. With the file in memory faulting in costs next to nothing, and what
  * the readers have not faulted in, the kernels fault in by touching it. So the readers have the lowest priority: they
@@ -19,7 +19,7 @@
  * kernel's own share before it computes; it is as slow as the faults that it saves. The figures are in
  * docs/performance.md, "Loading".
  *
- * stage: large reads into private memory with huge pages. */
+ * Brought to a device: large reads into its memory. */
 #include "runtime/engine/load.h"
 #include "base/sizes.h"
 #include <errno.h>
@@ -31,7 +31,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PIECE_BYTES (4ull << 20)
+#define PIECE_BYTES ((uint64_t)HL_PIECE_BYTES)
 #define READERS 4u
 #define PATIENCE_MS 1000u
 
@@ -49,10 +49,8 @@ enum state { PENDING, RESIDENT, LOST };
 struct hl_load {
     const struct hl_hot *hot;
     struct hl_load_options options;
-    uint8_t *staged; /* NULL: used where they are mapped */
-    void *memory;    /* staged, with room to align it */
-    size_t memory_bytes;
-    int *shards; /* [n_shards] descriptors; stage alone */
+    struct hl_load_target target;
+    int *shards; /* [n_shards] descriptors; NULL: the bytes come from the mapping */
     struct piece *pieces;
     uint8_t *state; /* [n_pieces], enum state, guarded */
     uint32_t n_pieces;
@@ -99,7 +97,7 @@ static void become_idle(void)
     syscall(SYS_ioprio_set, 1, 0, 2 << 13 | 4); /* for the disk keep the default: this thread, best effort */
 }
 
-static int fault_in_piece(struct hl_load *load, const struct piece *piece, struct hl_error *err)
+static int fault_in_piece(const struct hl_load *load, const struct piece *piece, struct hl_error *err)
 {
     const volatile uint8_t *begin = load->hot->weights + piece->offset;
     if (madvise((void *)(uintptr_t)begin, piece->bytes, MADV_POPULATE_READ) == 0 || errno == ENOMEM)
@@ -112,12 +110,11 @@ static int fault_in_piece(struct hl_load *load, const struct piece *piece, struc
     return 0;
 }
 
-static int copy_piece(struct hl_load *load, const struct piece *piece, struct hl_error *err)
+static int read_piece(const struct hl_load *load, const struct piece *piece, uint8_t *to, struct hl_error *err)
 {
     uint64_t first = piece->offset - load->hot->header->shard[piece->shard].offset;
     for (uint32_t done = 0; done < piece->bytes;) {
-        ssize_t n = pread(load->shards[piece->shard], load->staged + piece->offset + done, piece->bytes - done,
-                          (off_t)(first + done));
+        ssize_t n = pread(load->shards[piece->shard], to + done, piece->bytes - done, (off_t)(first + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -126,6 +123,25 @@ static int copy_piece(struct hl_load *load, const struct piece *piece, struct hl
         done += (uint32_t)n;
     }
     return 0;
+}
+
+/* Copies a piece to the device's memory, if the device needs it. */
+static int bring_piece(const struct hl_load *load, const struct piece *piece, struct hl_error *err)
+{
+    const struct hl_load_target *target = &load->target;
+    uint8_t *to;
+    if (target->interface->room(target->device, piece->offset, piece->bytes, &to, err) < 0)
+        return -1;
+    if (!to)
+        return 0;
+    if (load->shards && read_piece(load, piece, to, err) < 0)
+        return -1;
+    if (!load->shards) {
+        if (fault_in_piece(load, piece, err) < 0)
+            return -1;
+        memcpy(to, load->hot->weights + piece->offset, piece->bytes);
+    }
+    return target->interface->full(target->device, piece->offset, piece->bytes, to, err);
 }
 
 /* Notes that a piece is resident or, with an error, lost. */
@@ -157,15 +173,15 @@ static void report(struct hl_load *load, uint32_t piece, const struct hl_error *
 static void load_piece(struct hl_load *load, uint32_t piece)
 {
     struct hl_error err;
-    int result =
-        load->staged ? copy_piece(load, &load->pieces[piece], &err) : fault_in_piece(load, &load->pieces[piece], &err);
+    int result = load->target.device ? bring_piece(load, &load->pieces[piece], &err)
+                                     : fault_in_piece(load, &load->pieces[piece], &err);
     report(load, piece, result < 0 ? &err : NULL);
 }
 
 static void *read_pieces(void *argument)
 {
     struct hl_load *load = argument;
-    if (!load->staged)
+    if (!load->target.device)
         become_idle();
     while (!atomic_load(&load->stop)) {
         uint32_t piece = atomic_fetch_add(&load->next, 1);
@@ -202,7 +218,7 @@ static void *fault_in_rest(void *argument)
 
 /* ---- open and close ---- */
 
-static int open_stage(struct hl_load *load, struct hl_error *err)
+static int open_shards(struct hl_load *load, struct hl_error *err)
 {
     const struct hl_header *header = load->hot->header;
     char path[HL_PATH_BYTES];
@@ -214,25 +230,16 @@ static int open_stage(struct hl_load *load, struct hl_error *err)
     for (uint32_t s = 0; s < header->n_shards; s++)
         if ((load->shards[s] = hl_hot_open_shard(load->hot, s, path, err)) < 0)
             return -1;
-    load->memory_bytes = (size_t)header->weight_bytes + HL_SHARD_ALIGN;
-    load->memory = mmap(NULL, load->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (load->memory == MAP_FAILED) {
-        load->memory = NULL;
-        return hl_fail(err, "%s: out of memory for a copy of %llu MiB of weights; use --load map", load->hot->path,
-                       (unsigned long long)(header->weight_bytes >> 20));
-    }
-    load->staged = (uint8_t *)(uintptr_t)hl_round_up((uintptr_t)load->memory, HL_SHARD_ALIGN);
-    madvise(load->staged, (size_t)header->weight_bytes, MADV_HUGEPAGE);
     return 0;
 }
 
 static int start_readers(struct hl_load *load, struct hl_error *err)
 {
     uint32_t n = load->n_pieces < READERS ? load->n_pieces : READERS;
-    if (!load->staged && n)
+    if (!load->target.device && n)
         n++;
     for (; load->n_readers < n; load->n_readers++) {
-        bool last = !load->staged && load->n_readers == n - 1;
+        bool last = !load->target.device && load->n_readers == n - 1;
         int code = pthread_create(&load->reader[load->n_readers], NULL, last ? fault_in_rest : read_pieces, load);
         if (code && load->n_readers == 0)
             return hl_fail(err, "the thread that reads the weights cannot be started: %s", strerror(code));
@@ -242,24 +249,30 @@ static int start_readers(struct hl_load *load, struct hl_error *err)
     return 0;
 }
 
-int hl_load_open(const struct hl_hot *hot, const struct hl_load_options *options, struct hl_load **out,
-                 struct hl_error *err)
+bool hl_load_in_place(const struct hl_device_interface *interface, enum hl_load_way way)
+{
+    return interface->in_place && way != HL_LOAD_STAGE;
+}
+
+int hl_load_open(const struct hl_hot *hot, const struct hl_load_options *options, struct hl_load_target target,
+                 struct hl_load **out, struct hl_error *err)
 {
     struct hl_load *load = calloc(1, sizeof *load);
     if (!load)
         return hl_no_memory(err);
     load->hot = hot;
     load->options = *options;
+    load->target = target;
     pthread_mutex_init(&load->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&load->progress, &attributes);
     pthread_condattr_destroy(&attributes);
-    if (options->way != HL_LOAD_STAGE) /* only advice */
+    bool from_file = target.device && options->way != HL_LOAD_MAP;
+    if (!from_file) /* only advice */
         madvise((void *)(uintptr_t)hot->weights, (size_t)hot->header->weight_bytes, MADV_HUGEPAGE);
-    if (cut_pieces(load, err) < 0 || (options->way == HL_LOAD_STAGE && open_stage(load, err) < 0) ||
-        start_readers(load, err) < 0) {
+    if (cut_pieces(load, err) < 0 || (from_file && open_shards(load, err) < 0) || start_readers(load, err) < 0) {
         hl_load_close(load);
         return -1;
     }
@@ -275,29 +288,19 @@ void hl_load_close(struct hl_load *load)
     atomic_store(&load->stop, true);
     pthread_cond_broadcast(&load->progress);
     pthread_mutex_unlock(&load->mutex);
+    if (load->target.device)
+        load->target.interface->cancel(load->target.device);
     for (uint32_t i = 0; i < load->n_readers; i++)
         pthread_join(load->reader[i], NULL);
     for (uint32_t s = 0; load->shards && s < load->hot->header->n_shards; s++)
         if (load->shards[s] >= 0)
             close(load->shards[s]);
-    if (load->memory)
-        munmap(load->memory, load->memory_bytes);
     pthread_cond_destroy(&load->progress);
     pthread_mutex_destroy(&load->mutex);
     free(load->shards);
     free(load->pieces);
     free(load->state);
     free(load);
-}
-
-const uint8_t *hl_load_weights(const struct hl_load *load)
-{
-    return load->staged ? load->staged : load->hot->weights;
-}
-
-bool hl_load_must_wait(const struct hl_load *load)
-{
-    return load->staged != NULL;
 }
 
 static bool lacks(const struct hl_load *load, uint64_t end)

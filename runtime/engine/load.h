@@ -1,15 +1,17 @@
 /* Makes a model's weights resident, in the order of computation, while the first step already runs.
  *
- *   map    The weights are used where they are mapped. Reader threads run ahead of the kernels, so that the disk never
- *          idles; kernels fault in what the readers have not reached.
- *   stage  The readers copy the weights into private memory, in large pieces. A kernel waits only for the bytes that it
- *          needs next. For file systems whose mappings are slow.
+ *   in place   The weights are used where they are mapped. Reader threads run ahead of the kernels, so that the disk
+ *              never idles; kernels fault in what the readers have not reached.
+ *   brought    The readers copy the weights, in large pieces, to memory that the device gives. A kernel waits only for
+ *              the bytes that it needs next. The bytes come from the file (stage) or from the mapping (map).
  *
- * auto is map: docs/performance.md, "Loading", has the measurements. */
+ * A device that can use weights in place does so, except with --load stage: for file systems whose mappings are slow.
+ * docs/performance.md, "Loading", has the measurements. */
 #ifndef HL_RUNTIME_ENGINE_LOAD_H
 #define HL_RUNTIME_ENGINE_LOAD_H
 
 #include "base/error.h"
+#include "kernels/device.h"
 #include "runtime/model/hot.h"
 
 enum hl_load_way { HL_LOAD_AUTO, HL_LOAD_MAP, HL_LOAD_STAGE };
@@ -27,19 +29,23 @@ struct hl_load_options {
     void *context;
 };
 
-/* Starts the readers. The file's weights must be mapped, and must stay mapped until the load is closed. */
-int hl_load_open(const struct hl_hot *hot, const struct hl_load_options *options, struct hl_load **out,
-                 struct hl_error *err);
-/* Stops the readers and releases the staged copy. */
+/* Where the weights are brought. */
+struct hl_load_target {
+    const struct hl_device_interface *interface;
+    struct hl_device *device; /* NULL: nowhere, they are used in place */
+};
+
+/* Returns whether weights are used in place. */
+bool hl_load_in_place(const struct hl_device_interface *interface, enum hl_load_way way);
+
+/* Starts the readers. The file's weights must be mapped, and must stay mapped until the load is closed. Close it before
+ * the target's device. */
+int hl_load_open(const struct hl_hot *hot, const struct hl_load_options *options, struct hl_load_target target,
+                 struct hl_load **out, struct hl_error *err);
+/* Stops the readers. */
 void hl_load_close(struct hl_load *load);
 
-/* Returns the address where the weights are, or will be. */
-const uint8_t *hl_load_weights(const struct hl_load *load);
-
-/* Returns whether users must call hl_load_wait() before they read weights. */
-bool hl_load_must_wait(const struct hl_load *load);
-
-/* Waits until the first `end` bytes of the weights are resident. Fails if one of them cannot be read, regardless of
+/* Waits until the first `end` bytes of the weights are resident, or with a target, until they are the device's. Fails if one of them cannot be read, regardless of
  * later bytes. Call it from any thread. */
 int hl_load_wait(struct hl_load *load, uint64_t end, struct hl_error *err);
 

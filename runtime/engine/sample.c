@@ -1,7 +1,8 @@
-/* Sampling. At temperature 0 the most likely token after the penalties wins; ties go to the lower id. Otherwise a heap
- * selects the k best candidates; they are sorted and cut by probability, and one is drawn. The random generator is our
- * own (splitmix64), so that a seed gives the same tokens on every system. */
+/* Sampling. The device selects the best candidates after the penalties, sorted; they are cut by probability, and one is
+ * drawn. At temperature 0 there is one candidate. Where more candidates are wanted than a device selects, the whole row
+ * is sorted here. The random generator is our own (splitmix64), so that a seed gives the same tokens on every system. */
 #include "runtime/engine/sample.h"
+#include "base/sizes.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -11,14 +12,28 @@ struct candidate {
     int32_t token;
 };
 
+/* Finds a recent token's adjustment: a hash table with twice as many slots as there are recent tokens. */
+struct recent_table {
+    uint32_t *slots; /* index of an adjustment + 1; 0: none */
+    uint32_t n_slots;
+    uint32_t *counts; /* of each adjustment's token */
+};
+
 struct hl_sampler {
     struct hl_sampling sampling;
     uint64_t state;
     uint32_t vocabulary;
-    float *logits;                /* with penalties applied */
-    uint32_t *counts;             /* of recent tokens; zero between calls */
-    struct candidate *candidates; /* [vocabulary] */
+    struct hl_adjustment *adjustments;
+    uint32_t n_adjustments, room;
+    struct recent_table recent;
+    struct candidate *candidates; /* [vocabulary] if the whole row is wanted, else [HL_BEST_MOST] */
 };
+
+static bool wants_row(const struct hl_sampler *s)
+{
+    bool all = s->sampling.top_k == 0 || s->sampling.top_k >= s->vocabulary;
+    return s->sampling.temperature > 0 && (all ? s->vocabulary : s->sampling.top_k) > HL_BEST_MOST;
+}
 
 int hl_sampler_open(const struct hl_sampling *sampling, uint32_t vocabulary, struct hl_sampler **out,
                     struct hl_error *err)
@@ -27,10 +42,8 @@ int hl_sampler_open(const struct hl_sampling *sampling, uint32_t vocabulary, str
     if (!sampler)
         return hl_no_memory(err);
     *sampler = (struct hl_sampler){.sampling = *sampling, .state = sampling->seed, .vocabulary = vocabulary};
-    sampler->logits = malloc(vocabulary * sizeof *sampler->logits);
-    sampler->counts = calloc(vocabulary, sizeof *sampler->counts);
-    sampler->candidates = malloc(vocabulary * sizeof *sampler->candidates);
-    if (!sampler->logits || !sampler->counts || !sampler->candidates) {
+    sampler->candidates = malloc((wants_row(sampler) ? vocabulary : HL_BEST_MOST) * sizeof *sampler->candidates);
+    if (!sampler->candidates) {
         hl_sampler_close(sampler);
         return hl_no_memory(err);
     }
@@ -42,8 +55,9 @@ void hl_sampler_close(struct hl_sampler *sampler)
 {
     if (!sampler)
         return;
-    free(sampler->logits);
-    free(sampler->counts);
+    free(sampler->adjustments);
+    free(sampler->recent.slots);
+    free(sampler->recent.counts);
     free(sampler->candidates);
     free(sampler);
 }
@@ -58,36 +72,86 @@ static double next_random(uint64_t *state)
     return (double)(z >> 11) * 0x1p-53; /* in [0, 1) */
 }
 
-static void penalize(struct hl_sampler *s, const int32_t *recent, uint32_t n)
+/* ---- penalties ---- */
+
+/* Makes room for the adjustments of `n` recent tokens. */
+static int reserve(struct hl_sampler *s, uint32_t n, struct hl_error *err)
 {
-    const struct hl_sampling *p = &s->sampling;
-    bool none =
-        (p->repeat_penalty == 1.0f || p->repeat_penalty <= 0) && p->presence_penalty == 0 && p->frequency_penalty == 0;
-    uint32_t window = n < p->repeat_last_n ? n : p->repeat_last_n;
-    if (none)
-        return;
-    for (uint32_t i = n - window; i < n; i++)
-        s->counts[recent[i]]++;
-    for (uint32_t i = n - window; i < n; i++) {
-        int32_t token = recent[i];
-        if (s->counts[token] == 0)
-            continue; /* done already */
-        float *logit = &s->logits[token];
-        if (p->repeat_penalty > 0)
-            *logit = *logit > 0 ? *logit / p->repeat_penalty : *logit * p->repeat_penalty;
-        *logit -= p->presence_penalty + p->frequency_penalty * (float)s->counts[token];
-        s->counts[token] = 0;
+    if (n <= s->room)
+        return 0;
+    uint32_t room = 64;
+    while (room < n)
+        room *= 2;
+    free(s->adjustments);
+    free(s->recent.slots);
+    free(s->recent.counts);
+    s->room = 0;
+    s->recent.n_slots = 2 * room;
+    s->adjustments = malloc(room * sizeof *s->adjustments);
+    s->recent.counts = malloc(room * sizeof *s->recent.counts);
+    s->recent.slots = calloc(s->recent.n_slots, sizeof *s->recent.slots);
+    if (!s->adjustments || !s->recent.counts || !s->recent.slots)
+        return hl_no_memory(err);
+    s->room = room;
+    return 0;
+}
+
+/* Returns the slot of a token: with its adjustment, or empty. */
+static uint32_t *slot_of(const struct hl_sampler *s, int32_t token)
+{
+    uint32_t at = (uint32_t)token * 2654435761u;
+    for (;; at++) {
+        uint32_t *slot = &s->recent.slots[at & (s->recent.n_slots - 1)];
+        if (*slot == 0 || s->adjustments[*slot - 1].token == token)
+            return slot;
     }
 }
 
-static int32_t most_likely(const float *logits, uint32_t n)
+static void count_recent(struct hl_sampler *s, const int32_t *recent, uint32_t n)
 {
-    int32_t best = 0;
-    for (uint32_t i = 1; i < n; i++)
-        if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i])))
-            best = (int32_t)i;
-    return best;
+    memset(s->recent.slots, 0, s->recent.n_slots * sizeof *s->recent.slots);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t *slot = slot_of(s, recent[i]);
+        if (*slot == 0) {
+            s->adjustments[s->n_adjustments] = (struct hl_adjustment){.token = recent[i]};
+            s->recent.counts[s->n_adjustments] = 0;
+            *slot = ++s->n_adjustments;
+        }
+        s->recent.counts[*slot - 1]++;
+    }
 }
+
+static int penalize(struct hl_sampler *s, const int32_t *recent, uint32_t n, struct hl_error *err)
+{
+    const struct hl_sampling *p = &s->sampling;
+    float divide = p->repeat_penalty > 0 ? p->repeat_penalty : 1;
+    uint32_t window = hl_min_u32(n, p->repeat_last_n);
+    s->n_adjustments = 0;
+    if ((divide == 1 && p->presence_penalty == 0 && p->frequency_penalty == 0) || window == 0)
+        return 0;
+    if (reserve(s, window, err) < 0)
+        return -1;
+    count_recent(s, recent + n - window, window);
+    for (uint32_t i = 0; i < s->n_adjustments; i++) {
+        s->adjustments[i].divide = divide;
+        s->adjustments[i].add = -(p->presence_penalty + p->frequency_penalty * (float)s->recent.counts[i]);
+    }
+    return 0;
+}
+
+int hl_sampler_want(struct hl_sampler *s, const int32_t *recent, uint32_t n_recent, struct hl_want *want,
+                    struct hl_error *err)
+{
+    uint32_t best = s->sampling.temperature > 0 ? s->sampling.top_k : 1;
+    if (penalize(s, recent, n_recent, err) < 0)
+        return -1;
+    want->best = wants_row(s) ? 0 : hl_min_u32(best ? best : s->vocabulary, s->vocabulary);
+    want->adjustments = s->adjustments;
+    want->n_adjustments = s->n_adjustments;
+    return 0;
+}
+
+/* ---- candidates ---- */
 
 /* Returns whether a is worse than b. A total order, NaN last. */
 static bool worse(struct candidate a, struct candidate b)
@@ -109,10 +173,7 @@ static int best_first(const void *a, const void *b)
 /* Restores the heap (its root is the worst of `n`) after entry `at` changed. */
 static void sift_down(struct candidate *heap, uint32_t n, uint32_t at)
 {
-    for (;;) {
-        uint32_t child = 2 * at + 1;
-        if (child >= n)
-            return;
+    for (uint32_t child; (child = 2 * at + 1) < n; at = child) {
         if (child + 1 < n && worse(heap[child + 1], heap[child]))
             child++;
         if (!worse(heap[child], heap[at]))
@@ -120,29 +181,37 @@ static void sift_down(struct candidate *heap, uint32_t n, uint32_t at)
         struct candidate swap = heap[at];
         heap[at] = heap[child];
         heap[child] = swap;
-        at = child;
     }
 }
 
-/* Puts the k best candidates first, the best at 0. Returns k. */
-static uint32_t select_best(struct hl_sampler *s)
+/* Puts the k best of a whole row, with its adjustments, first and in order. Returns k. */
+static uint32_t select_best(struct hl_sampler *s, const float *row)
 {
-    uint32_t k = s->sampling.top_k && s->sampling.top_k < s->vocabulary ? s->sampling.top_k : s->vocabulary;
-    for (uint32_t i = 0; i < k; i++)
-        s->candidates[i] = (struct candidate){s->logits[i], (int32_t)i};
-    if (k < s->vocabulary) {
-        for (uint32_t i = k / 2; i-- > 0;)
-            sift_down(s->candidates, k, i);
-        for (uint32_t i = k; i < s->vocabulary; i++) {
-            struct candidate next = {s->logits[i], (int32_t)i};
-            if (!worse(s->candidates[0], next))
-                continue;
-            s->candidates[0] = next;
-            sift_down(s->candidates, k, 0);
-        }
+    struct candidate *c = s->candidates;
+    uint32_t k = s->sampling.top_k ? hl_min_u32(s->sampling.top_k, s->vocabulary) : s->vocabulary;
+    for (uint32_t i = 0; i < s->vocabulary; i++)
+        c[i] = (struct candidate){row[i], (int32_t)i};
+    for (uint32_t i = 0; i < s->n_adjustments; i++) {
+        const struct hl_adjustment *a = &s->adjustments[i];
+        float *logit = &c[a->token].logit;
+        *logit = (*logit > 0 ? *logit / a->divide : *logit * a->divide) + a->add;
     }
-    qsort(s->candidates, k, sizeof *s->candidates, best_first);
+    for (uint32_t i = k / 2; k < s->vocabulary && i-- > 0;)
+        sift_down(c, k, i);
+    for (uint32_t i = k; i < s->vocabulary; i++)
+        if (worse(c[0], c[i])) {
+            c[0] = c[i];
+            sift_down(c, k, 0);
+        }
+    qsort(c, k, sizeof *c, best_first);
     return k;
+}
+
+static uint32_t take_best(struct hl_sampler *s, const struct hl_logits *logits)
+{
+    for (uint32_t i = 0; i < logits->n; i++)
+        s->candidates[i] = (struct candidate){logits->logits[i], logits->tokens[i]};
+    return logits->n;
 }
 
 static double weight_of(const struct candidate *c, float best, float temperature)
@@ -172,14 +241,13 @@ static uint32_t cut(const struct hl_sampler *s, uint32_t n)
     return keep;
 }
 
-int32_t hl_sample(struct hl_sampler *s, const float *logits, const int32_t *recent, uint32_t n_recent)
+int32_t hl_sample(struct hl_sampler *s, const struct hl_logits *logits)
 {
-    memcpy(s->logits, logits, s->vocabulary * sizeof *logits);
-    penalize(s, recent, n_recent);
-    if (s->sampling.temperature <= 0)
-        return most_likely(s->logits, s->vocabulary);
-    uint32_t n = cut(s, select_best(s));
     const struct candidate *c = s->candidates;
+    uint32_t n = logits->row ? select_best(s, logits->row) : take_best(s, logits);
+    if (s->sampling.temperature <= 0)
+        return c[0].token;
+    n = cut(s, n);
     double total = 0;
     for (uint32_t i = 0; i < n; i++)
         total += weight_of(&c[i], c[0].logit, s->sampling.temperature);

@@ -19,7 +19,7 @@ struct scheduled {
     bool running;
     struct hl_sequence sequence;
     struct hl_sampler *sampler;
-    uint32_t output; /* row of this step's logits, or HL_NONE */
+    uint32_t output; /* index of this step's logits, or HL_NONE */
     uint64_t started, first_token;
 };
 
@@ -28,6 +28,8 @@ struct hl_scheduler {
     struct hl_engine *engine;
     struct scheduled *first; /* oldest first */
     struct hl_batch batch;
+    bool lost; /* the device, for the reason in err */
+    struct hl_error err;
 };
 
 int hl_scheduler_check(uint32_t n_prompt, uint32_t context, struct hl_error *err)
@@ -146,20 +148,33 @@ bool hl_scheduler_idle(const struct hl_scheduler *scheduler)
     return scheduler->first == NULL;
 }
 
-/* Gives waiting requests a sequence while there are free ones. */
+/* Gives a request a sequence with pages for all of its tokens, so that it never has to end for want of one. */
+static int start(struct hl_scheduler *scheduler, struct scheduled *s, struct hl_error *err)
+{
+    if (hl_sequence_open(scheduler->engine, &s->sequence, err) < 0 ||
+        hl_sequence_reserve(scheduler->engine, &s->sequence, s->room, err) < 0) {
+        hl_sequence_close(scheduler->engine, &s->sequence);
+        return -1;
+    }
+    s->started = hl_clock_ns();
+    s->running = true;
+    return 0;
+}
+
+/* Starts waiting requests while there are free sequences and pages. The oldest goes first, even if a younger one needs
+ * fewer pages: it would wait forever otherwise. */
 static void start_waiting(struct hl_scheduler *scheduler)
 {
     uint32_t running = 0;
     for (struct scheduled *s = scheduler->first, *next; s && running < scheduler->engine->parallel; s = next) {
         struct hl_error err;
         next = s->next;
-        if (!s->running && hl_sequence_open(scheduler->engine, &s->sequence, &err) < 0) {
+        if (!s->running && start(scheduler, s, &err) < 0) {
+            if (err.kind == HL_ERROR_BUSY)
+                return;
             finish(scheduler, s, HL_FINISH_ERROR, &err);
             continue;
         }
-        if (!s->running)
-            s->started = hl_clock_ns();
-        s->running = true;
         running++;
     }
 }
@@ -169,15 +184,12 @@ static int feed(struct hl_scheduler *scheduler, struct scheduled *s, uint32_t mo
 {
     struct hl_batch *batch = &scheduler->batch;
     uint32_t n = hl_min_u32(s->request->n_tokens - s->sequence.length, most);
-    if (hl_sequence_reserve(scheduler->engine, &s->sequence, s->sequence.length + n, err) < 0)
-        return -1;
-    while (n--) {
-        bool last = s->sequence.length + 1 == s->request->n_tokens;
-        if (last)
-            s->output = batch->n_outputs;
-        hl_batch_add(batch, &s->sequence, s->request->tokens[s->sequence.length], last);
-    }
-    return 0;
+    while (n--)
+        hl_batch_add(batch, &s->sequence, s->request->tokens[s->sequence.length]);
+    if (s->sequence.length < s->request->n_tokens)
+        return 0;
+    s->output = batch->n_outputs;
+    return hl_sampler_want(s->sampler, s->request->tokens, s->request->n_tokens, hl_batch_want(batch), err);
 }
 
 /* Decoding requests first, one token each: another's long prompt delays a token by one step at most. */
@@ -199,9 +211,9 @@ static void fill_batch(struct hl_scheduler *scheduler)
 }
 
 /* Samples one request's next token and reports it. */
-static void advance(struct hl_scheduler *scheduler, struct scheduled *s, const float *logits)
+static void advance(struct hl_scheduler *scheduler, struct scheduled *s, const struct hl_logits *logits)
 {
-    int32_t token = hl_sample(s->sampler, logits, s->request->tokens, s->request->n_tokens);
+    int32_t token = hl_sample(s->sampler, logits);
     if (!s->first_token)
         s->first_token = hl_clock_ns();
     if (hl_model_stops_at(scheduler->model, token)) {
@@ -218,12 +230,17 @@ static void advance(struct hl_scheduler *scheduler, struct scheduled *s, const f
 void hl_scheduler_step(struct hl_scheduler *scheduler)
 {
     struct hl_error err;
-    struct hl_logits logits;
+    const struct hl_logits *logits;
     start_waiting(scheduler);
     fill_batch(scheduler);
     if (scheduler->batch.n_tokens == 0)
         return;
-    if (hl_batch_run(scheduler->engine, &scheduler->batch, &logits, &err) < 0) {
+    int result = hl_batch_run(scheduler->engine, &scheduler->batch, &logits, &err);
+    if (result == HL_STEP_LOST) {
+        scheduler->lost = true;
+        scheduler->err = err;
+    }
+    if (result != HL_STEP_DONE) {
         while (scheduler->first)
             finish(scheduler, scheduler->first, HL_FINISH_ERROR, &err);
         return;
@@ -231,6 +248,11 @@ void hl_scheduler_step(struct hl_scheduler *scheduler)
     for (struct scheduled *s = scheduler->first, *next; s; s = next) {
         next = s->next;
         if (s->running && s->output != HL_NONE)
-            advance(scheduler, s, logits.data + s->output * logits.stride);
+            advance(scheduler, s, &logits[s->output]);
     }
+}
+
+const struct hl_error *hl_scheduler_lost(const struct hl_scheduler *scheduler)
+{
+    return scheduler->lost ? &scheduler->err : NULL;
 }

@@ -49,6 +49,9 @@ bool hl_scheduler_idle(const struct hl_scheduler *scheduler);
 /* Computes one step, if there is work. If the device fails, ends every request with HL_FINISH_ERROR. */
 void hl_scheduler_step(struct hl_scheduler *scheduler);
 
+/* Returns why the device is lost, or NULL. No step succeeds after that. */
+const struct hl_error *hl_scheduler_lost(const struct hl_scheduler *scheduler);
+
 /* Fails, with the reason, if a prompt of n tokens does not fit in this context. */
 int hl_scheduler_check(uint32_t n_prompt, uint32_t context, struct hl_error *err);
 

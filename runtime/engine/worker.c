@@ -61,6 +61,7 @@ struct hl_worker {
     enum state state;
     bool opened, loaded; /* both: ready */
     uint64_t mapped_ns, ready_ns;
+    char device[384]; /* complete before READY */
     struct hl_error err;
 
     /* the worker thread's */
@@ -218,6 +219,19 @@ static void on_loaded(void *context, const struct hl_error *err)
     advance(worker, &worker->loaded, err);
 }
 
+/* Writes down what computes, why it is not a better device, and whether its cache is smaller than was asked for. */
+static void describe_device(struct hl_worker *worker)
+{
+    const struct hl_engine *engine = worker->engine;
+    const char *why = engine->passed_over.message;
+    uint64_t positions = (uint64_t)engine->n_pages * HL_KV_PAGE_TOKENS;
+    int n = snprintf(worker->device, sizeof worker->device, "%.100s%s%.150s%s",
+                     engine->interface->describe(engine->device), *why ? " (" : "", why, *why ? ")" : "");
+    if (engine->n_pages < (uint64_t)engine->pages_per_sequence * engine->parallel)
+        snprintf(worker->device + n, sizeof worker->device - (size_t)n, "; cache for %llu positions, not %u x %u",
+                 (unsigned long long)positions, engine->parallel, engine->context);
+}
+
 static int open_engine(struct hl_worker *worker, struct hl_error *err)
 {
     struct hl_engine_options options = worker->options.engine;
@@ -228,6 +242,7 @@ static int open_engine(struct hl_worker *worker, struct hl_error *err)
     worker->mapped_ns = hl_clock_ns();
     if (hl_engine_open(worker->model->hot, &options, &worker->engine, err) < 0)
         return -1;
+    describe_device(worker);
     return hl_scheduler_open(worker->model, worker->engine, &worker->scheduler, err);
 }
 
@@ -240,6 +255,8 @@ static void *work(void *argument)
     while (opened == 0 && take_work(worker)) {
         manage_entries(worker);
         hl_scheduler_step(worker->scheduler);
+        if (hl_scheduler_lost(worker->scheduler))
+            advance(worker, &worker->opened, hl_scheduler_lost(worker->scheduler));
     }
     hl_scheduler_close(worker->scheduler);
     hl_engine_close(worker->engine);
@@ -332,6 +349,11 @@ void hl_worker_cancel_all(struct hl_worker *worker)
     worker->cancel_all = worker->any_cancel = true;
     pthread_cond_signal(&worker->work);
     pthread_mutex_unlock(&worker->mutex);
+}
+
+const char *hl_worker_device(const struct hl_worker *worker)
+{
+    return worker->device;
 }
 
 int hl_worker_fd(const struct hl_worker *worker)

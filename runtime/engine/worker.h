@@ -14,7 +14,7 @@ struct hl_worker_options {
     /* The engine is open and every weight is resident. Times are those of hl_clock_ns(): weights mapped, all resident.
      * Requests may have been answered before. */
     void (*ready)(void *context, uint64_t mapped_ns, uint64_t ready_ns);
-    /* The engine cannot be opened, or its weights cannot be read: no request will succeed. */
+    /* The engine cannot be opened, its weights cannot be read, or the device is lost: no request will succeed. */
     void (*failed)(void *context, const struct hl_error *err);
     void *context;
 };
@@ -32,6 +32,9 @@ int hl_worker_start(struct hl_worker *worker, struct hl_request *request, const 
 /* Ends a queued request soon, with HL_FINISH_CANCELLED unless it ends by itself first. */
 void hl_worker_cancel(struct hl_worker *worker, struct hl_request *request);
 void hl_worker_cancel_all(struct hl_worker *worker);
+
+/* Returns what computes, and why it is not another device. For the ready callback, and later. */
+const char *hl_worker_device(const struct hl_worker *worker);
 
 /* Returns the descriptor that is readable when there is something to dispatch. */
 int hl_worker_fd(const struct hl_worker *worker);

@@ -12,6 +12,8 @@ static const char about[] = "usage: hotlayerd bench --model PATH [-p 512] [-n 12
 static const char examples[] = "example:\n"
                                "  hotlayerd bench --model llama.hot -p 256 -n 64\n";
 
+#define CANDIDATES 40u /* as many as the default sampling wants */
+
 struct options {
     struct hl_common common;
     uint32_t prompt, decode, sequences;
@@ -45,12 +47,14 @@ static int32_t some_token(uint32_t i, uint32_t vocabulary)
 static int prefill(struct hl_engine *engine, struct hl_batch *batch, struct hl_sequence *sequence, uint32_t n,
                    struct hl_error *err)
 {
-    struct hl_logits logits;
+    const struct hl_logits *logits;
     if (hl_sequence_reserve(engine, sequence, n, err) < 0)
         return -1;
     for (uint32_t i = 0; i < n;) {
         for (; i < n && batch->n_tokens < engine->batch; i++)
-            hl_batch_add(batch, sequence, some_token(i, engine->vocabulary), i + 1 == n);
+            hl_batch_add(batch, sequence, some_token(i, engine->vocabulary));
+        if (i == n)
+            hl_batch_want(batch)->best = CANDIDATES;
         if (hl_batch_run(engine, batch, &logits, err) < 0)
             return -1;
     }
@@ -60,12 +64,13 @@ static int prefill(struct hl_engine *engine, struct hl_batch *batch, struct hl_s
 static int decode(struct hl_engine *engine, struct hl_batch *batch, struct hl_sequence *sequences,
                   const struct options *o, struct hl_error *err)
 {
-    struct hl_logits logits;
+    const struct hl_logits *logits;
     for (uint32_t i = 0; i < o->decode; i++) {
         for (uint32_t s = 0; s < o->sequences; s++) {
             if (hl_sequence_reserve(engine, &sequences[s], sequences[s].length + 1, err) < 0)
                 return -1;
-            hl_batch_add(batch, &sequences[s], some_token(i + s, engine->vocabulary), true);
+            hl_batch_add(batch, &sequences[s], some_token(i + s, engine->vocabulary));
+            hl_batch_want(batch)->best = CANDIDATES;
         }
         if (hl_batch_run(engine, batch, &logits, err) < 0)
             return -1;

@@ -1,9 +1,7 @@
 /* hotlayerd doctor: reports what this machine can do, and what would prevent serving. */
 #include "base/text.h"
 #include "hotlayer/version.h"
-#include "kernels/device.h"
 #include "runtime/hotlayerd/commands.h"
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <sys/sysinfo.h>
 
@@ -20,22 +18,15 @@ static void line(const char *mark, const char *what, const char *text)
     printf("%-5s %-10s %s\n", mark, what, text);
 }
 
-static void check_cpu(void)
+/* Prints a line for each device of this build, and for what stops one. */
+static void check_devices(void)
 {
-    char text[128];
-    bool fast = hl_cpu_device.probe(text, sizeof text);
-    line(fast ? "ok" : "slow", "cpu", text);
-}
-
-static void check_cuda(void)
-{
-    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
-    if (driver)
-        line("note", "cuda", "an NVIDIA driver was found, but this build computes on the CPU only");
-    else
-        line("note", "cuda", "no NVIDIA driver (libcuda.so.1) was found; the CPU is used");
-    if (driver)
-        dlclose(driver);
+    for (const struct hl_device_interface *const *at = hl_engine_devices; *at; at++) {
+        char text[2048], *rest = text, *part;
+        const char *mark = (*at)->report(text, sizeof text) ? "ok" : "note";
+        while ((part = strsep(&rest, "\n")))
+            line(mark, (*at)->name, part);
+    }
 }
 
 static uint64_t free_memory(void)
@@ -89,9 +80,8 @@ int hl_cmd_doctor(int argc, char **argv)
         return hl_cli_report("doctor", &err);
     uint64_t memory = free_memory();
     line("ok", "build", "hotlayerd " HL_VERSION);
-    check_cpu();
     snprintf(text, sizeof text, "%llu MiB available", (unsigned long long)(memory >> 20));
     line("ok", "memory", text);
-    check_cuda();
+    check_devices();
     return path ? check_model(path, memory) : 0;
 }

@@ -75,12 +75,14 @@ static void print_row(const float *row, uint32_t n)
 static int run_tokens(const struct options *o, struct hl_engine *engine, const int32_t *ids, uint32_t n,
                       struct hl_batch *batch, struct hl_sequence *sequence, struct hl_error *err)
 {
-    struct hl_logits logits;
+    const struct hl_logits *logits;
     printf("{\"logits\":%s", o->all ? "[" : "");
     for (uint32_t i = 0, first = 1; i < n;) {
         while (i < n && batch->n_tokens < engine->batch) {
-            hl_batch_add(batch, sequence, ids[i], o->all || i + 1 == n);
+            hl_batch_add(batch, sequence, ids[i]);
             i++;
+            if (o->all || i == n)
+                hl_batch_want(batch);
         }
         uint32_t outputs = batch->n_outputs;
         if (hl_batch_run(engine, batch, &logits, err) < 0)
@@ -88,7 +90,7 @@ static int run_tokens(const struct options *o, struct hl_engine *engine, const i
         for (uint32_t r = 0; r < outputs; r++, first = 0) {
             if (!first)
                 putchar(',');
-            print_row(logits.data + r * logits.stride, engine->vocabulary);
+            print_row(logits[r].row, engine->vocabulary);
         }
     }
     printf("%s}\n", o->all ? "]" : "");

@@ -27,10 +27,11 @@ struct hl_common {
 /* clang-format off */
 #define HL_MODEL_OPTION(path) hl_option_text("--model PATH", path, "a .hot file, or a folder that holds one")
 #define HL_ENGINE_OPTIONS(common)                                                                                      \
-    hl_option_text("--device NAME", &(common)->engine.device, "auto (default) or cpu"),                                \
+    hl_option_text("--device NAME", &(common)->engine.device,                                                          \
+                   "cpu, cuda, cuda:N, or auto (default): a GPU if there is one, else the CPU"),                       \
     hl_option_word("--load WAY", hl_common_loads, &(common)->engine.load.way,                                          \
                    "map: use the weights in the mapped file; stage: copy them into memory while the first step runs; " \
-                   "auto (default): map"),                                                                             \
+                   "auto (default): map, for a GPU stage"),                                                            \
     hl_option_count("--threads N", 1, 1024, &(common)->engine.threads,                                                 \
                     "default: one per core, fewer for a small model"),                                                 \
     hl_option_text("--kernels NAME", &(common)->engine.kernels,                                                        \

@@ -81,6 +81,8 @@ static void log_phases(const struct server *server, const char *message)
     cJSON_AddStringToObject(fields, "model", server->shared.model->name);
     cJSON_AddNumberToObject(fields, "context", server->shared.context);
     cJSON_AddNumberToObject(fields, "parallel", server->options.engine.parallel);
+    if (ready)
+        cJSON_AddStringToObject(fields, "device", hl_worker_device(server->shared.worker));
     cJSON_AddItemToObject(fields, "phases", phases);
     hl_log(HL_LOG_INFO, message, fields);
 }

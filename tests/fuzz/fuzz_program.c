@@ -118,10 +118,10 @@ static uint8_t *make_weights(uint32_t choices)
 }
 
 /* Poisons all that no step may touch: the padding of the rows in use, and the unused rows. */
-static void guard_buffers(const struct input *in, const struct hl_logits *logits, bool poison)
+static void guard_buffers(const struct input *in, const float *logits, bool poison)
 {
     const struct hl_program_view *view = &in->view;
-    const float *at = logits->data;
+    const float *at = logits;
     for (uint32_t i = 0; i < view->head->logits; i++)
         at -= hl_round_up(view->buffers[i].cols, 16) * ROWS_MOST;
     for (uint32_t i = 0; i < view->head->n_buffers; i++) {
@@ -143,22 +143,25 @@ static void execute(const struct input *in)
     const struct hl_kernels *const *tables = hl_kernels_available();
     struct hl_error err;
     struct hl_device *device;
-    struct hl_logits logits;
+    struct hl_device_limits limits;
+    const struct hl_logits *logits;
     int32_t tokens[TOKENS_MOST];
-    uint32_t positions[TOKENS_MOST], outputs[TOKENS_MOST];
-    const uint32_t *owners[TOKENS_MOST];
-    for (uint32_t i = 0; i < in->n_tokens; i++) { /* one sequence crosses into its second page, the other begins */
+    struct hl_want wants[TOKENS_MOST];
+    for (uint32_t i = 0; i < in->n_tokens; i++) {
         tokens[i] = (int32_t)((in->choices * 31u + i * 7u) % in->view.head->vocabulary);
-        positions[i] = i < 5 ? 61 + i : i - 5;
-        owners[i] = pages[i >= 5];
-        outputs[i] = in->n_tokens - 1 - i;
+        wants[i] = (struct hl_want){.token = in->n_tokens - 1 - i};
     }
+    /* One sequence crosses into its second page, the other begins. */
+    const struct hl_run runs[2] = {{hl_min_u32(in->n_tokens, 5), 61, pages[0], 3},
+                                   {in->n_tokens > 5 ? in->n_tokens - 5 : 0, 0, pages[1], 3}};
     size_t table = in->choices >> 2 & 3;
     while (table && !tables[table])
         table--;
     HL_FREE uint8_t *weights = make_weights(in->choices);
     const struct hl_device_config config = {.program = in->view,
+                                            .weight_bytes = WEIGHT_BYTES,
                                             .weights = weights,
+                                            .in_place = true,
                                             .max_tokens = ROWS_MOST,
                                             .max_outputs = ROWS_MOST,
                                             .kv_pages = PAGES,
@@ -168,20 +171,26 @@ static void execute(const struct input *in)
                                             .threads = 1,
                                             .kernels = tables[table]->name};
     const struct hl_step step = {.n_tokens = in->n_tokens,
-                                 .tokens = tokens,
-                                 .positions = positions,
-                                 .pages = owners,
+                                 .n_runs = 1 + (runs[1].n_tokens > 0),
                                  .n_outputs = in->n_outputs,
-                                 .outputs = outputs};
+                                 .tokens = tokens,
+                                 .runs = runs,
+                                 .wants = wants};
     if (hl_cpu_device.open(&config, &device, &err) < 0)
         return;
-    if (hl_cpu_device.step(device, &step, &logits, &err) < 0 ||
-        logits.stride != hl_round_up(in->view.head->vocabulary, 16))
+    if (hl_cpu_device.start(device, &limits, &err) < 0 || hl_cpu_device.step(device, &step, &logits, &err) < 0)
         abort();
-    guard_buffers(in, &logits, true);
+    const float *first = in->n_outputs ? logits[0].row : NULL;
+    if (first)
+        guard_buffers(in, first, true);
     if (hl_cpu_device.step(device, &step, &logits, &err) < 0)
         abort();
-    guard_buffers(in, &logits, false);
+    if (first)
+        guard_buffers(in, first, false);
+    for (uint32_t i = 0; i < in->n_outputs; i++) /* the buffers may hold anything now */
+        wants[i].best = 1 + in->choices % HL_BEST_MOST;
+    if (hl_cpu_device.step(device, &step, &logits, &err) < 0 || (in->n_outputs && logits[0].n == 0))
+        abort();
     hl_cpu_device.close(device);
 }
 

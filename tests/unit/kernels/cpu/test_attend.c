@@ -22,7 +22,7 @@ struct attention {
     /* the current step */
     uint32_t n, owner[64], positions[64];
     const uint32_t *pages[64];
-    struct hl_step step;
+    struct hl_places places;
     struct matrix k, v, q, out;
 };
 
@@ -110,7 +110,7 @@ static bool next_step(struct attention *a, struct dice *dice)
         }
     if (a->n == 0)
         return false;
-    a->step = (struct hl_step){.n_tokens = a->n, .positions = a->positions, .pages = a->pages};
+    a->places = (struct hl_places){.n_tokens = a->n, .positions = a->positions, .pages = a->pages};
     a->k = matrix_random(dice, a->n, kv_cols(a), 2);
     a->v = matrix_random(dice, a->n, kv_cols(a), 3);
     a->q = matrix_random(dice, a->n, a->heads * a->store.head_dim, 2);
@@ -133,7 +133,7 @@ static void run_attend(void *context, struct hl_share share)
     for (size_t i = 0; i < floats; i++)
         scratch[i] = hl_bits_to_f32(CANARY);
     struct hl_attend attend = {.store = &a->store,
-                               .step = &a->step,
+                               .places = &a->places,
                                .q = a->q.data,
                                .q_stride = a->q.stride,
                                .out = a->out.data,
@@ -243,7 +243,7 @@ static void test_sequences(struct dice *dice, const struct hl_kernels *kernels, 
     while (next_step(&a, dice)) {
         uint32_t parts = dice_between(dice, 1, 5);
         for (uint32_t share = 0; share < parts; share++)
-            hl_cpu_kv_write(kernels, &a.store, &a.step, a.k.data, a.v.data, a.k.stride, a.v.stride,
+            hl_cpu_kv_write(kernels, &a.store, &a.places, a.k.data, a.v.data, a.k.stride, a.v.stride,
                             (struct hl_share){share, parts});
         run_shares("attend", run_attend, &a, dice_between(dice, 1, 5), &a.out);
         check_step(&a);
@@ -266,7 +266,7 @@ static void test_large_scores(struct dice *dice, const struct hl_kernels *kernel
         a.softcap = 0;
         a.window = 0;
         while (next_step(&a, dice)) {
-            hl_cpu_kv_write(kernels, &a.store, &a.step, a.k.data, a.v.data, a.k.stride, a.v.stride,
+            hl_cpu_kv_write(kernels, &a.store, &a.places, a.k.data, a.v.data, a.k.stride, a.v.stride,
                             (struct hl_share){0, 1});
             run_shares("attend", run_attend, &a, 1, &a.out);
             unsigned wrong = 0;

@@ -87,11 +87,15 @@ static struct hl_device *open_device(const struct program *p, uint32_t threads)
 {
     struct hl_device *device = NULL;
     const struct hl_device_config config = {.program = {&p->head, p->buffers, NULL, p->ops, p->tensors, p->n_tensors},
+                                            .weight_bytes = p->bytes,
                                             .weights = p->weights,
+                                            .in_place = true,
                                             .max_tokens = TOKENS,
                                             .max_outputs = 2,
                                             .threads = threads};
-    if (!CHECK_OK(hl_cpu_device.open(&config, &device, &err), err))
+    struct hl_device_limits limits;
+    if (!CHECK_OK(hl_cpu_device.open(&config, &device, &err), err) ||
+        !CHECK_OK(hl_cpu_device.start(device, &limits, &err), err))
         exit(check_summary());
     return device;
 }
@@ -100,16 +104,19 @@ static struct hl_device *open_device(const struct program *p, uint32_t threads)
 static void step(struct hl_device *device, uint32_t round, uint32_t n, float out[2][VOCABULARY])
 {
     int32_t tokens[TOKENS];
-    const uint32_t positions[TOKENS] = {0}, outputs[2] = {0, n - 1};
-    struct hl_logits logits;
-    for (uint32_t i = 0; i < n; i++)
+    struct hl_run runs[TOKENS];
+    const struct hl_want wants[2] = {{.token = 0}, {.token = n - 1}};
+    const struct hl_logits *logits;
+    for (uint32_t i = 0; i < n; i++) {
         tokens[i] = (int32_t)((1 + round * 100 + i * 7) % VOCABULARY);
+        runs[i] = (struct hl_run){.n_tokens = 1};
+    }
     const struct hl_step s = {
-        .n_tokens = n, .tokens = tokens, .positions = positions, .n_outputs = 2, .outputs = outputs};
+        .n_tokens = n, .n_runs = n, .n_outputs = 2, .tokens = tokens, .runs = runs, .wants = wants};
     if (!CHECK_OK(hl_cpu_device.step(device, &s, &logits, &err), err))
         exit(check_summary());
     for (uint32_t i = 0; i < 2; i++)
-        memcpy(out[i], logits.data + i * logits.stride, sizeof out[i]);
+        memcpy(out[i], logits[i].row, sizeof out[i]);
 }
 
 static void test_threads(bool odd)

@@ -41,33 +41,109 @@ static bool same_weights(const struct hl_hot *hot, const uint8_t *weights)
     return true;
 }
 
-static void test_ways(void)
+/* ---- a device that only takes weights ---- */
+
+struct hl_device {
+    uint8_t *memory;
+    size_t bytes;
+    uint64_t skip; /* the piece that begins here is of no use to it */
+    uint64_t fail; /* there is no room for the one that begins here */
+    atomic_uint taken;
+};
+
+static int take_room(struct hl_device *device, uint64_t offset, uint32_t bytes, uint8_t **to, struct hl_error *why)
+{
+    CHECK(bytes <= HL_PIECE_BYTES && offset + bytes <= device->bytes);
+    if (offset == device->fail)
+        return hl_fail(why, "no room");
+    *to = offset == device->skip ? NULL : device->memory + offset;
+    return 0;
+}
+
+static int take_full(struct hl_device *device, uint64_t offset, uint32_t bytes, const uint8_t *from,
+                     struct hl_error *why)
+{
+    (void)why;
+    CHECK(bytes > 0 && from == device->memory + offset);
+    atomic_fetch_add(&device->taken, 1);
+    return 0;
+}
+
+static void take_no_more(struct hl_device *device)
+{
+    (void)device;
+}
+
+static const struct hl_device_interface taker = {.room = take_room, .full = take_full, .cancel = take_no_more};
+
+static struct hl_device open_taker(const struct hl_hot *hot)
+{
+    struct hl_device device = {.bytes = (size_t)hot->header->weight_bytes, .skip = UINT64_MAX, .fail = UINT64_MAX};
+    device.memory = calloc(1, device.bytes);
+    return device;
+}
+
+static const struct hl_load_target nowhere;
+
+static void test_in_place(void)
 {
     struct hl_hot *hot = open_hot(FIXTURES "f16-sharded", HL_QUANT_KEEP);
-    CHECK(hot->header->n_shards > 1);
-    for (enum hl_load_way way = HL_LOAD_AUTO; way <= HL_LOAD_STAGE; way++) {
-        struct end end = {0, 0};
-        struct hl_load *load;
-        const struct hl_load_options options = {.way = way, .done = on_done, .context = &end};
-        if (!CHECK_OK(hl_load_open(hot, &options, &load, &err), err))
-            continue;
+    struct end end = {0, 0};
+    struct hl_load *load;
+    const struct hl_load_options options = {.done = on_done, .context = &end};
+    if (CHECK_OK(hl_load_open(hot, &options, nowhere, &load, &err), err)) {
         for (uint64_t part = 1; part <= hot->header->weight_bytes; part *= 3)
             CHECK_OK(hl_load_wait(load, part, &err), err);
         CHECK_OK(hl_load_wait(load, UINT64_MAX, &err), err);
-        CHECK(hl_load_must_wait(load) == (way == HL_LOAD_STAGE));
-        CHECK((hl_load_weights(load) == hot->weights) == (way != HL_LOAD_STAGE));
-        CHECK(((uintptr_t)hl_load_weights(load) & (HL_SHARD_ALIGN - 1)) == 0);
-        CHECK(same_weights(hot, hl_load_weights(load)));
         hl_load_close(load); /* ends the threads: all callbacks have run */
         CHECK(end.calls == 1 && end.failures == 0);
     }
-    for (int i = 0; i < 50; i++) { /* closed before it is done */
+    hl_hot_close(hot);
+    CHECK(hl_load_in_place(&hl_cpu_device, HL_LOAD_AUTO) && hl_load_in_place(&hl_cpu_device, HL_LOAD_MAP));
+    CHECK(!hl_load_in_place(&hl_cpu_device, HL_LOAD_STAGE) && !hl_load_in_place(&taker, HL_LOAD_MAP));
+}
+
+/* From the file and from the mapping; with a piece that is skipped, and one that has no room. */
+static void test_brought(void)
+{
+    struct hl_hot *hot = open_hot(FIXTURES "f16-sharded", HL_QUANT_KEEP);
+    const uint64_t second = hot->header->shard[1].offset;
+    CHECK(hot->header->n_shards > 1);
+    for (enum hl_load_way way = HL_LOAD_AUTO; way <= HL_LOAD_STAGE; way++)
+        for (int odd = 0; odd < 3; odd++) {
+            struct end end = {0, 0};
+            struct hl_load *load;
+            struct hl_device device = open_taker(hot);
+            const struct hl_load_options options = {.way = way, .done = on_done, .context = &end};
+            const struct hl_load_target target = {&taker, &device};
+            device.skip = odd == 1 ? second : UINT64_MAX;
+            device.fail = odd == 2 ? second : UINT64_MAX;
+            if (!CHECK_OK(hl_load_open(hot, &options, target, &load, &err), err))
+                continue;
+            CHECK_OK(hl_load_wait(load, 1, &err), err);
+            CHECK(hl_load_wait(load, UINT64_MAX, &err) == (odd == 2 ? -1 : 0));
+            hl_load_close(load);
+            CHECK(end.calls == 1 && end.failures == (odd == 2));
+            CHECK(odd == 2 || device.taken == hot->header->n_shards - (odd == 1));
+            CHECK(same_weights(hot, device.memory) == (odd == 0));
+            free(device.memory);
+        }
+    hl_hot_close(hot);
+}
+
+static void test_closed_early(void)
+{
+    struct hl_hot *hot = open_hot(FIXTURES "f16-sharded", HL_QUANT_KEEP);
+    for (int i = 0; i < 60; i++) {
         struct hl_load *load;
         struct end end = {0, 0};
-        const struct hl_load_options options = {.way = i % 2 ? HL_LOAD_MAP : HL_LOAD_STAGE, .done = on_done, &end};
-        if (CHECK_OK(hl_load_open(hot, &options, &load, &err), err))
+        struct hl_device device = open_taker(hot);
+        const struct hl_load_options options = {.way = i % 3 ? HL_LOAD_MAP : HL_LOAD_STAGE, .done = on_done, &end};
+        const struct hl_load_target target = {&taker, &device};
+        if (CHECK_OK(hl_load_open(hot, &options, i % 3 == 1 ? nowhere : target, &load, &err), err))
             hl_load_close(load);
         CHECK(end.calls <= 1 && end.failures == 0);
+        free(device.memory);
     }
     hl_hot_close(hot);
 }
@@ -96,7 +172,7 @@ static void test_short_file(void)
     }
     CHECK_OK(hl_hot_shard_path(hot->path, hot->header->n_shards - 1, path, &err), err);
     CHECK(truncate(path, 0) == 0);
-    if (CHECK_OK(hl_load_open(hot, &options, &load, &err), err)) {
+    if (CHECK_OK(hl_load_open(hot, &options, nowhere, &load, &err), err)) {
         for (int i = 0; i < 2; i++) {
             CHECK(hl_load_wait(load, UINT64_MAX, &err) == -1);
             CHECK_SAY(strstr(err.message, "cannot be read") && strstr(err.message, "load.hot"), "%s", err.message);
@@ -105,8 +181,17 @@ static void test_short_file(void)
         hl_load_close(load);
         CHECK(end.calls == 1 && end.failures == 1);
     }
-    options.way = HL_LOAD_STAGE;
-    CHECK(hl_load_open(hot, &options, &load, &err) == -1 && strstr(err.message, "bytes"));
+    struct hl_device device = open_taker(hot);
+    const struct hl_load_target target = {&taker, &device};
+    for (options.way = HL_LOAD_MAP; options.way <= HL_LOAD_STAGE; options.way++) {
+        if (options.way == HL_LOAD_STAGE) {
+            CHECK(hl_load_open(hot, &options, target, &load, &err) == -1 && strstr(err.message, "bytes"));
+        } else if (CHECK_OK(hl_load_open(hot, &options, target, &load, &err), err)) {
+            CHECK(hl_load_wait(load, UINT64_MAX, &err) == -1 && strstr(err.message, "cannot be read"));
+            hl_load_close(load);
+        }
+    }
+    free(device.memory);
     hl_hot_close(hot);
 }
 
@@ -141,7 +226,7 @@ static void test_order(void)
             return;
         uint8_t *weights = mmap(NULL, header.weight_bytes, PROT_READ, MAP_SHARED, fd, 0);
         const struct hl_hot hot = {.header = &header, .weights = weights};
-        if (!CHECK(weights != MAP_FAILED) || !CHECK_OK(hl_load_open(&hot, &options, &load, &err), err))
+        if (!CHECK(weights != MAP_FAILED) || !CHECK_OK(hl_load_open(&hot, &options, nowhere, &load, &err), err))
             return;
         CHECK_OK(hl_load_wait(load, 1, &err), err);
         CHECK(resident(weights, large));
@@ -170,7 +255,7 @@ static void test_hurry(void)
         uint8_t *weights = mmap(NULL, header.weight_bytes, PROT_READ, MAP_SHARED, fd, 0);
         const struct hl_hot hot = {.path = (char *)"held.hot", .header = &header, .weights = weights};
         if (!CHECK(weights != MAP_FAILED) || (lost && !reads_on_demand(&hot)) ||
-            !CHECK_OK(hl_load_open(&hot, &options, &load, &err), err))
+            !CHECK_OK(hl_load_open(&hot, &options, nowhere, &load, &err), err))
             return;
         if (!closed)
             CHECK(hl_load_wait(load, UINT64_MAX, &err) == (lost ? -1 : 0));
@@ -204,59 +289,64 @@ static int open_curtain(void *context, uint64_t end, struct hl_error *why)
     return 0;
 }
 
-static struct curtain draw(const struct hl_hot *hot)
+/* Brings all weights to the device's memory, and draws the curtain. */
+static void draw(struct curtain *c, const struct hl_hot *hot, struct hl_device *device)
 {
-    struct curtain c = {.bytes = (size_t)hl_round_up(hot->header->weight_bytes, 4096), .fail_at = UINT64_MAX};
-    c.memory = mmap(NULL, c.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *c = (struct curtain){.bytes = (size_t)hl_round_up(hot->header->weight_bytes, 4096), .fail_at = UINT64_MAX};
+    CHECK_OK(hl_cpu_device.room(device, 0, 1, &c->memory, &err), err);
     for (uint32_t i = 0; i < hot->program.n_tensors; i++) {
         const struct hl_tensor *t = &hot->program.tensors[i];
-        memcpy(c.memory + t->offset, hot->weights + t->offset, t->bytes);
+        memcpy(c->memory + t->offset, hot->weights + t->offset, t->bytes);
     }
-    mprotect(c.memory, c.bytes, PROT_NONE);
-    return c;
+    mprotect(c->memory, c->bytes, PROT_NONE);
 }
 
-static int step(struct hl_device *device, uint32_t position, bool output, struct hl_logits *logits)
+static int step(struct hl_device *device, uint32_t position, bool output, const struct hl_logits **logits)
 {
-    static const uint32_t pages[1] = {0}, outputs[1] = {0};
+    static const uint32_t pages[1] = {0};
     const int32_t token = (int32_t)position + 3;
-    const uint32_t *const token_pages = pages;
-    const struct hl_step s = {.n_tokens = 1,
-                              .tokens = &token,
-                              .positions = &position,
-                              .pages = &token_pages,
-                              .n_outputs = output,
-                              .outputs = outputs};
+    const struct hl_run run = {.n_tokens = 1, .position = position, .pages = pages, .n_pages = 1};
+    const struct hl_want want = {.token = 0};
+    const struct hl_step s = {
+        .n_tokens = 1, .n_runs = 1, .n_outputs = output, .tokens = &token, .runs = &run, .wants = &want};
     return hl_cpu_device.step(device, &s, logits, &err);
 }
 
 static struct hl_device *open_device(const struct hl_hot *hot, struct curtain *curtain)
 {
     struct hl_device *device = NULL;
-    struct hl_device_config config = {.program = hot->program,
-                                      .weights = curtain ? curtain->memory : hot->weights,
-                                      .rows = hot->weights,
-                                      .wait = curtain ? open_curtain : NULL,
-                                      .wait_context = curtain,
-                                      .max_tokens = 4,
-                                      .max_outputs = 1,
-                                      .kv_pages = 1,
-                                      .threads = 3};
-    if (!CHECK_OK(hl_cpu_device.open(&config, &device, &err), err))
+    struct hl_device_limits limits;
+    const struct hl_device_config config = {.program = hot->program,
+                                            .weight_bytes = hot->header->weight_bytes,
+                                            .weights = hot->weights,
+                                            .in_place = !curtain,
+                                            .wait = curtain ? open_curtain : NULL,
+                                            .wait_context = curtain,
+                                            .max_tokens = 4,
+                                            .max_outputs = 1,
+                                            .max_runs = 1,
+                                            .run_pages = 1,
+                                            .kv_pages = 1,
+                                            .threads = 3};
+    if (!CHECK_OK(hl_cpu_device.open(&config, &device, &err), err) ||
+        !CHECK_OK(hl_cpu_device.start(device, &limits, &err), err))
         exit(check_summary());
+    CHECK(limits.kv_pages == 1);
+    if (curtain)
+        draw(curtain, hot, device);
     return device;
 }
 
 static void test_arrival(const char *folder)
 {
     struct hl_hot *hot = open_hot(folder, HL_QUANT_KEEP);
-    struct curtain curtain = draw(hot);
+    struct curtain curtain;
     struct hl_device *plain = open_device(hot, NULL), *late = open_device(hot, &curtain);
     for (uint32_t position = 0; position < 4; position++) {
-        struct hl_logits want, got;
+        const struct hl_logits *want, *got;
         if (!CHECK_OK(step(plain, position, true, &want), err) || !CHECK_OK(step(late, position, true, &got), err))
             break;
-        CHECK(!memcmp(want.data, got.data, hot->program.head->vocabulary * sizeof(float)));
+        CHECK(!memcmp(want->row, got->row, hot->program.head->vocabulary * sizeof(float)));
         CHECK(curtain.calls > 3);
         if (position > 0)
             curtain.calls = UINT32_MAX / 2; /* below, every call shows */
@@ -264,30 +354,30 @@ static void test_arrival(const char *folder)
     }
     hl_cpu_device.close(late);
     hl_cpu_device.close(plain);
-    munmap(curtain.memory, curtain.bytes);
     hl_hot_close(hot);
 }
 
 static void test_loss(void)
 {
     struct hl_hot *hot = open_hot(FIXTURES "f32-awkward", HL_QUANT_KEEP);
-    struct curtain curtain = draw(hot);
+    struct curtain curtain;
     struct hl_device *device = open_device(hot, &curtain);
-    struct hl_logits logits;
+    const struct hl_logits *logits;
     curtain.fail_at = hot->header->weight_bytes / 2;
     for (int i = 0; i < 3; i++) {
         err.message[0] = 0;
         curtain.asked = 0;
-        CHECK(step(device, 0, true, &logits) == -1 && strstr(err.message, "the rest was lost"));
+        CHECK(step(device, 0, true, &logits) == HL_STEP_FAILED && strstr(err.message, "the rest was lost"));
     }
     hl_cpu_device.close(device);
-    munmap(curtain.memory, curtain.bytes);
     hl_hot_close(hot);
 }
 
 int main(void)
 {
-    test_ways();
+    test_in_place();
+    test_brought();
+    test_closed_early();
     test_short_file();
     test_order();
     test_hurry();

@@ -3,6 +3,7 @@
 #include "base/sizes.h"
 #include "runtime/engine/sample.h"
 #include "tests/unit/check.h"
+#include "tests/unit/kernels/choose_plainly.h"
 
 #define WORDS 100
 #define DRAWS 20000
@@ -19,11 +20,26 @@ static struct hl_sampler *open_sampler(const struct hl_sampling *sampling, uint3
     return sampler;
 }
 
+/* As a step does: asks the sampler what it wants, chooses that, and lets it draw. */
+static int32_t next_token(struct hl_sampler *sampler, const float *logits, uint32_t n, const int32_t *recent,
+                          uint32_t n_recent)
+{
+    struct hl_error err;
+    struct hl_want want = {.token = 0};
+    struct hl_logits chosen;
+    if (!CHECK_OK(hl_sampler_want(sampler, recent, n_recent, &want, &err), err))
+        return -1;
+    struct plain_choice choice = choose_plainly(logits, n, &want, &chosen);
+    int32_t token = hl_sample(sampler, &chosen);
+    plain_choice_close(&choice);
+    return token;
+}
+
 static int32_t once(struct hl_sampling sampling, const float *logits, uint32_t n, const int32_t *recent,
                     uint32_t n_recent)
 {
     struct hl_sampler *sampler = open_sampler(&sampling, n);
-    int32_t token = hl_sample(sampler, logits, recent, n_recent);
+    int32_t token = next_token(sampler, logits, n, recent, n_recent);
     hl_sampler_close(sampler);
     return token;
 }
@@ -34,7 +50,7 @@ static void draw(struct hl_sampling sampling, const float *logits, uint32_t n, u
     struct hl_sampler *sampler = open_sampler(&sampling, n);
     memset(counts, 0, WORDS * sizeof *counts);
     for (unsigned i = 0; i < DRAWS; i++) {
-        int32_t token = hl_sample(sampler, logits, NULL, 0);
+        int32_t token = next_token(sampler, logits, n, NULL, 0);
         if (token < 0 || (uint32_t)token >= n) {
             CHECK_SAY(false, "token %d of %u", token, n);
             break;
@@ -160,7 +176,7 @@ static void test_penalties(void)
     /* One call leaves nothing for the next. */
     struct hl_sampler *sampler =
         open_sampler(&(struct hl_sampling){.top_p = 1, .repeat_penalty = 2, .repeat_last_n = 8}, 4);
-    CHECK(hl_sample(sampler, logits, recent + 1, 2) == 1 && hl_sample(sampler, logits, recent, 0) == 0);
+    CHECK(next_token(sampler, logits, 4, recent + 1, 2) == 1 && next_token(sampler, logits, 4, recent, 0) == 0);
     hl_sampler_close(sampler);
 }
 
@@ -172,7 +188,7 @@ static void test_seeds(void)
     for (int same = 0; same < 2; same++) {
         struct hl_sampler *sampler = open_sampler(&s, WORDS);
         for (int i = 0; i < 50; i++)
-            tokens[same][i] = hl_sample(sampler, logits, NULL, 0);
+            tokens[same][i] = next_token(sampler, logits, WORDS, NULL, 0);
         hl_sampler_close(sampler);
     }
     CHECK(memcmp(tokens[0], tokens[1], sizeof tokens[0]) == 0);
@@ -180,11 +196,43 @@ static void test_seeds(void)
     struct hl_sampler *sampler = open_sampler(&s, WORDS);
     unsigned same = 0;
     for (int i = 0; i < 50; i++)
-        same += hl_sample(sampler, logits, NULL, 0) == tokens[0][i];
+        same += next_token(sampler, logits, WORDS, NULL, 0) == tokens[0][i];
     CHECK(same < 10);
     hl_sampler_close(sampler);
     /* A seed means the same everywhere: splitmix64 of state 1 begins with 0.5665615751722809 and 0.7457817572627011. */
     CHECK(tokens[0][0] == 56 && tokens[0][1] == 74);
+}
+
+/* More candidates than a device selects are selected from the whole row: with weights that vanish after the first hundred
+ * the draws are those of fewer candidates. */
+static void test_rows(void)
+{
+    enum { MANY = 1000 };
+    static const uint32_t top_k[] = {200, 256, 257, 300, 999, MANY, 5000, 0};
+    float logits[MANY];
+    int32_t recent[40], first[200];
+    for (int i = 0; i < MANY; i++)
+        logits[i] = (float)(i * 7919 % MANY) * -0.4f;
+    for (int i = 0; i < 40; i++)
+        recent[i] = i * 7 % 30;
+    for (size_t k = 0; k < HL_COUNT(top_k); k++) {
+        struct hl_sampling s = plain;
+        struct hl_want want = {.token = 0};
+        struct hl_error err;
+        s.top_k = top_k[k];
+        s.repeat_penalty = 1.5f;
+        s.frequency_penalty = 0.2f;
+        struct hl_sampler *sampler = open_sampler(&s, MANY);
+        for (uint32_t i = 0; i < 200; i++) {
+            int32_t token = next_token(sampler, logits, MANY, recent, i % 41);
+            if (k == 0)
+                first[i] = token;
+            CHECK(token == first[i]);
+        }
+        CHECK_OK(hl_sampler_want(sampler, recent, 0, &want, &err), err);
+        CHECK(want.best == (top_k[k] && top_k[k] <= HL_BEST_MOST ? top_k[k] : 0));
+        hl_sampler_close(sampler);
+    }
 }
 
 /* Pearson's chi-square of the counts; with 49 degrees of freedom it exceeds 95 once in ten thousand. */
@@ -263,6 +311,7 @@ int main(void)
     test_top_k_of_many();
     test_penalties();
     test_seeds();
+    test_rows();
     test_distribution();
     test_extremes();
     return check_summary();

@@ -55,6 +55,7 @@ static struct bench open_bench(const char *path, struct hl_engine_options option
     if (!CHECK_OK(hl_model_open(path, &b.model, &err), err) || !CHECK_OK(hl_hot_map_weights(b.model->hot, &err), err))
         exit(check_summary());
     options.kv_type = b.model->kv_type;
+    options.device = getenv("HOTLAYER_TEST_DEVICE");
     if (!CHECK_OK(hl_engine_open(b.model->hot, &options, &b.engine, &err), err) ||
         !CHECK_OK(hl_scheduler_open(b.model, b.engine, &b.scheduler, &err), err))
         exit(check_summary());
@@ -180,21 +181,22 @@ static void check_prefill(const char *path, const struct answer *alone, uint32_t
         open_bench(path, (struct hl_engine_options){.threads = 2, .parallel = 1, .batch = piece, .outputs = piece});
     struct hl_sequence sequence;
     struct hl_batch batch;
-    struct hl_logits logits;
+    const struct hl_logits *logits;
     uint32_t total = alone->n_prompt + alone->n_tokens - 1, wrong = 0;
     CHECK_OK(hl_sequence_open(b.engine, &sequence, &err), err);
     CHECK_OK(hl_batch_open(b.engine, &batch, &err), err);
     while (sequence.length < total) {
         uint32_t first = sequence.length, n = total - first < piece ? total - first : piece;
         CHECK_OK(hl_sequence_reserve(b.engine, &sequence, first + n, &err), err);
-        for (uint32_t i = first; i < first + n; i++)
-            hl_batch_add(&batch, &sequence, i < alone->n_prompt ? alone->prompt[i] : alone->tokens[i - alone->n_prompt],
-                         true);
+        for (uint32_t i = first; i < first + n; i++) {
+            hl_batch_add(&batch, &sequence,
+                         i < alone->n_prompt ? alone->prompt[i] : alone->tokens[i - alone->n_prompt]);
+            hl_batch_want(&batch);
+        }
         CHECK_OK(hl_batch_run(b.engine, &batch, &logits, &err), err);
         for (uint32_t i = first; i < first + n; i++)
             if (i + 1 >= alone->n_prompt)
-                wrong += best_of(logits.data + (i - first) * logits.stride, b.engine->vocabulary) !=
-                         alone->tokens[i + 1 - alone->n_prompt];
+                wrong += best_of(logits[i - first].row, b.engine->vocabulary) != alone->tokens[i + 1 - alone->n_prompt];
     }
     CHECK_SAY(wrong == 0, "in pieces of %u: %u of %u tokens differ", piece, wrong, alone->n_tokens);
     hl_batch_close(&batch);
@@ -245,6 +247,26 @@ static void test_close(const char *path, const struct answer alone[REQUESTS])
     for (int i = 0; i < REQUESTS; i++)
         cancelled += answers[i].finished && answers[i].reason == HL_FINISH_CANCELLED;
     CHECK(cancelled >= REQUESTS - 3);
+}
+
+/* A cache with room for two of three sequences, or one: requests wait for pages, in order, and none fails for want of
+ * them. */
+static void test_small_cache(const char *path, const struct answer alone[REQUESTS])
+{
+    struct hl_error err;
+    for (uint32_t pages = 2; pages <= 4; pages++) {
+        struct answer answers[REQUESTS];
+        struct bench b = open_bench(path, (struct hl_engine_options){.threads = 1, .parallel = 3, .batch = 16});
+        CHECK(b.engine->n_free == 6 && b.engine->pages_per_sequence == 2);
+        b.pages = b.engine->n_free = pages;
+        memcpy(answers, alone, sizeof answers);
+        for (int i = 0; i < REQUESTS; i++)
+            CHECK(add(&b, &answers[i], &err));
+        run_all(&b);
+        for (int i = 0; i < REQUESTS; i++)
+            check_same(&answers[i], &alone[i], "in a small cache of so many pages", 3, pages);
+        close_bench(&b);
+    }
 }
 
 static void test_limits(const char *path, const struct answer alone[REQUESTS])
@@ -300,11 +322,17 @@ static void test_engine_limits(const char *path)
     CHECK(hl_sequence_reserve(b.engine, &other, 1, &err) < 0 && err.kind == HL_ERROR_BUSY);
     hl_sequence_close(b.engine, &other);
     hl_sequence_close(b.engine, &sequence);
+    CHECK_OK(hl_sequence_open(b.engine, &other, &err), err);
+    b.engine->n_free = 1;
+    CHECK(hl_sequence_reserve(b.engine, &other, 65, &err) < 0 && err.kind == HL_ERROR_BUSY && b.engine->n_free == 1);
+    CHECK_OK(hl_sequence_reserve(b.engine, &other, 64, &err), err);
+    hl_sequence_close(b.engine, &other);
+    b.engine->n_free = 2;
     struct hl_engine_options options = {.threads = 1, .context = 129};
     CHECK_FAILS(hl_engine_open(b.model->hot, &options, &engine, &err), err, "129");
     options = (struct hl_engine_options){.threads = 1, .device = "abacus"};
     CHECK_FAILS(hl_engine_open(b.model->hot, &options, &engine, &err), err, "abacus");
-    options = (struct hl_engine_options){.threads = 1, .kernels = "sse9"};
+    options = (struct hl_engine_options){.threads = 1, .device = "cpu", .kernels = "sse9"};
     CHECK_FAILS(hl_engine_open(b.model->hot, &options, &engine, &err), err, "sse9");
     options = (struct hl_engine_options){.threads = 1, .parallel = UINT32_MAX};
     CHECK_FAILS(hl_engine_open(b.model->hot, &options, &engine, &err), err, "--parallel");
@@ -332,6 +360,7 @@ int main(void)
         check_prefill(path, &alone[1], 128);
         test_cancel(path, alone);
         test_close(path, alone);
+        test_small_cache(path, alone);
         test_limits(path, alone);
         test_engine_limits(path);
     }
