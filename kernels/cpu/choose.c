@@ -7,20 +7,16 @@
 #include "kernels/cpu/choose.h"
 #include "base/cleanup.h"
 #include "base/sizes.h"
+#include "kernels/candidate.h"
 #include <math.h>
 #include <stdlib.h>
 
 #define BLOCK 64u       /* logits that are compared at once */
 #define SUM_BLOCK 4096u /* logits that are added up by one thread: a fixed order, for any number of threads */
 
-struct candidate {
-    float logit;
-    int32_t token;
-};
-
 /* The worst of up to `room` candidates is at 0 once it is full. */
 struct heap {
-    struct candidate *at;
+    struct hl_candidate *at;
     uint32_t n, room;
 };
 
@@ -31,11 +27,11 @@ struct partial_sum {
 
 struct hl_chooser {
     uint32_t vocabulary, threads, sum_blocks;
-    struct partial_sum *sums;     /* [max_outputs][sum_blocks] */
-    struct candidate *candidates; /* [max_outputs][threads][HL_BEST_MOST] */
-    uint32_t *counts;             /* [max_outputs][threads] */
-    int32_t *tokens;              /* [max_outputs][HL_BEST_MOST] */
-    float *logits;                /* as tokens */
+    struct partial_sum *sums;        /* [max_outputs][sum_blocks] */
+    struct hl_candidate *candidates; /* [max_outputs][threads][HL_BEST_MOST] */
+    uint32_t *counts;                /* [max_outputs][threads] */
+    int32_t *tokens;                 /* [max_outputs][HL_BEST_MOST] */
+    float *logits;                   /* as tokens */
 };
 
 void hl_chooser_close(struct hl_chooser *chooser)
@@ -72,52 +68,15 @@ int hl_chooser_open(uint32_t vocabulary, uint32_t max_outputs, uint32_t threads,
     return 0;
 }
 
-/* ---- the order ---- */
-
-/* Returns whether a is worse than b. A total order, NaN last. */
-static bool worse(struct candidate a, struct candidate b)
+static void offer(struct heap *heap, struct hl_candidate next)
 {
-    bool a_nan = isnan(a.logit), b_nan = isnan(b.logit);
-    if (a_nan != b_nan)
-        return a_nan;
-    if (!a_nan && a.logit != b.logit)
-        return a.logit < b.logit;
-    return a.token > b.token;
-}
-
-static int best_first(const void *a, const void *b)
-{
-    const struct candidate *x = a, *y = b;
-    return worse(*x, *y) ? 1 : worse(*y, *x) ? -1 : 0;
-}
-
-static void sift_down(struct candidate *heap, uint32_t n, uint32_t at)
-{
-    for (;;) {
-        uint32_t child = 2 * at + 1;
-        if (child >= n)
-            return;
-        if (child + 1 < n && worse(heap[child + 1], heap[child]))
-            child++;
-        if (!worse(heap[child], heap[at]))
-            return;
-        struct candidate swap = heap[at];
-        heap[at] = heap[child];
-        heap[child] = swap;
-        at = child;
+    if (heap->n == heap->room) {
+        hl_candidate_offer(heap->at, heap->n, next);
+        return;
     }
-}
-
-static void offer(struct heap *heap, struct candidate next)
-{
-    if (heap->n < heap->room) {
-        heap->at[heap->n++] = next;
-        for (uint32_t i = heap->n / 2; heap->n == heap->room && i-- > 0;)
-            sift_down(heap->at, heap->n, i);
-    } else if (worse(heap->at[0], next)) {
-        heap->at[0] = next;
-        sift_down(heap->at, heap->n, 0);
-    }
+    heap->at[heap->n++] = next;
+    if (heap->n == heap->room)
+        hl_candidate_heapify(heap->at, heap->n);
 }
 
 /* ---- one thread's part of a row ---- */
@@ -149,7 +108,7 @@ static void scan(struct heap *heap, const float *row, const uint32_t *allowed, u
             continue;
         for (uint32_t i = first; i < first + n; i++)
             if (is_allowed(allowed, i))
-                offer(heap, (struct candidate){row[i], (int32_t)i});
+                offer(heap, (struct hl_candidate){row[i], (int32_t)i});
     }
 }
 
@@ -190,21 +149,20 @@ static void adjust(float *row, const struct hl_want *want)
 {
     for (uint32_t i = 0; i < want->n_adjustments; i++) {
         const struct hl_adjustment *a = &want->adjustments[i];
-        float *logit = &row[a->token];
-        *logit = (*logit > 0 ? *logit / a->divide : *logit * a->divide) + a->add;
+        row[a->token] = hl_adjustment_apply(a, row[a->token]);
     }
 }
 
 static void merge(struct hl_chooser *c, uint32_t output, const struct hl_want *want, struct hl_logits *out)
 {
-    struct candidate best[HL_BEST_MOST];
+    struct hl_candidate best[HL_BEST_MOST];
     struct heap heap = {best, 0, want->best};
     for (uint32_t t = 0; t < c->threads; t++) {
         size_t part = (size_t)output * c->threads + t;
         for (uint32_t i = 0; i < c->counts[part]; i++)
             offer(&heap, c->candidates[part * HL_BEST_MOST + i]);
     }
-    qsort(best, heap.n, sizeof *best, best_first);
+    qsort(best, heap.n, sizeof *best, hl_candidate_compare);
     int32_t *tokens = c->tokens + (size_t)output * HL_BEST_MOST;
     float *logits = c->logits + (size_t)output * HL_BEST_MOST;
     for (uint32_t i = 0; i < heap.n; i++) {

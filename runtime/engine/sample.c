@@ -3,14 +3,10 @@
  * is sorted here. The random generator is our own (splitmix64), so that a seed gives the same tokens on every system. */
 #include "runtime/engine/sample.h"
 #include "base/sizes.h"
+#include "kernels/candidate.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
-
-struct candidate {
-    float logit;
-    int32_t token;
-};
 
 /* Finds a recent token's adjustment: a hash table with twice as many slots as there are recent tokens. */
 struct recent_table {
@@ -26,7 +22,7 @@ struct hl_sampler {
     struct hl_adjustment *adjustments;
     uint32_t n_adjustments, room;
     struct recent_table recent;
-    struct candidate *candidates; /* [vocabulary] if the whole row is wanted, else [HL_BEST_MOST] */
+    struct hl_candidate *candidates; /* [vocabulary] if the whole row is wanted, else [HL_BEST_MOST] */
 };
 
 static bool wants_row(const struct hl_sampler *s)
@@ -153,68 +149,33 @@ int hl_sampler_want(struct hl_sampler *s, const int32_t *recent, uint32_t n_rece
 
 /* ---- candidates ---- */
 
-/* Returns whether a is worse than b. A total order, NaN last. */
-static bool worse(struct candidate a, struct candidate b)
-{
-    bool a_nan = isnan(a.logit), b_nan = isnan(b.logit);
-    if (a_nan != b_nan)
-        return a_nan;
-    if (!a_nan && a.logit != b.logit)
-        return a.logit < b.logit;
-    return a.token > b.token;
-}
-
-static int best_first(const void *a, const void *b)
-{
-    const struct candidate *x = a, *y = b;
-    return worse(*x, *y) ? 1 : worse(*y, *x) ? -1 : 0;
-}
-
-/* Restores the heap (its root is the worst of `n`) after entry `at` changed. */
-static void sift_down(struct candidate *heap, uint32_t n, uint32_t at)
-{
-    for (uint32_t child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && worse(heap[child + 1], heap[child]))
-            child++;
-        if (!worse(heap[child], heap[at]))
-            return;
-        struct candidate swap = heap[at];
-        heap[at] = heap[child];
-        heap[child] = swap;
-    }
-}
-
 /* Puts the k best of a whole row, with its adjustments, first and in order. Returns k. */
 static uint32_t select_best(struct hl_sampler *s, const float *row)
 {
-    struct candidate *c = s->candidates;
+    struct hl_candidate *c = s->candidates;
     uint32_t k = s->sampling.top_k ? hl_min_u32(s->sampling.top_k, s->vocabulary) : s->vocabulary;
     for (uint32_t i = 0; i < s->vocabulary; i++)
-        c[i] = (struct candidate){row[i], (int32_t)i};
+        c[i] = (struct hl_candidate){row[i], (int32_t)i};
     for (uint32_t i = 0; i < s->n_adjustments; i++) {
         const struct hl_adjustment *a = &s->adjustments[i];
-        float *logit = &c[a->token].logit;
-        *logit = (*logit > 0 ? *logit / a->divide : *logit * a->divide) + a->add;
+        c[a->token].logit = hl_adjustment_apply(a, c[a->token].logit);
     }
-    for (uint32_t i = k / 2; k < s->vocabulary && i-- > 0;)
-        sift_down(c, k, i);
+    if (k < s->vocabulary)
+        hl_candidate_heapify(c, k);
     for (uint32_t i = k; i < s->vocabulary; i++)
-        if (worse(c[0], c[i])) {
-            c[0] = c[i];
-            sift_down(c, k, 0);
-        }
-    qsort(c, k, sizeof *c, best_first);
+        hl_candidate_offer(c, k, c[i]);
+    qsort(c, k, sizeof *c, hl_candidate_compare);
     return k;
 }
 
 static uint32_t take_best(struct hl_sampler *s, const struct hl_logits *logits)
 {
     for (uint32_t i = 0; i < logits->n; i++)
-        s->candidates[i] = (struct candidate){logits->logits[i], logits->tokens[i]};
+        s->candidates[i] = (struct hl_candidate){logits->logits[i], logits->tokens[i]};
     return logits->n;
 }
 
-static double weight_of(const struct candidate *c, float best, float temperature)
+static double weight_of(const struct hl_candidate *c, float best, float temperature)
 {
     double weight = exp(((double)c->logit - (double)best) / (double)temperature);
     return isnan(weight) ? 0 : weight;
@@ -224,7 +185,7 @@ static double weight_of(const struct candidate *c, float best, float temperature
  * 1. */
 static uint32_t cut(const struct hl_sampler *s, uint32_t n)
 {
-    const struct candidate *c = s->candidates;
+    const struct hl_candidate *c = s->candidates;
     const double top_p = (double)s->sampling.top_p, min_p = (double)s->sampling.min_p;
     double total = 0, sum = 0;
     for (uint32_t i = 0; i < n; i++)
@@ -243,7 +204,7 @@ static uint32_t cut(const struct hl_sampler *s, uint32_t n)
 
 int32_t hl_sample(struct hl_sampler *s, const struct hl_logits *logits)
 {
-    const struct candidate *c = s->candidates;
+    const struct hl_candidate *c = s->candidates;
     uint32_t n = logits->row ? select_best(s, logits->row) : take_best(s, logits);
     if (s->sampling.temperature <= 0)
         return c[0].token;
