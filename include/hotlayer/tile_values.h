@@ -95,4 +95,15 @@ static inline float hl_tile_value(uint32_t type, const uint8_t *tile, uint32_t r
     }
 }
 
+/* Reads row `row` of a matrix of `cols` columns, tile by tile, and multiplies it by `scale`. */
+static inline void hl_tile_row(float *out, uint32_t type, uint32_t cols, const uint8_t *matrix, uint32_t row,
+                               float scale)
+{
+    const uint32_t width = hl_type_traits[type].tile_cols;
+    const uint8_t *tile = matrix + row / HL_TILE_ROWS * hl_strip_bytes(type, cols);
+    for (uint32_t first = 0; first < cols; first += width, tile += hl_type_traits[type].tile_bytes)
+        for (uint32_t i = 0; i < width && first + i < cols; i++)
+            out[first + i] = scale * hl_tile_value(type, tile, row % HL_TILE_ROWS, i);
+}
+
 #endif

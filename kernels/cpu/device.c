@@ -13,6 +13,7 @@
 #include "hotlayer/layout.h"
 #include "kernels/cpu/choose.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/op_weights.h"
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -229,28 +230,6 @@ static int open_staged(struct hl_device *device, struct hl_error *err)
     return 0;
 }
 
-static uint64_t tensor_end(const struct hl_device *device, uint32_t tensor)
-{
-    const struct hl_tensor *tensors = device->config.program.tensors;
-    return tensor == HL_NONE ? 0 : tensors[tensor].offset + tensors[tensor].bytes;
-}
-
-/* Returns the bytes that must be loaded before an operation. Gathering needs none: it can read the table's rows at any
- * time. */
-static uint64_t need_of(const struct hl_device *device, const struct hl_op *op)
-{
-    uint64_t weight = 0, bias = 0;
-    if (op->kind == HL_OP_ANGLES)
-        weight = tensor_end(device, op->angles.frequencies);
-    else if (op->kind == HL_OP_NORM)
-        weight = tensor_end(device, op->norm.weight);
-    else if (op->kind == HL_OP_LINEAR) {
-        weight = tensor_end(device, op->linear.weight);
-        bias = tensor_end(device, op->linear.bias);
-    }
-    return weight > bias ? weight : bias;
-}
-
 static int open_needs(struct hl_device *device, struct hl_error *err)
 {
     const struct hl_program_view *program = &device->config.program;
@@ -260,7 +239,7 @@ static int open_needs(struct hl_device *device, struct hl_error *err)
     if (!device->needs)
         return hl_no_memory(err);
     for (uint32_t i = 0; i < program->head->n_ops; i++)
-        device->needs[i] = need_of(device, &program->ops[i]);
+        device->needs[i] = hl_op_weights_need(program, &program->ops[i]);
     return 0;
 }
 
@@ -369,7 +348,7 @@ static const uint8_t *tensor_data(const struct hl_device *device, uint32_t tenso
 /* Returns the rows of a table, from the mapping if the table is not loaded yet. */
 static const uint8_t *table_rows(const struct hl_device *device, uint32_t tensor)
 {
-    if (!device->needs || tensor_end(device, tensor) <= device->loaded)
+    if (!device->needs || hl_op_weights_end(&device->config.program, tensor) <= device->loaded)
         return tensor_data(device, tensor);
     return device->config.weights + device->config.program.tensors[tensor].offset;
 }

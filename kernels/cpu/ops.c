@@ -17,23 +17,13 @@ void hl_cpu_angles(float *out, size_t stride, const float *frequencies, uint32_t
         }
 }
 
-/* Reads one row of a table, tile by tile. */
-static void gather_row(float *out, const struct hl_tensor *table, const uint8_t *weight, uint32_t row, float scale)
-{
-    const struct hl_type_traits *traits = &hl_type_traits[table->type];
-    const uint8_t *tile = weight + row / HL_TILE_ROWS * hl_strip_bytes(table->type, table->cols);
-    for (uint32_t first = 0; first < table->cols; first += traits->tile_cols, tile += traits->tile_bytes)
-        for (uint32_t i = 0; i < hl_min_u32(traits->tile_cols, table->cols - first); i++)
-            out[first + i] = scale * hl_tile_value(table->type, tile, row % HL_TILE_ROWS, i);
-}
-
 void hl_cpu_gather(float *out, size_t stride, const struct hl_tensor *table, const uint8_t *weight, float scale,
                    const int32_t *tokens, uint32_t n, struct hl_share share)
 {
     uint32_t begin, end;
     hl_share_range(share, n, &begin, &end);
     for (uint32_t t = begin; t < end; t++)
-        gather_row(out + t * stride, table, weight, (uint32_t)tokens[t], scale);
+        hl_tile_row(out + t * stride, table->type, table->cols, weight, (uint32_t)tokens[t], scale);
 }
 
 void hl_cpu_norm(const struct hl_kernels *kernels, float *out, size_t out_stride, const float *in, size_t in_stride,

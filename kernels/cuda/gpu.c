@@ -5,11 +5,12 @@
 
 #define ASK_NS 50000u /* a short step ends before a sleeping thread wakes */
 
-static int describe(struct hl_gpu *gpu, struct hl_error *err)
+int hl_gpu_describe(struct hl_gpu *gpu, uint32_t index, struct hl_error *err)
 {
     struct hl_driver *driver = &gpu->driver;
     size_t memory = 0;
-    if (HL_DRIVER(driver, err, cuDeviceGetName, gpu->name, sizeof gpu->name, gpu->device) < 0 ||
+    if (HL_DRIVER(driver, err, cuDeviceGet, &gpu->device, (int)index) < 0 ||
+        HL_DRIVER(driver, err, cuDeviceGetName, gpu->name, sizeof gpu->name, gpu->device) < 0 ||
         HL_DRIVER(driver, err, cuDeviceGetAttribute, &gpu->major, HL_DRIVER_ATTRIBUTE_MAJOR, gpu->device) < 0 ||
         HL_DRIVER(driver, err, cuDeviceGetAttribute, &gpu->minor, HL_DRIVER_ATTRIBUTE_MINOR, gpu->device) < 0 ||
         HL_DRIVER(driver, err, cuDeviceTotalMem_v2, &memory, gpu->device) < 0)
@@ -29,9 +30,7 @@ static int find_device(struct hl_gpu *gpu, uint32_t index, struct hl_error *err)
         return hl_driver_check(driver, "cuDeviceGetCount", HL_DRIVER_NO_DEVICE, err);
     if (index >= (uint32_t)n)
         return hl_fail(err, "--device cuda:%u: the driver has %d GPU%s, numbered from 0", index, n, n == 1 ? "" : "s");
-    if (HL_DRIVER(driver, err, cuDeviceGet, &gpu->device, (int)index) < 0)
-        return -1;
-    return describe(gpu, err);
+    return hl_gpu_describe(gpu, index, err);
 }
 
 /* The context's flags come first: a primary context that somebody has made active keeps its own,

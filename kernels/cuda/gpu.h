@@ -37,6 +37,9 @@ struct hl_pinned {
 int hl_gpu_open(struct hl_gpu *out, uint32_t index, struct hl_error *err);
 void hl_gpu_close(struct hl_gpu *gpu);
 
+/* Fills in what is known of GPU number `index` without a context. The driver is open and has been initialized. */
+int hl_gpu_describe(struct hl_gpu *gpu, uint32_t index, struct hl_error *err);
+
 /* Makes the context the calling thread's. */
 int hl_gpu_enter(struct hl_gpu *gpu, struct hl_error *err);
 

@@ -6,6 +6,7 @@
 #include "kernels/cuda/code/linear.h"
 #include "kernels/cuda/code/prepare.h"
 #include "kernels/cuda/standins.h"
+#include "kernels/op_weights.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,28 +18,16 @@ static_assert(HL_BEST_MOST == HL_CUDA_BEST_MOST, "the kernels' choice");
 static_assert(HL_KV_F32 == HL_CUDA_KV_F32 && HL_KV_F16 == HL_CUDA_KV_F16 && HL_KV_Q8 == HL_CUDA_KV_Q8, "types");
 static_assert(sizeof(struct hl_adjustment) == sizeof(struct hl_cuda_adjustment), "copied as they are");
 
-/* A range of columns of a buffer. */
-struct range {
-    struct hl_span span;
-    uint32_t cols;
-};
-
 /* ---- weights ---- */
 
-uint64_t hl_gpu_plan_tensor_end(const struct hl_gpu_plan *plan, uint32_t tensor)
+/* Notes that a tensor must be in the GPU's memory. */
+static void keep(struct hl_gpu_plan *plan, uint32_t tensor)
 {
-    const struct hl_tensor *tensors = plan->config.program.tensors;
-    return tensor == HL_NONE ? 0 : tensors[tensor].offset + tensors[tensor].bytes;
-}
-
-/* Notes that an operation reads a tensor in the GPU's memory. */
-static void need(struct hl_gpu_plan *plan, uint32_t op, uint32_t tensor)
-{
+    const struct hl_program_view *program = &plan->config.program;
     if (tensor == HL_NONE)
         return;
-    uint64_t begin = plan->config.program.tensors[tensor].offset, end = hl_gpu_plan_tensor_end(plan, tensor);
+    uint64_t begin = program->tensors[tensor].offset, end = hl_op_weights_end(program, tensor);
     plan->resident[tensor] = true;
-    plan->needs[op] = plan->needs[op] > end ? plan->needs[op] : end;
     plan->weights_begin = plan->weights_begin < begin ? plan->weights_begin : begin;
     plan->weights_end = plan->weights_end > end ? plan->weights_end : end;
 }
@@ -49,15 +38,11 @@ static void plan_weights(struct hl_gpu_plan *plan)
     const struct hl_program_view *program = &plan->config.program;
     plan->weights_begin = UINT64_MAX;
     for (uint32_t i = 0; i < program->head->n_ops; i++) {
-        const struct hl_op *op = &program->ops[i];
-        if (op->kind == HL_OP_ANGLES)
-            need(plan, i, op->angles.frequencies);
-        else if (op->kind == HL_OP_NORM)
-            need(plan, i, op->norm.weight);
-        else if (op->kind == HL_OP_LINEAR) {
-            need(plan, i, op->linear.weight);
-            need(plan, i, op->linear.bias);
-        }
+        uint32_t tensors[2];
+        hl_op_weights(&program->ops[i], tensors);
+        keep(plan, tensors[0]);
+        keep(plan, tensors[1]);
+        plan->needs[i] = hl_op_weights_need(program, &program->ops[i]);
     }
     if (plan->weights_end == 0)
         plan->weights_begin = 0;
@@ -67,46 +52,45 @@ bool hl_gpu_plan_wants(const struct hl_gpu_plan *plan, uint64_t offset, uint32_t
 {
     const struct hl_program_view *program = &plan->config.program;
     for (uint32_t i = 0; i < program->n_tensors; i++)
-        if (plan->resident[i] && program->tensors[i].offset < offset + bytes &&
-            hl_gpu_plan_tensor_end(plan, i) > offset)
+        if (plan->resident[i] && program->tensors[i].offset < offset + bytes && hl_op_weights_end(program, i) > offset)
             return true;
     return false;
 }
 
 /* ---- prepared activations ---- */
 
-/* Returns what an operation writes. */
-static struct range written(const struct hl_program_view *program, const struct hl_op *op)
+struct hl_gpu_plan_range hl_gpu_plan_written(const struct hl_program_view *program, const struct hl_op *op)
 {
     switch ((enum hl_op_kind)op->kind) {
     case HL_OP_ANGLES:
-        return (struct range){op->angles.out, 2 * program->tensors[op->angles.frequencies].cols};
+        return (struct hl_gpu_plan_range){op->angles.out, 2 * program->tensors[op->angles.frequencies].cols};
     case HL_OP_GATHER:
-        return (struct range){op->gather.out, program->tensors[op->gather.table].cols};
+        return (struct hl_gpu_plan_range){op->gather.out, program->tensors[op->gather.table].cols};
     case HL_OP_NORM:
-        return (struct range){op->norm.out, op->norm.groups * op->norm.cols};
+        return (struct hl_gpu_plan_range){op->norm.out, op->norm.groups * op->norm.cols};
     case HL_OP_LINEAR:
-        return (struct range){op->linear.out, program->tensors[op->linear.weight].rows};
+        return (struct hl_gpu_plan_range){op->linear.out, program->tensors[op->linear.weight].rows};
     case HL_OP_ROPE:
-        return (struct range){op->rope.x, op->rope.heads * op->rope.head_dim};
+        return (struct hl_gpu_plan_range){op->rope.x, op->rope.heads * op->rope.head_dim};
     case HL_OP_ATTEND:
-        return (struct range){op->attend.out, op->attend.heads * program->kvs[op->attend.kv].head_dim};
+        return (struct hl_gpu_plan_range){op->attend.out, op->attend.heads * program->kvs[op->attend.kv].head_dim};
     case HL_OP_GATE:
-        return (struct range){op->gate.out, op->gate.cols};
+        return (struct hl_gpu_plan_range){op->gate.out, op->gate.cols};
     case HL_OP_ADD:
-        return (struct range){op->add.out, op->add.cols};
+        return (struct hl_gpu_plan_range){op->add.out, op->add.cols};
     case HL_OP_PICK:
-        return (struct range){op->pick.out, op->pick.cols};
+        return (struct hl_gpu_plan_range){op->pick.out, op->pick.cols};
     case HL_OP_SOFTCAP:
-        return (struct range){op->softcap.x, op->softcap.cols};
-    case HL_OP_KV_WRITE:
+        return (struct hl_gpu_plan_range){op->softcap.x, op->softcap.cols};
+    case HL_OP_KV_WRITE: /* into the cache, for the rows of its input */
+        return (struct hl_gpu_plan_range){op->kv_write.k, 0};
     case HL_OP_COUNT:
         break;
     }
-    return (struct range){.cols = 0};
+    return (struct hl_gpu_plan_range){.cols = 0};
 }
 
-static bool overlap(const struct range *a, const struct range *b)
+static bool overlap(const struct hl_gpu_plan_range *a, const struct hl_gpu_plan_range *b)
 {
     return a->span.buffer == b->span.buffer && a->span.column < b->span.column + b->cols &&
            b->span.column < a->span.column + a->cols;
@@ -116,20 +100,20 @@ static bool overlap(const struct range *a, const struct range *b)
 static void plan_prepares(struct hl_gpu_plan *plan)
 {
     const struct hl_program_view *program = &plan->config.program;
-    struct range prepared = {.cols = 0};
+    struct hl_gpu_plan_range prepared = {.cols = 0};
     const char *form = "";
     for (uint32_t i = 0; i < program->head->n_ops; i++) {
         const struct hl_op *op = &program->ops[i];
         if (op->kind == HL_OP_LINEAR) {
             const struct hl_tensor *weight = &program->tensors[op->linear.weight];
-            const struct range in = {op->linear.in, weight->cols};
+            const struct hl_gpu_plan_range in = {op->linear.in, weight->cols};
             const char *wanted = hl_cuda_prepare_kernel(weight->type);
             plan->prepares[i] = strcmp(form, wanted) != 0 || in.cols != prepared.cols ||
                                 in.span.buffer != prepared.span.buffer || in.span.column != prepared.span.column;
             prepared = in;
             form = wanted;
         }
-        const struct range out = written(program, op);
+        const struct hl_gpu_plan_range out = hl_gpu_plan_written(program, op);
         if (out.cols && overlap(&out, &prepared))
             prepared.cols = 0;
     }

@@ -15,6 +15,12 @@ struct hl_gpu_plan_buffer {
     uint32_t stride; /* floats from row to row */
 };
 
+/* A range of columns of a buffer. */
+struct hl_gpu_plan_range {
+    struct hl_span span;
+    uint32_t cols;
+};
+
 struct hl_gpu_plan {
     struct hl_device_config config;     /* its program is the caller's */
     struct hl_gpu_plan_buffer *buffers; /* [n_buffers] */
@@ -40,8 +46,8 @@ uint64_t hl_gpu_plan_page_bytes(const struct hl_program_view *program, enum hl_k
 /* Returns whether any of [offset, offset + bytes) must be in the GPU's memory. */
 bool hl_gpu_plan_wants(const struct hl_gpu_plan *plan, uint64_t offset, uint32_t bytes);
 
-/* Returns the end of a tensor in the weights' space; 0 for HL_NONE. */
-uint64_t hl_gpu_plan_tensor_end(const struct hl_gpu_plan *plan, uint32_t tensor);
+/* Returns what an operation writes; one that writes into the cache has no columns here. */
+struct hl_gpu_plan_range hl_gpu_plan_written(const struct hl_program_view *program, const struct hl_op *op);
 
 /* Returns the rows of an operation on a buffer of this domain. */
 static inline uint32_t hl_gpu_plan_most_rows(const struct hl_gpu_plan *plan, uint32_t buffer)

@@ -31,19 +31,29 @@ static void list_cubins(char *text, size_t bytes)
         n += (size_t)snprintf(text + n, bytes - n, "%ssm_%u", i ? ", " : "", hl_cubins_at(i)->arch);
 }
 
+/* Returns the code that the driver's library brings along, or NULL. */
+static const void *image_of_library(const struct hl_driver *driver)
+{
+    return dlsym(driver->library, "hotlayer_module");
+}
+
+bool hl_module_exists(const struct hl_driver *driver)
+{
+    return hl_cubins_count() > 0 || image_of_library(driver);
+}
+
 const void *hl_module_choose(const struct hl_driver *driver, int major, int minor, struct hl_error *err)
 {
     const struct hl_cubin *cubin = hl_cubins_choose((uint32_t)major, (uint32_t)minor);
-    if (cubin)
-        return cubin->start;
-    const void *image = hl_cubins_count() == 0 ? dlsym(driver->library, "hotlayer_module") : NULL;
-    if (image)
-        return image;
-    if (hl_cubins_count() == 0) {
+    char list[128];
+    if (!hl_module_exists(driver)) {
         hl_fail(err, "this hotlayerd was built without kernels for a GPU; use --device cpu");
         return NULL;
     }
-    char list[128];
+    if (hl_cubins_count() == 0)
+        return image_of_library(driver);
+    if (cubin)
+        return cubin->start;
     list_cubins(list, sizeof list);
     hl_fail(err, "the GPU is sm_%d%d, and this hotlayerd has code for %s only", major, minor, list);
     return NULL;

@@ -5,6 +5,9 @@
 
 #include "kernels/cuda/driver.h"
 
+/* Returns whether there is code for a GPU at all. */
+bool hl_module_exists(const struct hl_driver *driver);
+
 /* Returns the image for a GPU of this compute capability, or NULL after a message that says what would be needed. */
 const void *hl_module_choose(const struct hl_driver *driver, int major, int minor, struct hl_error *err);
 

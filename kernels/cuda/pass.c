@@ -15,6 +15,7 @@
 #include "kernels/cuda/code/rope.h"
 #include "kernels/cuda/code/softcap.h"
 #include "kernels/cuda/standins.h"
+#include "kernels/op_weights.h"
 
 /* Pointers of the GPU, as the kernels' arguments have them. */
 static float *floats(hl_gpu_pointer at)
@@ -84,16 +85,6 @@ static int launch_angles(struct hl_pass *pass, const struct hl_op *op, struct hl
     return hl_gpu_launch(pass->gpu, "hl_cuda_angles", hl_cuda_angles_grid(&a, pass->step->n_tokens), &a, err);
 }
 
-/* Reads one row of a table from the mapping, tile by tile. */
-static void gather_row(float *out, const struct hl_tensor *table, const uint8_t *rows_of, uint32_t row, float scale)
-{
-    uint32_t width = hl_type_traits[table->type].tile_cols, bytes = hl_type_traits[table->type].tile_bytes;
-    const uint8_t *tile = rows_of + row / HL_TILE_ROWS * hl_strip_bytes(table->type, table->cols);
-    for (uint32_t col = 0; col < table->cols; col += width, tile += bytes)
-        for (uint32_t i = 0; i < width && col + i < table->cols; i++)
-            out[col + i] = scale * hl_tile_value(table->type, tile, row % HL_TILE_ROWS, i);
-}
-
 /* Copies n rows of `cols` floats that lie one after another, each on a multiple of `pitch`. */
 static int copy_rows(struct hl_pass *pass, struct hl_span to, uint32_t cols, const float *from, struct hl_error *err)
 {
@@ -116,7 +107,7 @@ static int gather_on_host(struct hl_pass *pass, const struct hl_op *op, struct h
     float *out = (float *)(void *)(pass->gathered + pass->n_gathered);
     size_t pitch = stride(pass, op->gather.out), n = pass->step->n_tokens;
     for (size_t t = 0; t < n; t++)
-        gather_row(out + t * pitch, table, from, (uint32_t)pass->step->tokens[t], op->gather.scale);
+        hl_tile_row(out + t * pitch, table->type, table->cols, from, (uint32_t)pass->step->tokens[t], op->gather.scale);
     pass->n_gathered += n * pitch * sizeof *out;
     return copy_rows(pass, op->gather.out, table->cols, out, err);
 }
@@ -125,7 +116,7 @@ static int gather_on_host(struct hl_pass *pass, const struct hl_op *op, struct h
 static int launch_gather(struct hl_pass *pass, const struct hl_op *op, struct hl_error *err)
 {
     uint32_t table = op->gather.table;
-    if (!pass->plan->resident[table] || hl_gpu_plan_tensor_end(pass->plan, table) > pass->loaded)
+    if (!pass->plan->resident[table] || hl_op_weights_end(&pass->plan->config.program, table) > pass->loaded)
         return gather_on_host(pass, op, err);
     struct hl_cuda_gather a = {
         .out = span(pass, op->gather.out),
@@ -303,41 +294,10 @@ static int launch_softcap(struct hl_pass *pass, const struct hl_op *op, struct h
     return hl_gpu_launch(pass->gpu, "hl_cuda_softcap", hl_cuda_softcap_grid(&a, rows(pass, op->softcap.x)), &a, err);
 }
 
-/* Returns the buffer whose rows the operation computes; a step without outputs leaves some with none. */
-static struct hl_span computed(const struct hl_op *op)
-{
-    switch ((enum hl_op_kind)op->kind) {
-    case HL_OP_NORM:
-        return op->norm.out;
-    case HL_OP_LINEAR:
-        return op->linear.out;
-    case HL_OP_GATE:
-        return op->gate.out;
-    case HL_OP_ADD:
-        return op->add.out;
-    case HL_OP_PICK:
-        return op->pick.out;
-    case HL_OP_SOFTCAP:
-        return op->softcap.x;
-    case HL_OP_KV_WRITE:
-        return op->kv_write.k;
-    case HL_OP_ANGLES:
-        return op->angles.out;
-    case HL_OP_GATHER:
-        return op->gather.out;
-    case HL_OP_ROPE:
-        return op->rope.x;
-    case HL_OP_ATTEND:
-    case HL_OP_COUNT:
-        break;
-    }
-    return op->attend.out;
-}
-
 int hl_pass_launch(struct hl_pass *pass, uint32_t index, struct hl_error *err)
 {
     const struct hl_op *op = &pass->plan->config.program.ops[index];
-    if (rows(pass, computed(op)) == 0)
+    if (rows(pass, hl_gpu_plan_written(&pass->plan->config.program, op).span) == 0) /* no logits are wanted */
         return 0;
     switch ((enum hl_op_kind)op->kind) {
     case HL_OP_ANGLES:

@@ -1,15 +1,8 @@
 /* Looks for GPUs. */
 #include "kernels/cuda/report.h"
-#include "kernels/cuda/cubins.h"
+#include "kernels/cuda/gpu.h"
 #include "kernels/cuda/module.h"
-#include <dlfcn.h>
 #include <unistd.h>
-
-/* Returns whether there is code for a GPU at all: in this program, or in the library. */
-static bool has_code(const struct hl_driver *driver)
-{
-    return hl_cubins_count() > 0 || dlsym(driver->library, "hotlayer_module");
-}
 
 /* A container may have the library without a GPU. One that was given the machine's third GPU has /dev/nvidia2 alone, as
  * its first one, so the common file counts too. /dev/dxg is the GPU of WSL. */
@@ -28,7 +21,7 @@ int hl_report_probe(uint32_t index, struct hl_error *err)
         return hl_fail(err, "no NVIDIA GPU: /dev/nvidia%u does not exist", index);
     if (hl_driver_open(&driver, err) < 0)
         return -1;
-    if (!has_code(&driver))
+    if (!hl_module_exists(&driver))
         return hl_fail(err, "there is an NVIDIA GPU, but this hotlayerd was built without kernels for it");
     return 0;
 }
@@ -56,45 +49,39 @@ __attribute__((format(printf, 2, 3))) static void add_line(struct report *report
 }
 
 /* Describes one GPU, and what would stop it. */
-static bool report_gpu(struct hl_driver *driver, int index, struct report *report)
+static bool report_gpu(struct hl_gpu *gpu, uint32_t index, struct report *report)
 {
     struct hl_error err;
-    char name[96] = "", code[96];
-    int device = 0, major = 0, minor = 0;
-    size_t memory = 0;
-    if (HL_DRIVER(driver, &err, cuDeviceGet, &device, index) < 0 ||
-        HL_DRIVER(driver, &err, cuDeviceGetName, name, sizeof name, device) < 0 ||
-        HL_DRIVER(driver, &err, cuDeviceGetAttribute, &major, HL_DRIVER_ATTRIBUTE_MAJOR, device) < 0 ||
-        HL_DRIVER(driver, &err, cuDeviceGetAttribute, &minor, HL_DRIVER_ATTRIBUTE_MINOR, device) < 0 ||
-        HL_DRIVER(driver, &err, cuDeviceTotalMem_v2, &memory, device) < 0) {
-        add_line(report, "GPU %d: %s", index, err.message);
+    char code[96];
+    if (hl_gpu_describe(gpu, index, &err) < 0) {
+        add_line(report, "GPU %u: %s", index, err.message);
         return false;
     }
-    name[sizeof name - 1] = 0;
-    const void *image = hl_module_choose(driver, major, minor, &err);
+    const void *image = hl_module_choose(&gpu->driver, gpu->major, gpu->minor, &err);
     if (image)
         hl_module_describe(image, code, sizeof code);
-    add_line(report, "cuda:%d %s, sm_%d%d, %zu MiB, %s", index, name, major, minor, memory >> 20,
-             image ? code : err.message);
+    add_line(report, "cuda:%u %s, sm_%d%d, %llu MiB, %s", index, gpu->name, gpu->major, gpu->minor,
+             (unsigned long long)(gpu->memory >> 20), image ? code : err.message);
     return image != NULL;
 }
 
 bool hl_report_write(char *text, size_t bytes)
 {
-    struct hl_driver driver;
+    struct hl_gpu gpu = {.n_kernels = 0};
+    struct hl_driver *driver = &gpu.driver;
     struct hl_error err;
     struct report report = {.bytes = bytes};
     int n = 0, version = 0;
     report.text = text;
-    if (hl_driver_open(&driver, &err) < 0 || HL_DRIVER(&driver, &err, cuInit, 0) < 0 ||
-        HL_DRIVER(&driver, &err, cuDeviceGetCount, &n) < 0 ||
-        HL_DRIVER(&driver, &err, cuDriverGetVersion, &version) < 0) {
+    if (hl_driver_open(driver, &err) < 0 || HL_DRIVER(driver, &err, cuInit, 0) < 0 ||
+        HL_DRIVER(driver, &err, cuDeviceGetCount, &n) < 0 ||
+        HL_DRIVER(driver, &err, cuDriverGetVersion, &version) < 0) {
         add_line(&report, "%s", err.message);
         return false;
     }
     bool works = n > 0;
     add_line(&report, "driver for CUDA %d.%d, %d GPU%s", version / 1000, version % 1000 / 10, n, n == 1 ? "" : "s");
     for (int i = 0; i < n; i++)
-        works = report_gpu(&driver, i, &report) && works;
+        works = report_gpu(&gpu, (uint32_t)i, &report) && works;
     return works;
 }

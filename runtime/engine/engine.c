@@ -40,10 +40,16 @@ int hl_engine_choose(const char *name, const struct hl_device_interface **interf
                       any ? "auto" : name);
 }
 
+/* Returns how many pages hold so many positions. */
+static uint32_t pages_of(uint32_t positions)
+{
+    return positions / HL_KV_PAGE_TOKENS + (positions % HL_KV_PAGE_TOKENS != 0);
+}
+
 /* Counts the pages that every sequence needs at once. */
 static int count_pages(struct hl_engine *engine, struct hl_error *err)
 {
-    engine->pages_per_sequence = engine->context / HL_KV_PAGE_TOKENS + (engine->context % HL_KV_PAGE_TOKENS != 0);
+    engine->pages_per_sequence = pages_of(engine->context);
     uint64_t pages = (uint64_t)engine->pages_per_sequence * engine->parallel;
     if (pages > UINT32_MAX / 2)
         return hl_fail(err, "--ctx %u times --parallel %u is too large", engine->context, engine->parallel);
@@ -168,7 +174,7 @@ int hl_sequence_reserve(struct hl_engine *engine, struct hl_sequence *sequence, 
     if (positions > engine->context)
         return hl_fail_as(err, HL_ERROR_REQUEST, "%u positions are more than the context of %u", positions,
                           engine->context);
-    uint32_t pages = positions / HL_KV_PAGE_TOKENS + (positions % HL_KV_PAGE_TOKENS != 0);
+    uint32_t pages = pages_of(positions);
     if (pages > sequence->n_pages && pages - sequence->n_pages > engine->n_free)
         return hl_fail_as(err, HL_ERROR_BUSY, "the key/value cache is full");
     while (sequence->n_pages < pages)

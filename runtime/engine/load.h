@@ -45,8 +45,8 @@ int hl_load_open(const struct hl_hot *hot, const struct hl_load_options *options
 /* Stops the readers. */
 void hl_load_close(struct hl_load *load);
 
-/* Waits until the first `end` bytes of the weights are resident, or with a target, until they are the device's. Fails if one of them cannot be read, regardless of
- * later bytes. Call it from any thread. */
+/* Waits until the first `end` bytes of the weights are resident or, with a device as target, until they are the device's.
+ * Fails if one of them cannot be read, regardless of later bytes. Call it from any thread. */
 int hl_load_wait(struct hl_load *load, uint64_t end, struct hl_error *err);
 
 #endif
