@@ -7,6 +7,7 @@
  * in the caches as after the matrix that computes it. Prints medians, for one thread and for all. */
 #include "kernels/cpu/choose.h"
 #include "base/cleanup.h"
+#include "base/sizes.h"
 #include "base/team.h"
 #include "bench/bandwidth.h"
 #include "runtime/engine/sample.h"
@@ -93,15 +94,14 @@ int main(int argc, char **argv)
     int result = source && row && rounds >= 1 && rounds <= ROUNDS_MOST && argc != 2 ? 0 : -1;
     if (result == 0)
         fill(source);
-    for (uint32_t threads = 1; result == 0 && threads <= hl_team_cores(); threads += hl_team_cores() - 1) {
+    const uint32_t threads[] = {1, hl_team_cores()};
+    for (size_t t = 0; result == 0 && t < (threads[1] > 1 ? 2 : 1); t++) {
         struct hl_team *team;
-        result = hl_team_open(threads, &team, &err);
-        for (size_t i = 0; result == 0 && i < sizeof cases / sizeof *cases; i++)
+        result = hl_team_open(threads[t], &team, &err);
+        for (size_t i = 0; result == 0 && i < HL_COUNT(cases); i++)
             result = measure(cases[i].name, &cases[i].sampling, cases[i].log_sum, team, source, row, rounds, &err);
         if (result == 0)
             hl_team_close(team);
-        if (hl_team_cores() == 1)
-            break;
     }
     if (result < 0)
         fprintf(stderr, "choose: %s\n", err.message);

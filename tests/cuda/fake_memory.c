@@ -1,6 +1,7 @@
 /* Every piece of the device's memory is a mapping of its own, and ends at a page that nobody can touch. Freed ones stay
  * mapped, untouchable, so that their addresses are not given out again. */
 #include "tests/cuda/fake_memory.h"
+#include "base/sizes.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,11 +17,6 @@ static size_t page_bytes(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static size_t round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 size_t memory_total(void)
 {
     return (size_t)setting("FAKE_CUDA_MEMORY", 2ull << 30);
@@ -32,9 +28,9 @@ int memory_alloc(struct thing **out, size_t bytes)
     size_t page = page_bytes(), total = memory_total();
     if (bytes == 0)
         return INVALID_VALUE;
-    if (bytes > total || round_up(bytes, ALIGNMENT) > total - device->used)
+    if (bytes > total || hl_round_up(bytes, ALIGNMENT) > total - device->used)
         return OUT_OF_MEMORY;
-    size_t rounded = round_up(bytes, ALIGNMENT), mapped = round_up(rounded, page) + 2 * page;
+    size_t rounded = hl_round_up(bytes, ALIGNMENT), mapped = hl_round_up(rounded, page) + 2 * page;
     uint8_t *at = mmap(NULL, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return OUT_OF_MEMORY;
@@ -52,7 +48,7 @@ int memory_alloc(struct thing **out, size_t bytes)
 
 void memory_free(struct thing *memory)
 {
-    memory->device->used -= round_up(memory->bytes, ALIGNMENT);
+    memory->device->used -= hl_round_up(memory->bytes, ALIGNMENT);
     memory->gone = true;
     if (mmap(memory->mapped, memory->mapped_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
              -1, 0) == MAP_FAILED)
@@ -66,7 +62,7 @@ int memory_pin(struct thing **out, void *memory, size_t bytes)
         return INVALID_VALUE;
     if (memory && (find_memory(HOST_MEMORY, memory, bytes, &part) || part))
         return HOST_MEMORY_REGISTERED;
-    uint8_t *allocated = memory ? NULL : aligned_alloc(page_bytes(), round_up(bytes, page_bytes()));
+    uint8_t *allocated = memory ? NULL : aligned_alloc(page_bytes(), hl_round_up(bytes, page_bytes()));
     if (!memory && !allocated)
         return OUT_OF_MEMORY;
     if (allocated)

@@ -1,6 +1,7 @@
 /* A libcuda.so.1 without a GPU, for tests of the host side: the driver's functions over the emulation of the kernels.
  * README.md says what it is strict about and which variables of the environment change it. Types are the 12.2 driver's,
  * written plainly: a handle is a pointer, a CUdeviceptr a uint64_t. */
+#include "base/sizes.h"
 #include "tests/cuda/fake_memory.h"
 #include "tests/cuda/fake_streams.h"
 #include <elf.h>
@@ -119,7 +120,7 @@ static int attribute(int *value, int which)
                   {113, 0}};        /* READ_ONLY_HOST_REGISTER_SUPPORTED */
     if (which == 75 || which == 76) /* COMPUTE_CAPABILITY_MAJOR, MINOR */
         return *value = capability(which == 76), SUCCESS;
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+    for (size_t i = 0; i < HL_COUNT(values); i++)
         if (values[i].which == which)
             return *value = values[i].value, SUCCESS;
     misuse("the attribute %d is not in the fake's table", which);
@@ -630,7 +631,7 @@ static const struct error {
 
 static const struct error *find_error(int code)
 {
-    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+    for (size_t i = 0; i < HL_COUNT(errors); i++)
         if (errors[i].code == code)
             return &errors[i];
     return NULL;

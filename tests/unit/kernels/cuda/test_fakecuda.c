@@ -1,13 +1,14 @@
 /* The driver of tests/cuda: work is late, memory is apart, failures come when they are asked for, and mistakes are told.
  * Every case runs in a process of its own. */
+#include "base/sizes.h"
 #include "kernels/cuda/code/add.h"
 #include "tests/unit/check.h"
+#include "tests/unit/kernels/cuda/apart.h"
 #include <dlfcn.h>
 #include <elf.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -388,38 +389,33 @@ static void case_early(void)
 
 /* ---- the processes ---- */
 
-/* Runs a case. Returns how its process ended, and what it said. */
-static int run_apart(void (*run)(void), bool strict, char *said, size_t room)
+struct case_apart {
+    void (*run)(void);
+    bool strict;
+};
+
+/* The library looks for leaks when the process exits. */
+static void exit_case(const void *context)
 {
-    int ends[2], status = -1;
-    if (pipe(ends))
-        return -1;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-        setenv("FAKE_CUDA_STRICT", strict ? "1" : "0", 1);
-        dup2(ends[1], 2);
-        check_failed = 0;
-        run();
-        exit(check_failed != 0); /* the library looks for leaks here */
-    }
-    close(ends[1]);
-    size_t n = 0;
-    for (ssize_t got; n + 1 < room && (got = read(ends[0], said + n, room - 1 - n)) > 0;)
-        n += (size_t)got;
-    said[n] = 0;
-    close(ends[0]);
-    waitpid(child, &status, 0);
-    return status;
+    const struct case_apart *it = context;
+    setenv("FAKE_CUDA_STRICT", it->strict ? "1" : "0", 1);
+    check_failed = 0;
+    it->run();
+    exit(check_failed != 0);
+}
+
+/* Runs a case. Returns how its process ended, and what it said. */
+static int run_case_apart(void (*run)(void), bool strict, char *said, size_t room)
+{
+    return run_apart(exit_case, &(struct case_apart){run, strict}, said, room);
 }
 
 static void check_right(void)
 {
     static void (*const cases[])(void) = {case_right, case_late, case_events, case_memory, case_image, case_no_device};
     char said[4096];
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int status = run_apart(cases[i], true, said, sizeof said);
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
+        int status = run_case_apart(cases[i], true, said, sizeof said);
         CHECK_SAY(status == 0 && !*said, "case %zu: status %d, '%s'", i, status, said);
     }
 }
@@ -430,7 +426,7 @@ static void check_failures(void)
     int count = mkstemp(file);
     CHECK(count >= 0);
     setenv("FAKE_CUDA_COUNT", file, 1);
-    CHECK(run_apart(case_right, true, said, sizeof said) == 0);
+    CHECK(run_case_apart(case_right, true, said, sizeof said) == 0);
     unsetenv("FAKE_CUDA_COUNT");
     CHECK(read(count, text, sizeof text - 1) > 0);
     close(count);
@@ -438,10 +434,10 @@ static void check_failures(void)
     int calls = atoi(text);
     CHECK_SAY(calls == 18, "%d calls", calls);
     for (failing_call = 1; failing_call < calls; failing_call++) {
-        int status = run_apart(case_fails, false, said, sizeof said);
+        int status = run_case_apart(case_fails, false, said, sizeof said);
         CHECK_SAY(status == 0, "call %d: status %d, '%s'", failing_call, status, said);
     }
-    int status = run_apart(case_stays, false, said, sizeof said);
+    int status = run_case_apart(case_stays, false, said, sizeof said);
     CHECK_SAY(status == 0, "status %d, '%s'", status, said);
 }
 
@@ -465,13 +461,13 @@ static void check_mistakes(void)
         {case_early, "cuDevicePrimaryCtxRetain: before cuInit"},
     };
     char said[4096];
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int status = run_apart(cases[i].run, true, said, sizeof said);
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
+        int status = run_case_apart(cases[i].run, true, said, sizeof said);
         CHECK_SAY(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strstr(said, cases[i].said),
                   "case %zu: status %d, '%s'", i, status, said);
         CHECK_SAY(!strstr(said, "FAIL"), "case %zu: '%s'", i, said);
     }
-    int status = run_apart(case_touch, false, said, sizeof said);
+    int status = run_case_apart(case_touch, false, said, sizeof said);
     CHECK_SAY(WIFSIGNALED(status) ? WTERMSIG(status) == SIGSEGV : strstr(said, "SEGV") != NULL, "status %d", status);
 }
 

@@ -1,10 +1,11 @@
 /* The emulation: it finds what a GPU would punish, its operations are the ISA's, and results depend on neither the order
  * of threads nor the number of cores. */
+#include "base/sizes.h"
 #include "kernels/cuda/machine/machine.h"
 #include "tests/unit/check.h"
+#include "tests/unit/kernels/cuda/apart.h"
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -83,31 +84,25 @@ KERNEL(test_deep, 32, struct words)
     arguments.out[thread_index()] = dig(first, DEPTH);
 }
 
-/* Runs a kernel in a process of its own. Returns how that ended, and what it said. */
-static int run_apart(const char *name, uint32_t grid, char *said, size_t room)
+struct kernel_apart {
+    const char *name;
+    uint32_t grid;
+};
+
+static void launch_apart(const void *context)
 {
-    int ends[2], status = 0;
-    if (pipe(ends))
-        return -1;
-    pid_t child = fork();
-    if (child == 0) {
-        static _Alignas(16) uint32_t in[256];
-        static uint32_t out[64 * 100];
-        alarm(60);
-        const struct words a = {out, in};
-        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-        dup2(ends[1], 2);
-        launch(name, &a, grid, 1, 1, 3);
-        _exit(0);
-    }
-    close(ends[1]);
-    size_t n = 0;
-    for (ssize_t got; n + 1 < room && (got = read(ends[0], said + n, room - 1 - n)) > 0;)
-        n += (size_t)got;
-    said[n] = 0;
-    close(ends[0]);
-    waitpid(child, &status, 0);
-    return status;
+    static _Alignas(16) uint32_t in[256];
+    static uint32_t out[64 * 100];
+    const struct kernel_apart *kernel = context;
+    const struct words a = {out, in};
+    alarm(60);
+    launch(kernel->name, &a, kernel->grid, 1, 1, 3);
+}
+
+/* Runs a kernel in a process of its own. Returns how that ended, and what it said. */
+static int run_kernel_apart(const char *name, uint32_t grid, char *said, size_t room)
+{
+    return run_apart(launch_apart, &(struct kernel_apart){name, grid}, said, room);
 }
 
 static void check_mistakes(void)
@@ -123,15 +118,15 @@ static void check_mistakes(void)
         {"test_small_warp", "block 0,0,0, thread ", "an exchange in a warp of 8 lanes"},
     };
     char said[4096];
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int status = run_apart(cases[i].kernel, 1, said, sizeof said);
+    for (size_t i = 0; i < HL_COUNT(cases); i++) {
+        int status = run_kernel_apart(cases[i].kernel, 1, said, sizeof said);
         CHECK_SAY(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "%s: status %d", cases[i].kernel, status);
         CHECK_SAY(strstr(said, cases[i].kernel) && strstr(said, cases[i].who) && strstr(said, cases[i].what),
                   "%s: '%s'", cases[i].kernel, said);
     }
-    int status = run_apart("test_deep", 1, said, sizeof said);
+    int status = run_kernel_apart("test_deep", 1, said, sizeof said);
     CHECK_SAY(status, "an overflow of a stack was not noticed");
-    status = run_apart("test_masks", 100, said, sizeof said); /* from several cores at once */
+    status = run_kernel_apart("test_masks", 100, said, sizeof said); /* from several cores at once */
     CHECK_SAY(WIFSIGNALED(status) && strstr(said, "different masks"), "status %d, '%s'", status, said);
 }
 
@@ -208,7 +203,7 @@ static uint32_t wrong_words(const char *kernel, int32_t shift, uint32_t barrier,
 static void check_order(void)
 {
     static const int32_t shifts[] = {1, -1, 31, -31, 32, -32, 224, -224}; /* of lanes and warps */
-    for (size_t i = 0; i < sizeof shifts / sizeof *shifts; i++) {
+    for (size_t i = 0; i < HL_COUNT(shifts); i++) {
         CHECK(wrong_words("test_shift", shifts[i], 1, 1) == 0);
         CHECK(wrong_words("test_shift", shifts[i], 0, 1) > 0);
         CHECK(wrong_words("test_overwrite", shifts[i], 1, 4) == 0);
@@ -395,7 +390,7 @@ static void check_fork(void)
     bool failed = false;
     sum_often(&failed);
     CHECK(!failed);
-    CHECK(run_apart("test_stale", 100, said, sizeof said) == 0);
+    CHECK(run_kernel_apart("test_stale", 100, said, sizeof said) == 0);
 #endif
 }
 
