@@ -26,26 +26,26 @@ static float some_logit(struct dice *dice, enum kind kind)
     return kind == ODD ? odd[dice_between(dice, 0, HL_COUNT(odd) - 1)] : dice_float(dice, 20);
 }
 
-static struct rows make_rows(struct dice *dice, uint32_t vocabulary, enum kind kind, uint32_t best)
+/* The wants point into `r`, which must not move. */
+static void make_rows(struct rows *r, struct dice *dice, uint32_t vocabulary, enum kind kind, uint32_t best)
 {
-    struct rows r = {.vocabulary = vocabulary, .stride = vocabulary + 5};
-    r.values = malloc(ROWS * r.stride * sizeof *r.values);
-    for (uint32_t i = 0; i < ROWS * r.stride; i++)
-        r.values[i] = some_logit(dice, kind);
+    *r = (struct rows){.vocabulary = vocabulary, .stride = vocabulary + 5};
+    r->values = malloc(ROWS * r->stride * sizeof *r->values);
+    for (uint32_t i = 0; i < ROWS * r->stride; i++)
+        r->values[i] = some_logit(dice, kind);
     for (uint32_t row = 0; row < ROWS; row++) {
         uint32_t words = vocabulary / 32 + 1, step = 1 + vocabulary / 40;
-        r.wants[row] = (struct hl_want){.best = row == 1 && best > 5 ? 0 : best, .log_sum = row == 0};
+        r->wants[row] = (struct hl_want){.best = row == 1 && best > 5 ? 0 : best, .log_sum = row == 0};
         for (uint32_t i = 0; i < 40 && i * step < vocabulary; i++)
-            r.adjustments[row][r.wants[row].n_adjustments++] = (struct hl_adjustment){
+            r->adjustments[row][r->wants[row].n_adjustments++] = (struct hl_adjustment){
                 (int32_t)(i * step), 1 + (float)(i % 3), dice_float(dice, kind == EQUAL ? 1 : 30)};
-        r.wants[row].adjustments = r.adjustments[row];
-        r.allowed[row] = malloc(words * sizeof **r.allowed);
+        r->wants[row].adjustments = r->adjustments[row];
+        r->allowed[row] = malloc(words * sizeof **r->allowed);
         for (uint32_t i = 0; i < words; i++)
-            r.allowed[row][i] = dice_between(dice, 0, 3) ? 0 : (uint32_t)dice_bits(dice);
+            r->allowed[row][i] = dice_between(dice, 0, 3) ? 0 : (uint32_t)dice_bits(dice);
         if (row == 2)
-            r.wants[row].allowed = r.allowed[row];
+            r->wants[row].allowed = r->allowed[row];
     }
-    return r;
 }
 
 struct run {
@@ -84,7 +84,8 @@ static void check_row(const struct rows *r, uint32_t row, const struct hl_logits
 static void check(struct dice *dice, uint32_t vocabulary, enum kind kind, uint32_t best)
 {
     struct hl_error err;
-    struct rows rows = make_rows(dice, vocabulary, kind, best);
+    struct rows rows;
+    make_rows(&rows, dice, vocabulary, kind, best);
     float log_sum = 0;
     for (uint32_t threads = 1; threads <= 4; threads += 1 + threads / 2) {
         struct run run = {.rows = &rows, .values = malloc(ROWS * rows.stride * sizeof *rows.values)};
