@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include <math.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 
 #define CHECK_SHOWN 30 /* a broken kernel fails in a million places; print only the first */
 
-static unsigned check_passed, check_failed;
+static atomic_uint check_passed, check_failed; /* checks may run on any thread */
 
 __attribute__((format(printf, 4, 5))) static inline bool check_that(bool holds, const char *file, int line,
                                                                     const char *format, ...)
@@ -50,7 +51,7 @@ __attribute__((format(printf, 4, 5))) static inline bool check_that(bool holds, 
 /* Prints the tally and returns the exit status of the test program. */
 static inline int check_summary(void)
 {
-    printf("%u passed, %u failed\n", check_passed, check_failed);
+    printf("%u passed, %u failed\n", (unsigned)check_passed, (unsigned)check_failed);
     return check_failed != 0;
 }
 
